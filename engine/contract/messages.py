@@ -1,0 +1,529 @@
+"""Every message of Fettle: this file is the protocol document.
+
+Three conversations use it, all with the framing of :mod:`engine.contract.wire`:
+
+client <-> host
+    Requests carry ``id``; each gets one :class:`Reply` or :class:`Refusal` with that number in
+    ``to``. :class:`Hello` comes first. After :class:`Follow` and :class:`Watch` the host also sends
+    records and :class:`RunChanged` on its own.
+host -> worker
+    One :class:`Job`, then :class:`StopJob` or :class:`SaveNow` as people ask. The end of the stream
+    means that the host is gone: save, and leave.
+worker -> host
+    :class:`Ready`, then records, with :class:`Done` always last. If the worker ends without one, the
+    host makes it (``synthesised``).
+
+A *record* is what a run leaves behind: the same object goes over the wire and into the run folder
+(``events.jsonl``: State, PhaseChanged, Evaluated, CheckpointSaved, Finding, Decision, Done;
+``metrics.jsonl``: Step, Telemetry). The host numbers records with ``seq``, one counter a run over
+both files, from 1, so that ``since`` is one number. The host is the only writer of both files. The
+worker numbers what it sends with ``worker_seq``; when the host dies, the worker leaves what it had
+still to say in ``orphan.jsonl``, and the next host adds what is missing.
+
+Compatibility: both sides allow unknown message types and extra fields in known ones. Another
+:data:`PROTOCOL` number is refused in a sentence.
+
+Units: bytes, seconds, milliseconds and UNIX time (``at``, seconds) are in the names.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Union
+
+import msgspec
+
+from engine.contract.lifecycle import Phase, State
+
+PROTOCOL = 1
+"""Major number of this protocol."""
+
+Outcome = Literal["finished", "stopped", "failed"]
+Severity = Literal["info", "warning", "error"]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+    """Base of all messages; ``type`` on the wire is the class name in snake_case."""
+
+
+def _snake(name: str) -> str:
+    return "".join("_" + c.lower() if c.isupper() else c for c in name).lstrip("_")
+
+
+# ---------------------------------------------------------------- requests: client -> host
+
+
+class Request(Message, frozen=True, kw_only=True):
+    """Something a client wants; the reply carries ``id`` back as ``to``."""
+
+    id: int
+
+
+class Hello(Request, frozen=True, kw_only=True, tag=_snake):
+    """First frame of a connection. Reply data: ``version``, ``protocol``, ``pid``, ``busy``."""
+
+    protocol: int = PROTOCOL
+    version: str
+    token: str
+    client: str = "cli"
+    """``window``, ``cli`` or ``attach``; for the log."""
+
+
+class Start(Request, frozen=True, kw_only=True, tag=_snake):
+    """Check a spec and its data, make a run and queue it.
+
+    Reply data: ``run``, ``folder``. Refused with all complaints, and then no folder is left.
+    """
+
+    spec: dict[str, Any]
+
+
+class Check(Request, frozen=True, kw_only=True, tag=_snake):
+    """What :class:`Start` would complain of. Reply data: ``complaints`` (list, may be empty)."""
+
+    spec: dict[str, Any]
+
+
+class ListRuns(Request, frozen=True, kw_only=True, tag=_snake):
+    """Reply data: ``runs``, a list of :class:`RunSummary` objects, newest first."""
+
+
+class Show(Request, frozen=True, kw_only=True, tag=_snake):
+    """Reply data: ``summary`` (a :class:`RunSummary`), ``spec``, ``checkpoints`` (list of
+    :class:`CheckpointSaved`), ``versions``."""
+
+    run: str
+    """A folder, a unique prefix of its name, or ``last``; so in all requests."""
+
+
+class Follow(Request, frozen=True, kw_only=True, tag=_snake):
+    """Send every record of the run with ``seq > since``, then live ones, no gap and no double.
+
+    Reply data: ``run``, ``folder``, ``summary``, ``seq`` (the newest at this moment). With
+    ``columns`` the past of ``metrics.jsonl`` comes as :class:`Columns` (for graphs) instead of one
+    record a line. :class:`CaughtUp` marks the border between past and live. For a run at rest the
+    last record is its Done; following goes on, so that a resume is seen.
+    """
+
+    run: str
+    since: int = 0
+    columns: bool = False
+
+
+class Unfollow(Request, frozen=True, kw_only=True, tag=_snake):
+    """End a :class:`Follow` of this connection."""
+
+    run: str
+
+
+class Watch(Request, frozen=True, kw_only=True, tag=_snake):
+    """From now on send :class:`RunChanged` and :class:`RunRemoved` of all runs."""
+
+
+class Stop(Request, frozen=True, kw_only=True, tag=_snake):
+    """Stop and save; with ``now`` end the worker at once, losing what came after the last save."""
+
+    run: str
+    now: bool = False
+
+
+class SaveCheckpoint(Request, frozen=True, kw_only=True, tag=_snake):
+    """Save at the next step boundary. The reply comes at once, CheckpointSaved when it is done."""
+
+    run: str
+
+
+class Resume(Request, frozen=True, kw_only=True, tag=_snake):
+    """Queue the run again, from its newest verified checkpoint. Reply data: ``run``, ``folder``,
+    ``attempt``, ``step`` (where it goes on, 0 if there is no checkpoint)."""
+
+    run: str
+
+
+class Remove(Request, frozen=True, kw_only=True, tag=_snake):
+    """Delete the folder of a run at rest."""
+
+    run: str
+
+
+class PreviewDataset(Request, frozen=True, kw_only=True, tag=_snake):
+    """Reply data: ``format``, ``confidence`` (0 to 1), ``reason``, ``rows`` (first few raw rows, as
+    objects), ``examples`` (the same rows as the method will see them), ``row_count`` (None if not
+    counted), ``bytes``."""
+
+    path: str
+    format: str = "auto"
+
+
+class ListModels(Request, frozen=True, kw_only=True, tag=_snake):
+    """Models on the engine's machine. Reply data: ``models``, a list of objects with ``path`` (what
+    goes into the spec), ``name``, ``source`` (``cache`` or ``folder``), ``bytes``, ``family``."""
+
+    folders: list[str] = []
+
+
+class Facts(Request, frozen=True, kw_only=True, tag=_snake):
+    """What the engine's machine is. Reply data: ``facts``, see
+    :class:`engine.planning.facts.MachineFacts`."""
+
+
+class Warm(Request, frozen=True, kw_only=True, tag=_snake):
+    """A run is likely soon: keep one idle worker with its imports done."""
+
+
+class Leave(Request, frozen=True, kw_only=True, tag=_snake):
+    """An idle host ends itself, to make way for another version. Refused while a run is live."""
+
+
+# ---------------------------------------------------------------- answers: host -> client
+
+
+class Complaint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing wrong with what a person gave."""
+
+    field: str
+    """Dotted name in the spec, such as ``training.learning_rate``, or ``dataset.path`` for data."""
+    problem: str
+    """What is wrong, in one sentence, with the value or line."""
+    remedy: str = ""
+    """What to write instead."""
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.problem} {self.remedy}".rstrip()
+
+
+class Reply(Message, frozen=True, kw_only=True, tag=_snake):
+    """The request was done."""
+
+    to: int
+    data: dict[str, Any] = {}
+
+
+class Refusal(Message, frozen=True, kw_only=True, tag=_snake):
+    """The request was not done, and nothing was changed."""
+
+    to: int
+    sentence: str
+    """What is wrong and what to do, for people."""
+    code: str = "bad_input"
+    """``bad_input``, ``not_found``, ``wrong_state``, ``version``, ``token``, ``busy``."""
+    complaints: list[Complaint] = []
+
+
+class Columns(Message, frozen=True, kw_only=True, tag=_snake):
+    """A piece of a run's past metrics, by column, at most 1 MiB on the wire.
+
+    ``data[name]`` is base64 of little-endian float64, one value a record, NaN where a record has
+    none; all columns of one message are equally long. Pieces come in ``seq`` order.
+    """
+
+    run: str
+    kind: Literal["step", "telemetry"]
+    data: dict[str, str]
+
+
+class CaughtUp(Message, frozen=True, kw_only=True, tag=_snake):
+    """All records up to ``seq`` have been sent; what follows is live."""
+
+    run: str
+    seq: int
+
+
+class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the list of runs. Counts are of the newest attempt's point of view."""
+
+    run: str
+    """Name of the folder; the run's id."""
+    folder: str
+    name: str
+    state: State
+    phase: Phase
+    step: int
+    max_steps: int
+    """0 until known."""
+    checkpoints: int
+    attempt: int
+    method: str
+    model: str
+    """What the spec says, shortened to the last part of the path."""
+    dataset: str
+    kind: str
+    """``LoRA``, ``QLoRA 4-bit``, ``LoRA 8-bit``, ``Full``: how it is tuned."""
+    created_at: float
+    ended_at: float | None = None
+    train_seconds: float = 0.0
+    """Time in workers over all attempts."""
+    eta_seconds: float | None = None
+    queue_place: int | None = None
+    """1 is next."""
+    loss: float | None = None
+    eval_loss: float | None = None
+    loss_curve: list[float] = []
+    """At most 60 points over the whole run, for a sparkline."""
+    tokens_per_second: float | None = None
+    sentence: str = ""
+    """Why it stands where it stands, for people; empty when all is well."""
+    output: str | None = None
+    """Path of the adapter or model, once there is one."""
+    bytes: int = 0
+    """Size of the checkpoints on disk."""
+
+
+class RunChanged(Message, frozen=True, kw_only=True, tag=_snake):
+    """Newest wins: the summary of a run is now this."""
+
+    summary: RunSummary
+
+
+class RunRemoved(Message, frozen=True, kw_only=True, tag=_snake):
+    """The run's folder is gone."""
+
+    run: str
+
+
+# ---------------------------------------------------------------- host -> worker
+
+
+class Job(Message, frozen=True, kw_only=True, tag=_snake):
+    """The work of a worker: exactly one, first."""
+
+    kind: Literal["train", "sample_model", "generate"]
+    run: str = ""
+    folder: str = ""
+    """Run folder (``train``), or where to write (``sample_model``)."""
+    log: str = ""
+    """File that takes over stdout and stderr of the worker; empty keeps stderr."""
+    attempt: int = 1
+    checkpoint: str | None = None
+    """Verified checkpoint folder to go on from; the worker does not choose."""
+    spec: dict[str, Any] = {}
+    """A validated spec (``train``) or the arguments of the other kinds."""
+
+
+class StopJob(Message, frozen=True, kw_only=True, tag=_snake):
+    """Save at the next step boundary and end with Done(stopped)."""
+
+
+class SaveNow(Message, frozen=True, kw_only=True, tag=_snake):
+    """Save at the next step boundary and go on."""
+
+
+# ---------------------------------------------------------------- worker -> host
+
+
+class Ready(Message, frozen=True, kw_only=True, tag=_snake):
+    """Imports are done; a job can start at once."""
+
+    pid: int
+    import_seconds: float
+    versions: dict[str, str] = {}
+    """Package name to version, for run.json."""
+
+
+class Heartbeat(Message, frozen=True, kw_only=True, tag=_snake):
+    """The worker's interpreter runs; says nothing of progress."""
+
+    at: float
+
+
+class Progress(Message, frozen=True, kw_only=True, tag=_snake):
+    """Progress of a phase without steps, such as tokenising or loading. Newest wins; not kept."""
+
+    run: str = ""
+    phase: Phase
+    done: int
+    total: int
+    """0 if unknown."""
+    unit: str = ""
+
+
+class Record(Message, frozen=True, kw_only=True):
+    """What a run leaves behind; see the module text."""
+
+    run: str = ""
+    seq: int = 0
+    """Given by the host; 0 on the way from worker to host."""
+    worker_seq: int = 0
+    at: float
+    attempt: int = 1
+
+
+class StateChanged(Record, frozen=True, kw_only=True, tag=_snake):
+    """The run's state is now this. Only the host sends it."""
+
+    state: State
+    sentence: str = ""
+    """Why, for people."""
+
+
+class PhaseChanged(Record, frozen=True, kw_only=True, tag=_snake):
+    """The worker is now busy with this."""
+
+    phase: Phase
+    max_steps: int = 0
+    """Sent with ``first step``, when it is known."""
+    detail: str = ""
+
+
+class Step(Record, frozen=True, kw_only=True, tag=_snake):
+    """One optimizer step is done."""
+
+    step: int
+    """1 after the first."""
+    loss: float | None
+    """Mean over the step's target tokens; None stands for NaN or infinity."""
+    learning_rate: float
+    grad_norm: float | None = None
+    epoch: float = 0.0
+    step_ms: float
+    """From the end of the step before (or of a save, eval) to the end of this one."""
+    tokens: int = 0
+    """Tokens in this step, padding not counted."""
+    target_tokens: int = 0
+    """Tokens with a label in this step."""
+    samples_seen: int = 0
+    """The sample cursor after this step."""
+    vram_allocated_bytes: int | None = None
+    vram_reserved_bytes: int | None = None
+    vram_peak_bytes: int | None = None
+    """Peak of torch's reserved memory since the run's start."""
+
+
+class Telemetry(Record, frozen=True, kw_only=True, tag=_snake):
+    """What the host measured, once a second. Every GPU field may be missing."""
+
+    ram_used_bytes: int | None = None
+    """Resident memory of the worker's process tree."""
+    cpu_percent: float | None = None
+    """Of one core."""
+    vram_used_bytes: int | None = None
+    """On the whole card, by anyone."""
+    vram_total_bytes: int | None = None
+    vram_process_bytes: int | None = None
+    gpu_busy_percent: float | None = None
+    gpu_temperature_celsius: float | None = None
+    gpu_power_watts: float | None = None
+
+
+class Evaluated(Record, frozen=True, kw_only=True, tag=_snake):
+    """The evaluation split was measured."""
+
+    step: int
+    eval_loss: float
+    seconds: float
+
+
+class CheckpointSaved(Record, frozen=True, kw_only=True, tag=_snake):
+    """A checkpoint was written, verified and published."""
+
+    step: int
+    folder: str
+    """Relative to the run folder, with forward slashes."""
+    bytes: int
+    seconds: float
+    reason: Literal["time", "steps", "asked", "stop", "end", "host_lost", "signal"]
+
+
+class Finding(Record, frozen=True, kw_only=True, tag=_snake):
+    """Something a person should know: what happened, why, what can be done."""
+
+    severity: Severity
+    code: str
+    """Stable name, such as ``out_of_memory``."""
+    title: str
+    """One line: what happened."""
+    cause: str = ""
+    remedy: str = ""
+    detail: str = ""
+    """Technical text, folded away: the exception, the last lines."""
+    step: int | None = None
+
+
+class Decision(Record, frozen=True, kw_only=True, tag=_snake):
+    """Something Fettle chose by itself, and what it costs."""
+
+    title: str
+    reason: str
+    cost: str = ""
+
+
+class Done(Record, frozen=True, kw_only=True, tag=_snake):
+    """The end of an attempt; always last."""
+
+    outcome: Outcome
+    step: int
+    folder: str = ""
+    output: str | None = None
+    """Absolute path of the adapter or model."""
+    sentence: str = ""
+    data: dict[str, Any] = {}
+    """Results of jobs that are no training."""
+    synthesised: bool = False
+    """Made by the host because the worker ended without one."""
+    exit_code: int | None = None
+    """Of the worker, if synthesised; negative is a signal."""
+
+
+EVENT_TYPES = (
+    StateChanged,
+    PhaseChanged,
+    Evaluated,
+    CheckpointSaved,
+    Finding,
+    Decision,
+    Done,
+)
+"""Records kept in ``events.jsonl``; they must arrive."""
+
+METRIC_TYPES = (Step, Telemetry)
+"""Records kept in ``metrics.jsonl``."""
+
+NEWEST_WINS = (Heartbeat, Progress, RunChanged)
+"""Messages of which only the newest of each kind (and run) matters to a slow reader."""
+
+ALL_TYPES = (
+    Hello,
+    Start,
+    Check,
+    ListRuns,
+    Show,
+    Follow,
+    Unfollow,
+    Watch,
+    Stop,
+    SaveCheckpoint,
+    Resume,
+    Remove,
+    PreviewDataset,
+    ListModels,
+    Facts,
+    Warm,
+    Leave,
+    Reply,
+    Refusal,
+    Columns,
+    CaughtUp,
+    RunChanged,
+    RunRemoved,
+    Job,
+    StopJob,
+    SaveNow,
+    Ready,
+    Heartbeat,
+    Progress,
+    *EVENT_TYPES,
+    *METRIC_TYPES,
+)
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Union[ALL_TYPES])
+
+
+def encode(message: Message) -> bytes:
+    """The message as one JSON object, UTF-8, without a line feed."""
+    return _encoder.encode(message)
+
+
+def decode_line(line: bytes) -> Message:
+    """The message in a line. Raises ``msgspec.MsgspecError`` (unknown type, wrong shape, no JSON)."""
+    message: Message = _decoder.decode(line)
+    return message

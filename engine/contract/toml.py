@@ -1,0 +1,124 @@
+"""Specs as TOML: read with the standard library, written with each field's description above it."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from engine.contract.messages import Complaint
+from engine.contract.spec import (
+    DatasetSpec,
+    LoraSpec,
+    ModelSpec,
+    QuantizationSpec,
+    Spec,
+    Table,
+)
+from engine.contract.validate import check
+
+EXAMPLE = Spec(
+    name="support-bot",
+    model=ModelSpec(path="mistralai/Mistral-7B-v0.3"),
+    quantization=QuantizationSpec(),
+    lora=LoraSpec(),
+    dataset=DatasetSpec(path="support_chats.jsonl"),
+)
+
+
+def read_file(path: Path) -> tuple[dict[str, Any], list[Complaint]]:
+    """The raw values of a TOML file, or ``{}`` and why it cannot be read. Never raises."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig")), []
+    except FileNotFoundError:
+        problem = f"There is no file {path}."
+    except (IsADirectoryError, PermissionError) as error:
+        problem = f"{path} cannot be read: {error.strerror}."
+    except UnicodeDecodeError as error:
+        problem = f"{path} is not UTF-8 text (byte {error.start})."
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        problem = f"{path} is not TOML: {error}."
+    return {}, [Complaint(field="spec", problem=problem,
+                          remedy="`fettle spec --example` prints one to start from.")]
+
+
+def absolute_paths(raw: dict[str, Any], base: Path) -> dict[str, Any]:
+    """``raw`` with file paths made absolute, relative ones read from ``base``.
+
+    A model path is a folder only if it is there; else it is taken for a hub id and left alone.
+    """
+    changed = dict(raw)
+    for table in ("model", "dataset"):
+        values = raw.get(table)
+        if not isinstance(values, dict) or not isinstance(values.get("path"), str):
+            continue
+        path = base / Path(values["path"]).expanduser()
+        if values["path"] and (table == "dataset" or path.exists()):
+            changed[table] = {**values, "path": str(path.resolve())}
+    return changed
+
+
+def to_raw(spec: Spec) -> dict[str, Any]:
+    """The spec as plain values, every setting written out; :func:`check` gives it back."""
+    raw: dict[str, Any] = msgspec.to_builtins(spec)
+    return raw
+
+
+def write(spec: Spec, *, comments: bool = True) -> str:
+    """The spec as TOML. With ``comments`` each setting has its description above it."""
+    lines = list(_scalars(spec, comments))
+    for name in spec.__struct_fields__:
+        value = getattr(spec, name)
+        if isinstance(value, Table):
+            lines += ["", f"[{name}]", *_scalars(value, comments)]
+    return "\n".join(lines) + "\n"
+
+
+def _scalars(table: Table, comments: bool) -> Iterator[str]:
+    descriptions = describe(type(table))
+    for name in table.__struct_fields__:
+        value = getattr(table, name)
+        if value is UNSET or isinstance(value, Table):
+            continue
+        if comments and descriptions[name]:
+            yield f"# {descriptions[name]}"
+        # TOML has no null: what is None is left out, and shown as a comment in the example.
+        if value is not None:
+            yield f"{name} = {_value(value)}"
+        elif comments:
+            yield f"# {name} ="
+
+
+def describe(table: type[Table]) -> dict[str, str]:
+    """Each field's description, in plain words."""
+    schema = msgspec.json.schema(table)
+    properties = schema["$defs"][table.__name__]["properties"]
+    return {name: value.get("description", "") for name, value in properties.items()}
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value == int(value) and abs(value) < 1e6:
+        return f"{value:.1f}"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def example() -> str:
+    """A commented example, sound as it stands but for the paths."""
+    assert check(to_raw(EXAMPLE))[0] == EXAMPLE
+    return write(EXAMPLE)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema of the TOML file."""
+    return msgspec.json.schema(Spec)

@@ -1,0 +1,218 @@
+"""Checks a spec: raw values in, a :class:`Spec` or *all* complaints out.
+
+Pure. Each field is converted by itself, so that one mistake does not hide the next; fields that need
+each other are checked by the rules below, which run only on tables that are sound by themselves.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+from collections.abc import Callable, Iterator
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from engine.contract.messages import Complaint
+from engine.contract.spec import Spec, Table
+
+EMBEDDING_MODULES = ("embed_tokens", "lm_head")
+_MISSING = object()
+
+
+def check(raw: object) -> tuple[Spec | None, list[Complaint]]:
+    """The spec in ``raw`` (what a TOML file holds), or None and everything wrong with it."""
+    if not isinstance(raw, dict):
+        return None, [Complaint(field="spec", problem="This is not a table of settings.")]
+    values, complaints = _read_table(raw, Spec, "")
+    if complaints:
+        return None, complaints
+    spec = Spec(**values)
+    complaints = [found for rule in RULES for found in rule(spec)]
+    return (None if complaints else spec), complaints
+
+
+def _read_table(
+    raw: dict[str, Any], kind: type[Table], prefix: str
+) -> tuple[dict[str, Any], list[Complaint]]:
+    hints = get_type_hints(kind, include_extras=True)
+    fields = {f.name: f for f in msgspec.structs.fields(kind)}
+    complaints = [_unknown(key, list(fields), prefix) for key in raw if key not in fields]
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        path = prefix + name
+        value = raw.get(name, _MISSING)
+        if value is _MISSING:
+            if field.required:
+                complaints.append(_missing(path, hints[name]))
+            continue
+        found, problems = _read_value(value, hints[name], path)
+        values[name] = found
+        complaints += problems
+    return values, complaints
+
+
+def _read_value(value: Any, hint: Any, path: str) -> tuple[Any, list[Complaint]]:
+    table = table_of(hint)
+    if table is None:
+        try:
+            return msgspec.convert(value, hint), []
+        except msgspec.ValidationError as error:
+            return None, [_wrong(path, value, hint, str(error))]
+    if not isinstance(value, dict):
+        return None, [Complaint(field=path, problem="This must be a table.",
+                                remedy=f"Write [{path}] with its settings below it.")]
+    values, complaints = _read_table(value, table, path + ".")
+    return (None if complaints else table(**values)), complaints
+
+
+def table_of(hint: Any) -> type[Table] | None:
+    """The table a field holds, None if it holds a plain value."""
+    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    for option in options:
+        if isinstance(option, type) and issubclass(option, Table) and option is not UnsetType:
+            return option
+    return None
+
+
+def _unknown(key: str, known: list[str], prefix: str) -> Complaint:
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    where = f"[{prefix[:-1]}]" if prefix else "the top of the file"
+    remedy = f"Did you mean {prefix}{close[0]}?" if close else (
+        f"Known in {where}: {', '.join(known)}."
+    )
+    return Complaint(field=prefix + key, problem="There is no such setting.", remedy=remedy)
+
+
+def _missing(path: str, hint: Any) -> Complaint:
+    if table_of(hint) is not None:
+        return Complaint(field=path, problem="This table is missing.",
+                         remedy=f"Add [{path}] with its settings.")
+    return Complaint(field=path, problem="This is missing.",
+                     remedy=_describe(hint) or f"Add {path.rpartition('.')[2]} = …")
+
+
+def _wrong(path: str, value: Any, hint: Any, error: str) -> Complaint:
+    reason = re.sub(r" - at `.*`$", "", error)
+    shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "…"
+    return Complaint(
+        field=path, problem=f"{shown} does not fit: {_plain(reason)}.", remedy=_remedy(value, hint)
+    )
+
+
+def _plain(reason: str) -> str:
+    words = {"`int`": "a whole number", "`float`": "a number", "`str`": "text",
+             "`bool`": "true or false", "`array`": "a list", "`object`": "a table",
+             "`null`": "nothing"}
+    for technical, plain in words.items():
+        reason = reason.replace(technical, plain)
+    return reason[:1].lower() + reason[1:]
+
+
+def _remedy(value: Any, hint: Any) -> str:
+    choices = choices_of(hint)
+    if choices:
+        close = difflib.get_close_matches(str(value), [str(c) for c in choices], n=1)
+        listed = ", ".join(repr(c) if isinstance(c, str) else str(c) for c in choices)
+        return (f"Did you mean {close[0]!r}? " if close else "") + f"Write one of {listed}."
+    return _describe(hint)
+
+
+def choices_of(hint: Any) -> tuple[Any, ...]:
+    """The values of a field that takes one of a few; empty for any other field."""
+    info = msgspec.inspect.type_info(hint)
+    while isinstance(info, msgspec.inspect.Metadata):
+        info = info.type
+    return tuple(info.values) if isinstance(info, msgspec.inspect.LiteralType) else ()
+
+
+def _describe(hint: Any) -> str:
+    for meta in getattr(hint, "__metadata__", ()):
+        if meta.description:
+            return str(meta.description)
+    return ""
+
+
+# ---------------------------------------------------------------- rules over several fields
+
+
+def _adapter_for_quantized(spec: Spec) -> Iterator[Complaint]:
+    if spec.bits != 16 and spec.lora is UNSET:
+        yield Complaint(
+            field="quantization.bits",
+            problem=f"{spec.bits}-bit weights cannot be trained in full.",
+            remedy="Add a [lora] table, or set bits = 16.",
+        )
+
+
+def _embedding_rate_is_used(spec: Spec) -> Iterator[Complaint]:
+    if spec.training.embedding_learning_rate is None or spec.lora is UNSET:
+        return
+    if not set(spec.lora.modules_to_save) & set(EMBEDDING_MODULES):
+        yield Complaint(
+            field="training.embedding_learning_rate",
+            problem="Neither embed_tokens nor lm_head is trained, so this rate has no effect.",
+            remedy='Remove it, or add lora.modules_to_save = ["embed_tokens", "lm_head"].',
+        )
+
+
+def _pretrain_takes_text(spec: Spec) -> Iterator[Complaint]:
+    if spec.method == "pretrain" and spec.dataset.format not in ("auto", "text"):
+        yield Complaint(
+            field="dataset.format",
+            problem=f"pretrain learns from plain text, not from {spec.dataset.format} rows.",
+            remedy='Write format = "text", or method = "sft".',
+        )
+
+
+def _steps_make_sense(spec: Spec) -> Iterator[Complaint]:
+    if spec.training.max_steps == 0:
+        yield Complaint(
+            field="training.max_steps",
+            problem="0 steps would train nothing.",
+            remedy="Write a number of steps, or -1 to go by num_train_epochs.",
+        )
+
+
+def _name_is_visible(spec: Spec) -> Iterator[Complaint]:
+    if not spec.name.strip() or any(ord(c) < 32 for c in spec.name):
+        yield Complaint(
+            field="name",
+            problem="The name is empty or holds control characters.",
+            remedy="Write a few plain words.",
+        )
+
+
+def _targets_are_named(spec: Spec) -> Iterator[Complaint]:
+    if spec.lora is not UNSET and not spec.lora.target_modules and not spec.lora.modules_to_save:
+        yield Complaint(
+            field="lora.target_modules",
+            problem="No layer gets an adapter.",
+            remedy='Write target_modules = "all-linear".',
+        )
+
+
+def _numbers_are_finite(spec: Spec) -> Iterator[Complaint]:
+    for table in ("training", "dataset", "lora"):
+        struct = getattr(spec, table)
+        if struct is UNSET:
+            continue
+        for name in struct.__struct_fields__:
+            value = getattr(struct, name)
+            if isinstance(value, float) and not (-float("inf") < value < float("inf")):
+                yield Complaint(field=f"{table}.{name}", problem=f"{value} is not a number to "
+                                "compute with.", remedy="Write a finite number.")
+
+
+RULES: tuple[Callable[[Spec], Iterator[Complaint]], ...] = (
+    _adapter_for_quantized,
+    _embedding_rate_is_used,
+    _pretrain_takes_text,
+    _steps_make_sense,
+    _name_is_visible,
+    _targets_are_named,
+    _numbers_are_finite,
+)
+"""Checks over several fields; each yields what it finds."""
