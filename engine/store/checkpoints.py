@@ -1,0 +1,331 @@
+"""Checkpoints on disk: a folder is one only if its ``MANIFEST.json`` says so and its bytes agree.
+
+    staging = stage(run_folder, step)          # checkpoints/.staging-200-4711
+    ...write files into it...
+    folder = publish(staging, step=200, fields={...})    # checkpoints/step-00000200
+
+The manifest is written last, after every other file is on the disk; then all of it is read again
+and compared, and only then the folder gets its name. So a crash at any moment leaves either a
+complete checkpoint or a hidden folder that nobody chooses. Nothing here knows what the files mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.store.files import (
+    disk_sentence,
+    remove_tree,
+    rename,
+    sync_file,
+    sync_folder,
+    write_all,
+)
+
+FORMAT = 1
+"""Version of the manifest's shape."""
+MANIFEST = "MANIFEST.json"
+FOLDER = "checkpoints"
+KEPT_AT_LEAST = 2
+"""Rotation never goes below so many verified checkpoints."""
+
+_NAME = re.compile(r"step-(\d{8,})")
+_CHUNK = 1 << 20
+
+
+class CheckpointError(Exception):
+    """A checkpoint could not be written; the text is a sentence for people. Nothing was lost: the
+    older checkpoints stand as they were, and saving can be tried again."""
+
+
+class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of a checkpoint."""
+
+    bytes: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``MANIFEST.json`` holds."""
+
+    format: int
+    step: int
+    created_at: float
+    """UNIX time, seconds."""
+    files: dict[str, FileEntry]
+    """By name relative to the checkpoint, with forward slashes."""
+    fields: dict[str, Any] = {}
+    """What the worker says of it: sample cursor, fingerprints, versions, peak memory."""
+    digest: str = ""
+    """sha256 of this manifest with an empty ``digest``: a flipped bit in it shows too."""
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files together."""
+        return sum(entry.bytes for entry in self.files.values())
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """The checkpoint to go on from."""
+
+    folder: Path | None
+    """None if there is no sound one."""
+    step: int = 0
+    notes: list[str] = []
+    """A sentence for each one that was set aside."""
+
+
+def name_of(step: int) -> str:
+    """Folder name of the checkpoint after ``step`` steps."""
+    return f"step-{step:08d}"
+
+
+# ---------------------------------------------------------------- writing
+
+
+def stage(run_folder: Path, step: int, *, needs_bytes: int = 0) -> Path:
+    """An empty hidden folder to write a checkpoint into; leftovers of earlier crashes are removed.
+
+    Raises :class:`CheckpointError` if the disk has not ``needs_bytes`` free, or cannot be written.
+    """
+    root = run_folder / FOLDER
+    staging = root / f".staging-{step}-{os.getpid()}"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for left in [*root.glob(".staging-*"), *root.glob(".removed-*")]:
+            shutil.rmtree(left)
+        free = shutil.disk_usage(root).free
+        if needs_bytes > free:
+            raise CheckpointError(
+                f"Saving step {step} needs {needs_bytes / 2**30:.2f} GiB, but the disk with {root} "
+                f"has {free / 2**30:.2f} GiB free. Free some space there."
+            )
+        staging.mkdir()
+    except OSError as error:
+        raise CheckpointError(disk_sentence(error, staging)) from error
+    return staging
+
+
+def write_file(path: Path, chunks: Iterable[bytes | memoryview]) -> str:
+    """Write a file to the disk for good; gives the sha256 of what was *meant* to be written.
+
+    Hand that to :func:`publish`, so that a disk that swallows bytes is found out. Raises
+    :class:`CheckpointError`.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("xb", buffering=0) as file:
+            for chunk in chunks:
+                digest.update(chunk)
+                write_all(file.fileno(), chunk)
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise CheckpointError(disk_sentence(error, path)) from error
+    return digest.hexdigest()
+
+
+def publish(
+    staging: Path,
+    *,
+    step: int,
+    fields: dict[str, Any],
+    hashes: Mapping[str, str] | None = None,
+) -> Path:
+    """Turn a staged folder into the checkpoint of ``step``; gives its final path.
+
+    ``hashes`` are what :func:`write_file` gave, by file name; those files must match. An older
+    checkpoint of the same step is replaced. Raises :class:`CheckpointError`, and then the staged
+    folder is gone and everything else is as it was.
+    """
+    try:
+        _seal(staging, step, fields, hashes or {})
+        problems = verify(staging)
+        if problems:
+            raise CheckpointError(f"The save of step {step} did not reach the disk: {problems[0]}")
+        return _put_in_place(staging, staging.parent / name_of(step))
+    except OSError as error:
+        raise CheckpointError(disk_sentence(error, staging)) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _seal(staging: Path, step: int, fields: dict[str, Any], hashes: Mapping[str, str]) -> None:
+    """Force every file to the disk, then write the manifest."""
+    files = {}
+    for name in _files_below(staging):
+        path = staging / name
+        sync_file(path)
+        files[name] = FileEntry(bytes=path.stat().st_size, sha256=_hash(path))
+    wrong = [
+        name for name, want in hashes.items() if name not in files or files[name].sha256 != want
+    ]
+    if wrong:
+        raise CheckpointError(f"The disk did not keep what was written to {staging / wrong[0]}.")
+    manifest = Manifest(
+        format=FORMAT, step=step, created_at=time.time(), files=files, fields=fields
+    )
+    sealed = msgspec.structs.replace(manifest, digest=_digest(manifest))
+    write_file(staging / MANIFEST, [msgspec.json.format(msgspec.json.encode(sealed), indent=1)])
+    for folder in {(staging / name).parent for name in files} | {staging}:
+        sync_folder(folder)
+
+
+def _put_in_place(staging: Path, final: Path) -> Path:
+    replaced = final.with_name(f".replaced-{final.name}")
+    if final.exists():
+        # A crash between the two renames leaves the old one under this name; see _take_back.
+        shutil.rmtree(replaced, ignore_errors=True)
+        rename(final, replaced)
+    rename(staging, final)
+    sync_folder(final.parent)
+    sync_folder(final.parent.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
+    return final
+
+
+def _files_below(folder: Path) -> list[str]:
+    found = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return sorted(name for name in found if name != MANIFEST)
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb", buffering=0) as file:
+        if hasattr(os, "posix_fadvise"):
+            # Read what the disk has, not what the page cache remembers.
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        digest = hashlib.sha256()
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+        return digest.hexdigest()
+
+
+def _digest(manifest: Manifest) -> str:
+    bare = msgspec.structs.replace(manifest, digest="")
+    return hashlib.sha256(msgspec.json.encode(bare, order="sorted")).hexdigest()
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a checkpoint. Raises ``ValueError`` with a sentence."""
+    try:
+        data = (folder / MANIFEST).read_bytes()
+    except FileNotFoundError:
+        raise ValueError(f"{MANIFEST} is missing.") from None
+    except OSError as error:
+        raise ValueError(f"{MANIFEST} cannot be read: {error.strerror}.") from None
+    try:
+        version = msgspec.json.decode(data, type=_Version).format
+        if version > FORMAT:
+            raise ValueError(f"It has format {version}, made by a newer Fettle; update Fettle.")
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ValueError(f"{MANIFEST} is damaged: {error}.") from None
+    if _digest(manifest) != manifest.digest:
+        raise ValueError(f"{MANIFEST} is damaged: its own checksum does not match.")
+    return manifest
+
+
+class _Version(msgspec.Struct):
+    format: int
+
+
+def verify(folder: Path) -> list[str]:
+    """Everything wrong with a checkpoint, a sentence each; empty if every byte is as written."""
+    try:
+        manifest = read_manifest(folder)
+    except ValueError as error:
+        return [str(error)]
+    return [
+        problem
+        for name, entry in manifest.files.items()
+        for problem in _check_file(folder, name, entry)
+    ]
+
+
+def _check_file(folder: Path, name: str, entry: FileEntry) -> Iterator[str]:
+    path = folder / name
+    if Path(name).is_absolute() or ".." in Path(name).parts or path.is_symlink():
+        yield f"{name} lies outside the checkpoint."
+        return
+    try:
+        size = path.stat().st_size
+        if size != entry.bytes:
+            yield f"{name} has {size} bytes instead of {entry.bytes}."
+        elif _hash(path) != entry.sha256:
+            yield f"{name} has changed since it was saved."
+    except FileNotFoundError:
+        yield f"{name} is missing."
+    except OSError as error:
+        yield f"{name} cannot be read: {error.strerror}."
+
+
+def published(run_folder: Path) -> list[tuple[int, Path]]:
+    """``(step, folder)`` of everything with a checkpoint's name, oldest step first; unverified."""
+    root = run_folder / FOLDER
+    if not root.is_dir():
+        return []
+    matches = ((_NAME.fullmatch(path.name), path) for path in root.iterdir())
+    return sorted((int(match[1]), path) for match, path in matches if match)
+
+
+def newest_verified(run_folder: Path) -> Choice:
+    """The newest sound checkpoint. Broken newer ones get a hidden name, and a note each."""
+    _take_back(run_folder / FOLDER)
+    notes: list[str] = []
+    for step, folder in reversed(published(run_folder)):
+        problems = verify(folder)
+        if not problems:
+            return Choice(folder=folder, step=step, notes=notes)
+        notes.append(f"The save of step {step} was set aside: {problems[0]}")
+        _set_aside(folder)
+    return Choice(folder=None, notes=notes)
+
+
+def _take_back(root: Path) -> None:
+    """Undo a replacement that a crash cut in half."""
+    for replaced in root.glob(".replaced-step-*"):
+        final = root / replaced.name.removeprefix(".replaced-")
+        if not final.exists():
+            rename(replaced, final)
+
+
+def _set_aside(folder: Path) -> None:
+    number = 1
+    while (aside := folder.with_name(f".broken-{folder.name}-{number}")).exists():
+        number += 1
+    rename(folder, aside)
+
+
+def rotate(run_folder: Path, keep: int, best: int | None = None) -> list[int]:
+    """Remove the oldest checkpoints but ``keep``; gives the steps removed.
+
+    The newest :data:`KEPT_AT_LEAST` sound ones and that of step ``best`` always stay; so do unsound
+    ones that are newer than these, for somebody to look at. Order is by step, never by file times,
+    which copying changes.
+    """
+    found = list(reversed(published(run_folder)))
+    if len(found) <= max(keep, KEPT_AT_LEAST):
+        return []
+    protected = {best}
+    sound = 0
+    for step, folder in found:
+        if sound >= KEPT_AT_LEAST:
+            break
+        protected.add(step)
+        sound += not verify(folder)
+    removed = [step for step, _ in found[max(keep, KEPT_AT_LEAST) :] if step not in protected]
+    for step, folder in found:
+        if step in removed:
+            remove_tree(folder)
+    return removed

@@ -1,0 +1,214 @@
+"""Checkpoints: a broken one is never chosen, the last good ones stay, whatever the disk does."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engine.store import checkpoints
+from engine.store.checkpoints import (
+    MANIFEST,
+    CheckpointError,
+    newest_verified,
+    publish,
+    published,
+    read_manifest,
+    rotate,
+    stage,
+    verify,
+    write_file,
+)
+
+
+def save(run: Path, step: int, content: bytes = b"weights", **fields: object) -> Path:
+    staging = stage(run, step)
+    (staging / "model.safetensors").write_bytes(content * 10)
+    (staging / "state").mkdir()
+    (staging / "state" / "rng.json").write_bytes(b'{"seed": 1}')
+    return publish(staging, step=step, fields=fields)
+
+
+def test_a_published_checkpoint_is_sound_and_carries_its_fields(tmp_path: Path) -> None:
+    folder = save(tmp_path, 200, cursor=1600, versions={"torch": "2.13"})
+    assert folder == tmp_path / "checkpoints" / "step-00000200"
+    assert verify(folder) == []
+    manifest = read_manifest(folder)
+    assert manifest.fields == {"cursor": 1600, "versions": {"torch": "2.13"}}
+    assert set(manifest.files) == {"model.safetensors", "state/rng.json"}
+    assert [p.name for p in folder.parent.iterdir()] == ["step-00000200"]
+
+
+def test_missing_resized_and_changed_files_are_named(tmp_path: Path) -> None:
+    folder = save(tmp_path, 1)
+    weights = folder / "model.safetensors"
+    good = weights.read_bytes()
+    weights.write_bytes(good + b"x")
+    assert verify(folder) == ["model.safetensors has 71 bytes instead of 70."]
+    weights.write_bytes(b"W" + good[1:])
+    assert verify(folder) == ["model.safetensors has changed since it was saved."]
+    weights.unlink()
+    assert verify(folder) == ["model.safetensors is missing."]
+
+
+def test_a_manifest_that_is_gone_torn_or_newer_is_refused(tmp_path: Path) -> None:
+    folder = save(tmp_path, 1)
+    manifest = folder / MANIFEST
+    good = manifest.read_bytes()
+    manifest.write_bytes(good[: len(good) // 2])
+    assert "damaged" in verify(folder)[0]
+    manifest.write_bytes(good.replace(b'"format": 1', b'"format": 2'))
+    assert "newer Fettle" in verify(folder)[0]
+    manifest.unlink()
+    assert verify(folder) == ["MANIFEST.json is missing."]
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    victim=st.sampled_from([MANIFEST, "model.safetensors", "state/rng.json"]),
+    at=st.integers(0, 1 << 20),
+)
+def test_any_flipped_bit_anywhere_is_noticed(tmp_path: Path, victim: str, at: int) -> None:
+    folder = save(tmp_path, 1, cursor=12345, loss=0.25)
+    before = read_manifest(folder)
+    content = bytearray((folder / victim).read_bytes())
+    content[at // 8 % len(content)] ^= 1 << (at % 8)
+    (folder / victim).write_bytes(content)
+    # A flip in the manifest's white space or in an escape may leave its meaning untouched.
+    assert verify(folder) or (victim == MANIFEST and read_manifest(folder) == before)
+    shutil.rmtree(folder)
+
+
+def test_a_manifest_cannot_point_outside(tmp_path: Path) -> None:
+    folder = save(tmp_path, 1)
+    (tmp_path / "secret").write_bytes(b"s")
+    manifest = read_manifest(folder)
+    entry = next(iter(manifest.files.values()))
+    evil = msgspec.structs.replace(manifest, files={"../../secret": entry})
+    evil = msgspec.structs.replace(evil, digest=checkpoints._digest(evil))
+    (folder / MANIFEST).write_bytes(msgspec.json.encode(evil))
+    assert verify(folder) == ["../../secret lies outside the checkpoint."]
+
+
+def test_the_newest_sound_one_is_chosen_and_broken_ones_are_set_aside(tmp_path: Path) -> None:
+    for step in (5, 10, 15):
+        save(tmp_path, step)
+    (tmp_path / "checkpoints" / "step-00000015" / MANIFEST).unlink()
+    (tmp_path / "checkpoints" / "step-00000010" / "model.safetensors").write_bytes(b"")
+    choice = newest_verified(tmp_path)
+    assert (choice.step, choice.folder) == (5, tmp_path / "checkpoints" / "step-00000005")
+    assert len(choice.notes) == 2
+    assert "step 15" in choice.notes[0]
+    names = {p.name for p in (tmp_path / "checkpoints").iterdir()}
+    assert names == {"step-00000005", ".broken-step-00000015-1", ".broken-step-00000010-1"}
+
+
+def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:
+    assert newest_verified(tmp_path).folder is None
+
+
+def test_steps_beyond_eight_digits_keep_their_order(tmp_path: Path) -> None:
+    save(tmp_path, 99_999_999)
+    save(tmp_path, 100_000_000)
+    assert newest_verified(tmp_path).step == 100_000_000
+
+
+def test_the_same_step_again_replaces_the_older_one(tmp_path: Path) -> None:
+    save(tmp_path, 7, b"old")
+    folder = save(tmp_path, 7, b"new")
+    assert (folder / "model.safetensors").read_bytes() == b"new" * 10
+    assert [p.name for p in folder.parent.iterdir()] == ["step-00000007"]
+
+
+def test_a_replacement_cut_in_half_is_taken_back(tmp_path: Path) -> None:
+    folder = save(tmp_path, 7)
+    folder.rename(folder.with_name(".replaced-step-00000007"))
+    assert newest_verified(tmp_path).step == 7
+
+
+def test_leftovers_of_a_crash_are_removed_by_the_next_save(tmp_path: Path) -> None:
+    left = stage(tmp_path, 3)
+    (left / "half").write_bytes(b"x")
+    left.rename(left.with_name(".staging-3-1"))
+    stage(tmp_path, 4)
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == [f".staging-4-{os.getpid()}"]
+
+
+@pytest.mark.parametrize("keep", [2, 3])
+def test_rotation_keeps_the_newest_by_step_and_the_best(tmp_path: Path, keep: int) -> None:
+    for step in (30, 10, 20, 40, 50):
+        save(tmp_path, step)
+    removed = rotate(tmp_path, keep, best=10)
+    left = [step for step, _ in published(tmp_path)]
+    assert left == sorted([10, 50, 40, 30][: keep + 1])
+    assert sorted(removed + left) == [10, 20, 30, 40, 50]
+
+
+def test_rotation_never_removes_the_last_two_sound_ones(tmp_path: Path) -> None:
+    for step in (1, 2, 3, 4, 5):
+        save(tmp_path, step)
+    for step in (3, 4, 5):
+        (tmp_path / "checkpoints" / f"step-{step:08d}" / "model.safetensors").unlink()
+    rotate(tmp_path, 2)
+    assert newest_verified(tmp_path).step == 2
+    assert verify(tmp_path / "checkpoints" / "step-00000001") == []
+
+
+def test_rotation_after_each_save_never_leaves_less_than_two(tmp_path: Path) -> None:
+    for step in range(1, 8):
+        save(tmp_path, step)
+        rotate(tmp_path, 1)
+        assert len(published(tmp_path)) == min(step, 2)
+
+
+def test_a_full_disk_gives_a_sentence_and_leaves_the_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, 1)
+    staging = stage(tmp_path, 2)
+
+    def full(descriptor: int, data: memoryview) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(CheckpointError, match=r"is full .*Free some space"):
+        publish(staging, step=2, fields={})
+    monkeypatch.undo()
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
+
+
+def test_too_little_room_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="GiB free"):
+        stage(tmp_path, 1, needs_bytes=1 << 60)
+
+
+def test_a_disk_that_swallows_bytes_is_found_out(tmp_path: Path) -> None:
+    staging = stage(tmp_path, 1)
+    meant = write_file(staging / "a", [b"abc", b"def"])
+    (staging / "a").write_bytes(b"abc")
+    with pytest.raises(CheckpointError, match="did not keep"):
+        publish(staging, step=1, fields={}, hashes={"a": meant})
+    assert published(tmp_path) == []
+
+
+def test_short_writes_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:3]))
+    staging = stage(tmp_path, 1)
+    meant = write_file(staging / "a", [b"0123456789"])
+    publish(staging, step=1, fields={}, hashes={"a": meant})
+    assert newest_verified(tmp_path).step == 1
+
+
+def test_a_folder_without_permission_gives_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").write_text("a file in the way")
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        stage(tmp_path, 1)
