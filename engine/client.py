@@ -1,0 +1,300 @@
+"""The way from any program to the host: find it or start it, ask, and listen.
+
+Light and synchronous: sockets, :mod:`engine.contract`, nothing else. The command line and the tests
+use it; the window has its own link over the same contract.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import engine
+from engine import paths, transport
+from engine.contract.messages import (
+    PROTOCOL,
+    Complaint,
+    Follow,
+    Hello,
+    Leave,
+    Message,
+    Refusal,
+    Reply,
+    Request,
+)
+from engine.contract.wire import Garbage, LineReader, frame
+from engine.transport import Stream
+
+START_SECONDS = 15.0
+"""How long a host may take from its start to its first answer."""
+
+_LOG_TAIL_LINES = 8
+
+
+class ClientError(Exception):
+    """Base of what goes wrong here; ``sentence`` is for people."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+
+class Refused(ClientError):
+    """The host did not do what was asked, and changed nothing."""
+
+    def __init__(
+        self, sentence: str, complaints: list[Complaint] | None = None, code: str = "bad_input"
+    ) -> None:
+        super().__init__(sentence)
+        self.complaints = complaints or []
+        self.code = code
+
+
+class HostLost(ClientError):
+    """The host ended while it was needed."""
+
+
+class HostFailed(ClientError):
+    """No host could be started or reached."""
+
+
+class Client:
+    """One connection to the host. Use :func:`connect` to get one that has been greeted."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._reader = LineReader()
+        self._ids = itertools.count(1)
+        self._pushed: deque[Message] = deque()
+        self.host: dict[str, Any] = {}
+        """What the host answered to Hello: version, protocol, pid, busy."""
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection. Runs go on."""
+        self._stream.close()
+
+    def greet(self, client: str, timeout_s: float = START_SECONDS) -> None:
+        """Say Hello with the token of this home. Raises :class:`Refused`, :class:`HostLost`."""
+        hello = Hello(id=0, version=engine.__version__, token=read_token(), client=client)
+        self.host = self.request(hello, timeout_s)
+
+    def request(self, message: Request, timeout_s: float | None = None) -> dict[str, Any]:
+        """Send a request (its ``id`` is given here) and return the reply's data.
+
+        What the host pushes meanwhile is kept for :meth:`messages`. Raises :class:`Refused`,
+        :class:`HostLost`, and :class:`HostFailed` if no answer came in time.
+        """
+        number = next(self._ids)
+        self._send(msgspec.structs.replace(message, id=number))
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        passed: list[Message] = []
+        try:
+            for answer in self._receive(deadline):
+                if isinstance(answer, Refusal) and answer.to == number:
+                    raise Refused(answer.sentence, answer.complaints, answer.code)
+                if isinstance(answer, Reply) and answer.to == number:
+                    return answer.data
+                passed.append(answer)
+        except TimeoutError:
+            raise HostFailed(
+                f"The host has not answered within {timeout_s:.0f} s. See {log_file()}."
+            ) from None
+        finally:
+            self._pushed.extendleft(reversed(passed))
+        raise HostLost("The host ended before it answered.")
+
+    def messages(self, timeout_s: float | None = None) -> Iterator[Message]:
+        """What the host sends on its own, until it ends (then :class:`HostLost` is raised).
+
+        With ``timeout_s``, stops after that long without a message.
+        """
+        while True:
+            deadline = None if timeout_s is None else time.monotonic() + timeout_s
+            try:
+                message = next(self._receive(deadline), None)
+            except TimeoutError:
+                return
+            if message is None:
+                raise HostLost("The host ended.")
+            yield message
+
+    def follow(self, run: str, since: int = 0) -> Iterator[Message]:
+        """Every record of the run with ``seq > since``, CaughtUp, then live ones, without end."""
+        followed = self.request(Follow(id=0, run=run, since=since))
+        for message in self.messages():
+            if getattr(message, "run", "") == followed["run"]:
+                yield message
+
+    def _send(self, message: Message) -> None:
+        try:
+            self._stream.write(frame(message))
+        except OSError:
+            raise HostLost("The host has ended.") from None
+
+    def _receive(self, deadline: float | None) -> Iterator[Message]:
+        """Messages in order; ends with the stream. Raises ``TimeoutError`` at the deadline."""
+        while True:
+            while self._pushed:
+                yield self._pushed.popleft()
+            left = None if deadline is None else max(0.001, deadline - time.monotonic())
+            chunk = self._stream.read(left)
+            if not chunk:
+                return
+            found = self._reader.feed(chunk)
+            self._pushed.extend(m for m in found if not isinstance(m, Garbage))
+
+
+# ---------------------------------------------------------------- finding or starting the host
+
+
+def connect(client: str = "cli", timeout_s: float = START_SECONDS) -> Client:
+    """A greeted connection to the host of this home; starts the host if nobody answers.
+
+    A host of another version makes way if it is idle. Raises :class:`HostFailed` or
+    :class:`Refused`, both with a sentence.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = Client(open_stream(deadline))
+        kept = False
+        try:
+            kept = _is_ours(found, client)
+        except HostLost:
+            # It was on its way out; the next one answers.
+            if time.monotonic() > deadline:
+                raise HostFailed(f"The host ends as soon as it starts. {_log_tail()}") from None
+        finally:
+            if not kept:
+                found.close()
+        if kept:
+            return found
+        time.sleep(0.05)
+
+
+def _is_ours(found: Client, client: str) -> bool:
+    """Whether the host is of our version; False after one of another version was told to leave."""
+    try:
+        found.greet(client)
+        theirs = str(found.host.get("version"))
+    except Refused as refused:
+        if refused.code != "version":
+            raise
+        theirs = "another version"
+    if theirs == engine.__version__ and found.host.get("protocol") == PROTOCOL:
+        return True
+    try:
+        found.request(Leave(id=0), START_SECONDS)
+    except Refused:
+        raise Refused(
+            f"Fettle {theirs} is training, and this is Fettle {engine.__version__}. Wait until its "
+            "runs have ended, or stop them with that version.",
+            code="version",
+        ) from None
+    for _ in found.messages(START_SECONDS):
+        pass  # Until it is gone, which raises HostLost.
+    return False
+
+
+def open_stream(deadline: float) -> Stream:
+    """A stream to the host's socket, before any greeting; starts the host if nobody listens.
+
+    ``deadline`` is a time of ``time.monotonic()``. Raises :class:`HostFailed`.
+    """
+    process: subprocess.Popen[bytes] | None = None
+    wait_s = 0.02
+    while True:
+        try:
+            return transport.connect(paths.socket_address())
+        except transport.NOBODY_THERE:
+            pass
+        except OSError as error:
+            raise HostFailed(
+                f"The host's socket {paths.socket_address()} cannot be opened: {error.strerror}."
+            ) from None
+        if process is not None and process.returncode not in (None, 0):
+            raise HostFailed(f"The host could not be started. {_log_tail()}")
+        if time.monotonic() > deadline:
+            raise HostFailed(f"The host does not answer. {_log_tail()}")
+        if process is None or process.returncode == 0:
+            # 0 without a listener: it left the place to another one, which has gone since.
+            process = _spawn_host()
+        try:
+            process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            wait_s = min(0.2, wait_s * 1.5)
+
+
+def _spawn_host() -> subprocess.Popen[bytes]:
+    """Start a host that outlives us. If two are started at once, one sees the other and leaves."""
+    folder = paths.host_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        log = log_file().open("ab")
+    except OSError as error:
+        raise HostFailed(
+            f"{folder} cannot be written: {error.strerror}. Set FETTLE_HOME to a folder of yours."
+        ) from None
+    # Started from the folder of this very package, so that client and host are the same Fettle.
+    root = Path(engine.__file__).parents[1]
+    with log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "engine", "host"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=root,
+            **_detached(),
+        )
+    # Takes the exit status when it comes: a client that lives long leaves no zombie behind.
+    threading.Thread(target=process.wait, name="host-reaper", daemon=True).start()
+    return process
+
+
+def _detached() -> dict[str, Any]:
+    """Options of Popen for a process that neither our terminal nor our window takes along."""
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
+        return {"creationflags": flags | subprocess.CREATE_BREAKAWAY_FROM_JOB}
+    else:  # noqa: RET505  (mypy reads only one branch)
+        return {"start_new_session": True}
+
+
+def log_file() -> Path:
+    """Where the host writes what happened."""
+    return paths.host_folder() / "host.log"
+
+
+def read_token() -> str:
+    """The token of this home's host; empty if there is none yet."""
+    try:
+        return paths.token_file().read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _log_tail() -> str:
+    try:
+        with log_file().open("rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - 4096))
+            lines = log.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    if not lines:
+        return f"It wrote nothing to {log_file()}."
+    return f"The end of {log_file()}:\n" + "\n".join(lines[-_LOG_TAIL_LINES:])
