@@ -1,0 +1,137 @@
+"""Checks a dataset before a run is made of it: every problem found in the time there is.
+
+A dataset of up to about 64 MB is read from end to end; of a larger one as much as fits the time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+
+from engine.contract.messages import Complaint
+from engine.formats import registry
+from engine.formats import source as sources
+from engine.formats.dataset import locate, must_suit, read_rows, settle, split_sizes
+from engine.formats.example import DatasetError, Format, Row, RowError
+from engine.formats.source import Source
+
+MAX_BAD_ROWS = 5
+"""Rows complained about; more of the same help nobody."""
+TIME_SECONDS = 1.2
+HEAD_BYTES = 64 << 20
+_ROWS_A_LOOK = 128
+
+
+class Checked(msgspec.Struct, kw_only=True):
+    """What reading the rows came to."""
+
+    complaints: list[Complaint]
+    count: int = 0
+    whole: bool = False
+    """Whether the end of the file was reached."""
+
+
+def check_dataset(
+    path: str | Path, format: str, method: str, eval_fraction: float = 0.0
+) -> list[Complaint]:
+    """Everything wrong with a dataset for a method; empty if it can be learnt from.
+
+    Never raises. Answers within about two seconds whatever the file's size.
+    """
+    deadline = time.monotonic() + TIME_SECONDS
+    try:
+        source = sources.find(path)
+        if format != "auto":
+            must_suit(source, format, method, "dataset.format")
+        rows = read_rows(source, HEAD_BYTES)
+        head = _head(rows)
+        name = _settled(source, head, format, method)
+    except DatasetError as error:
+        return [error.complaint]
+    checked = _read(source, _again(head, rows), registry.FORMATS[name], deadline)
+    if not checked.complaints and checked.whole:
+        return _too_few(source, checked.count, eval_fraction)
+    return checked.complaints
+
+
+class _Head(msgspec.Struct, kw_only=True):
+    """The first rows and the error that ended them, if one did."""
+
+    rows: list[Row]
+    error: DatasetError | None = None
+
+
+def _head(rows: Iterator[Row]) -> _Head:
+    """The first rows. Raises DatasetError if there is not even one."""
+    head = _Head(rows=[next(rows)])
+    try:
+        head.rows.extend(islice(rows, registry.SAMPLE_ROWS - 1))
+    except DatasetError as error:
+        head.error = error
+    return head
+
+
+def _again(head: _Head, rest: Iterator[Row]) -> Iterator[Row]:
+    yield from head.rows
+    if head.error is not None:
+        raise head.error
+    yield from rest
+
+
+def _settled(source: Source, head: _Head, format: str, method: str) -> str:
+    """The format to check against. Raises DatasetError if none can be used.
+
+    A format named in the spec is refused here if no row looks like it, so that the complaint is one
+    about the format and not one a row.
+    """
+    values = [row.value for row in head.rows]
+    found = registry.detect(values, method)
+    if format == "auto" or found.format in registry.REFUSED:
+        return settle(source, found, method)
+    if registry.FORMATS[format].sniff(values).score > 0:
+        return format
+    other = found.format in registry.FORMATS
+    raise DatasetError(
+        f"{source.name} does not look like {format}. {found.guess.reason}",
+        f'Write format = "{found.format if other else "auto"}".',
+        "dataset.format",
+    )
+
+
+def _read(source: Source, rows: Iterator[Row], module: Format, deadline: float) -> Checked:
+    checked = Checked(complaints=[])
+    try:
+        for row in rows:
+            checked.count += 1
+            try:
+                module.to_example(row.value)
+            except RowError as error:
+                checked.complaints.append(locate(source, row, error).complaint)
+            if len(checked.complaints) >= MAX_BAD_ROWS or _is_late(checked.count, deadline):
+                return checked
+    except DatasetError as error:
+        checked.complaints.append(error.complaint)
+        return checked
+    checked.whole = True
+    return checked
+
+
+def _is_late(count: int, deadline: float) -> bool:
+    return count % _ROWS_A_LOOK == 0 and time.monotonic() > deadline
+
+
+def _too_few(source: Source, count: int, eval_fraction: float) -> list[Complaint]:
+    """One row cannot be learnt from and held back."""
+    if eval_fraction <= 0 or split_sizes(count, eval_fraction)[1] > 0:
+        return []
+    return [
+        Complaint(
+            field="dataset.eval_fraction",
+            problem=f"{source.name} has only {count} row, so none can be held back.",
+            remedy="Write eval_fraction = 0, or add rows.",
+        )
+    ]

@@ -1,0 +1,214 @@
+"""A dataset as examples: reading, previewing, telling two files apart."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.formats import csv_rows, json_rows, parquet_rows, registry, text_rows
+from engine.formats import source as sources
+from engine.formats.example import DatasetError, Example, Row, RowError
+from engine.formats.registry import Detected
+from engine.formats.source import Source
+
+PREVIEW_HEAD_BYTES = 1 << 20
+SHOWN_CHARS = 2000
+"""Longest text in a preview."""
+_COUNT_BYTES = 8 << 20
+"""Files up to this size are counted for a preview."""
+_HASH_WHOLE_BYTES = 1 << 30
+_HASH_BLOCK = 4 << 20
+_HASH_BLOCKS = 64
+
+
+def read_rows(source: Source, head_bytes: int | None = None) -> Iterator[Row]:
+    """The rows of a file, of a long JSON list only those in its first ``head_bytes``.
+
+    Raises DatasetError, possibly after some rows.
+    """
+    if source.kind == "json":
+        return json_rows.rows(source, head_bytes)
+    reader = {"csv": csv_rows.rows, "parquet": parquet_rows.rows, "text": text_rows.rows}
+    return reader[source.kind](source)
+
+
+def resolve(source: Source, format: str, method: str | None) -> str:
+    """The format to read a file in. Raises DatasetError if none fits or the method cannot use it.
+
+    ``format`` is a name in the spec, or ``auto``; ``method`` is a method's name, or None for any.
+    """
+    if format != "auto":
+        must_suit(source, format, method, "dataset.format")
+        return format
+    head = [row.value for row in islice(_head(source), registry.SAMPLE_ROWS)]
+    return settle(source, registry.detect(head, method), method)
+
+
+def settle(source: Source, found: Detected, method: str | None) -> str:
+    """The detected format's name. Raises DatasetError if it cannot be used."""
+    if found.format not in registry.FORMATS:
+        reason = found.guess.reason
+        remedy = (
+            "Choose data with one good answer a row."
+            if found.format in registry.REFUSED
+            else "Rename its columns, for example to instruction and output."
+        )
+        raise DatasetError(f"{source.name} cannot be learnt from. {reason}", remedy)
+    must_suit(source, found.format, method, "dataset.path")
+    return found.format
+
+
+def must_suit(source: Source, format: str, method: str | None, field: str) -> None:
+    """Raises DatasetError if the method cannot learn from the format."""
+    known = registry.METHOD_FORMATS.get(method or "", tuple(registry.FORMATS))
+    if format in known:
+        return
+    if format == "text":
+        raise DatasetError(
+            f"{source.name} is plain text, which has no answers for {method} to learn.",
+            'Write method = "pretrain", or choose conversations.',
+            field,
+        )
+    raise DatasetError(
+        f"{source.name} holds {format} rows; {method} learns from plain text.",
+        'Write method = "sft", or choose a text file.',
+        field,
+    )
+
+
+def _head(source: Source) -> Iterator[Row]:
+    return read_rows(source, PREVIEW_HEAD_BYTES)
+
+
+def read_examples(path: str | Path, format: str, method: str) -> Iterator[Example]:
+    """Every row of the dataset as an example, in the file's order.
+
+    Raises DatasetError naming file, row and line at the first row that does not fit.
+    """
+    source = sources.find(path)
+    module = registry.FORMATS[resolve(source, format, method)]
+    for row in read_rows(source):
+        try:
+            yield module.to_example(row.value)
+        except RowError as error:
+            raise locate(source, row, error) from None
+
+
+def locate(source: Source, row: Row, error: RowError) -> DatasetError:
+    """A row's error with the place of the row."""
+    return DatasetError(f"{source.name}, {row.where}: {error.problem}", error.remedy)
+
+
+def split_sizes(count: int, eval_fraction: float) -> tuple[int, int]:
+    """How many of ``count`` rows train and how many are held back.
+
+    At least one is held back if any should be and there are two; at least one always trains.
+    """
+    held = min(max(round(count * eval_fraction), 1), count - 1) if eval_fraction > 0 else 0
+    held = max(held, 0)
+    return count - held, held
+
+
+# ---------------------------------------------------------------- preview
+
+
+def preview(path: str | Path, format: str = "auto", limit: int = 5) -> dict[str, Any]:
+    """What :class:`engine.contract.messages.PreviewDataset` answers, from the file's beginning.
+
+    Rows that do not fit have ``{"kind": "error", "problem": …, "remedy": …}`` as their example.
+    Raises DatasetError if the file cannot be read at all.
+    """
+    source = sources.find(path)
+    rows = list(_first(source, max(limit, registry.SAMPLE_ROWS)))
+    found = registry.detect([row.value for row in rows])
+    name = found.format if format == "auto" else format
+    return {
+        "format": name,
+        "confidence": round(found.guess.score, 3) if name == found.format else 0.0,
+        "reason": found.guess.reason,
+        "rows": [_shorten(row.value) for row in rows[:limit]],
+        "examples": [_shown(name, row) for row in rows[:limit]],
+        "row_count": _row_count(source),
+        "bytes": source.bytes,
+    }
+
+
+def _first(source: Source, count: int) -> Iterator[Row]:
+    """The first rows; an error after some of them is left to the check."""
+    rows = islice(_head(source), count)
+    yield next(rows)
+    try:
+        yield from rows
+    except DatasetError:
+        return
+
+
+def _shown(format: str, row: Row) -> Any:
+    module = registry.FORMATS.get(format) or registry.REFUSED.get(format)
+    if module is None:
+        return {"kind": "error", "problem": "No known format fits this row.", "remedy": ""}
+    try:
+        return _shorten(msgspec.to_builtins(module.to_example(row.value)))
+    except RowError as error:
+        return {"kind": "error", "problem": error.problem, "remedy": error.remedy}
+
+
+def _shorten(value: Any, depth: int = 0) -> Any:
+    """The value, fit for JSON and for a small message: long texts and lists cut."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else str(value)
+    if isinstance(value, dict) and depth < 8:
+        return {str(k)[:100]: _shorten(v, depth + 1) for k, v in islice(value.items(), 40)}
+    if isinstance(value, list | tuple) and depth < 8:
+        return [_shorten(item, depth + 1) for item in value[:20]]
+    shown = value if isinstance(value, str) else str(value)
+    shown = shown.encode(errors="replace").decode()
+    return shown if len(shown) <= SHOWN_CHARS else shown[:SHOWN_CHARS] + "…"
+
+
+def _row_count(source: Source) -> int | None:
+    """Rows in the file, None if counting would take long or the file is broken further on."""
+    try:
+        if source.kind == "parquet":
+            return parquet_rows.row_count(source)
+        if source.bytes <= _COUNT_BYTES:
+            return sum(1 for _ in read_rows(source))
+    except DatasetError:
+        return None
+    return None
+
+
+# ---------------------------------------------------------------- fingerprint
+
+
+def fingerprint(path: str | Path) -> str:
+    """Two files with the same fingerprint hold the same data. Raises DatasetError.
+
+    ``sha256:…`` over all bytes up to 1 GiB; of larger files ``sampled-sha256:…`` over the size and
+    64 evenly spread blocks of 4 MiB, so that a resume does not wait for the disk.
+    """
+    source = sources.find(path)
+    try:
+        if source.bytes <= _HASH_WHOLE_BYTES:
+            with source.path.open("rb") as file:
+                return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        return f"sampled-sha256:{_sampled(source)}"
+    except OSError as error:
+        raise sources.unreadable(source.path, error) from None
+
+
+def _sampled(source: Source) -> str:
+    digest = hashlib.sha256(str(source.bytes).encode())
+    last = source.bytes - _HASH_BLOCK
+    with source.path.open("rb") as file:
+        for index in range(_HASH_BLOCKS):
+            file.seek(last * index // (_HASH_BLOCKS - 1))
+            digest.update(file.read(_HASH_BLOCK))
+    return digest.hexdigest()

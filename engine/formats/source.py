@@ -1,0 +1,197 @@
+"""Finds out what a dataset file is before anybody reads it, and reads its lines with limits.
+
+Every way in which a file can be no dataset ends in a :class:`DatasetError` with one sentence.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from engine.formats.example import DatasetError
+
+MAX_ROW_BYTES = 16 << 20
+"""Longest row or line accepted, in bytes."""
+
+Kind = Literal["json", "csv", "parquet", "text"]
+
+KINDS: dict[str, Kind] = {
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+    ".txt": "text",
+    ".text": "text",
+    ".md": "text",
+    ".markdown": "text",
+}
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz", ".7z", ".rar")
+SAVE_AS_UTF8 = "Save the file as UTF-8."
+_HEAD_BYTES = 8192
+_BOM = b"\xef\xbb\xbf"
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive"),
+    (b"PAR1", "a Parquet file"),
+    (b"%PDF", "a PDF"),
+    (b"\x7fELF", "a program"),
+)
+_WIDE: tuple[tuple[bytes, str], ...] = (
+    (b"\xff\xfe\x00\x00", "UTF-32"),
+    (b"\x00\x00\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that can be read as a dataset."""
+
+    path: Path
+    kind: Kind
+    bytes: int
+
+    @property
+    def name(self) -> str:
+        """What people know it by."""
+        return self.path.name
+
+
+def find(path: str | Path) -> Source:
+    """The dataset at ``path``. Raises DatasetError if there is none that can be read."""
+    place = Path(path).expanduser()
+    size = _regular_size(place)
+    if size == 0:
+        raise DatasetError(f"{place.name} is empty (0 bytes).", "Choose a file with rows in it.")
+    kind = _kind(place)
+    _look_at_head(place, kind)
+    return Source(path=place, kind=kind, bytes=size)
+
+
+def _regular_size(place: Path) -> int:
+    try:
+        found = place.stat()
+    except FileNotFoundError:
+        raise DatasetError(f"There is no file {place}.", "Check the path.") from None
+    except (OSError, ValueError) as error:
+        raise unreadable(place, error) from None
+    if stat.S_ISDIR(found.st_mode):
+        raise DatasetError(f"{place} is a folder, not a file.", _files_in(place))
+    if not stat.S_ISREG(found.st_mode):
+        raise DatasetError(f"{place} is a device or pipe, not a file.", "Choose a file on disk.")
+    return found.st_size
+
+
+def _files_in(folder: Path) -> str:
+    try:
+        names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in KINDS)
+    except OSError:
+        names = []
+    if not names:
+        return "Give the path of one file."
+    return f"Give one file in it, such as {', '.join(names[:3])}."
+
+
+def unreadable(place: Path, error: OSError | ValueError) -> DatasetError:
+    """A refusal by the operating system as a sentence."""
+    if isinstance(error, PermissionError):
+        return DatasetError(
+            f"{place} may not be read (permission denied).", "Give your user the right to read it."
+        )
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return DatasetError(f"{str(place)[:200]!r} cannot be read: {why}.", "Check the path.")
+
+
+def _kind(place: Path) -> Kind:
+    suffix = place.suffix.lower()
+    if suffix in COMPRESSED:
+        raise DatasetError(
+            f"{place.name} is compressed, which is not read yet.",
+            "Unpack it and choose the file inside.",
+        )
+    kind = KINDS.get(suffix)
+    if kind is None:
+        what = f"The ending {suffix}" if suffix else f"{place.name} has no ending; that"
+        raise DatasetError(
+            f"{what} is not one that is read.", f"Choose a file that ends in {', '.join(KINDS)}."
+        )
+    return kind
+
+
+def _look_at_head(place: Path, kind: Kind) -> None:
+    """Refuses what is plainly no text, so that nobody gets a riddle about line 1."""
+    try:
+        with place.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise unreadable(place, error) from None
+    if kind == "parquet":
+        return
+    for magic, what in _MAGIC:
+        if head.startswith(magic):
+            raise DatasetError(
+                f"{place.name} is {what}, whatever its ending says.", "Choose a file of text rows."
+            )
+    for magic, encoding in _WIDE:
+        if head.startswith(magic):
+            raise DatasetError(f"{place.name} is written in {encoding} (line 1).", SAVE_AS_UTF8)
+    if b"\0" in head:
+        line = head.count(b"\n", 0, head.index(b"\0")) + 1
+        raise DatasetError(
+            f"{place.name} is binary, not text (a zero byte in line {line}).",
+            "Choose a file of text rows.",
+        )
+
+
+def read_bytes(source: Source, limit: int | None = None) -> bytes:
+    """The file's first ``limit`` bytes or all of it, without a byte order mark."""
+    try:
+        with source.path.open("rb") as file:
+            data = file.read() if limit is None else file.read(limit)
+    except OSError as error:
+        raise unreadable(source.path, error) from None
+    return data.removeprefix(_BOM)
+
+
+def lines(source: Source) -> Iterator[tuple[int, bytes]]:
+    """Number (from 1) and bytes of every line, its end included, blank ones too.
+
+    Raises DatasetError at a line longer than :data:`MAX_ROW_BYTES`.
+    """
+    try:
+        with source.path.open("rb") as file:
+            number = 0
+            while line := file.readline(MAX_ROW_BYTES + 1):
+                number += 1
+                if len(line) > MAX_ROW_BYTES:
+                    raise too_long(source, f"line {number}")
+                yield number, line.removeprefix(_BOM) if number == 1 else line
+    except OSError as error:
+        raise unreadable(source.path, error) from None
+
+
+def too_long(source: Source, where: str) -> DatasetError:
+    """A row over the limit."""
+    limit = MAX_ROW_BYTES >> 20
+    return DatasetError(
+        f"{source.name}, {where} is longer than {limit} MiB.", "Split it into smaller rows."
+    )
+
+
+def decode(source: Source, data: bytes, first_line: int = 1) -> str:
+    """The bytes as UTF-8. Raises DatasetError naming the line of the first byte that is not."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = first_line + data.count(b"\n", 0, error.start)
+        wrong = data[error.start]
+        raise DatasetError(
+            f"{source.name}, line {line} is not UTF-8 (byte 0x{wrong:02X}).", SAVE_AS_UTF8
+        ) from None
