@@ -1,0 +1,62 @@
+"""From a command line to an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from importlib import import_module
+
+from engine.cli.output import Exit, Output
+from engine.cli.parser import UsageError, build, wants_json
+from engine.client import ClientError, Refused
+
+Command = Callable[[Namespace, Output], Exit]
+
+_MODULES = {
+    "train": "training",
+    "resume": "training",
+    "runs": "listing",
+    "show": "listing",
+    "follow": "control",
+    "stop": "control",
+    "checkpoint": "control",
+    "remove": "control",
+    "spec": "specs",
+    "sample-model": "samples",
+    "demo": "demo",
+    "app": "window",
+}
+"""The module of :mod:`engine.cli` that has the command's function, named like the command."""
+
+
+def run(argv: list[str] | None) -> int:
+    """Run the command of ``argv`` (None: of the process) and return its exit code."""
+    output = Output(as_json=wants_json(argv))
+    try:
+        arguments = build().parse_args(argv)
+        return int(_find(arguments.command)(arguments, output))
+    except UsageError as error:
+        output.refuse(Refused(str(error)))
+        return Exit.BAD_INPUT
+    except Refused as refused:
+        output.refuse(refused)
+        return Exit.BAD_INPUT
+    except ClientError as error:
+        output.refuse(Refused(error.sentence, code="no_host"))
+        return Exit.FAILED
+    except KeyboardInterrupt:
+        output.say("Left.")
+        return Exit.DETACHED
+    except BrokenPipeError:
+        # Whoever read our output has gone (`fettle runs | head`): end quietly.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.DETACHED
+
+
+def _find(command: str) -> Command:
+    # Looked up late, so that --help and --version load none of them.
+    module = import_module(f"engine.cli.{_MODULES[command]}")
+    found: Command = getattr(module, command.replace("-", "_"))
+    return found

@@ -1,0 +1,121 @@
+"""``fettle runs`` and ``fettle show``."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+import msgspec
+
+from engine.cli import words
+from engine.cli.output import Exit, Output
+from engine.client import connect
+from engine.contract.lifecycle import LIVE, State
+from engine.contract.messages import CheckpointSaved, ListRuns, RunSummary, Show
+
+_COLOUR_OF = {
+    State.FINISHED: "green",
+    State.STOPPED: "yellow",
+    State.FAILED: "red",
+    State.INTERRUPTED: "red",
+}
+
+
+def runs(arguments: Namespace, output: Output) -> Exit:
+    """A line for each run, newest first."""
+    with connect() as client:
+        found = client.request(ListRuns(id=0))["runs"]
+    for run in found:
+        output.emit(run)
+    if output.as_json:
+        return Exit.FINISHED
+    if not found:
+        output.say("There are no runs yet. `fettle demo` makes one in a minute.")
+        return Exit.FINISHED
+    summaries = [msgspec.convert(run, RunSummary) for run in found]
+    for line in _table(summaries, output):
+        output.say(line)
+    return Exit.FINISHED
+
+
+def _table(summaries: list[RunSummary], output: Output) -> list[str]:
+    head = ("STATE", "STEP", "LOSS", "TIME", "RUN", "NAME")
+    rows = [head, *(_row(summary) for summary in summaries)]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(head))]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    states: list[State | None] = [None, *(summary.state for summary in summaries)]
+    return [_coloured(line, state, output) for line, state in zip(lines, states, strict=True)]
+
+
+def _row(summary: RunSummary) -> tuple[str, ...]:
+    return (
+        summary.state.value,
+        f"{summary.step}/{summary.max_steps or '?'}",
+        "-" if summary.loss is None else words.loss(summary.loss),
+        words.duration(summary.train_seconds) if summary.train_seconds else "-",
+        summary.run,
+        summary.name,
+    )
+
+
+def _coloured(line: str, state: State | None, output: Output) -> str:
+    if state is None:
+        return output.paint(line, "dim")
+    colour = _COLOUR_OF.get(state, "blue")
+    return line.replace(state.value, output.paint(state.value, colour), 1)
+
+
+def show(arguments: Namespace, output: Output) -> Exit:
+    """Everything about one run."""
+    with connect() as client:
+        shown = client.request(Show(id=0, run=arguments.run))
+    saved = shown.get("checkpoints", [])
+    output.emit(
+        {
+            **shown["summary"],
+            "saved": saved,
+            "spec": shown.get("spec", {}),
+            "versions": shown.get("versions", {}),
+        }
+    )
+    if not output.as_json:
+        summary = msgspec.convert(shown["summary"], RunSummary)
+        for name, text in _facts(summary, msgspec.convert(saved, list[CheckpointSaved])):
+            output.say(f"{output.paint(f'{name:<12}', 'dim')}{text}")
+    return Exit.FINISHED
+
+
+def _facts(summary: RunSummary, saved: list[CheckpointSaved]) -> list[tuple[str, Any]]:
+    facts = [
+        ("Run", summary.run),
+        ("Name", summary.name),
+        ("State", f"{_standing(summary)} {summary.sentence}".rstrip()),
+        ("Model", f"{summary.model} · {summary.kind} · {summary.method}"),
+        ("Dataset", summary.dataset),
+        ("Loss", words.loss(summary.loss) if summary.loss is not None else ""),
+        ("Held back", words.loss(summary.eval_loss) if summary.eval_loss is not None else ""),
+        ("Trained", words.duration(summary.train_seconds) if summary.train_seconds else ""),
+        ("Checkpoints", _saves(saved)),
+        ("Folder", summary.folder),
+        ("Output", summary.output or ""),
+    ]
+    return [(name, text) for name, text in facts if text]
+
+
+def _standing(summary: RunSummary) -> str:
+    text = summary.state.value
+    if summary.max_steps:
+        text += f", step {summary.step} of {summary.max_steps}"
+    if summary.state in LIVE:
+        text += f", {summary.phase.value}"
+        if summary.eta_seconds is not None:
+            text += f", {words.duration(summary.eta_seconds)} left"
+    return text + "."
+
+
+def _saves(saved: list[CheckpointSaved]) -> str:
+    if not saved:
+        return "none"
+    steps = ", ".join(str(checkpoint.step) for checkpoint in saved)
+    size = words.size(sum(checkpoint.bytes for checkpoint in saved))
+    return f"{len(saved)} ({size}), at step {steps}"

@@ -1,0 +1,115 @@
+"""The words of the command line. Imports nothing but argparse, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import NoReturn
+
+import engine
+
+FAMILIES = ("llama", "mistral", "qwen", "gemma")
+RUN_HELP = "a run's folder, a unique prefix of its name, or: last"
+
+_EPILOG = """\
+exit codes: 0 finished, 10 stopped, 20 failed, 2 bad input, 130 left with Ctrl-C (training goes on)
+FETTLE_HOME moves all that Fettle keeps."""
+
+
+class UsageError(Exception):
+    """The command line makes no sense; the text is for people."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message[:1].upper()}{message[1:]}. Try: {self.prog} --help")
+
+
+def build() -> argparse.ArgumentParser:
+    """The parser of ``fettle``. Each command leaves its name in ``command``."""
+    parser = _Parser(
+        prog="fettle",
+        description="Fine-tune language models on the GPU you own.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"fettle {engine.__version__}")
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object a line on stdout, the rest on stderr"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    common = _Parser(add_help=False)
+    # SUPPRESS, so that the command's default does not undo a --json before the command.
+    common.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+    )
+    for add in (_training_commands, _run_commands, _other_commands):
+        add(commands, common)
+    return parser
+
+
+def wants_json(argv: list[str] | None) -> bool:
+    """Whether ``--json`` was given, even on a line that makes no sense."""
+    return "--json" in (sys.argv[1:] if argv is None else argv)
+
+
+def _command(
+    commands: argparse._SubParsersAction[_Parser], common: _Parser, name: str, text: str
+) -> _Parser:
+    return commands.add_parser(name, help=text, description=_sentence(text), parents=[common])
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _training_commands(commands: argparse._SubParsersAction[_Parser], common: _Parser) -> None:
+    train = _command(commands, common, "train", "train what a TOML file describes")
+    train.add_argument("spec", metavar="SPEC", help="the file; `fettle spec --example` prints one")
+    train.add_argument(
+        "--set",
+        dest="settings",
+        metavar="A.B=C",
+        action="append",
+        default=[],
+        help="change a setting of the file, such as training.max_steps=100",
+    )
+    train.add_argument("--detach", action="store_true", help="start it and return")
+    resume = _command(commands, common, "resume", "go on with a run from its newest checkpoint")
+    resume.add_argument("run", metavar="RUN", help=RUN_HELP)
+    resume.add_argument("--detach", action="store_true", help="queue it and return")
+    demo = _command(commands, common, "demo", "train a tiny model on bundled data, in a minute")
+    demo.add_argument("--headless", action="store_true", help="in the terminal, without a window")
+
+
+def _run_commands(commands: argparse._SubParsersAction[_Parser], common: _Parser) -> None:
+    _command(commands, common, "runs", "list all runs, newest first")
+    show = _command(commands, common, "show", "show where a run stands")
+    follow = _command(commands, common, "follow", "show a run's past, and its progress to its end")
+    follow.add_argument(
+        "--since", type=int, default=0, metavar="SEQ", help="skip records up to this number"
+    )
+    stop = _command(commands, common, "stop", "save and stop a run")
+    stop.add_argument(
+        "--now", action="store_true", help="do not save: end it at once, back at its last save"
+    )
+    checkpoint = _command(commands, common, "checkpoint", "save a run now, and go on")
+    remove = _command(commands, common, "remove", "delete a run that has ended, with its results")
+    remove.add_argument("--yes", action="store_true", help="do not ask")
+    for parser in (show, follow, stop, checkpoint, remove):
+        parser.add_argument("run", metavar="RUN", help=RUN_HELP)
+
+
+def _other_commands(commands: argparse._SubParsersAction[_Parser], common: _Parser) -> None:
+    spec = _command(commands, common, "spec", "print an example of a spec, or check one")
+    which = spec.add_mutually_exclusive_group(required=True)
+    which.add_argument("--example", action="store_true", help="a commented example")
+    which.add_argument("--schema", action="store_true", help="the JSON schema")
+    which.add_argument("--check", metavar="FILE", help="say what is wrong with a file")
+    sample = _command(
+        commands, common, "sample-model", "write a tiny, randomly initialised model to try with"
+    )
+    sample.add_argument("dir", metavar="DIR", help="folder to write it to")
+    sample.add_argument("--family", choices=FAMILIES, default="llama", help="default: llama")
+    sample.add_argument("--seed", type=int, default=0, help="default: 0")
+    _command(commands, common, "app", "open the window")

@@ -1,0 +1,154 @@
+"""What a run's messages mean for a person who watches: numbers for one line, and sentences.
+
+Pure: messages in, text out.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from engine.cli import words
+from engine.contract.lifecycle import Phase, State
+from engine.contract.messages import (
+    CheckpointSaved,
+    Decision,
+    Evaluated,
+    Finding,
+    Message,
+    PhaseChanged,
+    Progress,
+    RunSummary,
+    StateChanged,
+    Step,
+    Telemetry,
+)
+
+_BAR_WIDTH = 20
+_RECENT_STEPS = 30
+
+
+class RunProgress:
+    """Where a followed run stands now."""
+
+    def __init__(self, summary: RunSummary | None = None) -> None:
+        self.step = summary.step if summary else 0
+        self.max_steps = summary.max_steps if summary else 0
+        self.loss = summary.loss if summary else None
+        self.phase = summary.phase if summary else Phase.WAITING
+        self.first_loss: float | None = None
+        self.eval_loss: float | None = None
+        self._phase_done = ""
+        self._vram_bytes: int | None = None
+        self._ram_bytes: int | None = None
+        self._recent: deque[tuple[float, int]] = deque(maxlen=_RECENT_STEPS)
+        """Milliseconds and tokens of the last steps."""
+
+    def feed(self, message: Message) -> None:
+        """Take in a message; those that say nothing of progress are passed over."""
+        match message:
+            case Step():
+                self._feed_step(message)
+            case PhaseChanged():
+                self.phase, self._phase_done = message.phase, ""
+                self.max_steps = message.max_steps or self.max_steps
+            case Progress():
+                self.phase = message.phase
+                self._phase_done = _share(message)
+            case Telemetry():
+                self._ram_bytes = message.ram_used_bytes or self._ram_bytes
+                self._vram_bytes = message.vram_process_bytes or self._vram_bytes
+            case Evaluated():
+                self.eval_loss = message.eval_loss
+            case StateChanged(state=State.QUEUED):
+                self._recent.clear()
+
+    def _feed_step(self, step: Step) -> None:
+        self.step, self.loss = step.step, step.loss
+        if self.first_loss is None:
+            self.first_loss = step.loss
+        self._vram_bytes = step.vram_reserved_bytes or self._vram_bytes
+        self._recent.append((step.step_ms, step.tokens))
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Over the last steps."""
+        milliseconds = sum(ms for ms, _ in self._recent)
+        tokens = sum(tokens for _, tokens in self._recent)
+        return tokens * 1000 / milliseconds if milliseconds else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """By the median of the last steps, which a save or an evaluation does not move."""
+        if not self._recent or not self.max_steps:
+            return None
+        steps = sorted(ms for ms, _ in self._recent)
+        return (self.max_steps - self.step) * steps[len(steps) // 2] / 1000
+
+    def line(self, *, bar: bool) -> str:
+        """All of it in one line; ``bar`` draws one in front."""
+        parts = [f"{self.phase.value}{self._phase_done}"]
+        if self.step:
+            parts.append(f"step {self.step}/{self.max_steps or '?'}")
+            parts.append(f"loss {words.loss(self.loss)}")
+        if (speed := self.tokens_per_second) is not None and self.step:
+            parts.append(f"{words.count(speed)} tokens/s")
+        parts += self._memory()
+        if (left := self.seconds_left) is not None and self.step < self.max_steps:
+            parts.append(f"{words.duration(left)} left")
+        return (self._bar() + "  " if bar and self.max_steps else "") + "  ".join(parts)
+
+    def _memory(self) -> list[str]:
+        if self._vram_bytes:
+            return [f"VRAM {words.size(self._vram_bytes)}"]
+        return [f"RAM {words.size(self._ram_bytes)}"] if self._ram_bytes else []
+
+    def _bar(self) -> str:
+        filled = min(_BAR_WIDTH, _BAR_WIDTH * self.step // self.max_steps)
+        return "━" * filled + "─" * (_BAR_WIDTH - filled)
+
+
+def _share(progress: Progress) -> str:
+    if progress.total:
+        return f" {100 * progress.done // progress.total} %"
+    return f" {words.count(progress.done)} {progress.unit}".rstrip() if progress.done else ""
+
+
+# ---------------------------------------------------------------- sentences for the activity list
+
+
+def _state(message: StateChanged) -> str:
+    return f"{message.state.value}. {message.sentence}".rstrip(". ") + "."
+
+
+def _checkpoint(message: CheckpointSaved) -> str:
+    return f"Saved at step {message.step}: {words.size(message.bytes)} in {message.seconds:.1f} s."
+
+
+def _evaluated(message: Evaluated) -> str:
+    return f"Held-back rows at step {message.step}: loss {words.loss(message.eval_loss)}."
+
+
+def _finding(message: Finding) -> str:
+    return " ".join(part for part in (message.title, message.cause, message.remedy) if part)
+
+
+def _decision(message: Decision) -> str:
+    return " ".join(part for part in (message.title, message.reason, message.cost) if part)
+
+
+_SENTENCES: dict[type[Message], Callable[[Any], str]] = {
+    StateChanged: _state,
+    CheckpointSaved: _checkpoint,
+    Evaluated: _evaluated,
+    Finding: _finding,
+    Decision: _decision,
+}
+
+
+def sentence(message: Message) -> str | None:
+    """A record as a line of the activity list; None if it is none."""
+    make = _SENTENCES.get(type(message))
+    text = make(message) if make else None
+    return text[:1].upper() + text[1:] if text else None

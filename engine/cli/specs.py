@@ -1,0 +1,38 @@
+"""``fettle spec``: an example, the schema, or a check of a file."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+from engine.cli import settings
+from engine.cli.output import Exit, Output
+from engine.contract import toml
+
+
+def spec(arguments: Namespace, output: Output) -> Exit:
+    """Print what was asked for."""
+    if arguments.schema:
+        indent = None if output.as_json else 2
+        output.print_raw(json.dumps(toml.json_schema(), indent=indent) + "\n")
+    elif arguments.example:
+        _example(output)
+    else:
+        _check(Path(arguments.check), output)
+    return Exit.FINISHED
+
+
+def _example(output: Output) -> None:
+    if output.as_json:
+        output.emit(toml.to_raw(toml.EXAMPLE))
+    else:
+        output.print_raw(toml.example())
+
+
+def _check(path: Path, output: Output) -> None:
+    """Raises :class:`engine.client.Refused` with all that is wrong."""
+    raw, found = settings.load(path, [])
+    output.emit({"type": "checked", "file": str(path), "spec": raw})
+    if not output.as_json:
+        output.say(f"{path} is sound: {found.method}, {found.kind}.")

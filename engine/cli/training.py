@@ -1,0 +1,57 @@
+"""``fettle train`` and ``fettle resume``."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from engine.cli import settings
+from engine.cli.output import Exit, Output
+from engine.cli.watch import watch
+from engine.client import connect
+from engine.contract.messages import Follow, Resume, Start
+
+_BEYOND = 1 << 53
+"""A record number that no run reaches."""
+
+
+def train(arguments: Namespace, output: Output) -> Exit:
+    """Start a run and follow it to its end."""
+    raw, _ = settings.load(Path(arguments.spec), arguments.settings)
+    client = connect()
+    started = client.request(Start(id=0, spec=raw))
+    _announce(output, started)
+    if arguments.detach:
+        client.close()
+        return Exit.FINISHED
+    return watch(client, output, started["run"])
+
+
+def resume(arguments: Namespace, output: Output) -> Exit:
+    """Go on with a run, and follow what is new of it to its end."""
+    since = newest_record(arguments.run)
+    client = connect()
+    resumed = client.request(Resume(id=0, run=arguments.run))
+    _announce(output, resumed)
+    if not output.as_json:
+        step = resumed.get("step", 0)
+        output.say(f"Goes on from step {step}." if step else "There is no save: starts again.")
+    if arguments.detach:
+        client.close()
+        return Exit.FINISHED
+    return watch(client, output, resumed["run"], since)
+
+
+def newest_record(run: str) -> int:
+    """The number of the run's newest record, so that following can begin after it."""
+    # On a connection of its own: what this following still sends must not mix with the real one's.
+    with connect() as client:
+        newest: int = client.request(Follow(id=0, run=run, since=_BEYOND))["seq"]
+    return newest
+
+
+def _announce(output: Output, reply: dict[str, Any]) -> None:
+    output.emit(reply)
+    if not output.as_json:
+        output.say(f"Run {output.paint(reply['run'], 'bold')} in {reply['folder']}")
