@@ -1,0 +1,263 @@
+"""What a run measured, ready to be drawn: columns of steps and of telemetry on one axis.
+
+Fed with :class:`~engine.contract.messages.Columns` (the past) and records (the present). A step that
+is done again after a resume replaces the older one: each step has exactly one point, and points
+behind the step that a run went back to are dropped. Telemetry is a matter of time and stays.
+
+The axis is either the run's *elapsed* time in seconds, in which the nights between attempts take no
+room, or its *step*; every measurement has a place on both.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import numpy as np
+
+from app.pyramid import FIRST_ROOM, MAX_POINTS, Column, Floats, Pyramid
+from app.series_time import Clock, smooth
+from engine.contract.messages import (
+    CheckpointSaved,
+    Columns,
+    Evaluated,
+    Record,
+    Step,
+    Telemetry,
+)
+
+Axis = Literal["time", "step"]
+
+STEP_FIELDS = (
+    "seq", "at", "attempt", "step", "loss", "learning_rate", "grad_norm", "epoch", "step_ms",
+    "tokens", "vram_allocated_bytes", "vram_reserved_bytes", "vram_peak_bytes",
+)  # fmt: skip
+TELEMETRY_FIELDS = (
+    "seq", "at", "attempt", "ram_used_bytes", "cpu_percent", "vram_used_bytes",
+    "vram_total_bytes", "vram_process_bytes", "gpu_busy_percent",
+)  # fmt: skip
+DRAWN = frozenset({
+    "loss", "smoothed", "learning_rate", "grad_norm", "step_ms", "vram_allocated_bytes",
+    "vram_reserved_bytes", "ram_used_bytes", "cpu_percent", "vram_used_bytes", "gpu_busy_percent",
+})  # fmt: skip
+TREND_STEPS = 50
+RATE_STEPS = 20
+
+
+class Table:
+    """Columns of equal length, some with a pyramid over them."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        # Rooms of different size, so that not all columns are moved at the same moment.
+        self.columns = {
+            name: Column(FIRST_ROOM + 64 * place) for place, name in enumerate(names)
+        }
+        self.pyramids = {name: Pyramid(self.columns[name]) for name in DRAWN & set(names)}
+        self.generation = 0
+        """Goes up when rows are dropped, for those who keep something about them."""
+
+    def __len__(self) -> int:
+        return len(self.columns["at"])
+
+    def __getitem__(self, name: str) -> Floats:
+        return self.columns[name].values
+
+    def append(self, row: Mapping[str, float]) -> None:
+        """Add one row; every column must be named."""
+        for name, column in self.columns.items():
+            column.append(row[name])
+
+    def extend(self, rows: Mapping[str, Floats]) -> None:
+        """Add many rows; every column must be named."""
+        for name, column in self.columns.items():
+            column.extend(rows[name])
+
+    def truncate(self, length: int) -> None:
+        """Drop the rows behind the first ``length``."""
+        if length >= len(self):
+            return
+        self.generation += 1
+        for column in self.columns.values():
+            column.truncate(length)
+        for pyramid in self.pyramids.values():
+            pyramid.truncate(length)
+
+    def last(self, name: str) -> float | None:
+        """The newest value that is a number, if there is one among the last few rows."""
+        recent = self[name][-RATE_STEPS:]
+        known = recent[np.isfinite(recent)]
+        return float(known[-1]) if len(known) else None
+
+    def peak(self, name: str) -> float | None:
+        """The greatest value of all rows."""
+        values = self[name]
+        top = float(np.fmax.reduce(values)) if len(values) else float("nan")
+        return top if np.isfinite(top) else None
+
+
+class RunSeries:
+    """All that is known of one run's measurements and events."""
+
+    def __init__(self) -> None:
+        self.steps = Table((*STEP_FIELDS, "smoothed"))
+        self.telemetry = Table(TELEMETRY_FIELDS)
+        self.events: list[Record] = []
+        """Everything that is neither step nor telemetry, in order of ``seq``."""
+        self._clock = Clock(self.steps, self.telemetry)
+
+    # ------------------------------------------------------------ feeding
+
+    def add(self, record: Record) -> bool:
+        """Take one record; False if it was known already."""
+        if isinstance(record, Step):
+            return self._add_rows(self.steps, _row(record, STEP_FIELDS))
+        if isinstance(record, Telemetry):
+            return self._add_rows(self.telemetry, _row(record, TELEMETRY_FIELDS))
+        if self.events and record.seq and record.seq <= self.events[-1].seq:
+            return False
+        self.events.append(record)
+        return True
+
+    def add_columns(self, columns: Columns) -> None:
+        """Take a piece of the past."""
+        table, fields = (
+            (self.steps, STEP_FIELDS)
+            if columns.kind == "step"
+            else (self.telemetry, TELEMETRY_FIELDS)
+        )
+        given = {name: _decode(text) for name, text in columns.data.items()}
+        length = len(next(iter(given.values()), ()))
+        nothing = np.full(length, np.nan)
+        self._add_rows(table, {name: given.get(name, nothing) for name in fields})
+
+    def _add_rows(self, table: Table, rows: dict[str, Floats]) -> bool:
+        rows = _newer(table, rows)
+        if not len(rows["at"]):
+            return False
+        if table is self.steps:
+            for piece in _rising_pieces(rows):
+                self._extend_steps(piece)
+        else:
+            table.extend(rows)
+        self._clock.note(table, len(rows["at"]))
+        return True
+
+    def _extend_steps(self, rows: dict[str, Floats]) -> None:
+        """Rows of rising step; those on record from the first of them on are replaced."""
+        self.steps.truncate(int(np.searchsorted(self.steps["step"], rows["step"][0])))
+        before = self.steps["smoothed"]
+        last = float(before[-1]) if len(before) else float("nan")
+        self.steps.extend(rows | {"smoothed": smooth(rows["loss"], last, len(before))})
+
+    # ------------------------------------------------------------ reading
+
+    def table_of(self, name: str) -> Table:
+        """The table that a curve is in."""
+        return self.steps if name in self.steps.columns else self.telemetry
+
+    def axis(self, table: Table, axis: Axis) -> Floats:
+        """Place of every row of a table on an axis, ascending."""
+        return self._clock.elapsed(table) if axis == "time" else self._clock.step(table)
+
+    def view(
+        self, name: str, axis: Axis, x0: float, x1: float, max_points: int = MAX_POINTS
+    ) -> tuple[Floats, Floats]:
+        """The points of a curve to draw between two places on an axis."""
+        table = self.table_of(name)
+        return table.pyramids[name].view(self.axis(table, axis), x0, x1, max_points)
+
+    def value_at(self, name: str, axis: Axis, x: float) -> float | None:
+        """The value of a curve nearest to a place on an axis."""
+        table = self.table_of(name)
+        xs = self.axis(table, axis)
+        if not len(xs):
+            return None
+        right = min(int(np.searchsorted(xs, x)), len(xs) - 1)
+        left = max(0, right - 1)
+        value = table[name][left if x - xs[left] < xs[right] - x else right]
+        return float(value) if np.isfinite(value) else None
+
+    def end(self, axis: Axis) -> float:
+        """Greatest place on an axis that anything was measured at."""
+        ends = [xs[-1] for t in (self.steps, self.telemetry) if len(xs := self.axis(t, axis))]
+        return float(max(ends, default=0.0))
+
+    def place(self, record: Record, axis: Axis) -> float:
+        """Where an event lies on an axis."""
+        if axis == "step" and isinstance(record, CheckpointSaved | Evaluated):
+            return float(record.step)
+        return self._clock.place(record.attempt, record.at, axis)
+
+    def resumes(self, axis: Axis) -> list[float]:
+        """Where each attempt after the first went on."""
+        return self._clock.attempt_starts(axis)[1:]
+
+    def evaluations(self) -> list[Evaluated]:
+        """Evaluations that still count: newest of each step, none of steps that were undone."""
+        newest = {event.step: event for event in self.events if isinstance(event, Evaluated)}
+        return [newest[step] for step in sorted(newest) if self._still_counts(newest[step])]
+
+    def _still_counts(self, event: Evaluated) -> bool:
+        steps = self.steps["step"]
+        row = int(np.searchsorted(steps, event.step))
+        attempt = self.steps["attempt"]
+        if row < len(steps) and steps[row] == event.step:
+            return bool(attempt[row] <= event.attempt)
+        return not len(steps) or bool(attempt[-1] <= event.attempt)
+
+    def last_save(self) -> CheckpointSaved | None:
+        """The newest checkpoint."""
+        saves = (e for e in reversed(self.events) if isinstance(e, CheckpointSaved))
+        return next(saves, None)
+
+    @property
+    def has_gpu(self) -> bool:
+        """Whether anything was ever measured on a card."""
+        return bool(np.isfinite(self.telemetry["vram_total_bytes"]).any())
+
+    def loss_trend(self) -> float | None:
+        """Change of the smoothed loss over the last 50 steps."""
+        smoothed = self.steps["smoothed"]
+        if len(smoothed) <= TREND_STEPS:
+            return None
+        change = float(smoothed[-1] - smoothed[-1 - TREND_STEPS])
+        return change if np.isfinite(change) else None
+
+    def speed(self) -> tuple[float | None, float | None]:
+        """Tokens a second and seconds a step, over the last 20 steps."""
+        recent = self.steps["step_ms"][-RATE_STEPS:]
+        tokens = self.steps["tokens"][-RATE_STEPS:]
+        busy_seconds = float(np.nansum(recent)) / 1000
+        if busy_seconds <= 0:
+            return None, None
+        tokens_a_second = float(np.nansum(tokens)) / busy_seconds
+        return tokens_a_second or None, float(np.nanmedian(recent)) / 1000
+
+
+def _row(record: Record, fields: Iterable[str]) -> dict[str, Floats]:
+    values = ((name, getattr(record, name)) for name in fields)
+    return {n: np.array([np.nan if v is None else v], dtype=np.float64) for n, v in values}
+
+
+def _decode(text: str) -> Floats:
+    return np.frombuffer(base64.b64decode(text), dtype="<f8").astype(np.float64, copy=False)
+
+
+def _newer(table: Table, rows: dict[str, Floats]) -> dict[str, Floats]:
+    """The rows whose ``seq`` the table has not seen. Rows without one (0 or NaN) always are new."""
+    if not len(table):
+        return rows
+    seq = rows["seq"]
+    fresh = ~(seq > 0) | (seq > table["seq"][-1])
+    return rows if fresh.all() else {name: values[fresh] for name, values in rows.items()}
+
+
+def _rising_pieces(rows: dict[str, Floats]) -> list[dict[str, Floats]]:
+    """The rows, cut where the step does not rise: there a run went back to a checkpoint."""
+    cuts = np.flatnonzero(np.diff(rows["step"]) <= 0) + 1
+    edges = [0, *cuts.tolist(), len(rows["step"])]
+    return [
+        {name: values[begin:end] for name, values in rows.items()}
+        for begin, end in zip(edges, edges[1:], strict=False)
+    ]
