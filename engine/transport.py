@@ -13,7 +13,7 @@ from typing import Protocol
 CHUNK = 1 << 16
 """Most bytes that one read returns."""
 
-NOBODY_THERE = (FileNotFoundError, ConnectionRefusedError)
+NOBODY_THERE = (FileNotFoundError, NotADirectoryError, ConnectionRefusedError)
 """What :func:`connect` raises when no host listens."""
 
 

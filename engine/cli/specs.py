@@ -9,6 +9,7 @@ from pathlib import Path
 from engine.cli import settings
 from engine.cli.output import Exit, Output
 from engine.contract import toml
+from engine.formats import check_dataset
 
 
 def spec(arguments: Namespace, output: Output) -> Exit:
@@ -33,6 +34,9 @@ def _example(output: Output) -> None:
 def _check(path: Path, output: Output) -> None:
     """Raises :class:`engine.client.Refused` with all that is wrong."""
     raw, found = settings.load(path, [])
+    data = found.dataset
+    if complaints := check_dataset(data.path, data.format, found.method, data.eval_fraction):
+        raise settings.refusal(complaints)
     output.emit({"type": "checked", "file": str(path), "spec": raw})
     if not output.as_json:
         output.say(f"{path} is sound: {found.method}, {found.kind}.")

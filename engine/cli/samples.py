@@ -1,0 +1,42 @@
+"""``fettle sample-model``: a tiny model to try things with."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from engine.cli import words
+from engine.cli.jobs import run_job
+from engine.cli.output import Exit, Output
+from engine.client import Refused
+from engine.contract.messages import Job, Message
+
+
+def sample_model(arguments: Namespace, output: Output) -> Exit:
+    """Write the model; an existing folder must be empty."""
+    folder = Path(arguments.dir).expanduser().absolute()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise Refused(f"{folder} is there already and not empty. Name a new folder.")
+    make(folder, {"family": arguments.family, "seed": arguments.seed}, output)
+    bytes_ = folder_bytes(folder)
+    output.emit({"folder": str(folder), "family": arguments.family, "bytes": bytes_})
+    if not output.as_json:
+        output.say(f"Wrote a {arguments.family} model ({words.size(bytes_)}) to {folder}")
+    return Exit.FINISHED
+
+
+def make(folder: Path, options: dict[str, object], output: Output) -> None:
+    """Have a worker write a sample model to ``folder``. Raises JobFailed."""
+
+    def show(message: Message) -> None:
+        output.emit(message)
+
+    if output.is_terminal:
+        output.progress("Making the model…")
+    run_job(Job(kind="sample_model", folder=str(folder), spec=options), show)
+    output.clear_progress()
+
+
+def folder_bytes(folder: Path) -> int:
+    """Size of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,325 @@
+"""The pure parts of the command line: words, settings, progress, the end of a run, output."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.cli import main, settings, words
+from engine.cli.output import Output
+from engine.cli.parser import UsageError, build
+from engine.cli.progress import RunProgress, sentence
+from engine.cli.watch import EndOfRun
+from engine.client import Refused
+from engine.contract.lifecycle import Phase, State
+from engine.contract.messages import (
+    CaughtUp,
+    CheckpointSaved,
+    Complaint,
+    Done,
+    Evaluated,
+    Finding,
+    Heartbeat,
+    Message,
+    PhaseChanged,
+    Progress,
+    RunSummary,
+    StateChanged,
+    Step,
+    Telemetry,
+)
+
+
+def summary(state: State = State.TRAINING, **fields: Any) -> RunSummary:
+    values: dict[str, Any] = {
+        "run": "r",
+        "folder": "/store/r",
+        "name": "r",
+        "state": state,
+        "phase": Phase.TRAINING,
+        "step": 7,
+        "max_steps": 10,
+        "checkpoints": 1,
+        "attempt": 1,
+        "method": "sft",
+        "model": "m",
+        "dataset": "d",
+        "kind": "LoRA",
+        "created_at": 0.0,
+    }
+    return RunSummary(**{**values, **fields})
+
+
+def step(number: int, **fields: Any) -> Step:
+    values: dict[str, Any] = {"at": 0.0, "loss": 2.0, "learning_rate": 1e-4, "step_ms": 100.0}
+    return Step(step=number, **{**values, **fields})
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        ("bytes_", "text"),
+        [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1536, "1.5 KiB"),
+            (3 << 30, "3.0 GiB"),
+            (500 << 20, "500 MiB"),
+        ],
+    )
+    def test_size(self, bytes_: int, text: str) -> None:
+        assert words.size(bytes_) == text
+
+    @pytest.mark.parametrize(
+        ("seconds", "text"),
+        [
+            (0, "0 s"),
+            (59.4, "59 s"),
+            (185, "3 min 05 s"),
+            (7440, "2 h 04 min"),
+            (266400, "3 d 02 h"),
+        ],
+    )
+    def test_duration(self, seconds: float, text: str) -> None:
+        assert words.duration(seconds) == text
+
+    def test_count(self) -> None:
+        assert [words.count(n) for n in (0, 2.34, 999, 12345)] == ["0", "2.3", "999", "12 345"]
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [
+            ("3", 3),
+            ("2e-4", 2e-4),
+            ("true", True),
+            ('"3"', "3"),
+            ("[1, 2]", [1, 2]),
+            ("mistralai/Mistral-7B", "mistralai/Mistral-7B"),
+            ("", ""),
+            ("1\nb = 2", "1\nb = 2"),
+        ],
+    )
+    def test_values_are_read_as_toml_and_bare_words_as_text(self, text: str, value: object) -> None:
+        assert settings.parse_value(text) == value
+
+    def test_nan_is_a_number_that_the_check_refuses(self) -> None:
+        assert math.isnan(settings.parse_value("nan"))
+
+    def test_a_setting_makes_the_table_it_needs(self) -> None:
+        raw: dict[str, Any] = {"name": "a"}
+        assert settings.apply(raw, "lora.r = 8") == []
+        assert settings.apply(raw, "name=b") == []
+        assert raw == {"name": "b", "lora": {"r": 8}}
+
+    @pytest.mark.parametrize("change", ["training", "=3", "a..b=1", ".=1"])
+    def test_a_setting_without_name_or_value_is_refused(self, change: str) -> None:
+        assert settings.apply({}, change)[0].field == "--set"
+
+    def test_a_setting_below_a_value_is_refused(self) -> None:
+        [complaint] = settings.apply({"training": 3}, "training.seed=1")
+        assert complaint.field == "training"
+
+    def test_a_file_is_read_changed_and_made_absolute(self, tmp_path: Path) -> None:
+        path = tmp_path / "spec.toml"
+        path.write_text(
+            'name = "a"\n[model]\npath = "org/m"\n[dataset]\npath = "d.jsonl"\n', encoding="utf-8"
+        )
+        raw, spec = settings.load(path, ["training.max_steps=5"])
+        assert raw["dataset"]["path"] == str(tmp_path / "d.jsonl")
+        assert (spec.model.path, spec.training.max_steps) == ("org/m", 5)
+
+    def test_all_that_is_wrong_is_said_at_once(self, tmp_path: Path) -> None:
+        path = tmp_path / "spec.toml"
+        path.write_text('nam = "a"\n[training]\nlearning_rate = "x"\n', encoding="utf-8")
+        with pytest.raises(Refused) as refused:
+            settings.load(path, [])
+        fields = {complaint.field for complaint in refused.value.complaints}
+        assert {"nam", "name", "model", "dataset", "training.learning_rate"} <= fields
+
+
+class TestProgress:
+    def test_the_line_tells_what_is_known(self) -> None:
+        progress = RunProgress(summary(step=0, max_steps=0, phase=Phase.WAITING))
+        assert progress.line(bar=True) == "waiting"
+        progress.feed(Progress(phase=Phase.TOKENISING, done=1, total=4))
+        assert progress.line(bar=True) == "tokenising 25 %"
+        progress.feed(PhaseChanged(at=0, phase=Phase.TRAINING, max_steps=100))
+        progress.feed(Telemetry(at=0, ram_used_bytes=1 << 30))
+        for number in range(1, 51):
+            progress.feed(step(number, tokens=200, loss=1.5))
+        assert progress.line(bar=False) == (
+            "training  step 50/100  loss 1.5000  2 000 tokens/s  RAM 1.0 GiB  5 s left"
+        )
+        assert progress.line(bar=True).startswith("━" * 10 + "─" * 10)
+
+    def test_memory_of_the_card_goes_before_ram(self) -> None:
+        progress = RunProgress()
+        progress.feed(Telemetry(at=0, ram_used_bytes=1 << 30))
+        progress.feed(step(1, vram_reserved_bytes=2 << 30))
+        assert "VRAM 2.0 GiB" in progress.line(bar=False)
+        assert "RAM 1.0" not in progress.line(bar=False)
+
+    def test_a_slow_step_among_quick_ones_does_not_move_the_time_left(self) -> None:
+        progress = RunProgress()
+        progress.feed(PhaseChanged(at=0, phase=Phase.TRAINING, max_steps=30))
+        for number in range(1, 10):
+            progress.feed(step(number))
+        progress.feed(step(10, step_ms=60_000.0))
+        assert progress.seconds_left == pytest.approx(2.0)
+
+    def test_a_resume_forgets_the_pace(self) -> None:
+        progress = RunProgress(summary())
+        progress.feed(step(8))
+        progress.feed(StateChanged(at=0, state=State.QUEUED))
+        assert progress.seconds_left is None
+        assert progress.tokens_per_second is None
+
+    def test_a_loss_that_is_no_number_is_said(self) -> None:
+        progress = RunProgress()
+        progress.feed(step(1, loss=None))
+        assert "loss not a number" in progress.line(bar=False)
+
+    @pytest.mark.parametrize(
+        ("message", "text"),
+        [
+            (StateChanged(at=0, state=State.QUEUED), "Queued."),
+            (
+                StateChanged(at=0, state=State.FAILED, sentence="Out of memory."),
+                "Failed. Out of memory.",
+            ),
+            (
+                CheckpointSaved(at=0, step=5, folder="f", bytes=2048, seconds=0.31, reason="time"),
+                "Saved at step 5: 2.0 KiB in 0.3 s.",
+            ),
+            (
+                Evaluated(at=0, step=5, eval_loss=1.25, seconds=1),
+                "Held-back rows at step 5: loss 1.2500.",
+            ),
+            (Finding(at=0, severity="error", code="c", title="T.", remedy="R."), "T. R."),
+            (Heartbeat(at=0), None),
+            (step(1), None),
+        ],
+    )
+    def test_sentences(self, message: Message, text: str | None) -> None:
+        assert sentence(message) == text
+
+
+class TestEndOfRun:
+    def test_a_run_at_rest_ends_where_its_past_ends(self) -> None:
+        end = EndOfRun(summary(State.FINISHED))
+        done = Done(at=0, seq=9, outcome="finished", step=10)
+        assert end.feed(step(10)) is None
+        assert end.feed(done) is None
+        found = end.feed(CaughtUp(run="r", seq=9))
+        assert found is not None
+        assert (found.run, found.folder, found.outcome) == ("r", "/store/r", "finished")
+
+    def test_the_end_of_an_earlier_attempt_is_not_the_end(self) -> None:
+        end = EndOfRun(summary(State.TRAINING))
+        end.feed(StateChanged(at=0, state=State.STOPPED))
+        end.feed(Done(at=0, outcome="stopped", step=5))
+        end.feed(StateChanged(at=0, state=State.QUEUED))
+        assert end.feed(CaughtUp(run="r", seq=9)) is None
+        assert end.feed(step(6)) is None
+        assert end.feed(Done(at=0, outcome="finished", step=10)) is not None
+
+    def test_nothing_new_of_a_run_at_rest_gives_an_end_from_the_summary(self) -> None:
+        end = EndOfRun(summary(State.STOPPED, output="/o", sentence="You stopped it."))
+        done = end.feed(CaughtUp(run="r", seq=99))
+        assert done is not None
+        assert (done.outcome, done.step, done.output) == ("stopped", 7, "/o")
+        assert done.sentence == "You stopped it."
+
+    def test_an_interrupted_run_counts_as_failed(self) -> None:
+        end = EndOfRun(summary(State.INTERRUPTED))
+        done = end.feed(CaughtUp(run="r", seq=99))
+        assert done is not None
+        assert done.outcome == "failed"
+        assert "interrupted" in done.sentence
+
+
+class TestOutput:
+    def test_json_goes_to_stdout_and_sentences_to_stderr(self) -> None:
+        out, err = io.StringIO(), io.StringIO()
+        output = Output(as_json=True, stdout=out, stderr=err)
+        output.say("A sentence.")
+        output.emit(Done(at=1, run="r", outcome="stopped", step=3))
+        [line] = out.getvalue().splitlines()
+        found = json.loads(line)
+        assert (found["type"], found["output"], found["folder"]) == ("done", None, "")
+        assert err.getvalue() == "A sentence.\n"
+
+    def test_a_refusal_names_every_field(self) -> None:
+        out, err = io.StringIO(), io.StringIO()
+        complaints = [
+            Complaint(field="a.b", problem="Bad."),
+            Complaint(field="c", problem="Worse."),
+        ]
+        refused = Refused("Two things are wrong.", complaints)
+        Output(as_json=True, stdout=out, stderr=err).refuse(refused)
+        found = json.loads(out.getvalue())
+        assert found["type"] == "refusal"
+        assert [c["field"] for c in found["complaints"]] == ["a.b", "c"]
+        assert err.getvalue() == "fettle: a.b: Bad.\nfettle: c: Worse.\n"
+
+    def test_colours_only_on_a_terminal_and_not_against_the_users_wish(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Terminal(io.StringIO):
+            def isatty(self) -> bool:
+                return True
+
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        assert "\x1b[31m" in Output(as_json=False, stdout=Terminal()).paint("x", "red")
+        assert Output(as_json=True, stdout=Terminal()).paint("x", "red") == "x"
+        assert Output(as_json=False, stdout=io.StringIO()).paint("x", "red") == "x"
+        monkeypatch.setenv("NO_COLOR", "1")
+        assert Output(as_json=False, stdout=Terminal()).paint("x", "red") == "x"
+
+
+class TestCommandLine:
+    def test_json_is_known_before_and_after_the_command(self) -> None:
+        assert build().parse_args(["--json", "runs"]).json
+        assert build().parse_args(["runs", "--json"]).json
+        assert not build().parse_args(["runs"]).json
+
+    def test_a_command_line_that_makes_no_sense_is_exit_2(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(UsageError):
+            build().parse_args(["train"])
+        assert main(["nonsense", "--json"]) == 2
+        captured = capsys.readouterr()
+        assert json.loads(captured.out)["type"] == "refusal"
+        assert "nonsense" in captured.err
+
+    def test_the_example_is_sound_but_for_its_paths(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["spec", "--example"]) == 0
+        path = tmp_path / "spec.toml"
+        path.write_text(capsys.readouterr().out, encoding="utf-8")
+        assert main(["spec", "--check", str(path)]) == 2
+        captured = capsys.readouterr()
+        assert captured.err.count("fettle:") == 1
+        assert "dataset.path" in captured.err
+        (tmp_path / "support_chats.jsonl").write_text(
+            '{"prompt": "a", "completion": "b"}\n' * 20, encoding="utf-8"
+        )
+        assert main(["spec", "--check", str(path)]) == 0
+
+    def test_the_schema_is_json(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["spec", "--schema"]) == 0
+        assert "training" in json.loads(capsys.readouterr().out)["$defs"]["Spec"]["properties"]
+
+    def test_the_version(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as left:
+            main(["--version"])
+        assert left.value.code == 0
+        assert capsys.readouterr().out.startswith("fettle ")
