@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import msgspec
 
@@ -117,9 +118,12 @@ class Display:
 class Watcher:
     """Follows one run over as many connections as it takes."""
 
-    def __init__(self, client: Client, output: Output) -> None:
+    def __init__(
+        self, client: Client, output: Output, seen: Callable[[Message], None] | None = None
+    ) -> None:
         self.client = client
         self._output = output
+        self._seen = seen
         self._since = 0
         self.run = ""
         """What the person called it, and then its full name."""
@@ -149,6 +153,8 @@ class Watcher:
                 if isinstance(message, Record):
                     self._since = max(self._since, message.seq)
                 display.show(message)
+                if self._seen:
+                    self._seen(message)
                 if (done := end.feed(message)) is not None:
                     return done
                 if (end.state in RESTING) != (wait_s is not None):
