@@ -1,4 +1,4 @@
-"""What every test gets: a home of its own, Qt without a screen, no network, and nothing left behind.
+"""A home, Qt without a screen and no network for every test; and nothing may be left behind.
 
 ``--no-torch`` makes torch and its companions unimportable, here and in every Python that a test
 starts: the light side and the window have to work without them.
