@@ -13,10 +13,10 @@ from pathlib import Path
 import msgspec
 
 from engine.contract.messages import Complaint
-from engine.formats import registry
+from engine.formats import json_rows, registry
 from engine.formats import source as sources
-from engine.formats.dataset import locate, must_suit, read_rows, settle, split_sizes
-from engine.formats.example import DatasetError, Format, Row, RowError
+from engine.formats.dataset import example_of, must_suit, read_rows, settle, split_sizes
+from engine.formats.example import DatasetError, Format, Row
 from engine.formats.source import Source
 
 MAX_BAD_ROWS = 5
@@ -88,7 +88,9 @@ def _settled(source: Source, head: _Head, format: str, method: str) -> str:
     A format named in the spec is refused here if no row looks like it, so that the complaint is one
     about the format and not one a row.
     """
-    values = [row.value for row in head.rows]
+    values = [row.value for row in head.rows if not row.error]
+    if not values:
+        raise head.rows[0].error or json_rows.no_rows(source)
     found = registry.detect(values, method)
     if format == "auto" or found.format in registry.REFUSED:
         return settle(source, found, method)
@@ -108,9 +110,9 @@ def _read(source: Source, rows: Iterator[Row], module: Format, deadline: float) 
         for row in rows:
             checked.count += 1
             try:
-                module.to_example(row.value)
-            except RowError as error:
-                checked.complaints.append(locate(source, row, error).complaint)
+                example_of(source, row, module)
+            except DatasetError as error:
+                checked.complaints.append(_told(error, row, module))
             if len(checked.complaints) >= MAX_BAD_ROWS or _is_late(checked.count, deadline):
                 return checked
     except DatasetError as error:
@@ -118,6 +120,15 @@ def _read(source: Source, rows: Iterator[Row], module: Format, deadline: float) 
         return checked
     checked.whole = True
     return checked
+
+
+def _told(error: DatasetError, row: Row, module: Format) -> Complaint:
+    """The complaint about a row, with a better remedy where it is of another shape."""
+    other = registry.detect([row.value])
+    if row.error or registry.FORMATS.get(other.format, module) is module:
+        return error.complaint
+    remedy = f"This row looks like {other.format}; keep rows of one shape in a file."
+    return DatasetError(error.problem, remedy, error.field).complaint
 
 
 def _is_late(count: int, deadline: float) -> bool:

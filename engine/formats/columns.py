@@ -71,12 +71,21 @@ def text(value: object, what: str) -> str:
     """The value, which must be text that can be written as UTF-8. Raises RowError."""
     if not isinstance(value, str):
         raise RowError(f"{what} is {kind_of(value)}, not text.", "Write text in quotes.")
-    if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+    if not (value.isascii() or is_unicode(value)):
         raise RowError(
             f"{what} holds half of a character pair (a lone surrogate).",
             "Write the file again as UTF-8.",
         )
     return value
+
+
+def is_unicode(value: str) -> bool:
+    """Whether the text can be written as UTF-8: it holds no lone surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def decoded_list(value: object, what: str) -> list[Any]:

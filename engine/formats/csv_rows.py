@@ -27,7 +27,11 @@ def rows(source: Source) -> Iterator[Row]:
     for values in _guarded(source, reader):
         if values:
             number += 1
-            yield Row(number, line, _row(source, header, values, line))
+            try:
+                row = Row(number, line, _row(source, header, values, line))
+            except DatasetError as error:
+                row = Row(number, line, None, error)
+            yield row
         line = reader.line_num + 2
     if not number:
         raise no_rows(source)

@@ -12,7 +12,7 @@ import msgspec
 
 from engine.formats import csv_rows, json_rows, parquet_rows, registry, text_rows
 from engine.formats import source as sources
-from engine.formats.example import DatasetError, Example, Row, RowError
+from engine.formats.example import DatasetError, Example, Format, Row, RowError
 from engine.formats.registry import Detected
 from engine.formats.source import Source
 
@@ -45,20 +45,15 @@ def resolve(source: Source, format: str, method: str | None) -> str:
     if format != "auto":
         must_suit(source, format, method, "dataset.format")
         return format
-    head = [row.value for row in islice(_head(source), registry.SAMPLE_ROWS)]
+    head = [row.value for row in islice(_head(source), registry.SAMPLE_ROWS) if not row.error]
     return settle(source, registry.detect(head, method), method)
 
 
 def settle(source: Source, found: Detected, method: str | None) -> str:
     """The detected format's name. Raises DatasetError if it cannot be used."""
     if found.format not in registry.FORMATS:
-        reason = found.guess.reason
-        remedy = (
-            "Choose data with one good answer a row."
-            if found.format in registry.REFUSED
-            else "Rename its columns, for example to instruction and output."
-        )
-        raise DatasetError(f"{source.name} cannot be learnt from. {reason}", remedy)
+        problem = f"{source.name} cannot be learnt from. {found.guess.reason}"
+        raise DatasetError(problem, registry.REMEDIES.get(found.format, registry.RENAME))
     must_suit(source, found.format, method, "dataset.path")
     return found.format
 
@@ -93,15 +88,18 @@ def read_examples(path: str | Path, format: str, method: str) -> Iterator[Exampl
     source = sources.find(path)
     module = registry.FORMATS[resolve(source, format, method)]
     for row in read_rows(source):
-        try:
-            yield module.to_example(row.value)
-        except RowError as error:
-            raise locate(source, row, error) from None
+        yield example_of(source, row, module)
 
 
-def locate(source: Source, row: Row, error: RowError) -> DatasetError:
-    """A row's error with the place of the row."""
-    return DatasetError(f"{source.name}, {row.where}: {error.problem}", error.remedy)
+def example_of(source: Source, row: Row, module: Format) -> Example:
+    """The row as an example. Raises DatasetError with the place of the row."""
+    if row.error is not None:
+        raise row.error
+    try:
+        return module.to_example(row.value)
+    except RowError as error:
+        problem = f"{source.name}, {row.where}: {error.problem}"
+        raise DatasetError(problem, error.remedy) from None
 
 
 def split_sizes(count: int, eval_fraction: float) -> tuple[int, int]:
@@ -125,7 +123,7 @@ def preview(path: str | Path, format: str = "auto", limit: int = 5) -> dict[str,
     """
     source = sources.find(path)
     rows = list(_first(source, max(limit, registry.SAMPLE_ROWS)))
-    found = registry.detect([row.value for row in rows])
+    found = registry.detect([row.value for row in rows if not row.error])
     name = found.format if format == "auto" else format
     return {
         "format": name,
@@ -149,6 +147,8 @@ def _first(source: Source, count: int) -> Iterator[Row]:
 
 
 def _shown(format: str, row: Row) -> Any:
+    if row.error is not None:
+        return {"kind": "error", "problem": row.error.problem, "remedy": row.error.remedy}
     module = registry.FORMATS.get(format) or registry.REFUSED.get(format)
     if module is None:
         return {"kind": "error", "problem": "No known format fits this row.", "remedy": ""}

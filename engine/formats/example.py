@@ -103,6 +103,8 @@ class Row(msgspec.Struct, frozen=True):
     line: int | None
     """Line of the file where it starts, 1 for the first; None where files have no lines."""
     value: Any
+    error: DatasetError | None = None
+    """Why the row could not be read, where those after it can; ``value`` is then None."""
 
     @property
     def where(self) -> str:

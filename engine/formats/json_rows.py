@@ -19,6 +19,12 @@ from engine.formats.source import MAX_ROW_BYTES, Source
 _HEAD_BYTES = 1 << 16
 _AT_BYTE = re.compile(r"\(byte (\d+)\)")
 _NO_NUMBER = (b"NaN", b"Infinity", b"-Infinity", b"-NaN", b"nan", b"inf")
+_SIGNS = {
+    "trailing characters": "something follows where it should end",
+    "trailing comma": "a comma stands before a closing bracket",
+    "keys must be strings": "a field's name is not in double quotes",
+}
+_BAD_ESCAPE = re.compile(rb"\\u(?![0-9a-fA-F]{4})|\\u[dD][89a-fA-F]")
 _value: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -53,7 +59,11 @@ def _lines(source: Source) -> Iterator[Row]:
         if not data.strip():
             continue
         number += 1
-        yield Row(number, line, _decode(source, data, line))
+        try:
+            row = Row(number, line, _decode(source, data, line))
+        except DatasetError as error:
+            row = Row(number, line, None, error)
+        yield row
     if not number:
         raise no_rows(source)
 
@@ -61,19 +71,17 @@ def _lines(source: Source) -> Iterator[Row]:
 def _refuse_single_object(source: Source, start: bytes) -> None:
     """A pretty-printed object is the commonest thing that is neither a list nor lines."""
     first = start.split(b"\n", 1)[0].strip()
-    if source.path.suffix.lower() != ".json" or (first not in (b"{", b"{}") and first[:1] == b"{"):
+    looks_like_lines = first.startswith(b"{") and first not in (b"{", b"{}")
+    if source.path.suffix.lower() != ".json" or looks_like_lines:
         return
     try:
         whole = _value.decode(sources.read_bytes(source))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return
-    what = "one object" if isinstance(whole, dict) else "a single value"
-    inside = (
-        [key for key, held in whole.items() if isinstance(held, list)]
-        if isinstance(whole, dict)
-        else []
-    )
+    fields = whole if isinstance(whole, dict) else {}
+    inside = [key for key, held in fields.items() if isinstance(held, list)]
     remedy = f"Keep only the list in `{inside[0][:40]}`." if inside else "Write [ … ] around rows."
+    what = "one object" if isinstance(whole, dict) else "a single value"
     raise DatasetError(f"{source.name} is {what}, not a list of rows.", remedy)
 
 
@@ -168,23 +176,31 @@ def _explain(source: Source, data: bytes, first_line: int, error: Exception) -> 
     if isinstance(error, RecursionError):
         raise _too_deep(source) from None
     sources.decode(source, data, first_line)
+    at, why = _place(data, error)
+    raise _broken(source, first_line + data.count(b"\n", 0, at), why) from None
+
+
+def _place(data: bytes, error: Exception) -> tuple[int, str]:
+    """The byte that is wrong, and why."""
     if isinstance(error, msgspec.ValidationError):
-        raise _broken(source, first_line, "a number is too large") from None
-    place = _AT_BYTE.search(str(error))
-    if place is None:
-        line = first_line + data.rstrip().count(b"\n")
-        raise _broken(source, line, "it ends in the middle; is the file cut short?") from None
-    at = int(place[1])
-    line = first_line + data.count(b"\n", 0, at)
-    raise _broken(source, line, _what_stands_there(data[at:], str(error))) from None
+        return 0, "a number is too large"
+    found = _AT_BYTE.search(str(error))
+    at = int(found[1]) if found else len(data.rstrip())
+    escape = _BAD_ESCAPE.search(data, max(0, at - 12) if found else 0)
+    if escape and escape.start() <= at:
+        return escape.start(), r"a \u escape is broken or half of a pair"
+    if not found:
+        return at, "it ends in the middle"
+    return at, _what_stands_there(data[at:], str(error))
 
 
 def _what_stands_there(rest: bytes, error: str) -> str:
     for word in _NO_NUMBER:
         if rest.startswith(word) or (word.startswith(b"-") and rest.startswith(word[1:])):
             return f"{word.decode()} is no JSON value; write null or a number"
-    if "trailing" in error:
-        return "something follows where the row should end"
+    for sign, words in _SIGNS.items():
+        if sign in error:
+            return words
     shown = rest[:12].decode(errors="replace").splitlines()
     return f"unexpected {shown[0]!r}" if shown and shown[0] else "a line ends inside a text"
 

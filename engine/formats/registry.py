@@ -31,6 +31,9 @@ METHOD_FORMATS: dict[str, tuple[str, ...]] = {
 }
 """Formats that a method can learn from."""
 
+REMEDIES = {"preference": preference.REMEDY}
+"""What to do about a refused shape."""
+RENAME = "Write rows with, for example, `instruction` and `output`."
 NONE = "unknown"
 SAMPLE_ROWS = 50
 """Rows looked at to tell a format."""
@@ -67,4 +70,6 @@ def _no_format(rows: Sequence[object]) -> str:
     if not isinstance(first, dict):
         return "The rows are not objects with named fields."
     known = ", ".join(f"`{str(key)[:40]}`" for key in list(first)[:12]) or "no fields at all"
-    return f"No known format has these columns: {known}."
+    inside = [str(key)[:40] for key, held in first.items() if isinstance(held, list)]
+    hint = f" Are the rows inside `{inside[0]}`?" if len(rows) == 1 and inside else ""
+    return f"No known format has these columns: {known}.{hint}"

@@ -66,13 +66,23 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 def find(path: str | Path) -> Source:
     """The dataset at ``path``. Raises DatasetError if there is none that can be read."""
-    place = Path(path).expanduser()
+    place = _expanded(path)
     size = _regular_size(place)
     if size == 0:
         raise DatasetError(f"{place.name} is empty (0 bytes).", "Choose a file with rows in it.")
     kind = _kind(place)
     _look_at_head(place, kind)
     return Source(path=place, kind=kind, bytes=size)
+
+
+def _expanded(path: str | Path) -> Path:
+    try:
+        str(path).encode()
+        return Path(path).expanduser()
+    except UnicodeEncodeError:
+        raise DatasetError("The path is not written in UTF-8.", "Rename the file.") from None
+    except RuntimeError:  # ~name of nobody
+        raise DatasetError(f"There is no home folder for {path}.", "Write it out.") from None
 
 
 def _regular_size(place: Path) -> int:
@@ -118,9 +128,9 @@ def _kind(place: Path) -> Kind:
         )
     kind = KINDS.get(suffix)
     if kind is None:
-        what = f"The ending {suffix}" if suffix else f"{place.name} has no ending; that"
+        what = f"ends in {suffix}, which is not read" if suffix else "has no ending"
         raise DatasetError(
-            f"{what} is not one that is read.", f"Choose a file that ends in {', '.join(KINDS)}."
+            f"{place.name} {what}.", f"Choose a file that ends in {', '.join(KINDS)}."
         )
     return kind
 
