@@ -1,0 +1,96 @@
+"""What cannot be trained is refused: exit 2, a sentence with the place, quickly, no traces."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.cli import main
+from tests.e2e.bad_datasets import BAD_DATASETS, GOOD, Bad, write
+from tests.e2e.bad_specs import BAD_SPECS, SOUND
+from tests.e2e.cli_driver import Fettle, Result
+
+MOST_SECONDS = 2.0
+
+
+@pytest.fixture(scope="module")
+def fettle() -> Iterator[Fettle]:
+    """A command line whose host runs already, as it does when the window is open."""
+    home = Path(tempfile.mkdtemp(prefix="fb-"))
+    (home / "model").mkdir()
+    (home / "model" / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
+    (home / "good.jsonl").write_text(GOOD * 20, encoding="utf-8")
+    fettle = Fettle(home, FETTLE_IDLE_SECONDS="20")
+    assert fettle("runs").code == 0
+    yield fettle
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def refused(result: Result, fettle: Fettle, says: str) -> None:
+    """The command was refused as it must be."""
+    assert result.code == 2, result.err
+    [refusal] = result.lines
+    assert refusal["type"] == "refusal"
+    assert refusal["sentence"]
+    assert says in result.err
+    assert any(says in f"{c['field']} {c['problem']}" for c in refusal["complaints"])
+    assert "Traceback" not in result.err
+    assert result.seconds < MOST_SECONDS
+    assert fettle.runs_on_disk() == []
+
+
+@pytest.mark.parametrize("name", BAD_SPECS)
+def test_a_bad_spec_is_refused(name: str, fettle: Fettle, tmp_path: Path) -> None:
+    content, field = BAD_SPECS[name]
+    path = tmp_path / "spec.toml"
+    if isinstance(content, str):
+        model, data = fettle.home / "model", fettle.home / "good.jsonl"
+        content = content.replace("{model}", str(model)).replace("{data}", str(data)).encode()
+    path.write_bytes(content)
+    refused(fettle("train", path, "--json"), fettle, field)
+
+
+@pytest.mark.parametrize("name", BAD_DATASETS)
+def test_a_bad_dataset_is_refused(name: str, fettle: Fettle, tmp_path: Path) -> None:
+    bad = BAD_DATASETS[name]
+    path = tmp_path / "spec.toml"
+    path.write_text(_spec(fettle, write(tmp_path, bad), bad), encoding="utf-8")
+    result = fettle("train", path, "--json")
+    refused(result, fettle, bad.says)
+    assert result.last["complaints"][0]["field"].startswith("dataset")
+
+
+def _spec(fettle: Fettle, data: Path, bad: Bad) -> str:
+    head = f'method = "{bad.method}"\n'
+    body = SOUND.format(model=fettle.home / "model", data=data)
+    return head + body + f'format = "{bad.format}"\n'
+
+
+def test_there_are_at_least_thirty_of_each() -> None:
+    assert len(BAD_SPECS) >= 30
+    assert len(BAD_DATASETS) >= 30
+
+
+def test_the_answer_is_quick_without_a_host_too(fettle_home: Path, tmp_path: Path) -> None:
+    """A cold start included: the host is started for the sake of a bad dataset."""
+    cold = Fettle(fettle_home)
+    bad = BAD_DATASETS["broken json at line 3"]
+    path = tmp_path / "spec.toml"
+    path.write_text(SOUND.format(model=tmp_path, data=write(tmp_path, bad)), encoding="utf-8")
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    refused(cold("train", path, "--json"), cold, "line 3")
+
+
+def test_all_complaints_come_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "spec.toml"
+    path.write_text('nme = "x"\n[training]\nseed = -1\nmax_length = 0\n', encoding="utf-8")
+    assert main(["train", str(path), "--json"]) == 2
+    captured = capsys.readouterr()
+    fields = [c["field"] for c in json.loads(captured.out)["complaints"]]
+    assert {"nme", "model", "dataset", "training.seed", "training.max_length"} <= set(fields)
+    assert "Did you mean name?" in captured.err
