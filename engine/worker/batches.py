@@ -1,0 +1,121 @@
+"""From rows of samples to the tensors of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import msgspec
+import numpy as np
+import torch
+
+from engine.worker.packing import Row
+from engine.worker.samples import IGNORED, Samples
+from engine.worker.schedule import Schedule
+
+Batch = dict[str, torch.Tensor]
+
+
+class Rows(msgspec.Struct, frozen=True, kw_only=True):
+    """Samples, and how they are put into rows."""
+
+    samples: Samples
+    rows: list[Row]
+    packed: bool = False
+    one_line: bool = False
+    """Put the rows of a packed batch one behind the other: flash attention finds the borders of
+    samples only in a batch of one."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """All that one optimizer step computes: for the trainer it is one batch."""
+
+    batches: list[Batch]
+    tokens: int
+    """Padding not counted."""
+    targets: int
+    cursor: int
+    epoch: float
+
+
+class Collator:
+    """Makes batches of rows. Nothing here is random, and nothing but padding is added."""
+
+    def __init__(self, data: Rows, pad_id: int) -> None:
+        self._data = data
+        self._pad_id = pad_id
+
+    def __call__(self, indices: Sequence[int]) -> Batch:
+        """The batch of these rows; shapes are (rows, longest row)."""
+        rows = [self._data.rows[index] for index in indices]
+        if self._data.packed and self._data.one_line:
+            rows = [tuple(sample for row in rows for sample in row)]
+        parts = [self._join(row) for row in rows]
+        longest = max(len(ids) for ids, _, _ in parts)
+        ids = np.full((len(parts), longest), self._pad_id, dtype=np.int64)
+        labels = np.full((len(parts), longest), IGNORED, dtype=np.int64)
+        # In a packed row padding is one more sample: positions from 0 on, and no targets.
+        positions = np.tile(np.arange(longest), (len(parts), 1))
+        mask = np.zeros((len(parts), longest), dtype=np.int64)
+        for place, (row_ids, row_labels, row_positions) in enumerate(parts):
+            size = len(row_ids)
+            ids[place, :size], labels[place, :size] = row_ids, row_labels
+            positions[place, :size] = row_positions
+            positions[place, size:] = np.arange(longest - size)
+            mask[place, :size] = 1
+        # transformers keeps packed samples apart by their positions, but only without a mask.
+        extra = {"position_ids": positions} if self._data.packed else {"attention_mask": mask}
+        arrays = {"input_ids": ids, "labels": labels, **extra}
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    def _join(self, row: Row) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ids, labels and positions of a row's samples, one behind the other."""
+        parts = [self._data.samples[index] for index in row]
+        ids = np.concatenate([tokens for tokens, _ in parts]).astype(np.int64)
+        learnt = np.concatenate([flags for _, flags in parts])
+        positions = np.concatenate([np.arange(len(tokens)) for tokens, _ in parts])
+        # A sample's first token must not be told from the sample before it.
+        return ids, np.where(learnt & (positions > 0), ids, IGNORED), positions
+
+    def split(self, indices: Sequence[int], size: int) -> list[Batch]:
+        """Batches of at most ``size`` rows."""
+        return [self(indices[at : at + size]) for at in range(0, len(indices), size)]
+
+
+class WindowLoader:
+    """What the trainer takes for its data loader: one window a step, from the cursor on.
+
+    Its length is the length of the whole run, which is one epoch for the trainer; real epochs are
+    the schedule's business.
+    """
+
+    def __init__(
+        self, data: Rows, collator: Collator, schedule: Schedule, *, micro_batch: int,
+        step: int = 0, cursor: int = 0,
+    ) -> None:  # fmt: skip
+        self.dataset = data
+        self._counts = data.samples.target_counts
+        self._lengths = data.samples.lengths
+        self._collator = collator
+        self._schedule = schedule
+        self._micro_batch = micro_batch
+        self._step = step
+        self._cursor = cursor
+
+    def __len__(self) -> int:
+        return self._schedule.total_steps
+
+    def __iter__(self) -> Iterator[Window]:
+        left = self._schedule.total_steps - self._step
+        for turn in islice(self._schedule.turns(self._cursor), left):
+            samples = [sample for row in turn.rows for sample in self.dataset.rows[row]]
+            yield Window(
+                batches=self._collator.split(turn.rows, self._micro_batch),
+                tokens=int(self._lengths[samples].sum()),
+                targets=int(self._counts[samples].sum()),
+                cursor=turn.cursor,
+                epoch=turn.epoch,
+            )

@@ -1,0 +1,129 @@
+"""The bridge into TRL's trainer: everything of it that Fettle replaces, and nothing else.
+
+For the trainer the whole run is one epoch, and one batch is one *window*: all that an optimizer
+step computes. So accumulation, data position and epochs are ours, and its loop stays as it is.
+``tests/worker/test_seams.py`` pins each method replaced here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from engine.worker.batches import Window, WindowLoader
+from engine.worker.offload import offload_to_ram
+
+if TYPE_CHECKING:
+    from engine.worker.course import Course
+
+EMBEDDINGS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out", "word_embeddings")
+
+
+class Bridge:
+    """Goes before a TRL trainer in the list of base classes."""
+
+    loss_is_scaled_for_ga = True
+    """Each micro-batch's loss is its sum over the targets of the whole window."""
+
+    course: Course
+
+    def follow(self, course: Course) -> None:
+        """Train along this course."""
+        self.course = course
+
+    def get_train_dataloader(self) -> WindowLoader:
+        """Windows from the course's position on."""
+        return self.course.loader
+
+    def _get_num_items_in_batch(
+        self, batch_samples: list[Window], device: torch.device
+    ) -> torch.Tensor | None:
+        """Targets of the window: what the loss is divided by."""
+        if not batch_samples:
+            return None
+        return torch.tensor(batch_samples[0].targets, device=device)
+
+    def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
+        """Begin at the course's step. The loader already stands there: nothing is skipped."""
+        super()._init_training_state(*args, **kwargs)  # type: ignore[misc]
+        self.state.global_step = self.course.position.step  # type: ignore[attr-defined]
+        return 0, 0
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """Then put optimizer and schedule back to where the course stands."""
+        prepared: tuple[Any, Any] = super()._prepare_for_training(*args, **kwargs)  # type: ignore[misc]
+        if self.course.offload_safely:
+            offload_to_ram(self.model)  # type: ignore[attr-defined]
+        self.course.restore(self)
+        return prepared
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The trainer's own, with the embeddings in a group that has its own rate."""
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)  # type: ignore[misc]
+        rate = self.course.embedding_learning_rate
+        if rate is not None:
+            _part_embeddings(optimizer, self.model, rate)  # type: ignore[attr-defined]
+        return optimizer
+
+    def training_step(
+        self, model: Any, inputs: Window, num_items_in_batch: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Forward and backward of a whole window; gives its mean loss over the targets."""
+        self.course.before_step(inputs)
+        self.current_gradient_accumulation_steps = len(inputs.batches)
+        losses = [
+            super(Bridge, self).training_step(model, batch, num_items_in_batch)  # type: ignore[misc]
+            for batch in inputs.batches
+        ]
+        return torch.stack(losses).sum()
+
+    def floating_point_ops(self, inputs: Window) -> int:
+        """Not counted: the count walks over all modules in every step."""
+        return 0
+
+    def _maybe_log_save_evaluate(
+        self,
+        tr_loss: torch.Tensor,
+        grad_norm: torch.Tensor | float | None,
+        model: Any,
+        trial: Any,
+        epoch: float,
+        ignore_keys_for_eval: list[str] | None,
+        start_time: float,
+        learning_rate: float | None = None,
+    ) -> None:
+        """After each step; once more after the last one, when nothing is new."""
+        if self.state.global_step == self.course.position.step:  # type: ignore[attr-defined]
+            return
+        loss = float(tr_loss)
+        tr_loss.zero_()
+        self._metrics["train"].clear()  # type: ignore[attr-defined]
+        norm = None if grad_norm is None else float(grad_norm)
+        if self.course.after_step(self, loss, norm, learning_rate or 0.0):
+            self.control.should_training_stop = True  # type: ignore[attr-defined]
+
+    def loss_sum(self, batch: dict[str, torch.Tensor]) -> float:
+        """Sum of the losses of a batch's targets, without gradient."""
+        inputs = self._prepare_inputs(batch)  # type: ignore[attr-defined]
+        one = torch.tensor(1)
+        with torch.no_grad(), self.compute_loss_context_manager():  # type: ignore[attr-defined]
+            loss = self.compute_loss(self.model, inputs, num_items_in_batch=one)  # type: ignore[attr-defined]
+        self._metrics["eval"].clear()  # type: ignore[attr-defined]
+        return float(loss)
+
+
+def _part_embeddings(optimizer: torch.optim.Optimizer, model: Any, rate: float) -> None:
+    """Move trained embeddings into a last group with this rate."""
+    apart = {id(p) for name, p in model.named_parameters() if _is_embedding(name)}
+    for group in list(optimizer.param_groups):
+        moved = [p for p in group["params"] if id(p) in apart]
+        if not moved:
+            continue
+        group["params"] = [p for p in group["params"] if id(p) not in apart]
+        settings = {key: value for key, value in group.items() if key != "params"}
+        optimizer.add_param_group({**settings, "params": moved, "lr": rate})
+
+
+def _is_embedding(name: str) -> bool:
+    return any(part in EMBEDDINGS for part in name.split("."))

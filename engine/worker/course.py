@@ -1,0 +1,191 @@
+"""The course of a run: where it stands, what each step tells, when to evaluate, save and end."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.contract.lifecycle import Phase
+from engine.contract.messages import Evaluated, Step
+from engine.contract.spec import Spec
+from engine.worker import rng, state_files
+from engine.worker.batches import Collator, Rows, Window, WindowLoader
+from engine.worker.failures import JobError
+from engine.worker.report import Report
+from engine.worker.saver import Saver
+from engine.worker.schedule import Schedule
+from engine.worker.state_files import Position, SavedState
+
+
+class NanLoss(JobError):
+    """The weights are no numbers any more."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(
+            "nan_loss",
+            f"The loss is no number any more, from step {step} on.",
+            cause="The weights have grown without bound; the last save is from before that.",
+            remedy="Lower training.learning_rate, or use bf16 or fp32 precision.",
+        )
+        self.step = step
+
+
+class Resumed:
+    """A verified checkpoint to go on from."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.state: SavedState = state_files.read_state(folder)
+
+
+class Course:
+    """What the bridge asks at every turn."""
+
+    def __init__(
+        self, spec: Spec, report: Report, schedule: Schedule, *, train: Rows, evaluation: Rows,
+        saver: Saver, pad_id: int, offload_safely: bool = False, resumed: Resumed | None = None,
+    ) -> None:  # fmt: skip
+        self._training = spec.training
+        self._report = report
+        self._saver = saver
+        self._resumed = resumed
+        self._random_is_due = resumed is not None
+        self._evaluation = evaluation
+        self._evaluate_with = Collator(evaluation, pad_id)
+        self._window: Window | None = None
+        self._step_began = time.monotonic()
+        self._peak_vram = 0
+        self.position = resumed.state.position if resumed else Position()
+        self.best_eval_loss = resumed.state.best_eval_loss if resumed else None
+        self.last_loss: float | None = None
+        self.last_eval_loss: float | None = None
+        self.halted = False
+        """Ended before the last step, because somebody wished it."""
+        self.offload_safely = offload_safely
+        self.embedding_learning_rate = spec.training.embedding_learning_rate
+        self.total_steps = schedule.total_steps
+        self.loader = WindowLoader(
+            train,
+            Collator(train, pad_id),
+            schedule,
+            micro_batch=spec.training.per_device_train_batch_size,
+            step=self.position.step,
+            cursor=self.position.cursor,
+        )
+
+    def restore(self, trainer: Any) -> None:
+        """Put optimizer and schedule to where the run stands."""
+        if self._resumed is not None:
+            state_files.restore_training(self._resumed.folder, self._resumed.state, trainer)
+        self._step_began = time.monotonic()
+
+    def before_step(self, window: Window) -> None:
+        """A step is about to be computed."""
+        self._window = window
+        if self._random_is_due and self._resumed is not None:
+            state_files.restore_random(self._resumed.folder, self._resumed.state)
+            self._random_is_due = False
+
+    def after_step(
+        self, trainer: Any, loss: float, grad_norm: float | None, learning_rate: float
+    ) -> bool:
+        """A step is done: tell, evaluate, save; True if the run is to end here.
+
+        Raises :class:`NanLoss`.
+        """
+        window = self._window
+        assert window is not None
+        step = self.position.step + 1
+        self.position = Position(step=step, cursor=window.cursor, epoch=window.epoch)
+        self._tell(window, loss, grad_norm, learning_rate)
+        scaled = trainer.accelerator.scaler is not None
+        if not scaled and not (math.isfinite(loss) and math.isfinite(grad_norm or 0.0)):
+            raise NanLoss(step)
+        self._report.show(Phase.TRAINING)
+        every = self._training.eval_steps
+        if every and step % every == 0 and step < self.total_steps:
+            self.evaluate(trainer)
+        self._save_if_due(trainer)
+        self._step_began = time.monotonic()
+        self.halted = self._report.wishes.ending and step < self.total_steps
+        return self.halted
+
+    def _save_if_due(self, trainer: Any) -> None:
+        reason = self._saver.due(self.position.step)
+        if reason is not None:
+            self._saver.save(trainer, self.position, reason, self.best_eval_loss)
+
+    def _tell(
+        self, window: Window, loss: float, grad_norm: float | None, learning_rate: float
+    ) -> None:
+        self.last_loss = loss if math.isfinite(loss) else None
+        known_norm = grad_norm if grad_norm is None or math.isfinite(grad_norm) else None
+        self._report.send(
+            Step(
+                at=time.time(),
+                step=self.position.step,
+                loss=self.last_loss,
+                learning_rate=learning_rate,
+                grad_norm=known_norm,
+                epoch=window.epoch,
+                step_ms=1000 * (time.monotonic() - self._step_began),
+                tokens=window.tokens,
+                target_tokens=window.targets,
+                samples_seen=window.cursor,
+                **self._vram(),
+            )
+        )
+
+    def _vram(self) -> dict[str, int]:
+        if not torch.cuda.is_available():
+            return {}
+        self._peak_vram = max(self._peak_vram, torch.cuda.max_memory_reserved())
+        return {
+            "vram_allocated_bytes": torch.cuda.memory_allocated(),
+            "vram_reserved_bytes": torch.cuda.memory_reserved(),
+            "vram_peak_bytes": self._peak_vram,
+        }
+
+    def evaluate(self, trainer: Any) -> float | None:
+        """Mean loss over all targets of the held-back rows; None if there are none."""
+        if not len(self._evaluation):
+            return None
+        self._report.show(Phase.EVALUATING)
+        began = time.monotonic()
+        trainer.model.eval()
+        with rng.undisturbed():
+            loss = self._held_back_loss(trainer)
+        trainer.model.train()
+        self._note_eval(loss, time.monotonic() - began)
+        self._report.show(Phase.TRAINING)
+        return loss
+
+    def _held_back_loss(self, trainer: Any) -> float:
+        total = 0.0
+        size = self._training.per_device_train_batch_size
+        order = range(len(self._evaluation))
+        for begin in range(0, len(order), size):
+            total += trainer.loss_sum(self._evaluate_with(order[begin : begin + size]))
+        return total / int(self._evaluation.samples.target_counts.sum())
+
+    def _note_eval(self, loss: float, seconds: float) -> None:
+        if not math.isfinite(loss):
+            self._report.found(
+                "nan_loss", "The loss on the held-back rows is no number.",
+                step=self.position.step, severity="warning",
+            )  # fmt: skip
+            return
+        self.last_eval_loss = loss
+        if self.best_eval_loss is None or loss < self.best_eval_loss:
+            self.best_eval_loss = loss
+        self._report.send(
+            Evaluated(at=time.time(), step=self.position.step, eval_loss=loss, seconds=seconds)
+        )
+
+    def save_at_end(self, trainer: Any) -> None:
+        """Save the last step, so that a crash while writing the result costs nothing."""
+        self._saver.save(trainer, self.position, "end", self.best_eval_loss)

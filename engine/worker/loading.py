@@ -1,0 +1,168 @@
+"""Loads tokenizer and model as the spec wants them, on the device that is there."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from engine.contract.spec import LoraSpec, ModelSpec, Spec
+from engine.worker.failures import JobError
+from engine.worker.report import Report
+
+Precision = Literal["bf16", "fp16", "fp32"]
+DTYPES: dict[str, torch.dtype] = {
+    "bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32
+}  # fmt: skip
+BF16_CAPABILITY = 8
+"""First CUDA capability with bf16 in hardware (Ampere)."""
+
+
+class Compute(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and in which number format is computed."""
+
+    device: Literal["cuda", "cpu"]
+    precision: Precision
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the computation."""
+        return DTYPES[self.precision]
+
+
+def choose_compute(spec: Spec, report: Report) -> Compute:
+    """The device and precision for a spec; says what ``auto`` came to."""
+    if not torch.cuda.is_initialized():
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", str(spec.hardware.gpu))
+    device: Literal["cuda", "cpu"] = "cuda" if torch.cuda.is_available() else "cpu"
+    precision, reason = _precision(spec.training.precision, device)
+    if reason:
+        report.decided(f"Precision is {precision}.", reason)
+    return Compute(device=device, precision=precision)
+
+
+def _precision(
+    wanted: Literal["auto", "bf16", "fp16", "fp32"], device: str
+) -> tuple[Precision, str]:
+    """The precision, and why if it is not the one that was asked for."""
+    if device == "cpu":
+        if wanted in ("auto", "fp16"):
+            return "fp32", "There is no GPU; without one fp32 is the quickest that is exact."
+        return ("bf16" if wanted == "bf16" else "fp32"), ""
+    has_bf16 = torch.cuda.get_device_capability()[0] >= BF16_CAPABILITY
+    if wanted == "auto":
+        found: Precision = "bf16" if has_bf16 else "fp16"
+        return found, f"The card {'has' if has_bf16 else 'lacks'} bf16 in hardware."
+    if wanted == "bf16" and not has_bf16:
+        return "fp16", "The card lacks bf16 in hardware."
+    return wanted, ""
+
+
+def load_tokenizer(model: ModelSpec) -> PreTrainedTokenizerBase:
+    """The model's tokenizer, with a token to pad with. Raises JobError if it has no end token."""
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        model.path, revision=model.revision, trust_remote_code=model.trust_remote_code
+    )
+    if tokenizer.pad_token is None:
+        # Padding is masked and has no targets, so any existing token will do; a new one would
+        # need the embedding to grow.
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if tokenizer.pad_token is None:
+        raise JobError(
+            "bad_model",
+            "The tokenizer has no end token.",
+            cause="Without one, samples can be neither ended nor padded.",
+            remedy="Choose another model, or set eos_token in its tokenizer_config.json.",
+        )
+    return tokenizer
+
+
+def load_model(spec: Spec, compute: Compute) -> PreTrainedModel:
+    """The base model with its weights as the spec's quantization says, on the device."""
+    implementation = spec.model.attn_implementation
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        spec.model.path,
+        revision=spec.model.revision,
+        trust_remote_code=spec.model.trust_remote_code,
+        attn_implementation="sdpa" if implementation == "auto" else implementation,
+        dtype=_weight_dtype(spec, compute),
+        quantization_config=quantization(spec, compute),
+        device_map={"": 0 if compute.device == "cuda" else "cpu"},
+        # Never a pickle, even where a repository has nothing else.
+        use_safetensors=True,
+    )
+    return model
+
+
+def _weight_dtype(spec: Spec, compute: Compute) -> torch.dtype:
+    """Weights that are trained in full stay in fp32, whatever the computation: an update is often
+    smaller than half precision can add."""
+    return torch.float32 if not spec.lora else compute.dtype
+
+
+def quantization(spec: Spec, compute: Compute) -> BitsAndBytesConfig | None:
+    """The spec's quantization for transformers; None for weights as they are."""
+    if not spec.quantization or spec.bits == 16:
+        return None
+    if spec.bits == 8:
+        return BitsAndBytesConfig(load_in_8bit=True)
+    wanted = spec.quantization.bnb_4bit_compute_dtype
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=spec.quantization.bnb_4bit_quant_type,
+        bnb_4bit_use_double_quant=spec.quantization.bnb_4bit_use_double_quant,
+        bnb_4bit_compute_dtype=compute.dtype if wanted == "auto" else DTYPES[wanted],
+    )
+
+
+def add_adapter(model: PreTrainedModel, lora: LoraSpec, seed: int) -> Any:
+    """The model with a fresh adapter, whose weights are a function of the seed."""
+    seed_everything(seed)
+    adapted = get_peft_model(model, lora_config(lora))
+    # What is trained stays in fp32: the scaler of fp16 wants it, small updates need it.
+    for parameter in trainable(adapted).values():
+        parameter.data = parameter.data.float()
+    return adapted
+
+
+def lora_config(lora: LoraSpec) -> LoraConfig:
+    """The spec's adapter for PEFT."""
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=lora.r,
+        lora_alpha=lora.lora_alpha,
+        lora_dropout=lora.lora_dropout,
+        target_modules=lora.target_modules,
+        modules_to_save=lora.modules_to_save or None,
+        use_rslora=lora.use_rslora,
+        use_dora=lora.use_dora,
+    )
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator that training draws from."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """The parameters that are trained, by name."""
+    return {name: value for name, value in model.named_parameters() if value.requires_grad}
+
+
+def embedding_rows(model: PreTrainedModel) -> int:
+    """How many token ids the model knows."""
+    return int(model.get_input_embeddings().weight.shape[0])

@@ -1,0 +1,135 @@
+"""A worker process: claims its pipes, imports, says Ready, does one job, says Done, ends."""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import importlib.metadata
+import logging
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from engine.contract.messages import Done, Job, Ready
+from engine.worker.failures import explain
+from engine.worker.inbox import Inbox
+from engine.worker.outbox import Outbox
+from engine.worker.report import Halted, Report
+from engine.worker.stdio import claim, log_to
+
+log = logging.getLogger(__name__)
+
+PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "datasets", "accelerate",
+            "safetensors", "tokenizers", "numpy")  # fmt: skip
+JOBS = {
+    "train": "engine.worker.train_job",
+    "generate": "engine.worker.generate",
+    "sample_model": "engine.worker.sample_model_job",
+}
+"""Module with ``run(job, report) -> Done`` of each kind."""
+LEAVE_WITHIN_SECONDS = 120.0
+"""After the host is gone, a worker that reaches no step boundary in this time ends regardless."""
+
+_ENVIRONMENT = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+}
+
+
+def main() -> int:
+    """The whole life of a worker; gives the exit code. A failed job is told in its Done."""
+    channel = claim()
+    os.environ.update(_ENVIRONMENT)
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s")
+    faulthandler.enable()
+    outbox, inbox = Outbox(channel.messages), Inbox(channel.commands)
+    inbox.start()
+    outbox.start()
+    try:
+        outbox.send(_ready())
+        job = inbox.job()
+        if job is not None:
+            _do(job, outbox, inbox)
+    finally:
+        outbox.close()
+    return 0
+
+
+def _ready() -> Ready:
+    began = time.perf_counter()
+    # What every job needs. A broken install shows when the job runs, as a finding.
+    for module in ("torch", "transformers", "engine.worker.train_job"):
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            log.exception("%s cannot be imported", module)
+    return Ready(pid=os.getpid(), import_seconds=time.perf_counter() - began, versions=versions())
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of what decides a result."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _do(job: Job, outbox: Outbox, inbox: Inbox) -> None:
+    if job.log:
+        log_to(Path(job.log))
+    _leave_when_host_is_lost(job, outbox, inbox)
+    report = Report(outbox, inbox.wishes, run=job.run, attempt=job.attempt)
+    report.send(_attempt(job, report))
+    if inbox.wishes.host_lost.is_set() and job.kind == "train":
+        outbox.leave_orphan(Path(job.folder))
+
+
+def _attempt(job: Job, report: Report) -> Done:
+    """The outermost handler: whatever happens, there is a Done."""
+    try:
+        done: Done = importlib.import_module(JOBS[job.kind]).run(job, report)
+        return done
+    except Halted:
+        return Done(
+            at=time.time(), outcome="stopped", step=0, folder=job.folder,
+            sentence="Stopped before the first step; there was nothing to save.",
+        )  # fmt: skip
+    except Exception as error:
+        log.exception("The job failed")
+        return _failed(job, report, error)
+
+
+def _failed(job: Job, report: Report, error: Exception) -> Done:
+    failure = explain(error)
+    step: int = getattr(error, "step", 0)
+    texts: dict[str, Any] = {"cause": failure.cause, "remedy": failure.remedy}
+    report.found(
+        failure.code, failure.title, severity="error", detail=failure.detail, step=step or None,
+        **texts,
+    )  # fmt: skip
+    return Done(
+        at=time.time(), outcome="failed", step=step, folder=job.folder, sentence=failure.title
+    )
+
+
+def _leave_when_host_is_lost(job: Job, outbox: Outbox, inbox: Inbox) -> None:
+    """Do not outlive the host for ever, whatever the job is stuck in."""
+
+    def watch() -> None:
+        inbox.wishes.host_lost.wait()
+        time.sleep(LEAVE_WITHIN_SECONDS)
+        if job.kind == "train":
+            outbox.leave_orphan(Path(job.folder))
+        os._exit(3)
+
+    threading.Thread(target=watch, name="host-watch", daemon=True).start()

@@ -1,0 +1,113 @@
+"""The result of a run: adapter or model, tokenizer, how it was made, a script to repeat it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from peft import PeftModel
+
+from engine.contract.spec import Spec
+from engine.contract.toml import write as write_toml
+from engine.store.checkpoints import CheckpointError
+from engine.store.files import disk_sentence, rename, sync_file, sync_folder
+from engine.worker.recipe import script
+
+FOLDER = "output"
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the run, for the README."""
+
+    steps: int
+    train_loss: float | None
+    eval_loss: float | None
+    train_samples: int
+    eval_samples: int
+    data: str
+    versions: dict[str, str]
+
+
+def write(run_folder: Path, spec: Spec, model: Any, tokenizer: Any, facts: Facts) -> Path:
+    """Write the result beside, then put it in place; gives its folder.
+
+    Raises :class:`engine.store.checkpoints.CheckpointError` if the disk does not take it.
+    """
+    staging = run_folder / f".{FOLDER}-{os.getpid()}"
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        _fill(staging, spec, model, tokenizer, facts)
+        return _put_in_place(staging, run_folder / FOLDER)
+    except OSError as error:
+        raise CheckpointError(disk_sentence(error, staging)) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _fill(staging: Path, spec: Spec, model: Any, tokenizer: Any, facts: Facts) -> None:
+    if isinstance(model, PeftModel):
+        # Trained embeddings are in modules_to_save; "auto" would add untrained ones, or ask the
+        # hub whether the vocabulary has grown.
+        model.save_pretrained(staging, safe_serialization=True, save_embedding_layers=False)
+    else:
+        model.save_pretrained(staging)
+    tokenizer.save_pretrained(staging)
+    (staging / "README.md").write_text(readme(spec, facts), encoding="utf-8")
+    (staging / "train.py").write_text(script(spec), encoding="utf-8")
+
+
+def _put_in_place(staging: Path, final: Path) -> Path:
+    for path in staging.rglob("*"):
+        if path.is_file():
+            sync_file(path)
+    sync_folder(staging)
+    if final.exists():
+        before = final.with_name(f".{FOLDER}-before")
+        shutil.rmtree(before, ignore_errors=True)
+        rename(final, before)
+        rename(staging, final)
+        shutil.rmtree(before, ignore_errors=True)
+    else:
+        rename(staging, final)
+    sync_folder(final.parent)
+    return final
+
+
+def readme(spec: Spec, facts: Facts) -> str:
+    """How the result was made, for whoever finds it."""
+    kind = "adapter" if spec.lora else "model"
+    versions = "\n".join(f"- {name} {version}" for name, version in facts.versions.items())
+    front = f"---\nbase_model: {spec.model.path}\n"
+    front += "library_name: peft\n---\n" if spec.lora else "library_name: transformers\n---\n"
+    return f"""{front}
+# {spec.name}
+
+This {kind} was made with Fettle: {spec.kind}, method `{spec.method}`, {facts.steps} steps on
+{facts.train_samples} samples.
+
+| | |
+|---|---|
+| Training loss, last step | {_shown(facts.train_loss)} |
+| Loss on {facts.eval_samples} held-back samples | {_shown(facts.eval_loss)} |
+| Fingerprint of the training data | `{facts.data[:16]}` |
+
+`train.py` repeats the recipe with nothing but TRL and PEFT.
+
+## The spec
+
+```toml
+{write_toml(spec, comments=False).strip()}
+```
+
+## Versions
+
+{versions}
+"""
+
+
+def _shown(loss: float | None) -> str:
+    return "not measured" if loss is None else f"{loss:.6f}"

@@ -1,0 +1,54 @@
+"""What a method makes of a dataset: tokenised samples to train on and to hold back."""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.worker.failures import JobError
+from engine.worker.report import Report
+from engine.worker.samples import Samples
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """Samples of both splits; each sample has at least one target."""
+
+    train: Samples
+    evaluation: Samples
+
+
+def without_idle(samples: Samples, what: str, report: Report) -> Samples:
+    """The samples that teach something; says how many do not."""
+    counts = samples.target_counts
+    idle = int((counts == 0).sum())
+    if idle:
+        report.found(
+            "nothing_to_learn",
+            f"{idle} of {len(samples)} {what} teach nothing and are left out.",
+            cause="Within max_length they have no answer, or no text at all.",
+            remedy="Raise training.max_length, or look at those rows.",
+        )
+        samples = samples.take([int(place) for place in counts.nonzero()[0]])
+    return samples
+
+
+def must_have_some(samples: Samples, read: int) -> None:
+    """Raises :class:`JobError` if nothing is left to train on."""
+    if len(samples) == 0:
+        raise JobError(
+            "bad_data",
+            "There is nothing to train on.",
+            cause=f"None of the {read} rows has a token to learn within max_length.",
+            remedy="Raise training.max_length, or choose other data.",
+        )
+
+
+def must_fit_vocabulary(samples: Samples, embedding_rows: int) -> None:
+    """Raises :class:`JobError` if a token has no row in the model's embedding."""
+    highest = int(samples.tokens.max()) if len(samples.tokens) else 0
+    if highest >= embedding_rows:
+        raise JobError(
+            "tokenizer_mismatch",
+            "The tokenizer does not belong to the model.",
+            cause=f"It made token {highest}, but the model knows only {embedding_rows} tokens.",
+            remedy="Use the tokenizer that came with the model.",
+        )

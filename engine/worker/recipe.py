@@ -1,0 +1,169 @@
+"""The script in a run's output that repeats the recipe with nothing but TRL and PEFT."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.contract.spec import Spec
+
+
+def script(spec: Spec) -> str:
+    """A complete Python script for the spec."""
+    parts = [_head(spec), _MODEL, _data(spec), _arguments(spec), _TRAINER]
+    return "\n".join(part.strip("\n") + "\n" for part in parts)
+
+
+def _head(spec: Spec) -> str:
+    settings: dict[str, Any] = {
+        "MODEL": spec.model.path,
+        "REVISION": spec.model.revision,
+        "TRUST_REMOTE_CODE": spec.model.trust_remote_code,
+        "DATA": spec.dataset.path,
+        "EVAL_FRACTION": spec.dataset.eval_fraction,
+        "BITS": spec.bits,
+        "SEED": spec.training.seed,
+    }
+    lines = "\n".join(f"{name} = {value!r}" for name, value in settings.items())
+    lora = f"LoraConfig({_keywords(_lora(spec))})" if spec.lora else "None"
+    return f'''"""Repeats the run "{_quiet(spec.name)}" with plain TRL and PEFT.
+
+The order of the samples and the choice of held-back ones differ from Fettle's; the recipe is the
+same.  python train.py
+"""
+
+import torch
+from datasets import load_dataset
+from peft import LoraConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from trl import SFTConfig, SFTTrainer
+
+{lines}
+LORA = {lora}
+'''
+
+
+def _lora(spec: Spec) -> dict[str, Any]:
+    assert spec.lora
+    values = {name: getattr(spec.lora, name) for name in spec.lora.__struct_fields__}
+    return {
+        "task_type": "CAUSAL_LM",
+        **values,
+        "modules_to_save": values["modules_to_save"] or None,
+    }
+
+
+_MODEL = """
+cuda = torch.cuda.is_available()
+half = torch.bfloat16 if cuda and torch.cuda.is_bf16_supported() else torch.float16
+dtype = half if cuda and LORA is not None else torch.float32
+quantization = None
+if BITS == 4:
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+elif BITS == 8:
+    quantization = BitsAndBytesConfig(load_in_8bit=True)
+tokenizer = AutoTokenizer.from_pretrained(
+    MODEL, revision=REVISION, trust_remote_code=TRUST_REMOTE_CODE
+)
+model = AutoModelForCausalLM.from_pretrained(
+    MODEL, revision=REVISION, trust_remote_code=TRUST_REMOTE_CODE, dtype=dtype,
+    quantization_config=quantization, device_map={"": 0 if cuda else "cpu"},
+)
+"""
+
+
+def _data(spec: Spec) -> str:
+    return f"""
+{_loader(spec)}
+data = data.map(to_example, remove_columns=data.column_names)
+held_back = None
+if EVAL_FRACTION:
+    parts = data.train_test_split(test_size=EVAL_FRACTION, seed=SEED)
+    data, held_back = parts["train"], parts["test"]
+"""
+
+
+def _loader(spec: Spec) -> str:
+    ending = spec.dataset.path.rpartition(".")[2].lower()
+    kind = {"jsonl": "json", "ndjson": "json", "json": "json", "csv": "csv", "tsv": "csv",
+            "parquet": "parquet"}.get(ending, "text")  # fmt: skip
+    extra = ', sample_by="paragraph"' if kind == "text" else ""
+    load = f'data = load_dataset("{kind}", data_files=DATA, split="train"{extra})'
+    return f"{_TO_EXAMPLE}\n\n{load}"
+
+
+_TO_EXAMPLE = '''
+def to_example(row):
+    """A row of any of the usual shapes as TRL wants it."""
+    if "instruction" in row:
+        question = "\\n".join(part for part in (row["instruction"], row.get("input")) if part)
+        return {"messages": [
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": row["output"]},
+        ]}
+    if "conversations" in row:
+        roles = {"human": "user", "gpt": "assistant", "system": "system",
+                 "observation": "user", "function_call": "assistant"}
+        return {"messages": [
+            {"role": roles.get(turn["from"], "user"), "content": turn["value"]}
+            for turn in row["conversations"]
+        ]}
+    return {key: row[key] for key in ("messages", "prompt", "completion", "text") if key in row}
+'''
+
+
+def _arguments(spec: Spec) -> str:
+    training = spec.training
+    chat = spec.method == "sft" and spec.dataset.format != "prompt_completion"
+    values = {
+        "output_dir": "repeated",
+        "max_length": training.max_length,
+        "packing": training.packing or spec.method == "pretrain",
+        "per_device_train_batch_size": training.per_device_train_batch_size,
+        "gradient_accumulation_steps": training.gradient_accumulation_steps,
+        "num_train_epochs": training.num_train_epochs,
+        "max_steps": training.max_steps,
+        "learning_rate": training.learning_rate,
+        "lr_scheduler_type": training.lr_scheduler_type,
+        "warmup_steps": training.warmup_steps,
+        "weight_decay": training.weight_decay,
+        "max_grad_norm": training.max_grad_norm,
+        "optim": training.optim,
+        "activation_checkpointing": training.gradient_checkpointing != "none",
+        "seed": training.seed,
+        "report_to": "none",
+    }
+    if training.packing or spec.method == "pretrain":
+        values["packing_strategy"] = "wrapped" if spec.method == "pretrain" else "bfd"
+    lines = "".join(f"    {name}={value!r},\n" for name, value in values.items())
+    asks = '    assistant_only_loss="messages" in data.column_names,\n' if chat else ""
+    return f"""
+arguments = SFTConfig(
+{lines}{asks}    use_cpu=not cuda,
+    bf16=cuda and half is torch.bfloat16,
+    fp16=cuda and half is torch.float16,
+    eval_strategy="epoch" if held_back else "no",
+)
+"""
+
+
+_TRAINER = """
+trainer = SFTTrainer(
+    model=model, args=arguments, train_dataset=data, eval_dataset=held_back,
+    processing_class=tokenizer, peft_config=LORA,
+)
+trainer.train()
+if held_back:
+    print(trainer.evaluate())
+trainer.save_model()
+"""
+
+
+def _keywords(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in values.items())
+
+
+def _quiet(text: str) -> str:
+    return text.replace("\\", " ").replace('"', "'")

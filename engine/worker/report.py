@@ -1,0 +1,71 @@
+"""What a job tells people while it works, and the moments at which it may be interrupted."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from engine.contract.lifecycle import Phase
+from engine.contract.messages import Decision, Finding, PhaseChanged, Progress, Record
+from engine.worker.inbox import Wishes
+from engine.worker.outbox import Outbox
+
+_PROGRESS_SECONDS = 0.1
+
+
+class Halted(Exception):
+    """The job was asked to end before it had anything to save."""
+
+
+class Report:
+    """Sends the records of one attempt of one run."""
+
+    def __init__(self, outbox: Outbox, wishes: Wishes, *, run: str = "", attempt: int = 1) -> None:
+        self._outbox = outbox
+        self._run = run
+        self._attempt = attempt
+        self._progress_at = 0.0
+        self.phase = Phase.WAITING
+        self.wishes = wishes
+
+    def send(self, record: Record) -> None:
+        """Send a record in the name of this run and attempt."""
+        self._outbox.send(msgspec.structs.replace(record, run=self._run, attempt=self._attempt))
+
+    def enter(self, phase: Phase, *, max_steps: int = 0, detail: str = "") -> None:
+        """The job is busy with something else now. Raises :class:`Halted` if it is to end."""
+        self.raise_if_ending()
+        self.show(phase, max_steps=max_steps, detail=detail)
+
+    def show(self, phase: Phase, *, max_steps: int = 0, detail: str = "") -> None:
+        """Like :meth:`enter`, for the phases that must not be left half done."""
+        if phase is not self.phase:
+            self.phase = phase
+            self.send(PhaseChanged(at=time.time(), phase=phase, max_steps=max_steps, detail=detail))
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        """How far the phase is. Cheap to call often. Raises :class:`Halted` if it is to end."""
+        now = time.monotonic()
+        if now - self._progress_at < _PROGRESS_SECONDS and done != total:
+            return
+        self._progress_at = now
+        self.raise_if_ending()
+        self._outbox.send(
+            Progress(run=self._run, phase=self.phase, done=done, total=total, unit=unit)
+        )
+
+    def raise_if_ending(self) -> None:
+        """Raises :class:`Halted` if the job is to end."""
+        if self.wishes.ending:
+            raise Halted
+
+    def decided(self, title: str, reason: str, cost: str = "") -> None:
+        """Fettle chose something by itself."""
+        self.send(Decision(at=time.time(), title=title, reason=reason, cost=cost))
+
+    def found(self, code: str, title: str, **texts: Any) -> None:
+        """Something a person should know; ``texts`` are fields of :class:`Finding`."""
+        texts.setdefault("severity", "warning")
+        self.send(Finding(at=time.time(), code=code, title=title, **texts))

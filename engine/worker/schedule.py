@@ -1,0 +1,69 @@
+"""Which rows a step trains on. The position is data: one number, the cursor.
+
+The cursor counts rows trained on since the run's start. With seed and row count it says everything
+about what comes next, so a resume looks nothing up and replays nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """The rows of one optimizer step."""
+
+    rows: list[int]
+    cursor: int
+    """After the step."""
+    epoch: float
+    """After the step."""
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True):
+    """The order of all rows over the whole run."""
+
+    row_count: int
+    batch: int
+    """Rows a step: micro-batch times accumulation. The last step of an epoch may have fewer."""
+    seed: int
+    num_train_epochs: float = 1.0
+    max_steps: int = -1
+    """Ends the run after so many steps whatever the epochs, unless it is -1."""
+
+    @property
+    def steps_an_epoch(self) -> int:
+        """Optimizer steps to see each row once."""
+        return math.ceil(self.row_count / self.batch)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the run."""
+        if self.max_steps > 0:
+            return self.max_steps
+        return max(1, math.ceil(self.num_train_epochs * self.steps_an_epoch))
+
+    def turns(self, cursor: int = 0) -> Iterator[Turn]:
+        """Steps from the cursor on, without end."""
+        while True:
+            epoch, offset = divmod(cursor, self.row_count)
+            order = permutation(self.row_count, self.seed, epoch)
+            while offset < self.row_count:
+                rows = order[offset : offset + self.batch]
+                offset += len(rows)
+                cursor += len(rows)
+                yield Turn(rows=rows.tolist(), cursor=cursor, epoch=cursor / self.row_count)
+
+
+def permutation(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """An order of ``count`` rows, a function of its arguments alone.
+
+    Made from the bits of Philox, a counter-based generator, whose stream numpy guarantees; the
+    shuffle of numpy's ``Generator`` may change between versions.
+    """
+    bits = np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64)).random_raw(count)
+    return np.argsort(bits, kind="stable")

@@ -1,0 +1,193 @@
+"""What a checkpoint holds, and how it comes back.
+
+    adapter_model.safetensors + adapter_config.json   what PEFT itself reads; or model.safetensors
+    optimizer.safetensors                             moments, of whatever kind the optimizer keeps
+    rng.safetensors                                   torch's and the cards' random state
+    state.json                                        all the rest
+
+No pickle. Everything a step depends on is here or follows from the spec.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+
+from engine.store.checkpoints import write_file
+from engine.worker import optimizer_state, rng, tensor_files
+from engine.worker.failures import JobError
+from engine.worker.loading import trainable
+from engine.worker.optimizer_state import OptimizerState, StateMismatch, bare
+
+FORMAT = 1
+ADAPTER = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+MODEL = "model.safetensors"
+OPTIMIZER = "optimizer.safetensors"
+RNG = "rng.safetensors"
+STATE = "state.json"
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a run stands, between two steps."""
+
+    step: int = 0
+    cursor: int = 0
+    """Rows trained on so far."""
+    epoch: float = 0.0
+
+
+class SavedState(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``state.json`` holds."""
+
+    format: int
+    position: Position
+    data: str
+    """Digest of the tokenised training data; see :meth:`Samples.digest`."""
+    optimizer: OptimizerState
+    scheduler: dict[str, Any]
+    scaler: dict[str, Any] | None
+    python_random: list[Any]
+    numpy_random: list[Any]
+    best_eval_loss: float | None = None
+
+
+def write(
+    folder: Path, trainer: Any, position: Position, *, data: str, best_eval_loss: float | None
+) -> dict[str, str]:
+    """Write everything into a staged folder; gives the sha256 that each file must have.
+
+    Raises :class:`engine.store.checkpoints.CheckpointError`.
+    """
+    names = {id(value): name for name, value in trainable(trainer.model).items()}
+    described, moments = optimizer_state.describe(bare(trainer.optimizer), names)
+    random_state = rng.take()
+    state = SavedState(
+        format=FORMAT,
+        position=position,
+        data=data,
+        optimizer=described,
+        scheduler=_plain(trainer.lr_scheduler.state_dict()),
+        scaler=_scaler_state(trainer),
+        python_random=random_state.python,
+        numpy_random=random_state.numpy,
+        best_eval_loss=best_eval_loss,
+    )
+    return _write_weights(folder, trainer.model) | {
+        OPTIMIZER: tensor_files.write(folder / OPTIMIZER, moments),
+        RNG: tensor_files.write(folder / RNG, random_state.tensors),
+        STATE: write_file(folder / STATE, [msgspec.json.encode(state)]),
+    }
+
+
+def _write_weights(folder: Path, model: torch.nn.Module) -> dict[str, str]:
+    if not isinstance(model, PeftModel):
+        return {MODEL: tensor_files.write(folder / MODEL, trainable(model))}
+    config = model.peft_config["default"].to_dict() | {"inference_mode": True}
+    text = json.dumps(config, indent=1, sort_keys=True, default=_as_text).encode()
+    weights = get_peft_model_state_dict(model, save_embedding_layers=False)
+    return {
+        ADAPTER: tensor_files.write(folder / ADAPTER, weights),
+        ADAPTER_CONFIG: write_file(folder / ADAPTER_CONFIG, [text]),
+    }
+
+
+def bytes_needed(trainer: Any) -> int:
+    """About how large the checkpoint will be."""
+    weights = tensor_files.bytes_of(trainable(trainer.model))
+    names = {id(value): name for name, value in trainable(trainer.model).items()}
+    _, moments = optimizer_state.describe(bare(trainer.optimizer), names)
+    return weights + tensor_files.bytes_of(moments) + (1 << 20)
+
+
+def read_state(folder: Path) -> SavedState:
+    """The state of a verified checkpoint. Raises JobError if a newer Fettle wrote it."""
+    data = (folder / STATE).read_bytes()
+    if msgspec.json.decode(data).get("format", 0) > FORMAT:
+        raise JobError(
+            "newer_format",
+            "The save was made by a newer Fettle.",
+            remedy="Update Fettle, then resume.",
+        )
+    return msgspec.json.decode(data, type=SavedState)
+
+
+def restore_weights(folder: Path, model: torch.nn.Module) -> None:
+    """Put trained weights back. Raises JobError if they are not those of this model."""
+    if isinstance(model, PeftModel):
+        saved = dict(tensor_files.read(folder / ADAPTER))
+        wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
+        _must_match(_shapes(saved), _shapes(wanted))
+        set_peft_model_state_dict(model, saved)
+        return
+    parameters = trainable(model)
+    saved_shapes = {}
+    with torch.no_grad():
+        for name, tensor in tensor_files.read(folder / MODEL):
+            saved_shapes[name] = tuple(tensor.shape)
+            if name in parameters and parameters[name].shape == tensor.shape:
+                parameters[name].copy_(tensor)
+    _must_match(saved_shapes, _shapes(dict(parameters)))
+
+
+def restore_training(folder: Path, state: SavedState, trainer: Any) -> None:
+    """Put optimizer, schedule and scaler back. Raises JobError if they belong elsewhere."""
+    tensors = tensor_files.read(folder / OPTIMIZER)
+    try:
+        optimizer_state.restore(
+            bare(trainer.optimizer), state.optimizer, tensors, trainable(trainer.model)
+        )
+    except (StateMismatch, KeyError) as error:
+        raise _other_model() from error
+    trainer.lr_scheduler.load_state_dict(_as_scheduler_state(state.scheduler))
+    if state.scaler is not None and trainer.accelerator.scaler is not None:
+        trainer.accelerator.scaler.load_state_dict(state.scaler)
+
+
+def restore_random(folder: Path, state: SavedState) -> None:
+    """Put the random state back, as the last thing before the next step."""
+    tensors = dict(tensor_files.read(folder / RNG))
+    rng.put_back(
+        rng.RandomState(python=state.python_random, numpy=state.numpy_random, tensors=tensors)
+    )
+
+
+def _scaler_state(trainer: Any) -> dict[str, Any] | None:
+    scaler = trainer.accelerator.scaler
+    return _plain(scaler.state_dict()) if scaler is not None else None
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Without what JSON cannot hold: functions, whose place the spec takes."""
+    return {key: value for key, value in values.items() if key != "lr_lambdas"}
+
+
+def _as_scheduler_state(values: dict[str, Any]) -> dict[str, Any]:
+    return {**values, "lr_lambdas": [None] * len(values.get("base_lrs", []))}
+
+
+def _as_text(value: object) -> object:
+    return sorted(value) if isinstance(value, set) else str(value)
+
+
+def _shapes(tensors: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _must_match(saved: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]]) -> None:
+    if saved != wanted:
+        raise _other_model()
+
+
+def _other_model() -> JobError:
+    return JobError(
+        "checkpoint_mismatch",
+        "The save does not belong to this model and adapter.",
+        cause="Its weights have other names or sizes.",
+        remedy="Was the model's folder replaced? Put it back, or start a new run.",
+    )

@@ -1,0 +1,56 @@
+"""Takes stdin and stdout away from everybody else, before anything heavy is imported.
+
+The host speaks with a worker over these two. Libraries print, C code prints, and some ask questions
+on stdin; none of that may reach the wire. So the two descriptors are copied to private ones, 0
+becomes the null device and 1 the same as 2 (a log).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+
+class Channel(msgspec.Struct, frozen=True, kw_only=True):
+    """The private descriptors of the wire; children do not inherit them."""
+
+    commands: int
+    """To read from."""
+    messages: int
+    """To write to."""
+
+
+def claim() -> Channel:
+    """Copy 0 and 1 to private descriptors, then point 0 at nothing and 1 at the log."""
+    sys.stdout.flush()
+    # os.dup gives descriptors that close on exec.
+    channel = Channel(commands=os.dup(0), messages=os.dup(1))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    _binary(channel.commands)
+    _binary(channel.messages)
+    return channel
+
+
+def log_to(path: Path) -> None:
+    """From now on 1 and 2, of Python and C code alike, are appended to the file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def _binary(descriptor: int) -> None:
+    """Keep Windows from translating line ends."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.setmode(descriptor, os.O_BINARY)

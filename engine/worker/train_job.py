@@ -1,0 +1,242 @@
+"""The job ``train``: from a spec to an adapter or model in the run folder."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import time
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow
+from transformers import PrinterCallback
+from trl import SFTConfig
+
+import engine.methods.pretrain.train
+import engine.methods.sft.train  # noqa: F401 - a warm worker has them ready
+from engine.contract.lifecycle import Phase
+from engine.contract.messages import Done, Job
+from engine.contract.spec import Spec
+from engine.contract.validate import check
+from engine.worker import output, state_files
+from engine.worker.batches import Rows
+from engine.worker.course import Course, Resumed
+from engine.worker.failures import JobError
+from engine.worker.loading import (
+    Compute,
+    add_adapter,
+    choose_compute,
+    embedding_rows,
+    load_model,
+    load_tokenizer,
+    trainable,
+)
+from engine.worker.packing import packed, unpacked
+from engine.worker.prepared import Prepared, must_fit_vocabulary
+from engine.worker.report import Report
+from engine.worker.samples import Samples
+from engine.worker.saver import Saver
+from engine.worker.schedule import Schedule
+
+SAVED_VERSIONS = ("torch", "transformers", "peft", "trl", "bitsandbytes", "numpy")
+
+
+def run(job: Job, report: Report) -> Done:
+    """Train. Raises whatever goes wrong; ``Halted`` if asked to end before the first step."""
+    spec = read_spec(job.spec)
+    folder = Path(job.folder)
+    report.enter(Phase.LOADING_MODEL)
+    compute = choose_compute(spec, report)
+    tokenizer = load_tokenizer(spec.model)
+    model = load_model(spec, compute)
+    if spec.lora:
+        model = add_adapter(model, spec.lora, spec.training.seed)
+    report.enter(Phase.TOKENISING)
+    method = importlib.import_module(f"engine.methods.{spec.method}.train")
+    prepared: Prepared = method.prepare(spec, tokenizer, report)
+    must_fit_vocabulary(prepared.train, embedding_rows(model))
+    resumed = Resumed(Path(job.checkpoint)) if job.checkpoint else None
+    course = plot_course(spec, report, folder, prepared, tokenizer.pad_token_id, resumed)
+    report.enter(Phase.FIRST_STEP, max_steps=course.total_steps)
+    trainer = make_trainer(
+        method.Trainer, spec, compute, model, tokenizer, prepared.train, folder, course
+    )
+    if resumed:
+        state_files.restore_weights(resumed.folder, trainer.model)
+    trainer.train()
+    return _end(spec, folder, trainer, tokenizer, course, prepared, report)
+
+
+def read_spec(raw: dict[str, Any]) -> Spec:
+    """The spec of a job. Raises JobError with the first complaint; the host has checked it."""
+    spec, complaints = check(raw)
+    if spec is None:
+        raise JobError("bad_input", "The spec is not sound.", cause=str(complaints[0]))
+    return spec
+
+
+def plot_course(
+    spec: Spec, report: Report, folder: Path, prepared: Prepared, pad_id: int,
+    resumed: Resumed | None,
+) -> Course:  # fmt: skip
+    """Rows, order and saving of the run. Raises JobError if the data is not that of the save."""
+    digest = prepared.train.digest()
+    if resumed and resumed.state.data != digest:
+        raise JobError(
+            "dataset_changed",
+            "The data has changed since the last save.",
+            cause="The position in the data would mean something else now.",
+            remedy="Put the old file back to go on, or start a new run with the new one.",
+        )
+    rows = make_rows(prepared.train, spec)
+    training = spec.training
+    schedule = Schedule(
+        row_count=len(rows),
+        batch=training.per_device_train_batch_size * training.gradient_accumulation_steps,
+        seed=training.seed,
+        num_train_epochs=training.num_train_epochs,
+        max_steps=training.max_steps,
+    )
+    saver = Saver(
+        folder, spec, report, data=digest, versions=_versions(),
+        resumed_step=resumed.state.position.step if resumed else 0,
+    )  # fmt: skip
+    held_back = prepared.evaluation
+    evaluation = Rows(samples=held_back, rows=unpacked(len(held_back)))
+    return Course(
+        spec, report, schedule, train=rows, evaluation=evaluation, saver=saver, pad_id=pad_id,
+        offload_safely=training.gradient_checkpointing == "offload" and is_safe_mode(spec),
+        resumed=resumed,
+    )  # fmt: skip
+
+
+def make_rows(samples: Samples, spec: Spec) -> Rows:
+    """The samples in rows, packed if the spec says so. Pretraining blocks are full already."""
+    if not spec.training.packing or spec.method == "pretrain":
+        return Rows(samples=samples, rows=unpacked(len(samples)))
+    return Rows(
+        samples=samples,
+        rows=packed(samples.lengths.tolist(), spec.training.max_length),
+        packed=True,
+        one_line=spec.model.attn_implementation == "flash_attention_2",
+    )
+
+
+def is_safe_mode(spec: Spec) -> bool:
+    """Whether to avoid what is known to hang under WSL, pinned memory above all."""
+    if spec.hardware.safe_mode != "auto":
+        return spec.hardware.safe_mode == "on"
+    try:
+        return "microsoft" in Path("/proc/version").read_text(encoding="utf-8").lower()
+    except OSError:
+        return False
+
+
+def make_trainer(
+    kind: Any, spec: Spec, compute: Compute, model: Any, tokenizer: Any, samples: Samples,
+    folder: Path, course: Course,
+) -> Any:  # fmt: skip
+    """The method's trainer, ready to train along the course."""
+    # TRL converts a quantized model's adapter to bf16, in which small updates are lost.
+    kept = {name: value.data for name, value in trainable(model).items()}
+    trainer = kind(
+        model=model,
+        args=arguments(spec, compute, folder, course.total_steps),
+        train_dataset=as_dataset(samples),
+        processing_class=tokenizer,
+        data_collator=_not_used,
+    )
+    for name, value in trainable(trainer.model).items():
+        value.data = kept[name]
+    trainer.remove_callback(PrinterCallback)
+    trainer.follow(course)
+    return trainer
+
+
+def as_dataset(samples: Samples) -> datasets.Dataset:
+    """The samples as TRL wants to see them; the arrays are shared, not copied."""
+    ids = pyarrow.LargeListArray.from_arrays(samples.starts, pyarrow.array(samples.tokens))
+    return datasets.Dataset(pyarrow.table({"input_ids": ids, "labels": ids}))
+
+
+def _not_used(rows: Any) -> Any:
+    raise AssertionError("The course's loader makes the batches.")
+
+
+def arguments(spec: Spec, compute: Compute, folder: Path, total_steps: int) -> SFTConfig:
+    """The spec in TRL's words. What the bridge does itself is switched off here."""
+    training = spec.training
+    recompute = training.gradient_checkpointing != "none"
+    pinned = training.gradient_checkpointing == "offload" and not is_safe_mode(spec)
+    return SFTConfig(
+        output_dir=str(folder),
+        per_device_train_batch_size=training.per_device_train_batch_size,
+        # A window is a batch for the trainer; see the bridge.
+        gradient_accumulation_steps=1,
+        max_steps=total_steps,
+        learning_rate=training.learning_rate,
+        lr_scheduler_type=training.lr_scheduler_type,
+        warmup_steps=training.warmup_steps,
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+        optim=training.optim,
+        bf16=compute.precision == "bf16",
+        fp16=compute.precision == "fp16",
+        use_cpu=compute.device == "cpu",
+        seed=training.seed,
+        activation_checkpointing=recompute,
+        activation_checkpointing_kwargs={"use_reentrant": False, "offload": pinned}
+        if recompute
+        else None,
+        trust_remote_code=spec.model.trust_remote_code,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        max_length=None,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=False,
+        logging_strategy="no",
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        eval_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+    )
+
+
+def _end(
+    spec: Spec, folder: Path, trainer: Any, tokenizer: Any, course: Course, prepared: Prepared,
+    report: Report,
+) -> Done:  # fmt: skip
+    position = course.position
+    if course.halted:
+        return Done(
+            at=time.time(), outcome="stopped", step=position.step, folder=str(folder),
+            sentence=f"Stopped and saved at step {position.step}.",
+        )  # fmt: skip
+    course.evaluate(trainer)
+    course.save_at_end(trainer)
+    report.show(Phase.SAVING)
+    made = output.write(
+        folder,
+        spec,
+        trainer.model,
+        tokenizer,
+        output.Facts(
+            steps=position.step,
+            train_loss=course.last_loss,
+            eval_loss=course.last_eval_loss,
+            train_samples=len(prepared.train),
+            eval_samples=len(prepared.evaluation),
+            data=prepared.train.digest(),
+            versions=_versions(),
+        ),
+    )
+    return Done(
+        at=time.time(), outcome="finished", step=position.step, folder=str(folder),
+        output=str(made), sentence="Finished.",
+    )  # fmt: skip
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in SAVED_VERSIONS}
