@@ -1,0 +1,373 @@
+"""What a person has filled in so far: a spec in the making, with every mistake in it kept.
+
+Pure values, no widgets. A :class:`Draft` holds what was typed, sound or not; checking it is the
+contract's work, so the form never knows a rule of its own. :class:`Form` adds undo, and tells the
+page when something changed.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+from functools import cache
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from PySide6.QtCore import QObject, Signal
+
+from app.form_words import CHOICES
+from app.words import GROUP, rate
+from engine.contract.messages import Complaint, Refusal
+from engine.contract.spec import Spec, Table
+from engine.contract.toml import describe
+from engine.contract.validate import check, choices_of, table_of
+
+Kind = Literal["text", "int", "float", "bool", "choice", "names"]
+Tuning = Literal["lora4", "lora8", "lora16", "full"]
+
+OPTIONAL_TABLES = ("quantization", "lora")
+RATES: dict[Tuning, float] = {"lora4": 2e-4, "lora8": 2e-4, "lora16": 2e-4, "full": 2e-5}
+"""Learning rates that go with a way of tuning, until the person writes one."""
+
+_RATE = "training.learning_rate"
+_HISTORY = 200
+
+
+class Field(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting of a spec, as a form needs to know it."""
+
+    path: str
+    """Dotted name, such as ``training.learning_rate``."""
+    kind: Kind
+    help: str
+    """What it means, in plain words."""
+    choices: tuple[Any, ...] = ()
+    default: Any = None
+    """None if it has none, or if None is the default."""
+    required: bool = False
+
+
+@cache
+def fields() -> dict[str, Field]:
+    """All settings of a spec by their dotted names, in the order of the contract."""
+    return {field.path: field for field in _fields_of(Spec, "")}
+
+
+def _fields_of(table: type[Table], prefix: str) -> list[Field]:
+    hints = get_type_hints(table, include_extras=True)
+    helps = describe(table)
+    found: list[Field] = []
+    for info in msgspec.structs.fields(table):
+        hint = hints[info.name]
+        inner = table_of(hint)
+        if inner is not None:
+            found += _fields_of(inner, f"{prefix}{info.name}.")
+            continue
+        found.append(
+            Field(
+                path=prefix + info.name,
+                kind=_kind_of(hint),
+                help=helps[info.name],
+                choices=_in_reading_order(prefix + info.name, choices_of(hint)),
+                default=_default_of(info),
+                required=info.required,
+            )
+        )
+    return found
+
+
+def _default_of(info: msgspec.structs.FieldInfo) -> Any:
+    if info.default_factory is not msgspec.NODEFAULT:
+        return info.default_factory()
+    return None if info.default is msgspec.NODEFAULT else info.default
+
+
+def _in_reading_order(path: str, choices: tuple[Any, ...]) -> tuple[Any, ...]:
+    named = list(CHOICES.get(path, ()))
+    return tuple(sorted(choices, key=lambda c: named.index(c) if c in named else len(named)))
+
+
+def _kind_of(hint: Any) -> Kind:
+    if choices_of(hint):
+        return "choice"
+    while hasattr(hint, "__metadata__"):
+        hint = get_args(hint)[0]
+    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    if any(get_origin(option) is list for option in options):
+        return "names"
+    for option in options:
+        while hasattr(option, "__metadata__"):
+            option = get_args(option)[0]
+        plain: dict[Any, Kind] = {bool: "bool", int: "int", float: "float"}
+        if option in plain:
+            return plain[option]
+    return "text"
+
+
+# ---------------------------------------------------------------- text and values
+
+
+def read_text(field: Field, text: str) -> Any:
+    """The value that a text stands for; the text itself if it stands for none.
+
+    Empty text is None: the setting is left out, which gives its default.
+    """
+    text = text.strip()
+    if not text:
+        return None
+    if field.kind == "names":
+        return _read_names(field, text)
+    if field.kind in ("int", "float"):
+        return _read_number(field, re.sub(r"\s", "", text), text)
+    return text
+
+
+def _read_names(field: Field, text: str) -> list[str] | str:
+    names = [name for name in re.split(r"[,\s]+", text) if name]
+    return text if names == [field.default] else names
+
+
+def _read_number(field: Field, digits: str, text: str) -> float | str:
+    try:
+        number = float(digits)
+    except ValueError:
+        return text
+    whole = field.kind == "int" and number == number // 1 and abs(number) < 1e15
+    return int(number) if whole else number
+
+
+def show_value(field: Field, value: Any) -> str:
+    """A value as the form shows it; :func:`read_text` gives it back."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if field.path.endswith("learning_rate") and 0 < value < 0.01:
+        short = rate(value)
+        return short if float(short) == value else repr(value)
+    if value == value // 1 and abs(value) < 1e15:
+        return f"{int(value):,}".replace(",", GROUP) if abs(value) >= 1000 else str(int(value))
+    return repr(value)
+
+
+# ---------------------------------------------------------------- the draft
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A spec in the making."""
+
+    values: dict[str, Any] = {}
+    """Dotted name to what was given, right or wrong. What is not here has its default."""
+    tables: frozenset[str] = frozenset(OPTIONAL_TABLES)
+    """The optional tables that are wanted. Values of the others are kept, and not sent."""
+    unknown: dict[str, Any] = {}
+    """Settings of an imported file that do not exist, so that they can be complained about."""
+
+    @classmethod
+    def from_raw(cls, raw: dict[str, Any]) -> Draft:
+        """The draft of what a TOML file holds, whatever is wrong with it."""
+        values: dict[str, Any] = {}
+        unknown: dict[str, Any] = {}
+        for key, value in raw.items():
+            inner = {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {}
+            for path, item in (inner if isinstance(value, dict) else {key: value}).items():
+                (values if path in fields() else unknown)[path] = item
+        tables = frozenset(name for name in OPTIONAL_TABLES if name in raw)
+        return cls(values=values, tables=tables, unknown=unknown)
+
+    def raw(self) -> dict[str, Any]:
+        """What a TOML file of this would hold."""
+        raw: dict[str, Any] = {"name": self.name} if self.name else {}
+        raw |= {"model": {}, "dataset": {}}
+        raw |= {table: {} for table in OPTIONAL_TABLES if table in self.tables}
+        for path, value in {**self.values, **self.unknown}.items():
+            table, _, name = path.rpartition(".")
+            if not table:
+                raw[name] = value
+            elif table not in OPTIONAL_TABLES or table in self.tables:
+                raw.setdefault(table, {})[name] = value
+        return raw
+
+    def get(self, path: str) -> Any:
+        """The value of a setting, or its default."""
+        return self.values.get(path, fields()[path].default)
+
+    @property
+    def name(self) -> str:
+        """What was given, or else a name made from model and data."""
+        given = self.values.get("name")
+        return given if isinstance(given, str) and given.strip() else self.suggested_name()
+
+    def suggested_name(self) -> str:
+        """A name made from model and data, empty if there is neither."""
+        parts = [self.values.get("model.path"), self.values.get("dataset.path")]
+        stems = [_stem(part) for part in parts if isinstance(part, str) and part.strip()]
+        return " · ".join(stem for stem in stems if stem)[:80]
+
+    @property
+    def tuning(self) -> Tuning:
+        """How the weights are changed."""
+        if "lora" not in self.tables:
+            return "full"
+        bits = self.get("quantization.bits") if "quantization" in self.tables else 16
+        return {4: "lora4", 8: "lora8"}.get(bits, "lora16")  # type: ignore[return-value]
+
+    def with_value(self, path: str, value: Any) -> Draft:
+        """The same with one setting changed; None leaves it out."""
+        values = {key: old for key, old in self.values.items() if key != path}
+        if value is not None:
+            values[path] = value
+        return msgspec.structs.replace(self, values=values)
+
+    def with_tuning(self, tuning: Tuning) -> Draft:
+        """The same, tuned another way. A learning rate that was never written follows along."""
+        tables = frozenset() if tuning == "full" else frozenset({"lora"})
+        draft = msgspec.structs.replace(self, tables=tables)
+        if tuning in ("lora4", "lora8"):
+            draft = msgspec.structs.replace(draft, tables=frozenset(OPTIONAL_TABLES))
+            draft = draft.with_value("quantization.bits", 4 if tuning == "lora4" else 8)
+        if self.get(_RATE) in RATES.values():
+            wanted = RATES[tuning]
+            unwritten = wanted == fields()[_RATE].default
+            draft = draft.with_value(_RATE, None if unwritten else wanted)
+        return draft
+
+    def without_unknown(self, path: str) -> Draft:
+        """The same without a setting that does not exist."""
+        left = {key: value for key, value in self.unknown.items() if key != path}
+        return msgspec.structs.replace(self, unknown=left)
+
+
+def _stem(path: str) -> str:
+    windows = "\\" in path
+    pure = PureWindowsPath(path) if windows else PurePosixPath(path)
+    known = {".json", ".jsonl", ".csv", ".parquet", ".txt", ".md"}
+    return pure.stem if pure.suffix.lower() in known else pure.name
+
+
+# ---------------------------------------------------------------- the form
+
+
+class Form(QObject):
+    """A draft with its complaints and its past.
+
+    Signals:
+        changed: the draft, its complaints, or what can be undone is new.
+    """
+
+    changed = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._draft = Draft()
+        self._undo: list[tuple[str, Draft]] = []
+        self._redo: list[Draft] = []
+        self._sealed = False
+        self._refused: dict[str, Complaint] = {}
+        self._check()
+
+    @property
+    def draft(self) -> Draft:
+        """What is filled in now."""
+        return self._draft
+
+    @property
+    def spec(self) -> Spec | None:
+        """The spec, if nothing is wrong with it. What the host refused may still be in it."""
+        return self._spec
+
+    @property
+    def complaints(self) -> list[Complaint]:
+        """Everything that is wrong, as far as this side and the host have said."""
+        fresh = {complaint.field for complaint in self._found}
+        return self._found + [c for f, c in self._refused.items() if f not in fresh]
+
+    @property
+    def can_undo(self) -> bool:
+        """There is something to take back."""
+        return bool(self._undo)
+
+    @property
+    def can_redo(self) -> bool:
+        """Something was taken back."""
+        return bool(self._redo)
+
+    def set_value(self, path: str, value: Any) -> None:
+        """Change one setting; None leaves it out. Typing on in one field is one step to undo."""
+        if value == fields()[path].default:
+            value = None
+        draft = self._draft.with_value(path, value)
+        if draft != self._draft:
+            # What was said of no setting in particular may be mended by any change.
+            known = fields()
+            self._refused = {f: c for f, c in self._refused.items() if f in known and f != path}
+            self._put(draft, path)
+
+    def set_tuning(self, tuning: Tuning) -> None:
+        """Choose how the weights are changed."""
+        draft = self._draft.with_tuning(tuning)
+        if draft != self._draft:
+            self._put(draft, "tuning")
+
+    def replace(self, draft: Draft) -> None:
+        """Put another draft in place, as one step to undo."""
+        self._refused.clear()
+        self._put(draft, "")
+
+    def restore(self, draft: Draft) -> None:
+        """Put a remembered draft in place, with nothing to undo."""
+        self._undo.clear()
+        self._redo.clear()
+        self._become(draft)
+
+    def seal(self) -> None:
+        """What was typed so far is one step; the next change begins another."""
+        self._sealed = True
+
+    def undo(self) -> None:
+        """Take the last step back."""
+        if self._undo:
+            _, draft = self._undo.pop()
+            self._redo.append(self._draft)
+            self._become(draft)
+
+    def redo(self) -> None:
+        """Do again what was taken back."""
+        if self._redo:
+            self._undo.append(("", self._draft))
+            self._become(self._redo.pop())
+
+    def refuse(self, complaints: list[Complaint]) -> None:
+        """The host found these; each stands until its setting is changed."""
+        self._refused |= {complaint.field: complaint for complaint in complaints}
+        self.changed.emit()
+
+    def accept(self, path: str) -> None:
+        """What the host said against this setting no longer holds."""
+        self._refused.pop(path, None)
+
+    def _put(self, draft: Draft, key: str) -> None:
+        goes_on = self._undo and key and self._undo[-1][0] == key and not self._sealed
+        if not goes_on:
+            self._undo.append((key, self._draft))
+            del self._undo[:-_HISTORY]
+        self._redo.clear()
+        self._become(draft)
+        self._sealed = False
+
+    def _become(self, draft: Draft) -> None:
+        self._draft = draft
+        self._sealed = True
+        self._check()
+        self.changed.emit()
+
+    def _check(self) -> None:
+        self._spec, self._found = check(self._draft.raw())
+
+
+def complaints_of(refusal: Refusal, field: str) -> list[Complaint]:
+    """What a host refused, as complaints; ``field`` is what a mere sentence is about."""
+    return refusal.complaints or [Complaint(field=field, problem=refusal.sentence)]

@@ -1,0 +1,212 @@
+"""The data: a file, what shape it has, its first rows, and how the model will see them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QFileDialog,
+    QHeaderView,
+    QSizePolicy,
+    QTableWidget,
+    QTableWidgetItem,
+)
+
+from app.form import Form, complaints_of, fields
+from app.form_editors import ChoiceEditor, FormLine, TextEditor
+from app.form_words import choice
+from app.link import HostLink
+from app.pages.new_run.preview import example_html, noun, table
+from app.theme import Tokens
+from app.widgets.parts import Card, button, label, row
+from app.words import counted, size
+from engine.contract.messages import PreviewDataset, Refusal
+
+FILTER = "Data (*.json *.jsonl *.ndjson *.csv *.tsv *.parquet *.txt *.md);;All files (*)"
+SHOWN_ROWS = 3
+_ROW_PX = 28
+_ASK_AFTER_MS = 250
+
+
+class DataCard(Card):
+    """Chooses a dataset. What the host says of it is in :attr:`facts`."""
+
+    def __init__(self, form: Form, link: HostLink, tokens: Tokens) -> None:
+        super().__init__("Data", " ")
+        self._form = form
+        self._link = link
+        self._tokens = tokens
+        self.facts: dict[str, Any] = {}
+        """The last answer to PreviewDataset for the file that is chosen now; else empty."""
+        self._shown: tuple[str, str] = ("", "")
+        self._delay = QTimer(self, singleShot=True, interval=_ASK_AFTER_MS)
+        self._delay.timeout.connect(self._on_delay)
+        self._build()
+        form.changed.connect(self._on_form_changed)
+        link.connected.connect(self._on_connected)
+
+    def choose(self, path: str) -> None:
+        """Take a file, as if it had been typed."""
+        self._form.seal()
+        self._form.set_value("dataset.path", path)
+        self._form.seal()
+
+    def recolor(self, tokens: Tokens) -> None:
+        """Follow the theme."""
+        self._tokens = tokens
+        self._show_example()
+
+    def _build(self) -> None:
+        self.path = TextEditor(fields()["dataset.path"])
+        self.path.hide_title()
+        line = self.path.control
+        assert isinstance(line, FormLine)
+        line.setPlaceholderText("Drop a JSON, JSONL, CSV, Parquet or text file here")
+        self.format = ChoiceEditor(fields()["dataset.format"])
+        self.format.hide_title()
+        self.format.setFixedWidth(186)
+        self._browse = button("Browse…", tip="Choose a file")
+        self._browse.clicked.connect(self._on_browse)
+        self._table = _make_table()
+        self._caption = label("How the model will see it (green is trained on)", "label")
+        self._example = label("", wrap=True)
+        self._example.setMinimumHeight(34)
+        top = row(self.path, self.format, self._browse)
+        top.setAlignment(self.format, Qt.AlignmentFlag.AlignTop)
+        top.setAlignment(self._browse, Qt.AlignmentFlag.AlignTop)
+        top.setStretch(0, 1)
+        self.column.addLayout(top)
+        for part in (self._table, self._caption, self._example):
+            self.column.addWidget(part)
+            part.hide()
+        for editor in (self.path, self.format):
+            editor.edited.connect(self._form.set_value)
+            editor.left.connect(self._form.seal)
+
+    def _on_browse(self) -> None:
+        folder = str(Path(str(self._form.draft.get("dataset.path") or Path.home())).parent)
+        path, _ = QFileDialog.getOpenFileName(self, "Choose data", folder, FILTER)
+        if path:
+            self.choose(path)
+
+    # ------------------------------------------------------------ asking
+
+    def _wanted(self) -> tuple[str, str]:
+        draft = self._form.draft
+        path, format = draft.get("dataset.path"), draft.get("dataset.format")
+        known = format in fields()["dataset.format"].choices
+        return (path if isinstance(path, str) else "", format if known else "auto")
+
+    def _on_form_changed(self) -> None:
+        for editor in (self.path, self.format):
+            editor.show_value(self._form.draft.get(editor.field.path))
+        if self._wanted() != self._shown:
+            self._shown = self._wanted()
+            self._form.accept("dataset.path")
+            self._forget()
+            self._delay.start()
+        self._show_example()
+
+    def _on_connected(self, _data: object) -> None:
+        if not self.facts:
+            self._delay.start()
+
+    def _on_delay(self) -> None:
+        path, format = self._shown
+        if path.strip() and self._link.is_connected:
+            self.aside.setText("looking at it …")
+            pending = self._link.ask(
+                PreviewDataset, path=str(Path(path).expanduser()), format=format
+            )
+            pending.setProperty("about", self._shown)
+            pending.replied.connect(self._on_preview)
+            pending.refused.connect(self._on_refused)
+
+    def _is_stale(self) -> bool:
+        asked = self.sender().property("about")
+        return tuple(asked) != self._shown
+
+    def _on_preview(self, data: dict[str, Any]) -> None:
+        if self._is_stale():
+            return
+        self.facts = data
+        self._form.accept("dataset.path")
+        self._show_facts()
+        self._show_table()
+        self._show_example()
+        self._form.changed.emit()
+
+    def _on_refused(self, refusal: Refusal) -> None:
+        if self._is_stale() or refusal.code == "no_connection":
+            return
+        self.aside.setText("")
+        self._form.refuse(complaints_of(refusal, "dataset.path"))
+
+    # ------------------------------------------------------------ showing
+
+    def _forget(self) -> None:
+        self.facts = {}
+        self.aside.setText("")
+        for part in (self._table, self._caption, self._example):
+            part.hide()
+
+    def _first_example(self) -> dict[str, Any] | None:
+        examples = self.facts.get("examples") or []
+        return examples[0] if examples and isinstance(examples[0], dict) else None
+
+    def _show_facts(self) -> None:
+        rows = self.facts.get("row_count")
+        parts = [counted(rows, noun(self._first_example()))] if rows is not None else []
+        parts.append(size(self.facts.get("bytes")))
+        parts.append(choice("dataset.format", self.facts.get("format")))
+        confidence = self.facts.get("confidence") or 0.0
+        if self._shown[1] == "auto":
+            parts.append(f"{confidence:.0%} sure".replace("%", "\N{NARROW NO-BREAK SPACE}%"))
+        self.aside.setText(" · ".join(parts))
+        self.aside.setToolTip(str(self.facts.get("reason", "")))
+
+    def _show_table(self) -> None:
+        names, cells = table(self.facts.get("rows", [])[:SHOWN_ROWS])
+        self._table.setColumnCount(len(names))
+        self._table.setHorizontalHeaderLabels(names)
+        self._table.setRowCount(len(cells))
+        for y, line in enumerate(cells):
+            for x, text in enumerate(line):
+                item = QTableWidgetItem(text)
+                item.setToolTip(text)
+                self._table.setItem(y, x, item)
+        self._table.setFixedHeight(_ROW_PX * (len(cells) + 1) + 4)
+        self._table.setVisible(bool(names))
+
+    def _show_example(self) -> None:
+        example = self._first_example()
+        self._caption.setVisible(example is not None)
+        self._example.setVisible(example is not None)
+        if example is not None:
+            method = str(self._form.draft.get("method"))
+            self._example.setTextFormat(Qt.TextFormat.RichText)
+            self._example.setText(
+                example_html(example, method, self._tokens.muted, self._tokens.good)
+            )
+
+
+def _make_table() -> QTableWidget:
+    made = QTableWidget()
+    made.setAccessibleName("First rows of the data")
+    made.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    made.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+    made.setShowGrid(False)
+    made.setWordWrap(False)
+    made.verticalHeader().hide()
+    made.verticalHeader().setDefaultSectionSize(_ROW_PX)
+    header = made.horizontalHeader()
+    header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+    header.setHighlightSections(False)
+    header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+    made.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    return made

@@ -1,0 +1,312 @@
+"""The New run page: wires the cards to one form and starts what is filled in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeySequence, QShortcut
+from PySide6.QtWidgets import (
+    QFrame,
+    QMenu,
+    QScrollArea,
+    QSizePolicy,
+    QWidget,
+)
+
+from app.form import Draft, Form, fields
+from app.form_editors import FormLine, focus
+from app.link import HostLink
+from app.pages.new_run import outlook
+from app.pages.new_run.data_card import DataCard
+from app.pages.new_run.files import Exchange
+from app.pages.new_run.model_card import ModelCard
+from app.pages.new_run.outlook_card import OutlookCard
+from app.pages.new_run.settings_card import SettingsCard
+from app.pages.new_run.starter import Starter
+from app.preferences import Preferences
+from app.theme import Theme
+from app.widgets.parts import button, column, label, row
+from engine.contract.messages import Complaint, Facts
+from engine.paths import store
+
+_DRAFT_KEY = "new_run/draft"
+_REMEMBER_AFTER_MS = 400
+_RIGHT_PX = 400
+_KEPT_BY_RESET = ("name", "method", "model.path", "dataset.path", "dataset.format")
+_ASKED = {
+    "model.path": "Choose one from the list, or write a Hugging Face id or a folder.",
+    "dataset.path": "Choose a file, or drop one on this page.",
+}
+
+
+class NewRunPage(QWidget):
+    """Makes runs.
+
+    Signals:
+        run_started: name of the run that was just queued.
+        said: a sentence for the person, such as after a copy or an export.
+    """
+
+    run_started = Signal(str)
+    said = Signal(str)
+
+    def __init__(
+        self,
+        link: HostLink,
+        preferences: Preferences,
+        theme: Theme,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.setObjectName("page")
+        self.setAcceptDrops(True)
+        self._link = link
+        self._preferences = preferences
+        self._theme = theme
+        self._facts: dict[str, Any] = {}
+        self._shown_problems: set[str] = set()
+        self.form = Form(self)
+        self._exchange = Exchange(self.form, self)
+        self._starter = Starter(self.form, link, self)
+        self._build()
+        self._connect()
+        self._remember_later = QTimer(self, singleShot=True, interval=_REMEMBER_AFTER_MS)
+        self._remember_later.timeout.connect(self.remember)
+        self.form.restore(self._remembered())
+
+    # ------------------------------------------------------------ building
+
+    def _build(self) -> None:
+        self.model = ModelCard(self.form, self._link, self._preferences)
+        self.data = DataCard(self.form, self._link, self._theme.tokens)
+        self.settings = SettingsCard(self.form, self._preferences)
+        self.outlook = OutlookCard()
+        self.outlook.setFixedWidth(_RIGHT_PX)
+        cards = column(self.model, self.data, self.settings, spacing=13)
+        cards.addStretch(1)
+        left = QWidget()
+        left.setObjectName("body")
+        left.setLayout(cards)
+        self._area = QScrollArea()
+        self._area.setWidgetResizable(True)
+        self._area.setFrameShape(QFrame.Shape.NoFrame)
+        self._area.setWidget(left)
+        self._area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        body = row(self._area, self.outlook, spacing=14)
+        body.setStretch(0, 1)
+        page = column(self._header(), body, margins=(24, 20, 24, 20), spacing=14)
+        page.setStretch(1, 1)
+        self.setLayout(page)
+
+    def _header(self) -> QWidget:
+        self.name = FormLine()
+        self.name.setObjectName("name")
+        self.name.setAccessibleName("Name of the run")
+        self.name.setToolTip(fields()["name"].help)
+        self.name.setMinimumWidth(220)
+        self.name.setMaximumWidth(340)
+        self.name.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.undo = button("Undo", "quiet", tip="Take the last change back (Ctrl+Z)")
+        self.redo = button("Redo", "quiet", tip="Do it again (Ctrl+Shift+Z)")
+        self.more = button("More", tip="Import, export, copy as a command, start over")
+        self.more.setMenu(self._menu())
+        self.start = button("Start training", "primary", tip="Ctrl+Return")
+        header = QWidget()
+        title = label("New run", "title")
+        header.setLayout(
+            row(title, self.name, None, self.undo, self.redo, self.more, self.start, spacing=12)
+        )
+        return header
+
+    def _menu(self) -> QMenu:
+        menu = QMenu(self)
+        self.import_action = menu.addAction("Import TOML…")
+        self.export_action = menu.addAction("Export TOML…")
+        self.copy_action = menu.addAction("Copy as `fettle train`")
+        menu.addSeparator()
+        self.reset_action = menu.addAction("Settings back to normal")
+        return menu
+
+    def _connect(self) -> None:
+        self.form.changed.connect(self._on_form_changed)
+        self.name.textEdited.connect(self._on_name_edited)
+        self.name.left.connect(self.form.seal)
+        for target, slot, keys in (
+            (self.undo, self.form.undo, QKeySequence.StandardKey.Undo),
+            (self.redo, self.form.redo, QKeySequence.StandardKey.Redo),
+            (self.start, self._on_start, QKeySequence("Ctrl+Return")),
+        ):
+            target.clicked.connect(slot)
+            QShortcut(
+                QKeySequence(keys), self, context=Qt.ShortcutContext.WidgetWithChildrenShortcut
+            ).activated.connect(slot)
+        self.import_action.triggered.connect(self._exchange.ask_import)
+        self.export_action.triggered.connect(self._exchange.ask_export)
+        self.copy_action.triggered.connect(self._exchange.copy_command)
+        self.reset_action.triggered.connect(self._on_reset)
+        self._exchange.said.connect(self.said)
+        self._exchange.imported.connect(self._on_imported)
+        self._starter.started.connect(self._on_started)
+        self._starter.refused.connect(self._on_refused)
+        self._starter.busy_changed.connect(self.start.setDisabled)
+        self.outlook.field_wanted.connect(self.go_to)
+        self._link.connected.connect(self._on_connected)
+        self._theme.changed.connect(self.data.recolor)
+
+    # ------------------------------------------------------------ what was filled in before
+
+    def remember(self) -> None:
+        """Store what is filled in."""
+        self._preferences.set_data(_DRAFT_KEY, msgspec.to_builtins(self.form.draft))
+
+    def _remembered(self) -> Draft:
+        try:
+            return msgspec.convert(self._preferences.data(_DRAFT_KEY) or {}, Draft)
+        except msgspec.ValidationError:
+            return Draft()
+
+    # ------------------------------------------------------------ showing
+
+    def _on_form_changed(self) -> None:
+        self._remember_later.start()
+        draft = self.form.draft
+        given = draft.values.get("name")
+        shown = given if isinstance(given, str) else ""
+        if self.name.text() != shown and not self.name.hasFocus():
+            self.name.setText(shown)
+        self.name.setPlaceholderText(draft.suggested_name() or "Name of the run")
+        self.undo.setEnabled(self.form.can_undo)
+        self.redo.setEnabled(self.form.can_redo)
+        self._show_complaints()
+        self._show_outlook()
+
+    def _show_complaints(self) -> None:
+        said = {c.field: f"{c.problem} {c.remedy}".strip() for c in self.form.complaints}
+        draft = self.form.draft
+        for editor in (*self.settings.editors.values(), self.data.path, self.data.format):
+            path = editor.field.path
+            is_due = path in draft.values or path in self._shown_problems
+            editor.complain(said.get(path, "") if is_due else "")
+        is_due = "model.path" in draft.values or "model.path" in self._shown_problems
+        self.model.complain(said.get("model.path", "") if is_due else "")
+
+    def _show_outlook(self) -> None:
+        self.settings.aside.setText(outlook.machine_line(self._facts))
+        spec, complaints = self.form.spec, self.form.complaints
+        if spec is None or complaints:
+            asked = [c for c in map(_in_form_words, complaints) if c is not None]
+            is_new = not set(_ASKED) & set(self.form.draft.values) and len(asked) == len(_ASKED)
+            self.outlook.show_complaints(asked, is_new)
+            return
+        row_count = self.data.facts.get("row_count")
+        option = self.model.option
+        self.outlook.show_run(
+            outlook.steps(spec, row_count),
+            outlook.lines(spec, row_count, option.facts if option else ""),
+            outlook.choices(spec, self._facts),
+            self._where(),
+        )
+
+    def _where(self) -> str:
+        if self._link.place.kind == "this":
+            return f"The result goes to a folder of its own in {store()}."
+        return f"It runs on {self._link.place.label()}, and the result stays there."
+
+    def go_to(self, path: str) -> None:
+        """Bring the editor of a setting into view and give it the keyboard."""
+        self._shown_problems.add(path)
+        target = self._control_of(path)
+        if target is None and path in fields():
+            self.settings.show_all()
+            target = self._control_of(path)
+        if target is not None:
+            focus(target)
+            self._area.ensureWidgetVisible(target, 0, 60)
+        self._show_complaints()
+
+    def _control_of(self, path: str) -> QWidget | None:
+        own: dict[str, QWidget] = {
+            "name": self.name,
+            "model.path": self.model.combo,
+            "dataset.path": self.data.path.control,
+            "dataset.format": self.data.format.control,
+            "method": self.model.pretrain,
+            "quantization.bits": self.model.chip(self.form.draft.tuning),
+        }
+        if path in own:
+            return own[path]
+        editor = self.settings.editors.get(path)
+        return editor.control if editor is not None and editor.isEnabled() else None
+
+    # ------------------------------------------------------------ what happens
+
+    def _on_name_edited(self, text: str) -> None:
+        self.form.set_value("name", text if text.strip() else None)
+
+    def _on_connected(self, _data: object) -> None:
+        self._link.ask(Facts).replied.connect(self._on_facts)
+
+    def _on_facts(self, data: dict[str, Any]) -> None:
+        self._facts = data.get("facts") or {}
+        self._show_outlook()
+
+    def _on_start(self) -> None:
+        if self.form.spec is None:
+            self._on_imported()
+            fields_due = [c.field for c in self.form.complaints]
+            # An empty name follows from the others being empty.
+            self.go_to(next((field for field in fields_due if field != "name"), "name"))
+        elif self.start.isEnabled():
+            self._starter.start()
+
+    def _on_started(self, run: str) -> None:
+        self.remember()
+        self.run_started.emit(run)
+
+    def _on_refused(self, complaints: list[Complaint]) -> None:
+        self.form.refuse(complaints)
+        self._on_imported()
+        self.go_to(complaints[0].field)
+
+    def _on_imported(self) -> None:
+        """From now on all complaints are shown, of settings not touched too."""
+        self._shown_problems |= {complaint.field for complaint in self.form.complaints}
+        self._show_complaints()
+
+    def _on_reset(self) -> None:
+        draft = self.form.draft
+        kept = {path: draft.values[path] for path in _KEPT_BY_RESET if path in draft.values}
+        self.form.seal()
+        self.form.replace(Draft(values=kept).with_tuning(draft.tuning))
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if any(url.isLocalFile() for url in event.mimeData().urls()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        for path in paths:
+            self.take_file(path)
+        event.acceptProposedAction()
+
+    def take_file(self, path: Path) -> None:
+        """A dropped file or folder goes where it belongs."""
+        if path.suffix.lower() == ".toml":
+            self._exchange.import_file(path)
+        elif path.is_dir() and (path / "config.json").exists():
+            self.model.choose(str(path))
+        else:
+            self.data.choose(str(path))
+
+
+def _in_form_words(complaint: Complaint) -> Complaint | None:
+    """What is merely not there yet is asked for, not blamed; None for what then comes by itself."""
+    if complaint.problem != "This is missing.":
+        return complaint
+    if complaint.field == "name":
+        return None
+    asked = _ASKED.get(complaint.field)
+    return Complaint(field=complaint.field, problem=asked) if asked else complaint

@@ -1,0 +1,75 @@
+"""What a dataset's first rows look like to a person, and to the model. Pure: values to HTML."""
+
+from __future__ import annotations
+
+import html
+import json
+from typing import Any
+
+CELL_CHARS = 90
+SHOWN_CHARS = 330
+"""Longest example shown: the first rows of a book would push all else off the page."""
+
+ROLE_WORDS = {"system": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
+
+
+def table(rows: list[Any]) -> tuple[list[str], list[list[str]]]:
+    """Column names and cells of raw rows; a row that is no object is one cell."""
+    names: list[str] = []
+    for row in rows:
+        for name in row if isinstance(row, dict) else ("value",):
+            if name not in names:
+                names.append(name)
+    cells = [
+        [_cell(row.get(name)) if isinstance(row, dict) else _cell(row) for name in names]
+        for row in rows
+    ]
+    return names, cells
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    line = " ".join(text.split())
+    return line if len(line) <= CELL_CHARS else line[: CELL_CHARS - 1] + "…"
+
+
+def pieces(example: dict[str, Any], method: str) -> list[tuple[str, bool]]:
+    """An example as texts, each with whether it is trained on."""
+    kind = example.get("kind")
+    if kind == "conversation":
+        return [part for turn in example.get("messages", []) for part in _turn(turn)]
+    if kind == "prompt_completion":
+        return [(str(example["prompt"]), method == "pretrain"), (str(example["completion"]), True)]
+    return [(str(example.get("text", "")), True)]
+
+
+def _turn(turn: dict[str, Any]) -> list[tuple[str, bool]]:
+    role = str(turn.get("role", ""))
+    text = str(turn.get("content", "") or "")
+    if turn.get("tool_calls"):
+        text += json.dumps(turn["tool_calls"], ensure_ascii=False)
+    return [(f"{ROLE_WORDS.get(role, role)}: ", False), (text + " ", role == "assistant")]
+
+
+def example_html(example: dict[str, Any], method: str, muted: str, trained: str) -> str:
+    """An example in two colours: what is read, and what is trained on."""
+    if example.get("kind") == "error":
+        return html.escape(f"{example.get('problem', '')} {example.get('remedy', '')}".strip())
+    left = SHOWN_CHARS
+    parts: list[str] = []
+    for text, is_trained in pieces(example, method):
+        if left <= 0:
+            break
+        shown = text if len(text) <= left else text[:left] + "…"
+        left -= len(shown)
+        color = trained if is_trained else muted
+        parts.append(f'<span style="color:{color}">{html.escape(shown)}</span>')
+    return "".join(parts).replace("\n", " ")
+
+
+def noun(example: dict[str, Any] | None) -> str:
+    """What the rows of such a dataset are called."""
+    kind = (example or {}).get("kind")
+    return {"conversation": "conversation", "text": "text"}.get(str(kind), "row")
