@@ -1,0 +1,116 @@
+"""The bundled list of models that people are likely to start from.
+
+Data is in ``resources/models/*.toml`` (see the README there); anything else can be given as folder
+or a hub id. Pure apart from reading those files.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from engine.paths import RESOURCES
+
+FOLDER = RESOURCES / "models"
+
+Variant = Literal["base", "instruct"]
+VARIANTS: tuple[Variant, ...] = ("base", "instruct")
+
+
+class ModelShape(msgspec.Struct, frozen=True, kw_only=True):
+    """Sizes of a decoder model, named as in its ``config.json``."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    vocab_size: int
+
+
+class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A model of the catalogue."""
+
+    id: str
+    """On the Hugging Face hub; what goes into ``model.path``."""
+    name: str
+    """For people, with ``Instruct`` where it is that."""
+    family: str
+    """Name of the file it comes from: ``llama``, ``qwen`` …"""
+    model_type: str
+    variant: Variant
+    parameters: int
+    """Weights, shared embeddings counted once."""
+    licence: str
+    context_length: int
+    """Tokens."""
+    tie_word_embeddings: bool
+    gated: bool
+    """The hub may ask to sign in and accept terms first."""
+    download_bytes: int
+    shape: ModelShape
+
+
+class _Size(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One ``[[model]]`` of a file."""
+
+    name: str
+    model_type: str
+    parameters: int
+    licence: str
+    context_length: int
+    shape: tuple[int, int, int, int, int, int, int]
+    tie_word_embeddings: bool = False
+    gated: bool = False
+    base: dict[str, Any] | None = None
+    instruct: dict[str, Any] | None = None
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    model: list[_Size]
+
+
+@cache
+def load() -> tuple[ModelEntry, ...]:
+    """All models, smallest first, the base model of a size before its instruct variant."""
+    entries = [entry for path in sorted(FOLDER.glob("*.toml")) for entry in read(path)]
+    order = {variant: place for place, variant in enumerate(VARIANTS)}
+    return tuple(sorted(entries, key=lambda e: (e.parameters, e.name, order[e.variant])))
+
+
+def read(path: Path) -> list[ModelEntry]:
+    """The models of one file. Raises msgspec.ValidationError or tomllib.TOMLDecodeError."""
+    sizes = msgspec.convert(tomllib.loads(path.read_text("utf-8")), _File).model
+    return [
+        _entry(size, variant, given, path.stem)
+        for size in sizes
+        for variant in VARIANTS
+        if (given := getattr(size, variant)) is not None
+    ]
+
+
+def _entry(size: _Size, variant: Variant, given: dict[str, Any], family: str) -> ModelEntry:
+    common: dict[str, Any] = {
+        "name": size.name + (" Instruct" if variant == "instruct" else ""),
+        "family": family,
+        "model_type": size.model_type,
+        "variant": variant,
+        "parameters": size.parameters,
+        "licence": size.licence,
+        "context_length": size.context_length,
+        "tie_word_embeddings": size.tie_word_embeddings,
+        "gated": size.gated,
+        "download_bytes": 2 * size.parameters,
+        "shape": dict(zip(ModelShape.__struct_fields__, size.shape, strict=True)),
+    }
+    return msgspec.convert(common | given, ModelEntry)
+
+
+def find(id: str) -> ModelEntry | None:
+    """The entry with this hub id, None if the catalogue does not know it."""
+    return next((entry for entry in load() if entry.id.lower() == id.lower()), None)
