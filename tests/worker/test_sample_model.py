@@ -147,6 +147,6 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
     "wrong", [{"family": "bert"}, {"hidden": 48}, {"layers": 0}, {"vocab": 10}]
 )
 def test_impossible_wishes_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="must be|no family"):
+    with pytest.raises(ValueError, match=r"must be|no family"):
         write_sample_model(tmp_path / "m", **wrong)
     assert not (tmp_path / "m").exists()
