@@ -113,6 +113,8 @@ class TextEditor(Editor):
 
     def _make_control(self) -> QWidget:
         self._line = FormLine()
+        if not self.field.required and self.field.default in (None, []):
+            self._line.setPlaceholderText("not set")
         self._line.textEdited.connect(self._on_text_edited)
         self._line.left.connect(self._on_left)
         self._value: Any = None

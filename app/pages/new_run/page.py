@@ -76,6 +76,7 @@ class NewRunPage(QWidget):
         self._remember_later = QTimer(self, singleShot=True, interval=_REMEMBER_AFTER_MS)
         self._remember_later.timeout.connect(self.remember)
         self.form.restore(self._remembered())
+        self.setFocusProxy(self.model.line if self.form.spec is None else self.start)
 
     # ------------------------------------------------------------ building
 
@@ -153,6 +154,7 @@ class NewRunPage(QWidget):
         self._starter.refused.connect(self._on_refused)
         self._starter.busy_changed.connect(self.start.setDisabled)
         self.outlook.field_wanted.connect(self.go_to)
+        self.settings.refilled.connect(self._show_complaints)
         self._link.connected.connect(self._on_connected)
         self._theme.changed.connect(self.data.recolor)
 

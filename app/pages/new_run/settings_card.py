@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QButtonGroup, QGridLayout, QWidget
 
 from app.form import Form, fields
@@ -15,7 +16,13 @@ _EXPERT_KEY = "new_run/expert"
 
 
 class SettingsCard(Card):
-    """Edits every setting that has no place of its own on the page."""
+    """Edits every setting that has no place of its own on the page.
+
+    Signals:
+        refilled: other editors are in view now.
+    """
+
+    refilled = Signal()
 
     def __init__(self, form: Form, preferences: Preferences) -> None:
         super().__init__()
@@ -79,12 +86,14 @@ class SettingsCard(Card):
             QWidget.setTabOrder(before, editor.control)
             before = editor.control
         self._on_form_changed()
+        self.refilled.emit()
 
     def _expert_parts(self) -> list[QWidget]:
         parts: list[QWidget] = []
         for table, title in GROUPS:
             paths = [p for p in fields() if p.startswith(f"{table}.") and p not in ELSEWHERE]
             heading = label(title, "heading")
+            heading.setContentsMargins(0, 10, 0, 0)
             grid = QWidget()
             grid.setLayout(self._grid(paths))
             self._groups[table] = [heading, grid]
