@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 import platformdirs
@@ -56,5 +55,5 @@ def socket_address() -> str:
     direct = host_folder() / "host.sock"
     if len(os.fsencode(direct)) <= _SUN_PATH_MAX:
         return str(direct)
-    base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-    return str(Path(base) / f"fettle-{os.getuid()}-{digest}" / "host.sock")
+    # Not XDG_RUNTIME_DIR or TMPDIR: two clients may have different ones, or none.
+    return str(Path("/tmp") / f"fettle-{os.getuid()}-{digest}" / "host.sock")

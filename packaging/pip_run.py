@@ -94,9 +94,10 @@ def _watch(
 def doing(log: str, installed: int) -> str:
     """What pip is at, from its output so far."""
     collected = len(re.findall(r"^Collecting ", log, re.MULTILINE))
+    unpacking = re.search(r"^Installing collected packages: .*$", log, re.MULTILINE)
+    if unpacking:
+        return f"unpacked {max(installed, 0)} of {unpacking[0].count(',') + 1}"
     last_line = log.rstrip().rpartition("\n")[2]
-    if last_line.startswith("Installing collected packages"):
-        return f"unpacked {max(installed, 0)} of {last_line.count(',') + 1}"
     fetching = re.findall(r"^  Downloading (\S+) \((.+)\)$", log, re.MULTILINE)
     if fetching and last_line.startswith("  Downloading"):
         name, size = fetching[-1]

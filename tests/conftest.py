@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
 
@@ -39,6 +40,9 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     # Tiny models gain nothing from threads, and the tests share few cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # How long an example takes says little on a machine that does other things as well.
+    hypothesis.settings.register_profile("fettle", deadline=None)
+    hypothesis.settings.load_profile("fettle")
     if config.getoption("--no-torch"):
         _block_torch()
 

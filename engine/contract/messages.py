@@ -10,8 +10,8 @@ host -> worker
     One :class:`Job`, then :class:`StopJob` or :class:`SaveNow` as people ask. The end of the stream
     means that the host is gone: save, and leave.
 worker -> host
-    :class:`Ready`, then records, with :class:`Done` always last. If the worker ends without one, the
-    host makes it (``synthesised``).
+    :class:`Ready`, then records, with :class:`Done` always last. If the worker ends without one,
+    the host makes it (``synthesised``).
 
 A *record* is what a run leaves behind: the same object goes over the wire and into the run folder
 (``events.jsonl``: State, PhaseChanged, Evaluated, CheckpointSaved, Finding, Decision, Done;
@@ -520,10 +520,29 @@ _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Union[ALL_TYPES])
 
 def encode(message: Message) -> bytes:
     """The message as one JSON object, UTF-8, without a line feed."""
-    return _encoder.encode(message)
+    try:
+        return _encoder.encode(message)
+    except UnicodeEncodeError:
+        # A file name or an exception's text that is not UTF-8 must not end the connection.
+        return _encoder.encode(_readable(msgspec.to_builtins(message)))
+
+
+def _readable(value: Any) -> Any:
+    """``value`` with what cannot be written as UTF-8 replaced by a question mark."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {_readable(key): _readable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_readable(item) for item in value]
+    return value
 
 
 def decode_line(line: bytes) -> Message:
-    """The message in a line. Raises ``msgspec.MsgspecError`` (unknown type, wrong shape, no JSON)."""
+    """The message in a line.
+
+    Raises ``msgspec.MsgspecError`` (unknown type, wrong shape, no JSON), ``UnicodeDecodeError`` or
+    ``RecursionError``; :class:`engine.contract.wire.LineReader` knows them all.
+    """
     message: Message = _decoder.decode(line)
     return message

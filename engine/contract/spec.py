@@ -1,8 +1,9 @@
 """What a run is: one TOML file, read into these structs.
 
 Names are those of transformers, PEFT and TRL. Every field carries its description here and nowhere
-else: the form's tooltips, ``fettle spec --example`` and the JSON schema all come from it. Checking a
-spec is :mod:`engine.contract.validate`'s work, reading and writing TOML :mod:`engine.contract.toml`'s.
+else: the form's tooltips, ``fettle spec --example`` and the JSON schema all come from it. Checking
+a spec is :mod:`engine.contract.validate`'s work, reading and writing TOML that of
+:mod:`engine.contract.toml`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ FORMAT = 1
 """Version of the spec's shape, written to ``run.json``."""
 
 MAX_SAMPLE_TOKENS = 1 << 20
+MAX_STEPS = 10**9
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,8 +54,10 @@ class QuantizationSpec(Table, frozen=True, kw_only=True):
 
     bits: Annotated[
         Literal[4, 8, 16],
-        Meta(description="4 needs the least memory (QLoRA), 8 about twice that, 16 keeps them as "
-             "they are."),
+        Meta(
+            description="4 needs the least memory (QLoRA), 8 about twice that, 16 keeps them as "
+            "they are."
+        ),
     ] = 4
     bnb_4bit_quant_type: Annotated[
         Literal["nf4", "fp4"],
@@ -86,13 +90,17 @@ class LoraSpec(Table, frozen=True, kw_only=True):
     ] = 0.0
     target_modules: Annotated[
         list[str] | str,
-        Meta(description="Layers that get an adapter: all-linear, or a list of names such as "
-             "q_proj, v_proj."),
+        Meta(
+            description="Layers that get an adapter: all-linear, or a list of names such as "
+            "q_proj, v_proj."
+        ),
     ] = "all-linear"
     modules_to_save: Annotated[
         list[str],
-        Meta(description="Layers trained in full and saved with the adapter. embed_tokens or "
-             "lm_head here make the adapter as large as those layers."),
+        Meta(
+            description="Layers trained in full and saved with the adapter. embed_tokens or "
+            "lm_head here make the adapter as large as those layers."
+        ),
     ] = []
     use_rslora: Annotated[
         bool,
@@ -117,8 +125,12 @@ class DatasetSpec(Table, frozen=True, kw_only=True):
     ] = "auto"
     eval_fraction: Annotated[
         float,
-        Meta(ge=0, le=0.5, description="Share of rows held back to measure the loss on text that "
-             "was not trained on."),
+        Meta(
+            ge=0,
+            le=0.5,
+            description="Share of rows held back to measure the loss on text that "
+            "was not trained on.",
+        ),
     ] = 0.05
 
 
@@ -127,13 +139,18 @@ class TrainingSpec(Table, frozen=True, kw_only=True):
 
     max_length: Annotated[
         int,
-        Meta(ge=8, le=MAX_SAMPLE_TOKENS, description="Longest sample in tokens; what is longer is "
-             "cut. Memory grows with it."),
+        Meta(
+            ge=8,
+            le=MAX_SAMPLE_TOKENS,
+            description="Longest sample in tokens; what is longer is cut. Memory grows with it.",
+        ),
     ] = 1024
     packing: Annotated[
         bool,
-        Meta(description="Put several short samples into one row, kept apart: less padding, much "
-             "faster on short data."),
+        Meta(
+            description="Put several short samples into one row, kept apart: less padding, much "
+            "faster on short data."
+        ),
     ] = False
     per_device_train_batch_size: Annotated[
         int,
@@ -141,8 +158,12 @@ class TrainingSpec(Table, frozen=True, kw_only=True):
     ] = 2
     gradient_accumulation_steps: Annotated[
         int,
-        Meta(ge=1, le=65536, description="Batches added up before the weights change. Batch times "
-             "this is the effective batch."),
+        Meta(
+            ge=1,
+            le=65536,
+            description="Batches added up before the weights change. Batch times "
+            "this is the effective batch.",
+        ),
     ] = 4
     num_train_epochs: Annotated[
         float,
@@ -150,17 +171,26 @@ class TrainingSpec(Table, frozen=True, kw_only=True):
     ] = 1.0
     max_steps: Annotated[
         int,
-        Meta(ge=-1, description="Stop after this many steps whatever the epochs; -1: by epochs."),
+        Meta(
+            ge=-1,
+            le=MAX_STEPS,
+            description="Stop after this many steps whatever the epochs; -1: by epochs.",
+        ),
     ] = -1
     learning_rate: Annotated[
         float,
-        Meta(gt=0, le=10, description="Size of a step. 2e-4 suits LoRA, 1e-5 to 5e-5 a full "
-             "fine-tune."),
+        Meta(
+            gt=0,
+            le=10,
+            description="Size of a step. 2e-4 suits LoRA, 1e-5 to 5e-5 a full fine-tune.",
+        ),
     ] = 2e-4
     embedding_learning_rate: Annotated[
         Annotated[float, Meta(gt=0, le=10)] | None,
-        Meta(description="A rate of its own for embed_tokens and lm_head, where they "
-             "are trained; 2 to 10 times smaller than learning_rate. Left out: the same."),
+        Meta(
+            description="A rate of its own for embed_tokens and lm_head, where they "
+            "are trained; 2 to 10 times smaller than learning_rate. Left out: the same."
+        ),
     ] = None
     lr_scheduler_type: Annotated[
         Literal["linear", "cosine", "constant", "constant_with_warmup"],
@@ -168,8 +198,11 @@ class TrainingSpec(Table, frozen=True, kw_only=True):
     ] = "cosine"
     warmup_steps: Annotated[
         float,
-        Meta(ge=0, description="Steps over which the rate rises from 0; below 1 it is a share of "
-             "all steps."),
+        Meta(
+            ge=0,
+            description="Steps over which the rate rises from 0; below 1 it is a share of "
+            "all steps.",
+        ),
     ] = 0.03
     weight_decay: Annotated[
         float,
@@ -180,20 +213,27 @@ class TrainingSpec(Table, frozen=True, kw_only=True):
         Meta(ge=0, description="Gradients longer than this are shortened to it; 0 never."),
     ] = 1.0
     optim: Annotated[
-        Literal["adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_8bit", "sgd",
-                "adafactor"],
-        Meta(description="Rule that changes the weights. adamw_8bit needs a quarter of the memory "
-             "of adamw_torch."),
+        Literal[
+            "adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_8bit", "sgd", "adafactor"
+        ],
+        Meta(
+            description="Rule that changes the weights. adamw_8bit needs a quarter of the memory "
+            "of adamw_torch."
+        ),
     ] = "adamw_torch"
     gradient_checkpointing: Annotated[
         Literal["none", "full", "offload"],
-        Meta(description="full computes activations again instead of keeping them: much less "
-             "memory, about a quarter slower. offload also moves them to RAM."),
+        Meta(
+            description="full computes activations again instead of keeping them: much less "
+            "memory, about a quarter slower. offload also moves them to RAM."
+        ),
     ] = "full"
     precision: Annotated[
         Literal["auto", "bf16", "fp16", "fp32"],
-        Meta(description="Number format of the computation. auto: bf16 where the card has it, fp16 "
-             "on older cards, fp32 without a GPU."),
+        Meta(
+            description="Number format of the computation. auto: bf16 where the card has it, fp16 "
+            "on older cards, fp32 without a GPU."
+        ),
     ] = "auto"
     seed: Annotated[
         int,
@@ -201,21 +241,32 @@ class TrainingSpec(Table, frozen=True, kw_only=True):
     ] = 42
     save_minutes: Annotated[
         float,
-        Meta(ge=0, le=1440, description="Save at least this often: the most that a power cut can "
-             "cost. 0 turns saving by time off."),
+        Meta(
+            ge=0,
+            le=1440,
+            description="Save at least this often: the most that a power cut can "
+            "cost. 0 turns saving by time off.",
+        ),
     ] = 5.0
     save_steps: Annotated[
         int,
-        Meta(ge=0, description="Also save every so many steps; 0: by time only."),
+        Meta(ge=0, le=MAX_STEPS, description="Also save every so many steps; 0: by time only."),
     ] = 0
     save_total_limit: Annotated[
         int,
-        Meta(ge=2, le=1000, description="Saves kept; older ones are removed after a newer one is "
-             "verified."),
+        Meta(
+            ge=2,
+            le=1000,
+            description="Saves kept; older ones are removed after a newer one is verified.",
+        ),
     ] = 3
     eval_steps: Annotated[
         int,
-        Meta(ge=0, description="Measure the held-back rows every so many steps; 0: at the end."),
+        Meta(
+            ge=0,
+            le=MAX_STEPS,
+            description="Measure the held-back rows every so many steps; 0: at the end.",
+        ),
     ] = 0
 
 
@@ -228,12 +279,14 @@ class HardwareSpec(Table, frozen=True, kw_only=True):
     ] = "auto"
     gpu: Annotated[
         int,
-        Meta(ge=0, description="Number of the card, as nvidia-smi counts them."),
+        Meta(ge=0, le=255, description="Number of the card, as nvidia-smi counts them."),
     ] = 0
     safe_mode: Annotated[
         Literal["auto", "on", "off"],
-        Meta(description="Avoid what is known to hang or fail under WSL and on small cards, at a "
-             "small cost in speed. auto: where it is needed."),
+        Meta(
+            description="Avoid what is known to hang or fail under WSL and on small cards, at a "
+            "small cost in speed. auto: where it is needed."
+        ),
     ] = "auto"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,14 +38,20 @@ def read_file(path: Path) -> tuple[dict[str, Any], list[Complaint]]:
         return tomllib.loads(path.read_text(encoding="utf-8-sig")), []
     except FileNotFoundError:
         problem = f"There is no file {path}."
-    except (IsADirectoryError, PermissionError) as error:
+    except OSError as error:
         problem = f"{path} cannot be read: {error.strerror}."
     except UnicodeDecodeError as error:
         problem = f"{path} is not UTF-8 text (byte {error.start})."
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
+        # ValueError: besides TOMLDecodeError, a number of thousands of digits.
         problem = f"{path} is not TOML: {error}."
-    return {}, [Complaint(field="spec", problem=problem,
-                          remedy="`fettle spec --example` prints one to start from.")]
+    return {}, [
+        Complaint(
+            field="spec",
+            problem=problem,
+            remedy="`fettle spec --example` prints one to start from.",
+        )
+    ]
 
 
 def absolute_paths(raw: dict[str, Any], base: Path) -> dict[str, Any]:
@@ -57,10 +64,20 @@ def absolute_paths(raw: dict[str, Any], base: Path) -> dict[str, Any]:
         values = raw.get(table)
         if not isinstance(values, dict) or not isinstance(values.get("path"), str):
             continue
-        path = base / Path(values["path"]).expanduser()
-        if values["path"] and (table == "dataset" or path.exists()):
-            changed[table] = {**values, "path": str(path.resolve())}
+        path = _resolved(base, values["path"])
+        if path is not None and (table == "dataset" or os.path.exists(path)):  # noqa: PTH110
+            # os.path, unlike Path, also answers for names that no file can have.
+            changed[table] = {**values, "path": str(path)}
     return changed
+
+
+def _resolved(base: Path, written: str) -> Path | None:
+    """The path meant by what a person wrote; None if it can be none, which the checks will say."""
+    try:
+        return (base / Path(written).expanduser()).resolve() if written else None
+    except (OSError, ValueError, RuntimeError):
+        # RuntimeError: ~somebody who is not known here.
+        return None
 
 
 def to_raw(spec: Spec) -> dict[str, Any]:
@@ -110,7 +127,8 @@ def _value(value: Any) -> str:
         return repr(value)
     if isinstance(value, list):
         return "[" + ", ".join(_value(item) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    # JSON's strings are TOML's, but for one control character that JSON lets stand.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def example() -> str:

@@ -1,25 +1,33 @@
 """Checks a spec: raw values in, a :class:`Spec` or *all* complaints out.
 
-Pure. Each field is converted by itself, so that one mistake does not hide the next; fields that need
-each other are checked by the rules below, which run only on tables that are sound by themselves.
+Pure. Each field is converted by itself, so that one mistake does not hide the next; fields that
+need each other are checked by the rules below, which run only on tables that are sound by
+themselves.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 import types
+import unicodedata
 from collections.abc import Callable, Iterator
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from engine.contract.messages import Complaint
 from engine.contract.spec import Spec, Table
 
 EMBEDDING_MODULES = ("embed_tokens", "lm_head")
+LONGEST_NAME = 80
+"""Of what a person wrote, no more is looked at or shown."""
 _MISSING = object()
+_SHOWN = reprlib.Repr()
+_SHOWN.maxstring = _SHOWN.maxother = 60
+_SHOWN.maxlevel = 3
 
 
 def check(raw: object) -> tuple[Spec | None, list[Complaint]]:
@@ -62,8 +70,13 @@ def _read_value(value: Any, hint: Any, path: str) -> tuple[Any, list[Complaint]]
         except msgspec.ValidationError as error:
             return None, [_wrong(path, value, hint, str(error))]
     if not isinstance(value, dict):
-        return None, [Complaint(field=path, problem="This must be a table.",
-                                remedy=f"Write [{path}] with its settings below it.")]
+        return None, [
+            Complaint(
+                field=path,
+                problem="This must be a table.",
+                remedy=f"Write [{path}] with its settings below it.",
+            )
+        ]
     values, complaints = _read_table(value, table, path + ".")
     return (None if complaints else table(**values)), complaints
 
@@ -72,40 +85,54 @@ def table_of(hint: Any) -> type[Table] | None:
     """The table a field holds, None if it holds a plain value."""
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     for option in options:
-        if isinstance(option, type) and issubclass(option, Table) and option is not UnsetType:
+        if isinstance(option, type) and issubclass(option, Table):
             return option
     return None
 
 
 def _unknown(key: str, known: list[str], prefix: str) -> Complaint:
+    key = key[:LONGEST_NAME]
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     where = f"[{prefix[:-1]}]" if prefix else "the top of the file"
-    remedy = f"Did you mean {prefix}{close[0]}?" if close else (
-        f"Known in {where}: {', '.join(known)}."
+    remedy = (
+        f"Did you mean {prefix}{close[0]}?" if close else (f"Known in {where}: {', '.join(known)}.")
     )
     return Complaint(field=prefix + key, problem="There is no such setting.", remedy=remedy)
 
 
 def _missing(path: str, hint: Any) -> Complaint:
     if table_of(hint) is not None:
-        return Complaint(field=path, problem="This table is missing.",
-                         remedy=f"Add [{path}] with its settings.")
-    return Complaint(field=path, problem="This is missing.",
-                     remedy=_describe(hint) or f"Add {path.rpartition('.')[2]} = …")
+        return Complaint(
+            field=path, problem="This table is missing.", remedy=f"Add [{path}] with its settings."
+        )
+    return Complaint(
+        field=path,
+        problem="This is missing.",
+        remedy=_describe(hint),
+    )
 
 
 def _wrong(path: str, value: Any, hint: Any, error: str) -> Complaint:
     reason = re.sub(r" - at `.*`$", "", error)
-    shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "…"
     return Complaint(
-        field=path, problem=f"{shown} does not fit: {_plain(reason)}.", remedy=_remedy(value, hint)
+        field=path,
+        problem=f"{_SHOWN.repr(value)} does not fit: {_plain(reason)}.",
+        remedy=_remedy(value, hint),
     )
 
 
 def _plain(reason: str) -> str:
-    words = {"`int`": "a whole number", "`float`": "a number", "`str`": "text",
-             "`bool`": "true or false", "`array`": "a list", "`object`": "a table",
-             "`null`": "nothing"}
+    words = {
+        "`int`": "a whole number",
+        "`float`": "a number",
+        "`str`": "text",
+        "`bool`": "true or false",
+        "`array`": "a list",
+        "`object`": "a table",
+        "`null`": "nothing",
+    }
+    # What was written is shown already, and may be long.
+    reason = re.sub(r"(?s)Invalid enum value.*", "it is none of the choices", reason)
     for technical, plain in words.items():
         reason = reason.replace(technical, plain)
     return reason[:1].lower() + reason[1:]
@@ -114,25 +141,22 @@ def _plain(reason: str) -> str:
 def _remedy(value: Any, hint: Any) -> str:
     choices = choices_of(hint)
     if choices:
-        close = difflib.get_close_matches(str(value), [str(c) for c in choices], n=1)
-        listed = ", ".join(repr(c) if isinstance(c, str) else str(c) for c in choices)
-        return (f"Did you mean {close[0]!r}? " if close else "") + f"Write one of {listed}."
+        written = {str(choice): repr(choice) for choice in choices}
+        close = difflib.get_close_matches(str(value)[:LONGEST_NAME], written, n=1)
+        guess = f"Did you mean {written[close[0]]}? " if close else ""
+        return guess + f"Write one of {', '.join(written.values())}."
     return _describe(hint)
 
 
 def choices_of(hint: Any) -> tuple[Any, ...]:
     """The values of a field that takes one of a few; empty for any other field."""
-    info = msgspec.inspect.type_info(hint)
-    while isinstance(info, msgspec.inspect.Metadata):
-        info = info.type
-    return tuple(info.values) if isinstance(info, msgspec.inspect.LiteralType) else ()
+    while get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    return get_args(hint) if get_origin(hint) is Literal else ()
 
 
 def _describe(hint: Any) -> str:
-    for meta in getattr(hint, "__metadata__", ()):
-        if meta.description:
-            return str(meta.description)
-    return ""
+    return " ".join(str(meta.description) for meta in getattr(hint, "__metadata__", ()))
 
 
 # ---------------------------------------------------------------- rules over several fields
@@ -176,22 +200,34 @@ def _steps_make_sense(spec: Spec) -> Iterator[Complaint]:
         )
 
 
-def _name_is_visible(spec: Spec) -> Iterator[Complaint]:
-    if not spec.name.strip() or any(ord(c) < 32 for c in spec.name):
-        yield Complaint(
-            field="name",
-            problem="The name is empty or holds control characters.",
-            remedy="Write a few plain words.",
-        )
+def _texts_are_visible(spec: Spec) -> Iterator[Complaint]:
+    texts = {"name": spec.name, "model.path": spec.model.path, "dataset.path": spec.dataset.path}
+    for field, text in texts.items():
+        if not text.strip() or any(unicodedata.category(c) == "Cc" for c in text):
+            yield Complaint(
+                field=field,
+                problem="This is blank or holds control characters.",
+                remedy="Write a few plain words." if field == "name" else "Write a path.",
+            )
 
 
 def _targets_are_named(spec: Spec) -> Iterator[Complaint]:
-    if spec.lora is not UNSET and not spec.lora.target_modules and not spec.lora.modules_to_save:
+    if spec.lora is UNSET:
+        return
+    if not spec.lora.target_modules and not spec.lora.modules_to_save:
         yield Complaint(
             field="lora.target_modules",
             problem="No layer gets an adapter.",
             remedy='Write target_modules = "all-linear".',
         )
+    for field in ("target_modules", "modules_to_save"):
+        names = getattr(spec.lora, field)
+        if isinstance(names, list) and not all(name.strip() for name in names):
+            yield Complaint(
+                field=f"lora.{field}",
+                problem="One of the names is empty.",
+                remedy="Remove it.",
+            )
 
 
 def _numbers_are_finite(spec: Spec) -> Iterator[Complaint]:
@@ -202,8 +238,11 @@ def _numbers_are_finite(spec: Spec) -> Iterator[Complaint]:
         for name in struct.__struct_fields__:
             value = getattr(struct, name)
             if isinstance(value, float) and not (-float("inf") < value < float("inf")):
-                yield Complaint(field=f"{table}.{name}", problem=f"{value} is not a number to "
-                                "compute with.", remedy="Write a finite number.")
+                yield Complaint(
+                    field=f"{table}.{name}",
+                    problem=f"{value} is not a number to compute with.",
+                    remedy="Write a finite number.",
+                )
 
 
 RULES: tuple[Callable[[Spec], Iterator[Complaint]], ...] = (
@@ -211,7 +250,7 @@ RULES: tuple[Callable[[Spec], Iterator[Complaint]], ...] = (
     _embedding_rate_is_used,
     _pretrain_takes_text,
     _steps_make_sense,
-    _name_is_visible,
+    _texts_are_visible,
     _targets_are_named,
     _numbers_are_finite,
 )

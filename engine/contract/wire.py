@@ -76,6 +76,8 @@ class LineReader:
             return self._refuse(line, str(error))
         except UnicodeDecodeError:
             return self._refuse(line, "not UTF-8")
+        except RecursionError:
+            return self._refuse(line, "nested too deeply")
 
     def _refuse(self, line: bytes, reason: str) -> Garbage:
         self.garbage_count += 1
