@@ -121,9 +121,7 @@ class Pyramid:
             level, block = level + 1, block * BLOCK
         return level, block
 
-    def _reduce(
-        self, level: int, begins: NDArray[np.int64], end: int
-    ) -> tuple[Floats, Floats]:
+    def _reduce(self, level: int, begins: NDArray[np.int64], end: int) -> tuple[Floats, Floats]:
         if not len(begins):
             return np.empty(0), np.empty(0)
         if level == 0:

@@ -50,9 +50,7 @@ class Table:
 
     def __init__(self, names: tuple[str, ...]) -> None:
         # Rooms of different size, so that not all columns are moved at the same moment.
-        self.columns = {
-            name: Column(FIRST_ROOM + 64 * place) for place, name in enumerate(names)
-        }
+        self.columns = {name: Column(FIRST_ROOM + 64 * place) for place, name in enumerate(names)}
         self.pyramids = {name: Pyramid(self.columns[name]) for name in DRAWN & set(names)}
         self.generation = 0
         """Goes up when rows are dropped, for those who keep something about them."""

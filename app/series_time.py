@@ -16,8 +16,8 @@ from app.pyramid import Column, Floats
 if TYPE_CHECKING:
     from app.series import Axis, Table
 
-SMOOTHING = 0.95
-"""Weight of the past in the smoothed loss; the first 20 values are a plain mean."""
+SMOOTHING = 0.9
+"""Weight of the past in the smoothed loss; the first 10 values are a plain mean."""
 _CHUNK = 256
 
 

@@ -1,0 +1,139 @@
+"""The page of one run: joins what the host tells of it with the parts that show it."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QTimer, Signal
+from PySide6.QtGui import QHideEvent, QShowEvent
+from PySide6.QtWidgets import QWidget
+
+from app.link import HostLink
+from app.pages.run_actions import RunActions
+from app.pages.run_body import RunBody
+from app.pages.run_feed import RunFeed
+from app.pages.run_header import RunHeader
+from app.run_words import Entry, entry_of
+from app.theme import Theme, Tokens
+from app.widgets.notice import Notice
+from app.widgets.parts import column
+from engine.contract.messages import Progress, Record, RunSummary
+
+NUMBERS_MS = 250
+"""How often the numbers may change; faster cannot be read."""
+AGES_MS = 1000
+
+
+class RunPage(QWidget):
+    """Everything about one run.
+
+    Signals:
+        run_lost: the run is gone or cannot be shown; why, for people.
+    """
+
+    run_lost = Signal(str)
+
+    def __init__(self, link: HostLink, theme: Theme) -> None:
+        super().__init__()
+        self.setObjectName("page")
+        self._link = link
+        self.feed = RunFeed(link, self)
+        self.verbs = RunActions(link, self)
+        self.header = RunHeader(theme.tokens)
+        self.notice = Notice()
+        self.body = RunBody(theme.tokens)
+        page = column(self.header, self.notice, self.body, margins=(24, 18, 24, 20), spacing=14)
+        page.setStretch(2, 1)
+        self.setLayout(page)
+        # What the parts would like to have must not make the window grow.
+        self.setMinimumSize(640, 480)
+        self._numbers = QTimer(self, singleShot=True, interval=NUMBERS_MS)
+        self._ages = QTimer(self, interval=AGES_MS)
+        self._new_entries: list[Entry] = []
+        theme.changed.connect(self._on_theme_changed)
+        self._connect_parts()
+
+    def _connect_parts(self) -> None:
+        self._numbers.timeout.connect(self._on_numbers_due)
+        self._ages.timeout.connect(self._on_numbers_due)
+        self.feed.begun.connect(self._on_begun)
+        self.feed.summary_changed.connect(self._on_summary_changed)
+        self.feed.measured.connect(self._on_measured)
+        self.feed.happened.connect(self._on_happened)
+        self.feed.caught_up.connect(self._on_caught_up)
+        self.feed.progressed.connect(self._on_progressed)
+        self.feed.lost.connect(self.run_lost)
+        self.header.wanted.connect(self._on_wanted)
+        self.verbs.said.connect(self.notice.say)
+
+    def show_run(self, run: str, summary: RunSummary | None = None) -> None:
+        """Look at a run; ``summary`` is what the list knows of it, to show something at once."""
+        self.feed.look_at(run, summary)
+
+    # ------------------------------------------------------------ what the host tells
+
+    def _on_begun(self) -> None:
+        self.notice.hide()
+        self._new_entries.clear()
+        self.body.clear(self.feed.series)
+
+    def _on_summary_changed(self, summary: RunSummary) -> None:
+        if self.body.log.folder != summary.folder:
+            self.body.log.show_log_of(summary.folder, is_here=self._link.place.kind == "this")
+        self.header.show_summary(summary)
+        self._show_state()
+        self._plan_numbers()
+
+    def _on_measured(self) -> None:
+        self.body.board.note_change()
+        self._plan_numbers()
+
+    def _on_happened(self, record: Record) -> None:
+        entry = entry_of(record)
+        if entry is not None:
+            self._new_entries.append(entry)
+        self.body.board.note_change()
+        self._plan_numbers()
+
+    def _on_caught_up(self) -> None:
+        self._show_state()
+        self._on_numbers_due()
+
+    def _on_progressed(self, progress: Progress) -> None:
+        self.body.show_progress(progress)
+
+    # ------------------------------------------------------------ showing it
+
+    def _show_state(self) -> None:
+        if self.feed.summary is not None:
+            complete = self.feed.is_caught_up
+            self.body.show_state(self.feed.summary, self.feed.series, is_complete=complete)
+
+    def _plan_numbers(self) -> None:
+        if self.isVisible() and not self._numbers.isActive():
+            self._numbers.start()
+
+    def _on_numbers_due(self) -> None:
+        if self.feed.summary is not None:
+            self.body.show_numbers(self.feed.summary, self.feed.series)
+        if self._new_entries:
+            self.body.activity.add(self._new_entries)
+            self._new_entries.clear()
+
+    def _on_wanted(self, verb: str) -> None:
+        if self.feed.summary is not None:
+            self.verbs.do(verb, self.feed.summary)
+
+    def _on_theme_changed(self, tokens: Tokens) -> None:
+        self.header.set_tokens(tokens)
+        self.body.set_tokens(tokens)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Qt override: catch up, and let ages grow."""
+        super().showEvent(event)
+        self.setFocus()
+        self._on_numbers_due()
+        self._ages.start()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Qt override."""
+        super().hideEvent(event)
+        self._ages.stop()

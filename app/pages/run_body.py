@@ -1,0 +1,147 @@
+"""The parts of a run's page below its header, and what each of them shows."""
+
+from __future__ import annotations
+
+import time
+
+from PySide6.QtWidgets import QProgressBar, QSizePolicy, QStackedWidget, QWidget
+
+from app import words
+from app.run_words import busy_with, failure_of, tiles_of
+from app.series import RunSeries
+from app.theme import Tokens
+from app.widgets.activity import ActivityList
+from app.widgets.failure_card import FailureCard
+from app.widgets.graph_board import GraphBoard
+from app.widgets.log_card import LogCard
+from app.widgets.parts import Card, button, column, label, row
+from app.widgets.tiles import TileRow
+from engine.contract.messages import Progress, RunSummary
+
+ACTIVITY_WIDTH = 292
+
+
+class RunBody(QWidget):
+    """Tiles, failure, progress, graphs, activity and log of a run."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        super().__init__()
+        self.tiles = TileRow()
+        self.failure = FailureCard()
+        self.board = GraphBoard(tokens)
+        self.activity = ActivityList(tokens)
+        self.log = LogCard()
+        self._build_progress()
+        self._build_waiting()
+        self._arrange()
+        self.clear()
+        self.log_button.toggled.connect(self._on_log_toggled)
+        self.log.close_button.clicked.connect(self.log_button.toggle)
+
+    # ------------------------------------------------------------ building
+
+    def _build_progress(self) -> None:
+        self.busy = Card()
+        self.busy.column.setContentsMargins(16, 10, 16, 12)
+        self.busy_text = label("", "muted")
+        self.busy_count = label("", "aside")
+        self.progress = QProgressBar(textVisible=False)
+        self.progress.setAccessibleName("Progress")
+        self.busy.column.addLayout(row(self.busy_text, None, self.busy_count))
+        self.busy.column.addWidget(self.progress)
+        self.busy.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+
+    def _build_waiting(self) -> None:
+        """What stands in the graphs' place before there is anything to draw."""
+        self._waiting = Card()
+        self._waiting_text = label("", "empty")
+        self._waiting.column.addStretch(1)
+        self._waiting.column.addLayout(row(None, self._waiting_text, None))
+        self._waiting.column.addStretch(1)
+
+    def _arrange(self) -> None:
+        self._graphs = QStackedWidget()
+        self._graphs.addWidget(self._waiting)
+        self._graphs.addWidget(self.board)
+        middle = column(self.failure, self.busy, self._graphs, self.log, spacing=12)
+        middle.setStretch(2, 3)
+        middle.setStretch(3, 1)
+        lower = row(middle, self._activity_card(), spacing=12)
+        lower.setStretch(0, 1)
+        page = column(self.tiles, lower, spacing=14)
+        page.setStretch(1, 1)
+        self.setLayout(page)
+
+    def _activity_card(self) -> Card:
+        card = Card("Activity")
+        card.setFixedWidth(ACTIVITY_WIDTH)
+        self.log_button = button("Show log")
+        self.log_button.setCheckable(True)
+        card.column.addSpacing(4)
+        card.column.addWidget(self.activity, 1)
+        card.column.addWidget(self.log_button)
+        return card
+
+    # ------------------------------------------------------------ showing
+
+    def set_tokens(self, tokens: Tokens) -> None:
+        """Take another theme's colours."""
+        self.board.set_tokens(tokens)
+        self.activity.set_tokens(tokens)
+
+    def clear(self, series: RunSeries | None = None) -> None:
+        """Show another run, of which nothing is known yet."""
+        self.board.show_series(series or RunSeries())
+        self.activity.show_entries([])
+        self.failure.hide()
+        self.busy.hide()
+        self.log_button.setChecked(False)
+        self.log.hide()
+        self._waiting_text.setText("Reading the run…")
+        self._graphs.setCurrentWidget(self._waiting)
+
+    def show_numbers(self, summary: RunSummary, series: RunSeries) -> None:
+        """Tiles and, once there is something to draw, the graphs."""
+        self.tiles.show_texts(tiles_of(summary, series, time.time()))
+        has_points = bool(len(series.steps) or len(series.telemetry))
+        self._graphs.setCurrentWidget(self.board if has_points else self._waiting)
+
+    def show_state(self, summary: RunSummary, series: RunSeries, *, is_complete: bool) -> None:
+        """What the run is busy with, or why it ended before its time."""
+        busy = busy_with(summary)
+        self._waiting_text.setText(busy or ("No step was made." if is_complete else "…"))
+        if not busy:
+            self._stop_progress()
+        elif self.busy_text.text() != busy:
+            self._begin_progress(busy)
+        failure = failure_of(summary, series) if is_complete else None
+        if failure is not None:
+            self.failure.show_failure(failure)
+        self._share_room(has_failure=failure is not None)
+        self.failure.setVisible(failure is not None)
+
+    def show_progress(self, progress: Progress) -> None:
+        """How far a phase without steps is."""
+        self.progress.setVisible(bool(progress.total))
+        self.progress.setRange(0, 1000)
+        share = progress.done / progress.total if progress.total else 0.0
+        self.progress.setValue(round(1000 * min(1.0, share)))
+        total = f" of {words.count(progress.total)}" if progress.total else ""
+        self.busy_count.setText(f"{words.count(progress.done)}{total} {progress.unit}".rstrip())
+
+    def _on_log_toggled(self, is_on: bool) -> None:
+        self._share_room(has_failure=not self.failure.isHidden())
+        self.log.setVisible(is_on)
+
+    def _share_room(self, *, has_failure: bool) -> None:
+        self.board.set_compact(has_failure or self.log_button.isChecked())
+
+    def _begin_progress(self, busy: str) -> None:
+        self.busy_text.setText(busy)
+        self.busy_count.setText("")
+        self.progress.hide()
+        self.busy.show()
+
+    def _stop_progress(self) -> None:
+        self.busy_text.setText("")
+        self.busy.hide()
