@@ -24,9 +24,7 @@ _SIGNS = {
     "trailing comma": "a comma stands before a closing bracket",
     "keys must be strings": "a field's name is not in double quotes",
 }
-_BAD_ESCAPE = re.compile(
-    rb"\\u(?![0-9a-fA-F]{4})|\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
-)
+_BAD_ESCAPE = re.compile(rb"\\u(?![0-9a-fA-F]{4})|\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
 _value: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 

@@ -27,18 +27,18 @@ LONG_LINE = 200
 """Mean characters a line from which a line is taken for a document."""
 PIECE = 1 << 16
 """Characters after which a text without gaps is cut."""
-_GAP = re.compile(rb"\S[^\S\n]*\n(?:[^\S\n]*\n){2,}\s*\S")
-_BLANK = re.compile(rb"\S[^\S\n]*\n[^\S\n]*\n\s*\S")
+_GAP = re.compile(rb"\n[^\S\n]*\n[^\S\n]*\n")
+_BLANK = re.compile(rb"\n[^\S\n]*\n")
 
 
 def layout(head: bytes) -> Layout:
     """How the documents of a file that begins so are kept apart."""
-    if _GAP.search(head):
-        return "gaps"
     body = head.strip()
+    if _GAP.search(body):
+        return "gaps"
     line_count = body.count(b"\n") + 1
     long_lines = line_count > 1 and len(body) / line_count >= LONG_LINE
-    return "lines" if long_lines and not _BLANK.search(head) else "whole"
+    return "lines" if long_lines and not _BLANK.search(body) else "whole"
 
 
 def rows(source: Source) -> Iterator[Row]:
