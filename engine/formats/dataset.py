@@ -123,14 +123,16 @@ def preview(path: str | Path, format: str = "auto", limit: int = 5) -> dict[str,
     """
     source = sources.find(path)
     rows = list(_first(source, max(limit, registry.SAMPLE_ROWS)))
-    found = registry.detect([row.value for row in rows if not row.error])
-    name = found.format if format == "auto" else format
+    values = [row.value for row in rows if not row.error]
+    found = registry.detect(values)
+    if format in registry.FORMATS:
+        found = Detected(format=format, guess=registry.FORMATS[format].sniff(values))
     return {
-        "format": name,
-        "confidence": round(found.guess.score, 3) if name == found.format else 0.0,
+        "format": found.format,
+        "confidence": round(found.guess.score, 3),
         "reason": found.guess.reason,
         "rows": [_shorten(row.value) for row in rows[:limit]],
-        "examples": [_shown(name, row) for row in rows[:limit]],
+        "examples": [_shown(found.format, row) for row in rows[:limit]],
         "row_count": _row_count(source),
         "bytes": source.bytes,
     }

@@ -379,6 +379,13 @@ def test_a_preview_shows_what_does_not_fit(write: Write) -> None:
     assert preview(DATA / "dpo.json")["format"] == "preference"
 
 
+def test_a_preview_in_a_chosen_format_says_how_well_it_fits() -> None:
+    shown = preview(DATA / "alpaca.json", "sharegpt")
+    assert (shown["format"], shown["confidence"]) == ("sharegpt", 0.0)
+    assert {example["kind"] for example in shown["examples"]} == {"error"}
+    assert preview(DATA / "alpaca.json", "alpaca")["confidence"] == 1.0
+
+
 def test_a_preview_is_small_and_quick(write: Write) -> None:
     row: dict[str, Any] = {"text": "x" * 100_000, "more": [list(range(500))] * 30}
     path = write("a.json", json.dumps([row] * 200))
