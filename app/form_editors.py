@@ -81,6 +81,11 @@ class Editor(QWidget):
         """Show this value; None shows an empty or default one."""
         raise NotImplementedError
 
+    @property
+    def problem(self) -> str:
+        """What is said to be wrong, empty if nothing is."""
+        return self._problem.text()
+
     def hide_title(self) -> None:
         """Leave the name away, where the place on the page says it."""
         self._title.hide()

@@ -5,10 +5,11 @@ Pure: messages and series in, texts out.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from app import words
-from app.series import RunSeries
 from engine.contract.lifecycle import LIVE, RESTING, Phase, State
 from engine.contract.messages import (
     CheckpointSaved,
@@ -20,6 +21,10 @@ from engine.contract.messages import (
     RunSummary,
     StateChanged,
 )
+
+if TYPE_CHECKING:
+    # Only for its shape: the list of runs must not pay for numpy.
+    from app.series import RunSeries
 
 MINUS = "\N{MINUS SIGN}"
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -257,5 +258,5 @@ def _rising_pieces(rows: dict[str, Floats]) -> list[dict[str, Floats]]:
     edges = [0, *cuts.tolist(), len(rows["step"])]
     return [
         {name: values[begin:end] for name, values in rows.items()}
-        for begin, end in zip(edges, edges[1:], strict=False)
+        for begin, end in pairwise(edges)
     ]

@@ -40,3 +40,17 @@ def icon(name: str, color: str, size: int = 16, *, checked: str | None = None) -
         for scale in SCALES:
             made.addPixmap(pixmap(name, tint, size, scale), QIcon.Mode.Normal, state)
     return made
+
+
+def window_icon() -> QIcon:
+    """Fettle's own icon."""
+    made = QIcon()
+    renderer = QSvgRenderer(str(RESOURCES / "icons" / "fettle.svg"))
+    for edge in (16, 24, 32, 48, 64, 128):
+        image = QPixmap(edge, edge)
+        image.fill(Qt.GlobalColor.transparent)
+        painter = QPainter(image)
+        renderer.render(painter)
+        painter.end()
+        made.addPixmap(image)
+    return made

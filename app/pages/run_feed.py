@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 from PySide6.QtCore import QObject, Signal
 
@@ -48,6 +50,7 @@ class RunFeed(QObject):
         self.series = RunSeries()
         self.summary: RunSummary | None = None
         self.is_caught_up = False
+        self._is_followed = False
         link.connected.connect(self._on_connected)
         link.run_changed.connect(self._on_run_changed)
         link.run_removed.connect(self._on_run_removed)
@@ -57,38 +60,46 @@ class RunFeed(QObject):
         link.progress_received.connect(self._on_progress)
 
     def look_at(self, run: str, summary: RunSummary | None = None) -> None:
-        """Follow another run; the one before is let go."""
+        """Follow another run; the one before is let go.
+
+        ``run`` may be all that the host takes for one (a prefix, ``last``); its reply tells the
+        name. With a summary there is something to show at once.
+        """
         if run == self.run:
             return
-        if self.run:
+        if self._is_followed:
             self._link.unfollow(self.run)
-        self.run, self.summary = run, summary
-        self.series = RunSeries()
-        self.is_caught_up = False
+        self.run, self.summary, self.series = run, None, RunSeries()
+        self._is_followed = self.is_caught_up = False
         self.begun.emit()
-        if not run:
-            return
         if summary is not None:
-            self.summary_changed.emit(summary)
-        self._link.follow(run)
-        self._ask_summary()
+            self._adopt(summary)
+        if run:
+            self._ask_summary()
 
     def _ask_summary(self) -> None:
         pending = self._link.ask(Show, run=self.run)
-        pending.replied.connect(self._on_shown)
-        pending.refused.connect(self._on_show_refused)
+        pending.replied.connect(partial(self._on_shown, self.run))
+        pending.refused.connect(partial(self._on_show_refused, self.run))
+
+    def _adopt(self, summary: RunSummary) -> None:
+        if not self._is_followed:
+            self._is_followed = True
+            self.run = summary.run
+            self._link.follow(self.run)
+        self._on_run_changed(summary)
 
     def _on_connected(self, _data: object) -> None:
         if self.run:
             self._ask_summary()
 
-    def _on_shown(self, data: dict[str, object]) -> None:
+    def _on_shown(self, asked: str, data: dict[str, object]) -> None:
         summary = summary_in(data)
-        if summary is not None and summary.run == self.run:
-            self._on_run_changed(summary)
+        if summary is not None and asked == self.run:
+            self._adopt(summary)
 
-    def _on_show_refused(self, refusal: Refusal) -> None:
-        if refusal.code == "not_found" and self.summary is None:
+    def _on_show_refused(self, asked: str, refusal: Refusal) -> None:
+        if asked == self.run and refusal.code == "not_found":
             self.lost.emit(refusal.sentence)
 
     def _on_run_changed(self, summary: RunSummary) -> None:

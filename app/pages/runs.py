@@ -27,11 +27,11 @@ class RunsPage(QWidget):
     """The list of runs.
 
     Signals:
-        run_opened: name of the run to show.
+        run_opened: name of the run to show, and the :class:`RunSummary` that is known of it.
         new_run_wanted: the person wants to start one.
     """
 
-    run_opened = Signal(str)
+    run_opened = Signal(str, object)
     new_run_wanted = Signal()
 
     def __init__(self, link: HostLink, theme: Theme) -> None:
@@ -52,6 +52,8 @@ class RunsPage(QWidget):
         self._ages = QTimer(self, interval=AGES_MS)
         self._ages.timeout.connect(self._on_ages_due)
         self._show_what_there_is()
+        if link.is_connected:
+            self._on_connected(None)
 
     # ------------------------------------------------------------ building
 
@@ -183,7 +185,7 @@ class RunsPage(QWidget):
 
     def _on_wanted(self, verb: str, summary: RunSummary) -> None:
         if verb == "open":
-            self.run_opened.emit(summary.run)
+            self.run_opened.emit(summary.run, summary)
         else:
             self.verbs.do(verb, summary)
 

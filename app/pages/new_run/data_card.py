@@ -72,14 +72,14 @@ class DataCard(Card):
         self._browse.clicked.connect(self._on_browse)
         self._table = _make_table()
         self._caption = label("How the model will see it (green is trained on)", "label")
-        self._example = label("", wrap=True)
-        self._example.setMinimumHeight(34)
+        self.example = label("", wrap=True)
+        self.example.setMinimumHeight(34)
         top = row(self.path, self.format, self._browse)
         top.setAlignment(self.format, Qt.AlignmentFlag.AlignTop)
         top.setAlignment(self._browse, Qt.AlignmentFlag.AlignTop)
         top.setStretch(0, 1)
         self.column.addLayout(top)
-        for part in (self._table, self._caption, self._example):
+        for part in (self._table, self._caption, self.example):
             self.column.addWidget(part)
             part.hide()
         for editor in (self.path, self.format):
@@ -150,7 +150,7 @@ class DataCard(Card):
     def _forget(self) -> None:
         self.facts = {}
         self.aside.setText("")
-        for part in (self._table, self._caption, self._example):
+        for part in (self._table, self._caption, self.example):
             part.hide()
 
     def _first_example(self) -> dict[str, Any] | None:
@@ -184,11 +184,11 @@ class DataCard(Card):
     def _show_example(self) -> None:
         example = self._first_example()
         self._caption.setVisible(example is not None)
-        self._example.setVisible(example is not None)
+        self.example.setVisible(example is not None)
         if example is not None:
             method = str(self._form.draft.get("method"))
-            self._example.setTextFormat(Qt.TextFormat.RichText)
-            self._example.setText(
+            self.example.setTextFormat(Qt.TextFormat.RichText)
+            self.example.setText(
                 example_html(example, method, self._tokens.muted, self._tokens.good)
             )
 

@@ -87,8 +87,9 @@ class ModelCard(Card):
 
     def _build(self) -> None:
         self.combo = _make_combo()
-        self.line = self.combo.lineEdit()
-        assert isinstance(self.line, FormLine)
+        line = self.combo.lineEdit()
+        assert isinstance(line, FormLine)
+        self.line = line
         self.line.setPlaceholderText("Choose a model, or write a Hugging Face id or a folder")
         self.line.textEdited.connect(self._on_text_edited)
         self.line.left.connect(self._form.seal)

@@ -55,6 +55,11 @@ class OutlookCard(Card):
         self.column.addWidget(self._footer)
         self._shown: object = None
 
+    @property
+    def headline(self) -> str:
+        """The large line on top."""
+        return self._headline.text()
+
     def show_complaints(self, complaints: Sequence[Complaint], is_new: bool) -> None:
         """Show what keeps the run from starting. ``is_new``: nothing was filled in yet."""
         if self._is_shown(("complaints", tuple(map(str, complaints)), is_new)):

@@ -69,7 +69,7 @@ class NewRunPage(QWidget):
         self._facts: dict[str, Any] = {}
         self._shown_problems: set[str] = set()
         self.form = Form(self)
-        self._exchange = Exchange(self.form, self)
+        self.exchange = Exchange(self.form, self)
         self._starter = Starter(self.form, link, self)
         self._build()
         self._connect()
@@ -144,12 +144,12 @@ class NewRunPage(QWidget):
             QShortcut(
                 QKeySequence(keys), self, context=Qt.ShortcutContext.WidgetWithChildrenShortcut
             ).activated.connect(slot)
-        self.import_action.triggered.connect(self._exchange.ask_import)
-        self.export_action.triggered.connect(self._exchange.ask_export)
-        self.copy_action.triggered.connect(self._exchange.copy_command)
+        self.import_action.triggered.connect(self.exchange.ask_import)
+        self.export_action.triggered.connect(self.exchange.ask_export)
+        self.copy_action.triggered.connect(self.exchange.copy_command)
         self.reset_action.triggered.connect(self._on_reset)
-        self._exchange.said.connect(self.said)
-        self._exchange.imported.connect(self._on_imported)
+        self.exchange.said.connect(self.said)
+        self.exchange.imported.connect(self._on_imported)
         self._starter.started.connect(self._on_started)
         self._starter.refused.connect(self._on_refused)
         self._starter.busy_changed.connect(self.start.setDisabled)
@@ -218,8 +218,15 @@ class NewRunPage(QWidget):
         return f"It runs on {self._link.place.label()}, and the result stays there."
 
     def go_to(self, path: str) -> None:
-        """Bring the editor of a setting into view and give it the keyboard."""
+        """Bring the editor of a setting into view and give it the keyboard.
+
+        A setting that does not exist has none: it is removed, and undo brings it back.
+        """
         self._shown_problems.add(path)
+        if path in self.form.draft.unknown:
+            self.form.seal()
+            self.form.replace(self.form.draft.without_unknown(path))
+            return
         target = self._control_of(path)
         if target is None and path in fields():
             self.settings.show_all()
@@ -297,7 +304,7 @@ class NewRunPage(QWidget):
     def take_file(self, path: Path) -> None:
         """A dropped file or folder goes where it belongs."""
         if path.suffix.lower() == ".toml":
-            self._exchange.import_file(path)
+            self.exchange.import_file(path)
         elif path.is_dir() and (path / "config.json").exists():
             self.model.choose(str(path))
         else:

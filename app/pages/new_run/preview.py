@@ -21,7 +21,7 @@ def table(rows: list[Any]) -> tuple[list[str], list[list[str]]]:
             if name not in names:
                 names.append(name)
     cells = [
-        [_cell(row.get(name)) if isinstance(row, dict) else _cell(row) for name in names]
+        [_cell((row if isinstance(row, dict) else {"value": row}).get(name)) for name in names]
         for row in rows
     ]
     return names, cells
