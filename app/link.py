@@ -73,6 +73,7 @@ class HostLink(QObject):
         self._kept_alive: set[str] = set()
         self._is_wanted = False
         self._outage = ""
+        self._hello: dict[str, Any] = {}
         self._losses = 0
         self._retry = QTimer(self, singleShot=True)
         self._retry.timeout.connect(self._on_retry)
@@ -84,6 +85,11 @@ class HostLink(QObject):
     def is_connected(self) -> bool:
         """Requests reach the host at this moment."""
         return self._conversation.is_greeted
+
+    @property
+    def hello(self) -> dict[str, Any]:
+        """What the host said of itself when it greeted last; empty before that."""
+        return self._hello
 
     @property
     def outage(self) -> str:
@@ -152,6 +158,7 @@ class HostLink(QObject):
 
     def _on_greeted(self, data: dict[str, Any]) -> None:
         self._losses, self._outage = 0, ""
+        self._hello = data
         self.ask(Watch)
         self.ask(Warm)
         for run in self._followed:

@@ -146,7 +146,7 @@ class AboutCard(Card):
 
     def __init__(self, link: HostLink) -> None:
         super().__init__("About this installation")
-        self._link = link
+        self.link = link
         self.host = label("not connected", "muted", wrap=True)
         for name, value in (
             ("Fettle", __version__),
@@ -159,11 +159,13 @@ class AboutCard(Card):
         self.column.addLayout(_line("Engine's host", self.host))
         link.connected.connect(self._on_connected)
         link.disconnected.connect(self._on_disconnected)
+        if link.is_connected:
+            self._on_connected(link.hello)
 
     def _on_connected(self, hello: dict[str, Any]) -> None:
         self.host.setText(
             f"Fettle {hello.get('version', '')}, process {hello.get('pid', '')}, on "
-            f"{self._link.place.label()}"
+            f"{self.link.place.label()}"
         )
 
     def _on_disconnected(self, sentence: str) -> None:

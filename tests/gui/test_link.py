@@ -57,8 +57,7 @@ class Seen(QObject):
 
 
 @pytest.fixture
-def host(qapp: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HostDouble]:
-    monkeypatch.setenv("FETTLE_HOME", str(tmp_path))
+def host(qapp: object, fettle_home: Path) -> Iterator[HostDouble]:
     double = HostDouble()
     double.listen()
     yield double

@@ -72,6 +72,8 @@ class ModelCard(Card):
         form.changed.connect(self._on_form_changed)
         link.connected.connect(self._on_connected)
         preferences.model_folders_changed.connect(self._on_connected)
+        if link.is_connected:
+            self._on_connected()
 
     @property
     def option(self) -> Option | None:

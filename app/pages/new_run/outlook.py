@@ -145,6 +145,13 @@ def choices(spec: Spec, facts: dict[str, Any]) -> list[Choice]:
                 reason="That is the most a power cut or a crash can cost. Each save is verified.",
             )
         )
+    if facts.get("is_wsl") and spec.hardware.safe_mode == "auto":
+        found.append(
+            Choice(
+                title="Safe mode is on",
+                reason="The engine runs under WSL: what is known to hang there is avoided.",
+            )
+        )
     if not spec.model.trust_remote_code:
         found.append(
             Choice(
@@ -190,4 +197,14 @@ def machine_line(facts: dict[str, Any]) -> str:
     if gpu is None:
         return "for this machine: no GPU"
     parts = [str(gpu.get("name") or NONE), size(gpu.get("vram_total_bytes"))]
+    parts += ["WSL"] if facts.get("is_wsl") else []
     return "for this card: " + ", ".join(part for part in parts if part != NONE)
+
+
+def where(facts: dict[str, Any]) -> str:
+    """Where the result goes, and the room there."""
+    if not facts.get("store"):
+        return ""
+    free = facts.get("store_free_bytes")
+    room = f" {size(free)} are free there." if free else ""
+    return f"The run gets a folder of its own in {facts['store']}.{room}"

@@ -30,7 +30,6 @@ from app.preferences import Preferences
 from app.theme import Theme
 from app.widgets.parts import button, column, label, row
 from engine.contract.messages import Complaint, Facts
-from engine.paths import store
 
 _DRAFT_KEY = "new_run/draft"
 _REMEMBER_AFTER_MS = 400
@@ -157,6 +156,8 @@ class NewRunPage(QWidget):
         self.settings.refilled.connect(self._show_complaints)
         self._link.connected.connect(self._on_connected)
         self._theme.changed.connect(self.data.recolor)
+        if self._link.is_connected:
+            self._on_connected()
 
     # ------------------------------------------------------------ what was filled in before
 
@@ -209,13 +210,8 @@ class NewRunPage(QWidget):
             outlook.steps(spec, row_count),
             outlook.lines(spec, row_count, option.facts if option else ""),
             outlook.choices(spec, self._facts),
-            self._where(),
+            outlook.where(self._facts),
         )
-
-    def _where(self) -> str:
-        if self._link.place.kind == "this":
-            return f"The result goes to a folder of its own in {store()}."
-        return f"It runs on {self._link.place.label()}, and the result stays there."
 
     def go_to(self, path: str) -> None:
         """Bring the editor of a setting into view and give it the keyboard.
@@ -255,7 +251,7 @@ class NewRunPage(QWidget):
     def _on_name_edited(self, text: str) -> None:
         self.form.set_value("name", text if text.strip() else None)
 
-    def _on_connected(self, _data: object) -> None:
+    def _on_connected(self, _data: object = None) -> None:
         self._link.ask(Facts).replied.connect(self._on_facts)
 
     def _on_facts(self, data: dict[str, Any]) -> None:
