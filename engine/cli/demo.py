@@ -15,7 +15,7 @@ import msgspec
 
 from engine import paths
 from engine.cli import words
-from engine.cli.jobs import run_job
+from engine.cli.jobs import JobWorker
 from engine.cli.output import EXIT_OF, Exit, Output
 from engine.cli.samples import folder_bytes, make
 from engine.cli.watch import Watcher, report
@@ -26,7 +26,7 @@ from engine.contract.messages import Done, Evaluated, Job, Message, Start, Step,
 PROMPTS = ("Who are you?", "How do I stop a door from creaking?")
 """Asked before and after; both are in the bundled conversations, for it learns by heart."""
 
-_MODEL = {"family": "llama", "seed": 7, "hidden": 64, "layers": 2}
+_MODEL = {"family": "llama", "seed": 7}
 _ANSWER_TOKENS = 40
 
 
@@ -60,21 +60,28 @@ def demo(arguments: Namespace, output: Output) -> Exit:
 
 def _in_the_terminal(client: Client, model: Path, output: Output, began: float) -> Exit:
     output.say("Asking it two questions before it has learnt anything…")
-    before = _ask(model, None, output)
-    losses = _Losses()
-    watcher = Watcher(client, output, losses.feed)
-    run = client.request(Start(id=0, spec=spec(model)))["run"]
-    try:
-        done = watcher.to_the_end(run)
-    finally:
-        watcher.client.close()
-    report(output, done)
-    if done.outcome != "finished" or done.output is None:
-        return EXIT_OF[done.outcome]
-    output.say("Asking it again, with the adapter…")
-    after = _ask(model, done.output, output)
+    with JobWorker() as first:
+        before = _ask(first, model, None, output)
+    # The one that asks at the end loads its libraries while the training goes on.
+    with JobWorker() as second:
+        done, losses = _train(client, model, output)
+        report(output, done)
+        if done.outcome != "finished" or done.output is None:
+            return EXIT_OF[done.outcome]
+        output.say("Asking it again, with the adapter…")
+        after = _ask(second, model, done.output, output)
     _tell(output, _result(done, losses, list(zip(before, after, strict=True)), began))
     return Exit.FINISHED
+
+
+def _train(client: Client, model: Path, output: Output) -> tuple[Done, _Losses]:
+    losses = _Losses()
+    watcher = Watcher(client, output, losses.feed)
+    try:
+        run = client.request(Start(id=0, spec=spec(model)))["run"]
+        return watcher.to_the_end(run), losses
+    finally:
+        watcher.client.close()
 
 
 def spec(model: Path) -> dict[str, Any]:
@@ -137,7 +144,7 @@ def _in_the_window(client: Client, model: Path) -> Exit:
     return Exit.FINISHED if open_window("--run", run) == 0 else Exit.FAILED
 
 
-def _ask(model: Path, adapter: str | None, output: Output) -> list[str]:
+def _ask(worker: JobWorker, model: Path, adapter: str | None, output: Output) -> list[str]:
     """The answers to :data:`PROMPTS`, in order. Raises JobFailed."""
     options = {
         "model": str(model),
@@ -145,7 +152,7 @@ def _ask(model: Path, adapter: str | None, output: Output) -> list[str]:
         "prompts": list(PROMPTS),
         "max_new_tokens": _ANSWER_TOKENS,
     }
-    done = run_job(Job(kind="generate", spec=options), output.emit)
+    done = worker.run(Job(kind="generate", spec=options), output.emit)
     answers: list[str] = done.data["answers"]
     return answers
 

@@ -6,10 +6,10 @@ from argparse import Namespace
 from pathlib import Path
 
 from engine.cli import words
-from engine.cli.jobs import run_job
+from engine.cli.jobs import JobWorker
 from engine.cli.output import Exit, Output
 from engine.client import Refused
-from engine.contract.messages import Job, Message
+from engine.contract.messages import Job
 
 
 def sample_model(arguments: Namespace, output: Output) -> Exit:
@@ -27,13 +27,10 @@ def sample_model(arguments: Namespace, output: Output) -> Exit:
 
 def make(folder: Path, options: dict[str, object], output: Output) -> None:
     """Have a worker write a sample model to ``folder``. Raises JobFailed."""
-
-    def show(message: Message) -> None:
-        output.emit(message)
-
     if output.is_terminal:
         output.progress("Making the model…")
-    run_job(Job(kind="sample_model", folder=str(folder), spec=options), show)
+    with JobWorker() as worker:
+        worker.run(Job(kind="sample_model", folder=str(folder), spec=options), output.emit)
     output.clear_progress()
 
 

@@ -27,7 +27,11 @@ _PLAIN_SECONDS = 5.0
 """Between two progress lines where there is no terminal to write one over and over."""
 _DONE_SECONDS = 3.0
 """How long a run that has come to rest may take to say Done."""
-_OUTCOMES: dict[State, Outcome] = {State.FINISHED: "finished", State.STOPPED: "stopped"}
+_OUTCOMES: dict[State, Outcome] = {
+    State.FINISHED: "finished",
+    State.STOPPED: "stopped",
+    State.INTERRUPTED: "stopped",
+}
 
 
 class EndOfRun:

@@ -236,11 +236,11 @@ class TestEndOfRun:
         assert (done.outcome, done.step, done.output) == ("stopped", 7, "/o")
         assert done.sentence == "You stopped it."
 
-    def test_an_interrupted_run_counts_as_failed(self) -> None:
+    def test_an_interrupted_run_counts_as_stopped(self) -> None:
         end = EndOfRun(summary(State.INTERRUPTED))
         done = end.feed(CaughtUp(run="r", seq=99))
         assert done is not None
-        assert done.outcome == "failed"
+        assert done.outcome == "stopped"
         assert "interrupted" in done.sentence
 
 
