@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -79,7 +80,8 @@ def _environment(home: str) -> dict[str, str]:
 
 
 def _run(gate: Gate, root: Path, environment: dict[str, str]) -> Outcome:
-    print(f"\n--- {gate.name}: {' '.join(Path(gate.command[0]).name.split())}", flush=True)
+    shown = shlex.join([Path(gate.command[0]).stem, *gate.command[1:]])
+    print(f"\n--- {gate.name}: {shown}", flush=True)
     started = time.monotonic()
     closing = ""
     with subprocess.Popen(

@@ -1,0 +1,146 @@
+"""The verb ``test``: all gates run, one failure is enough to fail, the closing line comes last."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def gates(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(ROOT / "packaging"))
+    import gates
+
+    return gates
+
+
+@pytest.fixture
+def venv() -> Any:
+    scripts = Path(sys.executable).parent
+    return SimpleNamespace(python=Path(sys.executable), script=lambda name: scripts / name)
+
+
+def gate(gates: Any, name: str, code: str) -> Any:
+    return gates.Gate(name=name, command=[sys.executable, "-c", code])
+
+
+def test_a_failure_does_not_spare_the_gates_after_it(
+    gates: Any, venv: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        gates,
+        "all_gates",
+        lambda venv: [
+            gate(gates, "bad", "import sys; print('spoilt'); sys.exit(3)"),
+            gate(gates, "good", "print('= 5 passed, 1 skipped in 0.12s =')"),
+        ],
+    )
+    assert gates.run(venv, ROOT, []) == 1
+    lines = capfd.readouterr().out.splitlines()
+    assert "spoilt" in lines
+    assert any(line.startswith("bad") and "FAILED (exit code 3)" in line for line in lines)
+    assert any(line.startswith("good") and " ok " in line for line in lines)
+    assert lines[-1] == "= 5 passed, 1 skipped in 0.12s ="
+
+
+def test_all_well_is_zero(gates: Any, venv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gates, "all_gates", lambda venv: [gate(gates, "good", "pass")])
+    assert gates.run(venv, ROOT, []) == 0
+
+
+def test_arguments_go_to_pytest_alone(
+    gates: Any, venv: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    here = "tests/unit/test_gates.py::test_all_well_is_zero"
+    assert gates.run(venv, ROOT, ["-q", "-p", "no:cacheprovider", here]) == 0
+    out = capfd.readouterr().out
+    assert "1 passed" in out
+    assert "---" not in out
+
+
+def test_the_gates_see_a_home_of_their_own_and_no_network(gates: Any) -> None:
+    seen = gates._environment("/x")
+    assert seen["FETTLE_HOME"] == "/x"
+    assert seen["HF_HUB_OFFLINE"] == "1"
+    assert seen["QT_QPA_PLATFORM"] == "offscreen"
+    assert "PYTHONPATH" not in seen
+
+
+@pytest.mark.parametrize(
+    ("line", "closes"),
+    [
+        ("============ 3 failed, 12 passed in 1.20s ============", True),
+        ("12 passed in 71.20s (0:01:11)", True),
+        ("no tests ran in 0.01s", True),
+        ("1 error in 0.01s", True),
+        ("gw0 [12] / gw1 [12]", False),
+        ("tests/unit/test_x.py ..... [ 12%]", False),
+    ],
+)
+def test_pytests_closing_line_is_known(gates: Any, line: str, closes: bool) -> None:
+    assert bool(gates.CLOSING.search(line)) == closes
+
+
+def test_every_tool_is_a_gate(gates: Any, venv: Any) -> None:
+    commands = [" ".join(map(str, gate.command)) for gate in gates.all_gates(venv)]
+    for tool in ("ruff check", "ruff format --check", "lint-imports", "mypy", "--no-torch"):
+        assert any(tool in command for command in commands), tool
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
+def test_ci_runs_the_same_command_as_people() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert "python3 packaging/bootstrap.py test" in script.read_text(encoding="utf-8")
+    subprocess.run(["bash", "-n", str(script)], check=True)
+
+
+def test_the_strict_settings_are_on() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    assert project["mypy"]["strict"] is True
+    pytest_options = project["pytest"]["ini_options"]
+    assert pytest_options["filterwarnings"][0] == "error"
+    assert pytest_options["xfail_strict"] is True
+    assert pytest_options["qt_log_level_fail"] == "WARNING"
+    assert pytest_options["timeout"] > 0
+
+
+# ---------------------------------------------------------------- without torch
+
+
+def test_without_torch_it_cannot_be_imported_here_or_in_a_child(
+    tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    """--no-torch, run for real on a file that looks."""
+    look = "import subprocess, sys\n"
+    for where, expression in [("here", "__import__('torch')"), ("child", "child()")]:
+        look += f"def test_{where}():\n    try: {expression}\n"
+        look += "    except ImportError as error: assert 'no-torch' in str(error)\n"
+        look += "    else: raise AssertionError('torch is there')\n"
+    look += (
+        "def child():\n"
+        "    done = subprocess.run([sys.executable, '-c', 'import torch'], capture_output=True)\n"
+        "    if done.returncode: raise ImportError(done.stderr.decode())\n"
+    )
+    file = tmp_path / "test_look.py"
+    file.write_text(look)
+    command = [sys.executable, "-m", "pytest", "-q", "--no-torch", "-p", "no:cacheprovider"]
+    # The file lies elsewhere: the repository's settings and conftest have to be named.
+    settings = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
+    done = subprocess.run(
+        [*command, *settings, "-p", "tests.conftest", str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
