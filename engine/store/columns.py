@@ -30,6 +30,8 @@ _LAYOUT = 1
 _NAN = struct.pack("<d", math.nan)
 _lock = threading.Lock()
 """Only one thread at a time makes copies anew."""
+_claimed: set[Path] = set()
+"""Folders whose copies a journal appends to; nobody else may replace them."""
 
 
 class Sheet:
@@ -51,7 +53,7 @@ class Sheet:
 
     def path(self, folder: Path) -> Path:
         """Where a run keeps its rows of this kind."""
-        return folder / f".{self.kind}s.v{_LAYOUT}.f64"
+        return folder / f".{self.kind}.v{_LAYOUT}.f64"
 
     def piece(self, run: str, rows: bytes) -> bytes:
         """The rows as a line of the wire. Columns without any number are left out."""
@@ -88,13 +90,31 @@ def sheet_of(record: Record) -> Sheet | None:
 def refresh(folder: Path) -> None:
     """Make the copies anew if they do not end where ``metrics.jsonl`` ends.
 
-    Not for a run whose journal is open: that keeps them up to date itself.
+    Does nothing for a claimed run: its journal keeps them up to date.
     """
     with _lock:
-        stamp = last_stamp(folder / METRICS)
-        wanted = stamp.seq if stamp else 0
-        if max(_last_seq(sheet, folder) for sheet in SHEETS) != wanted:
-            _rebuild(folder)
+        if folder not in _claimed:
+            _refresh(folder)
+
+
+def claim(folder: Path) -> None:
+    """Bring the copies up to date, and leave them to the caller to append to."""
+    with _lock:
+        _refresh(folder)
+        _claimed.add(folder)
+
+
+def release(folder: Path) -> None:
+    """End a claim."""
+    with _lock:
+        _claimed.discard(folder)
+
+
+def _refresh(folder: Path) -> None:
+    stamp = last_stamp(folder / METRICS)
+    wanted = stamp.seq if stamp else 0
+    if max(_last_seq(sheet, folder) for sheet in SHEETS) != wanted:
+        _rebuild(folder)
 
 
 def _last_seq(sheet: Sheet, folder: Path) -> int:

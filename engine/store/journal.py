@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from engine.contract.messages import METRIC_TYPES, Record, encode
-from engine.store.columns import SHEETS, Sheet, refresh, sheet_of
+from engine.store.columns import SHEETS, Sheet, claim, release, sheet_of
 from engine.store.files import disk_sentence, write_all
 from engine.store.records import EVENTS, METRICS, lines_back, stamp_of
 
@@ -52,7 +52,7 @@ class Journal:
         """Up to here the files have everything."""
         self.problem = ""
         """Why records wait in memory, for people; empty while all goes to disk."""
-        refresh(folder)
+        claim(folder)
         self._files = {name: _File(folder / name) for name in (EVENTS, METRICS)}
         self._rows: dict[str, _File] = {s.kind: _File(s.path(folder)) for s in SHEETS}
         self._waiting: deque[tuple[Record, bytes]] = deque()
@@ -66,9 +66,9 @@ class Journal:
         self._write_waiting()
         return numbered, line
 
-    def waiting_since(self, seq: int) -> list[bytes]:
-        """Lines after ``seq`` that the disk would not take yet."""
-        return [line for record, line in self._waiting if record.seq > seq]
+    def waiting_since(self, seq: int) -> list[tuple[int, bytes]]:
+        """``seq`` and line of what comes after ``seq`` and the disk would not take yet."""
+        return [(record.seq, line) for record, line in self._waiting if record.seq > seq]
 
     def sync(self) -> None:
         """Force all of it to the disk, against power cuts. Slow: not in the event loop."""
@@ -81,6 +81,7 @@ class Journal:
         for file in (*self._files.values(), *self._rows.values()):
             os.close(file.descriptor)
         self._files, self._rows = {}, {}
+        release(self.folder)
 
     def _write_waiting(self) -> None:
         while self._waiting:

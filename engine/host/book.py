@@ -1,0 +1,251 @@
+"""The host's book of runs: every run's tally, the open journals, and who is told of changes.
+
+Records go through :meth:`Book.record` and nowhere else: numbered, written, counted, sent on. Slow
+disk work (status files, fsync, deleting) is done by one thread, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from engine.contract.lifecycle import Event, State, move
+from engine.contract.messages import (
+    CheckpointSaved,
+    Done,
+    Finding,
+    Message,
+    Record,
+    RunSummary,
+    StateChanged,
+)
+from engine.store import runs, tally
+from engine.store.files import write_atomic
+from engine.store.journal import Journal
+from engine.store.records import newest_seq
+from engine.store.tally import STATUS_FILE, Tally
+from engine.store.upgrade import StoreError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_STATUS_SECONDS = 2.0
+"""Between two status files while only steps come."""
+_LASTING = (StateChanged, CheckpointSaved, Done)
+"""Records that a power cut must not take back."""
+
+
+class Listener:
+    """What the book tells others; the server is one."""
+
+    def on_record(self, run: str, seq: int, line: bytes) -> None:
+        """A record was written."""
+
+    def on_note(self, run: str, message: Message) -> None:
+        """Something that is not kept, for those who follow the run."""
+
+    def on_summary(self, run: str, *, at_once: bool) -> None:
+        """The summary of a run has changed."""
+
+    def on_removed(self, run: str) -> None:
+        """A run is gone."""
+
+
+class Book:
+    """All runs of one store. Lives in the event loop's thread."""
+
+    def __init__(self, store: Path, listener: Listener) -> None:
+        self.store = store
+        self.tallies: dict[str, Tally] = {}
+        self.unreadable: dict[str, str] = {}
+        """Runs that cannot be opened, and the sentence why."""
+        self.queue: list[str] = []
+        """Runs that wait, next first."""
+        self._listener = listener
+        self._journals: dict[str, Journal] = {}
+        self._written_at: dict[str, float] = {}
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
+
+    def load(self) -> None:
+        """Read all runs of the store. Slow; before the loop serves anybody."""
+        self.store.mkdir(parents=True, exist_ok=True)
+        for folder in runs.folders(self.store):
+            try:
+                self.tallies[folder.name] = tally.load(folder)
+            except StoreError as error:
+                log.warning("%s", error)
+                self.unreadable[folder.name] = str(error)
+
+    # ------------------------------------------------------------ looking
+
+    def names(self) -> list[str]:
+        """All runs, newest first."""
+        return sorted(
+            self.tallies, key=lambda run: (self.tallies[run].created_at, run), reverse=True
+        )
+
+    def find(self, text: str) -> str:
+        """The run a person means. Raises :class:`StoreError`."""
+        try:
+            return runs.resolve(text, self.names(), self.store)
+        except StoreError:
+            if text in self.unreadable:
+                raise StoreError(self.unreadable[text]) from None
+            raise
+
+    def folder(self, run: str) -> Path:
+        """The run's folder."""
+        return self.store / run
+
+    def summary_if_any(self, run: str) -> RunSummary | None:
+        """The same, None if the run is gone meanwhile."""
+        return self.summary(run) if run in self.tallies else None
+
+    def summary(self, run: str) -> RunSummary:
+        """The run's line in the list."""
+        place = self.queue.index(run) + 1 if run in self.queue else None
+        return self.tallies[run].summary(self.folder(run), queue_place=place)
+
+    def state(self, run: str) -> State:
+        """Where the run is in its life."""
+        return self.tallies[run].state
+
+    def attempt(self, run: str) -> int:
+        """Number of the run's newest attempt, from 1."""
+        return max(self.tallies[run].attempt, 1)
+
+    async def newest(self, run: str) -> int:
+        """The newest ``seq`` of the run."""
+        journal = self._journals.get(run)
+        return journal.seq if journal else await asyncio.to_thread(newest_seq, self.folder(run))
+
+    def waiting_since(self, run: str, seq: int) -> list[tuple[int, bytes]]:
+        """Records that a full disk keeps in memory."""
+        journal = self._journals.get(run)
+        return journal.waiting_since(seq) if journal else []
+
+    # ------------------------------------------------------------ writing
+
+    async def add(self, folder: Path) -> str:
+        """Take in a run folder that was just made."""
+        run = folder.name
+        self.tallies[run] = tally.new_tally(runs.read_run(folder))
+        await self.open(run)
+        return run
+
+    async def open(self, run: str) -> None:
+        """Open the run's journal, if it is not. Raises :class:`StoreError`."""
+        if run not in self._journals:
+            try:
+                journal = await self.in_order(Journal, self.folder(run), run)
+            except OSError as error:
+                raise StoreError(f"{self.folder(run)} cannot be written: {error}.") from error
+            self._journals.setdefault(run, journal)
+
+    def record(self, run: str, record: Record) -> None:
+        """Write a record of an open run, and tell everybody."""
+        journal = self._journals[run]
+        had_problem = bool(journal.problem)
+        numbered, line = journal.append(record)
+        known = self.tallies[run]
+        known.apply(numbered)
+        if isinstance(record, CheckpointSaved | Done):
+            known.look_at_disk(self.folder(run))
+        self._listener.on_record(run, numbered.seq, line)
+        lasting = isinstance(record, _LASTING)
+        self._listener.on_summary(run, at_once=lasting)
+        self._save(run, journal, lasting=lasting)
+        if journal.problem and not had_problem:
+            self._tell_of_disk(run, journal.problem)
+
+    def move(self, run: str, event: Event, sentence: str = "") -> State:
+        """Let something happen to a run; resuming raises its attempt.
+
+        Raises :class:`IllegalMove`. A move to the same state is no record.
+        """
+        before = self.tallies[run].state
+        after = move(before, event)
+        if after is not before:
+            attempt = self.attempt(run) + (event is Event.RESUME)
+            self.record(
+                run, StateChanged(at=time.time(), attempt=attempt, state=after, sentence=sentence)
+            )
+        return after
+
+    def note(self, run: str, message: Message) -> None:
+        """Pass on what is not kept."""
+        self._listener.on_note(run, message)
+
+    def changed(self, run: str) -> None:
+        """The run's summary has changed by something that is no record."""
+        self._listener.on_summary(run, at_once=True)
+        self._submit_status(run, durable=True)
+
+    async def close(self, run: str) -> None:
+        """Close the journal of a run at rest."""
+        journal = self._journals.pop(run, None)
+        if journal:
+            await self.in_order(journal.close)
+
+    async def remove(self, run: str) -> None:
+        """Delete a run at rest. Raises :class:`StoreError`."""
+        await self.close(run)
+        await self.in_order(runs.remove, self.folder(run))
+        del self.tallies[run]
+        self._listener.on_removed(run)
+
+    async def close_all(self) -> None:
+        """Everything is on disk when this returns."""
+        for run in list(self._journals):
+            await self.close(run)
+        self._disk.shutdown()
+
+    async def in_order(self, work: Callable[..., T], *arguments: object) -> T:
+        """Do slow disk work behind what waits already."""
+        return await asyncio.get_running_loop().run_in_executor(self._disk, work, *arguments)
+
+    # ------------------------------------------------------------ inside
+
+    def _save(self, run: str, journal: Journal, *, lasting: bool) -> None:
+        now = time.monotonic()
+        if lasting:
+            self._disk.submit(_guarded, journal.sync)
+        elif now - self._written_at.get(run, 0.0) < _STATUS_SECONDS:
+            return
+        self._written_at[run] = now
+        self._submit_status(run, durable=lasting)
+
+    def _submit_status(self, run: str, *, durable: bool) -> None:
+        data = msgspec.json.encode(self.tallies[run])
+        path = self.folder(run) / STATUS_FILE
+        self._disk.submit(_guarded, partial(write_atomic, path, data, durable=durable))
+
+    def _tell_of_disk(self, run: str, problem: str) -> None:
+        self.record(
+            run,
+            Finding(
+                at=time.time(),
+                attempt=self.attempt(run),
+                severity="error",
+                code="disk_full",
+                title="The history of the run cannot be written.",
+                cause=problem,
+                remedy="Training goes on. What is missing is written once there is room.",
+            ),
+        )
+
+
+def _guarded(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except OSError as error:
+        log.error("Not written: %s", error)

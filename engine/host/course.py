@@ -1,0 +1,160 @@
+"""The course of one attempt: what a worker's records mean for the state of its run.
+
+The same for a living worker, whose records come over a pipe, and for one that lost its host and
+left them in ``orphan.jsonl``.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import msgspec
+
+from engine.contract.lifecycle import Event, Phase, State
+from engine.contract.messages import (
+    CheckpointSaved,
+    Done,
+    Finding,
+    Outcome,
+    PhaseChanged,
+    Record,
+    Severity,
+    StateChanged,
+    Step,
+)
+from engine.host.book import Book
+from engine.store.runs import WORKER_LOG
+
+log = logging.getLogger(__name__)
+
+_TRAINS = frozenset({Phase.FIRST_STEP, Phase.TRAINING})
+_TAIL_BYTES = 4000
+
+
+class Course:
+    """Takes an attempt to its end. After :attr:`is_over` it takes nothing more."""
+
+    def __init__(self, book: Book, run: str) -> None:
+        self.book = book
+        self.run = run
+        self.attempt = book.attempt(run)
+        self.folder = book.folder(run)
+        self.is_over = False
+        self.saved_step = 0
+        """Step of the last checkpoint of this attempt."""
+
+    @property
+    def state(self) -> State:
+        """Where the run is now."""
+        return self.book.state(self.run)
+
+    @property
+    def step(self) -> int:
+        """The last step done."""
+        return self.book.tallies[self.run].step
+
+    def take(self, record: Record) -> None:
+        """A worker's record."""
+        if self.is_over or isinstance(record, StateChanged):
+            log.warning("%s: a %s out of place is dropped", self.run, type(record).__name__)
+            return
+        record = msgspec.structs.replace(record, attempt=self.attempt)
+        if isinstance(record, Done):
+            self._take_done(record)
+            return
+        self._advance(record)
+        if isinstance(record, CheckpointSaved):
+            self.saved_step = record.step
+        self.book.record(self.run, record)
+
+    def find(
+        self,
+        severity: Severity,
+        code: str,
+        title: str,
+        *,
+        cause: str,
+        remedy: str,
+        detail: str = "",
+    ) -> None:
+        """Say something of the run that a person should know."""
+        self.book.record(
+            self.run,
+            Finding(
+                at=time.time(),
+                attempt=self.attempt,
+                severity=severity,
+                code=code,
+                title=title,
+                cause=cause,
+                remedy=remedy,
+                detail=detail,
+                step=self.step or None,
+            ),
+        )
+
+    def end(
+        self, event: Event, outcome: Outcome, sentence: str, *, exit_code: int | None = None
+    ) -> None:
+        """The attempt is over and its worker did not say so."""
+        self._finish(
+            event,
+            Done(
+                at=time.time(),
+                attempt=self.attempt,
+                outcome=outcome,
+                step=self.step,
+                sentence=sentence,
+                synthesised=True,
+                exit_code=exit_code,
+            ),
+        )
+
+    def lost_steps(self) -> str:
+        """A sentence on the steps that no checkpoint has, or nothing."""
+        lost = self.step - self.saved_step
+        if lost <= 0:
+            return ""
+        steps = "1 step" if lost == 1 else f"{lost} steps"
+        return f"{steps} after the last save are lost." if self.saved_step else f"{steps} are lost."
+
+    def log_tail(self) -> str:
+        """The end of the worker's log."""
+        return tail_of(self.folder / WORKER_LOG)
+
+    # ------------------------------------------------------------ inside
+
+    def _advance(self, record: Record) -> None:
+        """Move the state as far as the record shows that the worker has come."""
+        phase = record.phase if isinstance(record, PhaseChanged) else None
+        trains = phase in _TRAINS or isinstance(record, Step)
+        if self.state is State.STARTING and (phase or trains):
+            self.book.move(self.run, Event.PREPARE)
+        if self.state is State.PREPARING and trains:
+            self.book.move(self.run, Event.TRAIN)
+
+    def _take_done(self, done: Done) -> None:
+        if self.state is State.STARTING and done.outcome == "finished":
+            self.book.move(self.run, Event.PREPARE)
+        events = {"finished": Event.FINISH, "stopped": Event.HALT, "failed": Event.FAIL}
+        self._finish(events[done.outcome], done)
+
+    def _finish(self, event: Event, done: Done) -> None:
+        self.is_over = True
+        self.book.move(self.run, event, done.sentence)
+        output = str(self.folder / done.output) if done.output else None
+        self.book.record(
+            self.run, msgspec.structs.replace(done, folder=str(self.folder), output=output)
+        )
+
+
+def tail_of(path: Path) -> str:
+    """The last lines of a text file; empty if there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(file.seek(0, 2) - _TAIL_BYTES, 0))
+            return file.read().decode("utf-8", "replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,90 @@
+"""``python -m engine host``: become this home's host, or see that there is one and leave."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+import engine
+from engine import paths
+from engine.host.place import (
+    PlaceError,
+    is_answered,
+    make_token,
+    prepare_folder,
+    take_lock,
+)
+from engine.host.server import Host
+from engine.host.settings import Settings, read_settings
+
+log = logging.getLogger(__name__)
+
+_LOCK_SECONDS = 10.0
+"""How long the host before this one may take to be gone."""
+_LOG_BYTES = 4 << 20
+
+
+def main() -> int:
+    """Serve until nobody needs this host any more. Exit code 0, also if another one serves; 1 if
+    there can be none, and the log says why."""
+    if sys.platform != "win32":
+        os.umask(0o077)
+    try:
+        settings = read_settings()
+        prepare_folder(paths.host_folder())
+        _log_to_file()
+        if sys.platform != "win32":
+            prepare_folder(Path(paths.socket_address()).parent)
+        lock = _wait_for_lock()
+    except (PlaceError, ValueError, OSError) as error:
+        sys.stderr.write(f"The host cannot start: {error}\n")
+        return 1
+    if lock is None:
+        log.info("Another host serves this home")
+        return 0
+    with lock:
+        os.chdir(paths.host_folder())
+        log.info("Fettle %s, Python %s, pid %d", engine.__version__, sys.version, os.getpid())
+        with asyncio.Runner() as runner:
+            runner.run(_serve(settings))
+    log.info("Gone")
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    # The token is there before anybody can connect.
+    await Host(settings, make_token()).run()
+
+
+def _wait_for_lock() -> BinaryIO | None:
+    """The lock; None as soon as it is clear that another host serves."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        lock = take_lock()
+        if lock is not None or time.monotonic() > deadline:
+            return lock
+        if sys.platform != "win32" and is_answered(paths.socket_address()):
+            return None
+        time.sleep(0.05)
+
+
+def _log_to_file() -> None:
+    """Write to ``host.log``, whoever started this process and with whatever descriptors."""
+    path = paths.host_folder() / "host.log"
+    if path.exists() and path.stat().st_size > _LOG_BYTES:
+        path.replace(path.with_suffix(".log.1"))
+    if not sys.stderr.isatty():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        os.close(descriptor)
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )

@@ -1,0 +1,31 @@
+"""The parts of a host, as the requests see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from engine.host.book import Book
+from engine.host.hub import Hub
+from engine.host.pool import Pool
+from engine.host.recovery import Recovery
+from engine.host.scheduler import Scheduler
+
+
+class Parts(NamedTuple):
+    """Put together by :mod:`engine.host.server`."""
+
+    token: str
+    book: Book
+    hub: Hub
+    pool: Pool
+    scheduler: Scheduler
+    recovery: Recovery
+    keep_warm: Callable[[], None]
+    """Look, soon, whether an idle worker should be there."""
+    leave: Callable[[], None]
+    """End the host."""
+
+    def is_busy(self) -> bool:
+        """Whether a run is live or waits, or an earlier host's worker still saves."""
+        return self.scheduler.is_busy or bool(self.recovery.lost)

@@ -1,0 +1,79 @@
+"""One idle worker with its imports done, so that a start does not wait for ``import torch``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.host.settings import Settings
+from engine.host.worker import Worker, spawn
+
+log = logging.getLogger(__name__)
+
+
+class Pool:
+    """Keeps at most one idle worker, and only while somebody is likely to want it.
+
+    None is made while a run trains: its imports would take from the training what a later start
+    gains.
+    """
+
+    def __init__(self, settings: Settings, folder: Path, has_window: Callable[[], bool]) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._has_window = has_window
+        self._idle: Worker | None = None
+        self._asked_until = 0.0
+        self._lock = asyncio.Lock()
+
+    @property
+    def log(self) -> Path:
+        """Where idle workers write."""
+        return self._folder / "worker.log"
+
+    def ask(self) -> None:
+        """A run is likely soon."""
+        self._asked_until = time.monotonic() + self._settings.warm_seconds
+
+    async def keep(self) -> None:
+        """Make or drop the idle worker, as things stand; call it whenever they may have changed."""
+        async with self._lock:
+            wanted = self._has_window() or time.monotonic() < self._asked_until
+            if self._idle and self._idle.ended.done():
+                log.warning("The idle worker ended by itself; see %s", self.log)
+                # Not again before it is asked for: it would end again.
+                self._idle, self._asked_until = None, 0.0
+                return
+            if wanted and self._idle is None:
+                self._idle = await self._spawn()
+            elif not wanted and self._idle:
+                self._dismiss()
+
+    async def take(self) -> Worker:
+        """A worker for a job: the idle one, or a new one. Raises ``OSError``."""
+        async with self._lock:
+            worker, self._idle = self._idle, None
+            if worker and not worker.ended.done():
+                return worker
+            return await self._spawn()
+
+    async def close(self) -> None:
+        """End the idle worker."""
+        async with self._lock:
+            if self._idle:
+                worker = self._idle
+                self._dismiss()
+                worker.kill()
+                await worker.ended
+
+    def _dismiss(self) -> None:
+        if self._idle:
+            # Without a stream it leaves by itself.
+            self._idle.close_stdin()
+            self._idle = None
+
+    async def _spawn(self) -> Worker:
+        return await spawn(self._settings, cwd=self._folder, log_path=self.log)

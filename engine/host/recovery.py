@@ -1,0 +1,152 @@
+"""Runs that lost their host: wait for their workers to save, take what they left, mark them.
+
+Nothing goes on by itself: the run is ``interrupted``, and people resume it with one button.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from engine.contract.lifecycle import LIVE, Event, State
+from engine.contract.messages import Record, decode_line
+from engine.host.book import Book
+from engine.host.course import Course
+from engine.host.settings import Settings
+from engine.host.worker import is_alive, kill_family
+from engine.store.checkpoints import newest_verified
+from engine.store.records import newest_worker_stamp
+from engine.store.runs import ORPHAN
+from engine.store.upgrade import StoreError
+
+log = logging.getLogger(__name__)
+
+_TERMINATE_SECONDS = 30.0
+_POLL_SECONDS = 0.1
+
+
+class Recovery:
+    """What has to be done before the first run of this host may train."""
+
+    def __init__(self, book: Book, settings: Settings) -> None:
+        self._book = book
+        self._settings = settings
+        self._to_end: set[str] = set()
+        states = {run: tally.state for run, tally in book.tallies.items()}
+        self.lost = [run for run, state in states.items() if state in LIVE]
+        """Runs found with a state that needs a worker of this host."""
+        self._unborn = [run for run, state in states.items() if state is State.CREATED]
+        waiting = [run for run, state in states.items() if state is State.QUEUED]
+        book.queue.extend(sorted(waiting, key=lambda run: book.tallies[run].queued_at or 0.0))
+
+    def is_waiting_for(self, run: str) -> bool:
+        """Whether the run's worker, which lost its host, may still be saving."""
+        return run in self.lost
+
+    def end_at_once(self, run: str) -> None:
+        """Do not wait for the run's worker any longer."""
+        self._to_end.add(run)
+
+    async def work(self) -> None:
+        """Bring every such run to rest."""
+        for run in [*self.lost, *self._unborn]:
+            try:
+                await self._book.open(run)
+                await self._recover(run)
+                await self._book.close(run)
+            except StoreError as error:
+                log.error("%s is not recovered: %s", run, error)
+            if run in self.lost:
+                self.lost.remove(run)
+
+    async def _recover(self, run: str) -> None:
+        if self._book.state(run) is State.CREATED:
+            sentence = "It never began. Resume to begin it."
+            Course(self._book, run).end(Event.LOSE, "stopped", sentence)
+            return
+        await self._wait_for_worker(run)
+        course = Course(self._book, run)
+        self._adopt(course)
+        if not course.is_over:
+            await self._interrupt(course)
+        known = self._book.tallies[run]
+        known.pid = known.pid_started_at = None
+        self._book.changed(run)
+
+    async def _wait_for_worker(self, run: str) -> None:
+        known = self._book.tallies[run]
+        if known.pid is None or known.pid_started_at is None:
+            return
+        if not is_alive(known.pid, known.pid_started_at):
+            return
+        known.sentence = "Fettle's host had ended. The worker saves what it has."
+        self._book.changed(run)
+        log.info("%s: waiting for worker %d to save", run, known.pid)
+        ended = await self._ends(run, known.pid, known.pid_started_at)
+        known.sentence = ""
+        if not ended:
+            kill_family(known.pid)
+
+    async def _ends(self, run: str, pid: int, started_at: float) -> bool:
+        """Wait; ask in between; whether it ended by itself."""
+        ask_at = time.monotonic() + self._settings.orphan_seconds
+        give_up_at = ask_at + _TERMINATE_SECONDS
+        asked = False
+        while is_alive(pid, started_at):
+            if run in self._to_end or time.monotonic() > give_up_at:
+                return False
+            if not asked and time.monotonic() > ask_at:
+                asked = True
+                _terminate(pid)
+            await asyncio.sleep(_POLL_SECONDS)
+        return True
+
+    def _adopt(self, course: Course) -> None:
+        """Take in what the worker left and the journals do not have yet."""
+        path = course.folder / ORPHAN
+        newest = newest_worker_stamp(course.folder)
+        for record in read_orphan(path):
+            if (course.attempt, record.worker_seq) > newest and not course.is_over:
+                course.take(record)
+        path.unlink(missing_ok=True)
+
+    async def _interrupt(self, course: Course) -> None:
+        start = await asyncio.to_thread(newest_verified, course.folder)
+        there = f"It can go on from step {start.step}." if start.folder else "It has no save yet."
+        course.saved_step = start.step
+        course.find(
+            "warning",
+            "host_lost",
+            "The run was interrupted.",
+            cause="Fettle's host and the worker ended: a crash, or the machine went off.",
+            remedy=f"{there} Resume to go on.",
+        )
+        lost = course.lost_steps()
+        course.end(Event.LOSE, "stopped", f"Interrupted. {there} {lost}".strip())
+
+
+def read_orphan(path: Path) -> list[Record]:
+    """The records that a worker without a host left; unreadable lines are passed over."""
+    if not path.exists():
+        return []
+    found = []
+    for line in path.read_bytes().splitlines():
+        try:
+            record = decode_line(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            continue
+        if isinstance(record, Record):
+            found.append(record)
+    return found
+
+
+def _terminate(pid: int) -> None:
+    try:
+        psutil.Process(pid).terminate()
+    except psutil.Error:
+        log.info("Worker %d was gone already", pid)

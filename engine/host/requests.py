@@ -1,0 +1,280 @@
+"""What the host does on each request. See :mod:`engine.contract.messages` for what they mean."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import os
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import msgspec
+
+import engine
+from engine.contract import messages as m
+from engine.contract.lifecycle import RESTING, Event, IllegalMove, move
+from engine.contract.toml import to_raw
+from engine.formats import DatasetError, preview
+from engine.host.checks import complaints_about
+from engine.host.connection import Answer, Connection, Refused
+from engine.host.follow import Follower
+from engine.host.hub import RunSource, fit_to_line
+from engine.host.parts import Parts
+from engine.host.threads import apart
+from engine.planning import facts
+from engine.planning.inventory import list_models
+from engine.store import runs
+from engine.store.checkpoints import newest_verified
+from engine.store.records import saved_checkpoints
+from engine.store.upgrade import StoreError
+
+log = logging.getLogger(__name__)
+
+_LEAVING_WORKER_SECONDS = 30.0
+Handler = Callable[[Parts, Connection, Any], Coroutine[Any, Any, Answer]]
+
+
+async def answer(parts: Parts, connection: Connection, request: m.Request) -> Answer:
+    """Do what a client wants. Raises :class:`Refused`."""
+    _admit(connection, request)
+    handler = HANDLERS.get(type(request))
+    if handler is None:
+        raise Refused(f"This host does not know {type(request).__name__}.")
+    try:
+        return await handler(parts, connection, request)
+    except IllegalMove as error:
+        raise Refused(str(error), "wrong_state") from error
+    except StoreError as error:
+        raise Refused(str(error), "not_found") from error
+    except TimeoutError:
+        raise Refused("That took too long and was given up. Is a disk or driver stuck?") from None
+
+
+def _admit(connection: Connection, request: m.Request) -> None:
+    if connection.client or isinstance(request, m.Hello):
+        return
+    if connection.may_only_leave and isinstance(request, m.Leave):
+        return
+    raise Refused("Say Hello first.", "token")
+
+
+# ---------------------------------------------------------------- acquaintance
+
+
+async def hello(parts: Parts, connection: Connection, request: m.Hello) -> Answer:
+    if not hmac.compare_digest(request.token.encode(), parts.token.encode()):
+        log.warning("A client with a wrong token was turned away")
+        raise Refused("The token is wrong. Only programs of this user may connect.", "token")
+    if (request.protocol, request.version) != (m.PROTOCOL, engine.__version__):
+        connection.may_only_leave = True
+        raise Refused(_version_sentence(parts, request.version), "version")
+    connection.client = request.client or "unnamed"
+    log.info("A client has come: %s", connection.client)
+    parts.keep_warm()
+    data = {
+        "version": engine.__version__,
+        "protocol": m.PROTOCOL,
+        "pid": os.getpid(),
+        "busy": parts.is_busy(),
+    }
+    return Answer(data)
+
+
+def _version_sentence(parts: Parts, theirs: str) -> str:
+    ours = f"The host is Fettle {engine.__version__}, you are Fettle {theirs}."
+    if parts.is_busy():
+        return f"{ours} It is training; wait until its runs have ended, or stop them."
+    return f"{ours} It is idle and makes way when told to leave."
+
+
+async def leave(parts: Parts, connection: Connection, request: m.Leave) -> Answer:
+    if parts.is_busy():
+        raise Refused("The host is training and does not leave.", "busy")
+    return Answer(then=parts.leave)
+
+
+async def warm(parts: Parts, connection: Connection, request: m.Warm) -> Answer:
+    parts.pool.ask()
+    parts.keep_warm()
+    return Answer()
+
+
+# ---------------------------------------------------------------- looking
+
+
+async def list_runs(parts: Parts, connection: Connection, request: m.ListRuns) -> Answer:
+    summaries = [parts.book.summary(run) for run in parts.book.names()]
+    fitting, left_out = fit_to_line(summaries)
+    data: dict[str, Any] = {"runs": [msgspec.to_builtins(summary) for summary in fitting]}
+    return Answer({**data, "left_out": left_out} if left_out else data)
+
+
+async def show(parts: Parts, connection: Connection, request: m.Show) -> Answer:
+    run = parts.book.find(request.run)
+    folder = parts.book.folder(run)
+    content = runs.read_run(folder)
+    saved = await apart(saved_checkpoints, folder)
+    data = {
+        "summary": msgspec.to_builtins(parts.book.summary(run)),
+        "spec": content.spec,
+        "checkpoints": [msgspec.to_builtins(checkpoint) for checkpoint in saved],
+        "versions": content.versions,
+    }
+    return Answer(data)
+
+
+async def follow(parts: Parts, connection: Connection, request: m.Follow) -> Answer:
+    run = parts.book.find(request.run)
+    follower = Follower(
+        RunSource(parts.book, run),
+        connection.send_line,
+        since=request.since,
+        as_columns=request.columns,
+    )
+    # First it is offered what is new, then it is told what is old: so nothing falls between.
+    parts.hub.add_follower(run, connection, follower)
+    newest = await parts.book.newest(run)
+    data = {
+        "run": run,
+        "folder": str(parts.book.folder(run)),
+        "summary": msgspec.to_builtins(parts.book.summary(run)),
+        "seq": newest,
+    }
+    return Answer(data, then=partial(connection.follow, run, follower, newest))
+
+
+async def unfollow(parts: Parts, connection: Connection, request: m.Unfollow) -> Answer:
+    run = parts.book.find(request.run)
+    connection.unfollow(run)
+    parts.hub.remove_follower(run, connection)
+    return Answer()
+
+
+async def watch(parts: Parts, connection: Connection, request: m.Watch) -> Answer:
+    connection.watches = True
+    return Answer()
+
+
+async def machine_facts(parts: Parts, connection: Connection, request: m.Facts) -> Answer:
+    found = await apart(facts.gather, parts.book.store)
+    return Answer({"facts": msgspec.to_builtins(found)})
+
+
+async def preview_dataset(
+    parts: Parts, connection: Connection, request: m.PreviewDataset
+) -> Answer:
+    try:
+        return Answer(await apart(preview, request.path, request.format))
+    except DatasetError as error:
+        raise Refused(str(error.complaint), complaints=[error.complaint]) from error
+
+
+async def models(parts: Parts, connection: Connection, request: m.ListModels) -> Answer:
+    return Answer({"models": await apart(list_models, request.folders)})
+
+
+# ---------------------------------------------------------------- changing
+
+
+async def check(parts: Parts, connection: Connection, request: m.Check) -> Answer:
+    _, complaints = await apart(complaints_about, request.spec)
+    return Answer({"complaints": [msgspec.to_builtins(complaint) for complaint in complaints]})
+
+
+async def start(parts: Parts, connection: Connection, request: m.Start) -> Answer:
+    spec, complaints = await apart(complaints_about, request.spec)
+    if spec is None:
+        raise Refused("The run cannot start.", complaints=complaints)
+    try:
+        folder = await parts.book.in_order(
+            partial(
+                runs.create,
+                parts.book.store,
+                name=spec.name,
+                spec=to_raw(spec),
+                versions={"fettle": engine.__version__, **facts.installed()},
+                now=datetime.now().astimezone(),
+            )
+        )
+        run = await parts.book.add(folder)
+    except StoreError as error:
+        raise Refused(str(error)) from error
+    parts.book.move(run, Event.ENQUEUE)
+    parts.scheduler.enqueue(run)
+    return Answer({"run": run, "folder": str(folder)})
+
+
+async def resume(parts: Parts, connection: Connection, request: m.Resume) -> Answer:
+    run = parts.book.find(request.run)
+    folder = parts.book.folder(run)
+    move(parts.book.state(run), Event.RESUME)
+    _, complaints = await apart(complaints_about, runs.read_run(folder).spec)
+    if complaints:
+        raise Refused("The run cannot go on.", complaints=complaints)
+    if not await parts.scheduler.has_left(run, _LEAVING_WORKER_SECONDS):
+        raise Refused("Its worker has not ended yet. Try again in a moment.", "wrong_state")
+    await parts.book.open(run)
+    chosen = await apart(newest_verified, folder, timeout_s=600.0)
+    parts.book.move(run, Event.RESUME)
+    parts.scheduler.enqueue(run, chosen)
+    data = {
+        "run": run,
+        "folder": str(folder),
+        "attempt": parts.book.attempt(run),
+        "step": chosen.step,
+    }
+    return Answer(data)
+
+
+async def stop(parts: Parts, connection: Connection, request: m.Stop) -> Answer:
+    run = parts.book.find(request.run)
+    if parts.recovery.is_waiting_for(run):
+        if request.now:
+            parts.recovery.end_at_once(run)
+    else:
+        await parts.scheduler.stop(run, now=request.now)
+    return Answer({"run": run, "state": parts.book.state(run).value})
+
+
+async def save_checkpoint(
+    parts: Parts, connection: Connection, request: m.SaveCheckpoint
+) -> Answer:
+    run = parts.book.find(request.run)
+    parts.scheduler.save(run)
+    return Answer({"run": run})
+
+
+async def remove(parts: Parts, connection: Connection, request: m.Remove) -> Answer:
+    run = parts.book.find(request.run)
+    state = parts.book.state(run)
+    if state not in RESTING:
+        sentence = f"A run that is {state.value} cannot be removed. Stop it first."
+        raise Refused(sentence, "wrong_state")
+    if not await parts.scheduler.has_left(run, _LEAVING_WORKER_SECONDS):
+        raise Refused("Its worker has not ended yet. Try again in a moment.", "wrong_state")
+    await parts.book.remove(run)
+    return Answer({"run": run})
+
+
+HANDLERS: dict[type[m.Request], Handler] = {
+    m.Hello: hello,
+    m.Leave: leave,
+    m.Warm: warm,
+    m.ListRuns: list_runs,
+    m.Show: show,
+    m.Follow: follow,
+    m.Unfollow: unfollow,
+    m.Watch: watch,
+    m.Facts: machine_facts,
+    m.PreviewDataset: preview_dataset,
+    m.ListModels: models,
+    m.Check: check,
+    m.Start: start,
+    m.Resume: resume,
+    m.Stop: stop,
+    m.SaveCheckpoint: save_checkpoint,
+    m.Remove: remove,
+}
+"""Every request of the contract."""

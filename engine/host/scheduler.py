@@ -1,0 +1,188 @@
+"""Which run trains: one at a time, first come, first served."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable
+
+from engine.contract.lifecycle import LIVE, Event, IllegalMove, State
+from engine.host.attempt import Attempt
+from engine.host.book import Book
+from engine.host.course import Course
+from engine.host.pool import Pool
+from engine.host.settings import Settings
+from engine.store.checkpoints import Choice, newest_verified
+from engine.store.runs import ORPHAN, read_run
+from engine.store.upgrade import StoreError
+
+log = logging.getLogger(__name__)
+
+
+class Scheduler:
+    """Takes runs from the book's queue and brings each through an attempt."""
+
+    def __init__(self, book: Book, pool: Pool, settings: Settings) -> None:
+        self._book = book
+        self._pool = pool
+        self._settings = settings
+        self._news = asyncio.Event()
+        self._launching = ""
+        self._attempt: Attempt | None = None
+        self._is_leaving = False
+        self._chosen: dict[str, Choice] = {}
+        """Checkpoints that were verified just now, so that they are not read twice."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a run trains or waits."""
+        return bool(self._launching or self._book.queue)
+
+    @property
+    def is_training(self) -> bool:
+        """Whether a worker is at work."""
+        return bool(self._launching)
+
+    def enqueue(self, run: str, start: Choice | None = None) -> None:
+        """Put a queued run at the end of the queue."""
+        self._book.queue.append(run)
+        if start:
+            self._chosen[run] = start
+        self._news.set()
+
+    async def stop(self, run: str, *, now: bool) -> None:
+        """Stop a run that waits or trains. Raises :class:`IllegalMove`, :class:`StoreError`."""
+        if self._attempt and self._attempt.run == run:
+            self._attempt.stop(now=now)
+        elif self._launching == run:
+            self._book.move(run, Event.STOP)
+        else:
+            await self._stop_waiting(run)
+
+    def save(self, run: str) -> None:
+        """Save soon. Raises :class:`IllegalMove` if the run has no worker to do so."""
+        if not self._attempt or self._attempt.run != run:
+            raise IllegalMove(f"A run that is {self._book.state(run).value} has nothing to save.")
+        self._attempt.save()
+
+    async def has_left(self, run: str, timeout_s: float) -> bool:
+        """Wait until the run's worker is gone."""
+        deadline = time.monotonic() + timeout_s
+        while self._launching == run and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        return self._launching != run
+
+    async def work(self, first: Awaitable[None]) -> None:
+        """Serve the queue for ever, after ``first`` (the recovery) is done."""
+        await first
+        while not self._is_leaving:
+            await self._pool.keep()
+            await self._news.wait()
+            self._news.clear()
+            while self._book.queue and not self._is_leaving:
+                await self._serve(self._book.queue[0])
+
+    async def leave(self, timeout_s: float) -> None:
+        """Let the run that trains save and end; others stay in the queue for the next host."""
+        self._is_leaving = True
+        if self._attempt:
+            self._attempt.halt()
+        if not await self.has_left(self._launching, timeout_s) and self._attempt:
+            self._attempt.kill()
+            await self.has_left(self._launching, 10.0)
+
+    # ------------------------------------------------------------ inside
+
+    async def _serve(self, run: str) -> None:
+        """Bring a run through an attempt, whatever happens in it."""
+        if not await self._can_open(run) or run not in self._book.queue:
+            return
+        self._launching = run
+        self._take_from_queue(run)
+        self._book.move(run, Event.LAUNCH)
+        task = asyncio.create_task(self._launch(run))
+        await asyncio.wait({task})
+        self._attempt, self._launching = None, ""
+        error = task.exception()
+        if error:
+            log.error("%s: the attempt broke", run, exc_info=error)
+        if self._book.state(run) in LIVE:
+            self._give_up(run, f"Fettle itself failed: {error}. See host.log.")
+        await self._book.close(run)
+
+    async def _can_open(self, run: str) -> bool:
+        try:
+            await self._book.open(run)
+        except StoreError as error:
+            log.error("%s is left out: %s", run, error)
+            self._take_from_queue(run)
+            return False
+        return True
+
+    async def _launch(self, run: str) -> None:
+        course = Course(self._book, run)
+        try:
+            spec = read_run(course.folder).spec
+            start = await self._choose(run)
+            self._tell_of_broken(course, start)
+            if self._is_stopping(run):
+                course.end(Event.HALT, "stopped", "Stopped before it began.")
+                return
+            worker = await self._pool.take()
+        except (OSError, StoreError) as error:
+            self._give_up(run, f"The run could not be started: {error}")
+            return
+        self._attempt = Attempt(self._book, self._settings, run, worker)
+        if self._is_stopping(run):
+            self._attempt.stop(now=True)
+        await self._attempt.work(spec, start, self._pool.log)
+
+    async def _choose(self, run: str) -> Choice:
+        """The checkpoint to go on from; what an earlier host's worker left behind is of no use."""
+        folder = self._book.folder(run)
+        (folder / ORPHAN).unlink(missing_ok=True)
+        if run in self._chosen:
+            return self._chosen.pop(run)
+        return await asyncio.to_thread(newest_verified, folder)
+
+    def _is_stopping(self, run: str) -> bool:
+        return self._book.state(run) is State.STOPPING
+
+    def _take_from_queue(self, run: str) -> None:
+        self._book.queue.remove(run)
+        for other in self._book.queue:
+            self._book.changed(other)
+
+    def _tell_of_broken(self, course: Course, start: Choice) -> None:
+        for note in start.notes:
+            course.find(
+                "warning",
+                "checkpoint_broken",
+                "A damaged save was set aside.",
+                cause=note,
+                remedy="The run goes on from the newest sound one."
+                if start.folder
+                else "There is no sound one; the run begins again.",
+            )
+
+    def _give_up(self, run: str, sentence: str) -> None:
+        course = Course(self._book, run)
+        if course.state is State.STOPPING:
+            course.end(Event.HALT, "stopped", sentence)
+        else:
+            course.end(Event.FAIL, "failed", sentence)
+
+    async def _stop_waiting(self, run: str) -> None:
+        if run not in self._book.queue:
+            self._book.move(run, Event.STOP)  # At rest: nothing changes.
+            return
+        await self._book.open(run)
+        if run not in self._book.queue:
+            # It was its turn meanwhile.
+            await self.stop(run, now=True)
+            return
+        self._take_from_queue(run)
+        self._chosen.pop(run, None)
+        Course(self._book, run).end(Event.STOP, "stopped", "Stopped before it began.")
+        await self._book.close(run)

@@ -1,0 +1,154 @@
+"""Measures a run from outside, once a second: the worker's processes and the card.
+
+In a thread of its own, since a driver in trouble can hold a call for minutes. Then there are no
+samples, and nothing else happens. Every field may be missing: under WSL and WDDM many are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import psutil
+
+from engine.contract.messages import Telemetry
+
+log = logging.getLogger(__name__)
+
+PERIOD_SECONDS = 1.0
+
+
+class Sampler:
+    """Calls ``on_sampled`` in the loop's thread once a second, between :meth:`start` and
+    :meth:`stop`."""
+
+    def __init__(self, pid: int, gpu: int, on_sampled: Callable[[Telemetry], None]) -> None:
+        self._tree = ProcessTree(pid)
+        self._card = Card(gpu)
+        self._on_sampled = on_sampled
+        self._loop = asyncio.get_running_loop()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="telemetry", daemon=True)
+
+    def start(self) -> None:
+        """Begin to measure."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """No sample comes after this."""
+        self._stopped.set()
+
+    def _work(self) -> None:
+        self._card.open()
+        due = time.monotonic()
+        while not self._stopped.wait(max(due - time.monotonic(), 0.0)):
+            due = max(due + PERIOD_SECONDS, time.monotonic())
+            sample = self._sample()
+            # The loop may have ended meanwhile.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._deliver, sample)
+        self._card.close()
+
+    def _sample(self) -> Telemetry:
+        ram, cpu, pids = self._tree.measure()
+        bare = Telemetry(at=time.time(), ram_used_bytes=ram, cpu_percent=cpu)
+        return msgspec.structs.replace(bare, **self._card.measure(pids))
+
+    def _deliver(self, sample: Telemetry) -> None:
+        if not self._stopped.is_set():
+            self._on_sampled(sample)
+
+
+class ProcessTree:
+    """A process and all it started."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._cpu_seconds: dict[int, float] = {}
+        self._measured_at = time.monotonic()
+
+    def measure(self) -> tuple[int | None, float | None, set[int]]:
+        """Resident bytes, CPU in percent of one core since the last call, and the pids."""
+        now = time.monotonic()
+        ram, spent, seen = 0, 0.0, {}
+        for process in self._processes():
+            with contextlib.suppress(psutil.Error):
+                ram += process.memory_info().rss
+                times = process.cpu_times()
+                seen[process.pid] = times.user + times.system
+        for pid, seconds in seen.items():
+            spent += seconds - self._cpu_seconds.get(pid, 0.0)
+        elapsed, first = now - self._measured_at, not self._cpu_seconds
+        self._cpu_seconds, self._measured_at = seen, now
+        if not seen:
+            return None, None, set()
+        percent = None if first or elapsed <= 0 else round(100 * max(spent, 0.0) / elapsed, 1)
+        return ram, percent, set(seen)
+
+    def _processes(self) -> list[psutil.Process]:
+        try:
+            root = psutil.Process(self._pid)
+            return [root, *root.children(recursive=True)]
+        except psutil.Error:
+            return []
+
+
+class Card:
+    """One NVIDIA card through NVML; measures nothing where there is none."""
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+        self._nvml: Any = None
+        self._handle: Any = None
+
+    def open(self) -> None:
+        """Find the card. May hang with a broken driver."""
+        try:
+            import pynvml
+        except ImportError:
+            return
+        try:
+            pynvml.nvmlInit()
+            self._handle = pynvml.nvmlDeviceGetHandleByIndex(self._index)
+            self._nvml = pynvml
+        except pynvml.NVMLError as error:
+            log.info("No telemetry of card %d: %s", self._index, error)
+
+    def close(self) -> None:
+        """Let go of NVML."""
+        if self._nvml:
+            with contextlib.suppress(self._nvml.NVMLError):
+                self._nvml.nvmlShutdown()
+
+    def measure(self, pids: set[int]) -> dict[str, Any]:
+        """Fields of :class:`Telemetry`; what the driver does not tell is left out."""
+        if not self._nvml:
+            return {}
+        nvml, card = self._nvml, self._handle
+        found: dict[str, Any] = {}
+        for read in (
+            lambda: _memory(nvml.nvmlDeviceGetMemoryInfo(card)),
+            lambda: {"gpu_busy_percent": float(nvml.nvmlDeviceGetUtilizationRates(card).gpu)},
+            lambda: {"gpu_temperature_celsius": float(nvml.nvmlDeviceGetTemperature(card, 0))},
+            lambda: {"gpu_power_watts": nvml.nvmlDeviceGetPowerUsage(card) / 1000},
+            lambda: _own(nvml.nvmlDeviceGetComputeRunningProcesses(card), pids),
+        ):
+            with contextlib.suppress(nvml.NVMLError):
+                found |= read()
+        return found
+
+
+def _memory(info: Any) -> dict[str, Any]:
+    return {"vram_used_bytes": int(info.used), "vram_total_bytes": int(info.total)}
+
+
+def _own(processes: Any, pids: set[int]) -> dict[str, Any]:
+    """Memory of the worker's own processes; WDDM and WSL do not tell it, or not by these pids."""
+    used = [p.usedGpuMemory for p in processes if p.pid in pids and p.usedGpuMemory is not None]
+    return {"vram_process_bytes": int(sum(used))} if used else {}

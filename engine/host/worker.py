@@ -1,0 +1,220 @@
+"""A worker process as the host sees it: messages out of it, wishes into it, and how it ended.
+
+Whatever a worker prints, however it ends and whoever it leaves behind, this ends in one call of
+``on_end``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import engine
+from engine.contract.messages import Heartbeat, Message, Ready
+from engine.contract.wire import Garbage, LineReader, frame
+from engine.host.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_ENVIRONMENT = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONUTF8": "1",
+}
+_PIPE_SECONDS = 3.0
+"""How long children of a dead worker may hold its stdout open."""
+_LOGGED_GARBAGE = 20
+
+Listener = Callable[[Message], None]
+
+
+class Worker(asyncio.SubprocessProtocol):
+    """One worker process. Use :func:`spawn`."""
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.started_at = 0.0
+        """Start time as psutil tells it, since pids are used again."""
+        self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        """Exit code; negative is a signal. Set after the last message."""
+        self.listener: Listener | None = None
+        self.heard_at = time.monotonic()
+        """Monotonic time of the last message of any kind."""
+        self._lines = LineReader()
+        self._transport: asyncio.SubprocessTransport | None = None
+
+    # ------------------------------------------------------------ called by asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.SubprocessTransport)
+        self._transport = transport
+        self.pid = transport.get_pid()
+        self.started_at = start_time_of(self.pid) or time.time()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self.heard_at = time.monotonic()
+        for message in self._lines.feed(data):
+            if isinstance(message, Garbage):
+                self._note_garbage(message)
+            else:
+                self._take(message)
+
+    def process_exited(self) -> None:
+        # A child of the worker may hold the pipe open for ever; nothing of it is wanted any more.
+        asyncio.get_running_loop().call_later(_PIPE_SECONDS, self._end_family)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        assert self._transport is not None
+        code = self._transport.get_returncode()
+        if not self.ready.done():
+            self.ready.cancel()
+        if not self.ended.done():
+            self.ended.set_result(code if code is not None else -1)
+
+    # ------------------------------------------------------------ called by the host
+
+    @property
+    def garbage_count(self) -> int:
+        """Lines that were no messages."""
+        return self._lines.garbage_count
+
+    def send(self, message: Message) -> None:
+        """Queue a message; never waits. A worker that is gone hears nothing."""
+        pipe: Any = self._transport.get_pipe_transport(0) if self._transport else None
+        if pipe is not None and not pipe.is_closing():
+            pipe.write(frame(message))
+
+    def close_stdin(self) -> None:
+        """End the stream: the worker saves, if it has anything to save, and leaves."""
+        pipe = self._transport.get_pipe_transport(0) if self._transport else None
+        if pipe is not None:
+            pipe.close()
+
+    def kill(self) -> None:
+        """End the worker and everything it started, at once."""
+        kill_family(self.pid)
+
+    # ------------------------------------------------------------ inside
+
+    def _take(self, message: Message) -> None:
+        if isinstance(message, Ready):
+            if not self.ready.done():
+                self.ready.set_result(message)
+        elif self.listener and not isinstance(message, Heartbeat):
+            self.listener(message)
+
+    def _note_garbage(self, garbage: Garbage) -> None:
+        count = self._lines.garbage_count
+        if count <= _LOGGED_GARBAGE or count & (count - 1) == 0:
+            log.warning(
+                "Worker %d: line %d skipped, %s: %r",
+                self.pid, count, garbage.reason, garbage.line,
+            )  # fmt: skip
+
+    def _end_family(self) -> None:
+        if not self.ended.done():
+            log.warning("Worker %d is dead but its children are not; they are ended", self.pid)
+            kill_family(self.pid)
+            assert self._transport is not None
+            self._transport.close()
+
+
+async def spawn(settings: Settings, *, cwd: Path, log_path: Path) -> Worker:
+    """Start a worker in its own session; its stderr goes to the end of ``log_path``.
+
+    Raises ``OSError`` if the program cannot be started.
+    """
+    loop = asyncio.get_running_loop()
+    with log_path.open("ab") as stderr:
+        _, worker = await loop.subprocess_exec(
+            Worker,
+            *settings.worker_command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            cwd=cwd,
+            env=_environment(),
+            **_own_group(),
+        )
+    log.info("Worker %d started", worker.pid)
+    return worker
+
+
+def _environment() -> dict[str, str]:
+    root = str(Path(engine.__file__).parents[1])
+    given = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([root, given]) if given else root
+    return {**os.environ, **_ENVIRONMENT, "PYTHONPATH": path}
+
+
+def _own_group() -> dict[str, Any]:
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
+    else:  # noqa: RET505  (mypy reads only one branch)
+        return {"start_new_session": True}
+
+
+def start_time_of(pid: int) -> float | None:
+    """Start time of a living process, UNIX seconds; None if there is none."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return float(process.create_time())
+    except psutil.Error:
+        return None
+
+
+def is_alive(pid: int, started_at: float) -> bool:
+    """Whether this very process still lives, and not another one under the same number."""
+    found = start_time_of(pid)
+    return found is not None and abs(found - started_at) < 2.0
+
+
+def kill_family(pid: int) -> None:
+    """Kill a worker, its process group and whatever it started."""
+    try:
+        family = psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        family = []
+    if sys.platform != "win32":
+        try:
+            os.killpg(pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            log.info("Worker group %d is gone already", pid)
+    for process in [*family, *_process(pid)]:
+        try:
+            process.kill()
+        except psutil.Error:
+            continue
+
+
+def _process(pid: int) -> list[psutil.Process]:
+    try:
+        return [psutil.Process(pid)]
+    except psutil.Error:
+        return []
+
+
+def describe_exit(code: int) -> str:
+    """How a process ended, in words."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        return f"was ended by signal {-code}"
+    words = {"SIGKILL": "killed", "SIGSEGV": "memory fault", "SIGABRT": "aborted",
+             "SIGTERM": "asked to end", "SIGBUS": "memory fault"}  # fmt: skip
+    return f"was ended by signal {-code} ({words.get(name, name)})"

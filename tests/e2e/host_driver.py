@@ -1,0 +1,188 @@
+"""A real host with a fake worker, and a client of the test's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+from engine import client as clients
+from engine import paths
+from engine.client import Client
+from engine.contract.lifecycle import RESTING, State
+from engine.contract.messages import (
+    CaughtUp,
+    Columns,
+    Done,
+    Follow,
+    Message,
+    Record,
+    Resume,
+    RunSummary,
+    Show,
+    Start,
+)
+
+ROOT = Path(__file__).parents[2]
+FAKE = Path(__file__).with_name("fake_worker.py")
+PATIENCE_SECONDS = 30.0
+
+
+class HostUnderTest:
+    """Starts hosts for the home of the test."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environment = {"FETTLE_IDLE_SECONDS": "60", "FETTLE_WARM_SECONDS": "30"}
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.clients: list[Client] = []
+        self.fake("normal")
+        self.model = home / "model"
+        self.data = home / "data.jsonl"
+        _write_model(self.model)
+        rows = [{"prompt": f"Say {n}", "completion": str(n)} for n in range(50)]
+        self.data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def fake(self, mode: str, **options: float) -> None:
+        """What workers of hosts started from now on do."""
+        pairs = [f"{key}={value}" for key, value in options.items()]
+        command = [sys.executable, "-S", "-E", str(FAKE), mode, *pairs]
+        self.environment["FETTLE_WORKER_COMMAND"] = json.dumps(command)
+
+    def start(self, **environment: str) -> subprocess.Popen[bytes]:
+        """A host process, serving or not yet."""
+        log = self.home / "host-under-test.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "engine", "host"],
+                cwd=ROOT,
+                env={**os.environ, **self.environment, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self.processes.append(process)
+        return process
+
+    def connect(self, client: str = "cli") -> Client:
+        """A greeted client of the host that is running."""
+        until(lambda: _is_listening(), "the host listens")
+        found = Client(clients.open_stream(time.monotonic() + PATIENCE_SECONDS))
+        found.greet(client)
+        self.clients.append(found)
+        return found
+
+    def spec(self, name: str = "test", **training: Any) -> dict[str, Any]:
+        """A sound spec."""
+        return {
+            "name": name,
+            "model": {"path": str(self.model)},
+            "dataset": {"path": str(self.data)},
+            "lora": {"r": 4},
+            "training": training,
+        }
+
+    def close(self) -> None:
+        """End everything that was started."""
+        for client in self.clients:
+            client.close()
+        for process in self.processes:
+            if process.poll() is None:
+                for child in psutil.Process(process.pid).children(recursive=True):
+                    child.kill()
+                process.kill()
+            process.wait()
+
+
+def _write_model(folder: Path) -> None:
+    """What passes for a model as long as nobody loads it."""
+    folder.mkdir()
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    weights = len(header).to_bytes(8, "little") + header + b"\0\0\0\0"
+    (folder / "config.json").write_text('{"model_type": "llama"}')
+    (folder / "model.safetensors").write_bytes(weights)
+    (folder / "tokenizer.json").write_text("{}")
+
+
+def _is_listening() -> bool:
+    return Path(paths.socket_address()).exists()
+
+
+def until(holds: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
+    """Wait for a condition; fails with ``what`` it was."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.01)
+    return found
+
+
+def start_run(client: Client, spec: dict[str, Any]) -> str:
+    """Queue a run; its name."""
+    return str(client.request(Start(id=0, spec=spec))["run"])
+
+
+def resume_run(client: Client, run: str) -> dict[str, Any]:
+    """Resume a run; the reply."""
+    return client.request(Resume(id=0, run=run))
+
+
+def summary_of(client: Client, run: str) -> RunSummary:
+    """The run as the host sees it now."""
+    return msgspec.convert(client.request(Show(id=0, run=run))["summary"], RunSummary)
+
+
+def messages_of(client: Client, run: str, since: int = 0, **options: bool) -> Iterator[Message]:
+    """Follow a run; a test that waits in vain for a message fails."""
+    client.request(Follow(id=0, run=run, since=since, **options))
+    for message in client.messages(PATIENCE_SECONDS):
+        if getattr(message, "run", run) == run:
+            yield message
+    raise AssertionError(f"nothing came within {PATIENCE_SECONDS} s")
+
+
+def records_to_done(client: Client, run: str, since: int = 0) -> list[Record]:
+    """Follow a run from ``since`` to its Done."""
+    found: list[Record] = []
+    for message in messages_of(client, run, since):
+        if isinstance(message, Record):
+            found.append(message)
+        if isinstance(message, Done):
+            return found
+    raise AssertionError("unreachable")
+
+
+def wait_for_state(client: Client, run: str, *states: State) -> RunSummary:
+    """Wait until the run is in one of the states (at rest, if none are named)."""
+    wanted = states or tuple(RESTING)
+
+    def look() -> RunSummary | None:
+        summary = summary_of(client, run)
+        return summary if summary.state in wanted else None
+
+    found: RunSummary = until(look, f"the run is {wanted}")
+    return found
+
+
+def wait_for_step(client: Client, run: str, step: int) -> None:
+    """Wait until the run has done so many steps."""
+    until(lambda: summary_of(client, run).step >= step, f"step {step}")
+
+
+def is_border(message: Message) -> bool:
+    """Whether the past ends here."""
+    return isinstance(message, CaughtUp)
+
+
+def is_piece(message: Message) -> bool:
+    """Whether this is past by column."""
+    return isinstance(message, Columns)
