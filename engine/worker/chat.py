@@ -138,7 +138,8 @@ class ChatRenderer:
         self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, *,
         answer_next: bool = False, marks: bool = False,
     ) -> tuple[list[str], list[list[Span]]]:  # fmt: skip
-        texts, spans = render_jinja_template(
+        render: Any = render_jinja_template
+        texts, spans = render(
             [messages],
             tools=tools,
             chat_template=self._template,

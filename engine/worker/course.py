@@ -140,7 +140,7 @@ class Course:
             )
         )
 
-    def _vram(self) -> dict[str, int]:
+    def _vram(self) -> dict[str, Any]:
         if not torch.cuda.is_available():
             return {}
         self._peak_vram = max(self._peak_vram, torch.cuda.max_memory_reserved())

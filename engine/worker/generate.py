@@ -40,7 +40,7 @@ def run(job: Job, report: Report) -> Done:
 
 def _load(path: str, adapter: str | None) -> tuple[Any, PreTrainedTokenizerBase]:
     cuda = torch.cuda.is_available()
-    model = AutoModelForCausalLM.from_pretrained(
+    model: Any = AutoModelForCausalLM.from_pretrained(
         path,
         trust_remote_code=False,
         use_safetensors=True,
@@ -52,7 +52,8 @@ def _load(path: str, adapter: str | None) -> tuple[Any, PreTrainedTokenizerBase]
         model = PeftModel.from_pretrained(model, adapter)
         # A run saves its tokenizer, whose chat template it may have had to choose.
         words = adapter if (Path(adapter) / "tokenizer_config.json").exists() else path
-    return model.eval(), load_tokenizer(ModelSpec(path=words))
+    model.eval()
+    return model, load_tokenizer(ModelSpec(path=words))
 
 
 def answer(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: str, limit: int) -> str:

@@ -44,7 +44,7 @@ class Compute(msgspec.Struct, frozen=True, kw_only=True):
 
 def choose_compute(spec: Spec, report: Report) -> Compute:
     """The device and precision for a spec; says what ``auto`` came to."""
-    if not torch.cuda.is_initialized():
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", str(spec.hardware.gpu))
     device: Literal["cuda", "cpu"] = "cuda" if torch.cuda.is_available() else "cpu"
     precision, reason = _precision(spec.training.precision, device)
@@ -117,9 +117,9 @@ def quantization(spec: Spec, compute: Compute) -> BitsAndBytesConfig | None:
     if not spec.quantization or spec.bits == 16:
         return None
     if spec.bits == 8:
-        return BitsAndBytesConfig(load_in_8bit=True)
+        return BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
     wanted = spec.quantization.bnb_4bit_compute_dtype
-    return BitsAndBytesConfig(
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
         bnb_4bit_quant_type=spec.quantization.bnb_4bit_quant_type,
         bnb_4bit_use_double_quant=spec.quantization.bnb_4bit_use_double_quant,
@@ -165,4 +165,5 @@ def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
 
 def embedding_rows(model: PreTrainedModel) -> int:
     """How many token ids the model knows."""
-    return int(model.get_input_embeddings().weight.shape[0])
+    embedding: Any = model.get_input_embeddings()
+    return int(embedding.weight.shape[0])

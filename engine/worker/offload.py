@@ -17,5 +17,6 @@ def checkpoint_in_ram(function: Any, *args: Any, **kwargs: Any) -> Any:
 
 def offload_to_ram(model: torch.nn.Module) -> None:
     """Let every checkpointed layer keep its input that way; transformers' own way pins memory."""
-    base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner: Any = model
+    base = inner.get_base_model() if hasattr(model, "get_base_model") else inner
     base._set_gradient_checkpointing(enable=True, gradient_checkpointing_func=checkpoint_in_ram)

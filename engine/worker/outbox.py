@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.contract.messages import NEWEST_WINS, Heartbeat, Message, Record, Step, encode
+from engine.contract.messages import NEWEST_WINS, Done, Heartbeat, Message, Record, Step, encode
 from engine.contract.wire import frame
 from engine.store.files import write_all, write_atomic
 
@@ -35,6 +35,7 @@ class Outbox:
         self._recent: deque[Record] = deque(maxlen=KEPT_RECORDS)
         self._next_seq = 1
         self._closing = False
+        self._said_done = False
         self._writer = threading.Thread(target=self._write, name="outbox", daemon=True)
         self._pulse = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self.dropped_steps = 0
@@ -46,11 +47,15 @@ class Outbox:
         self._pulse.start()
 
     def send(self, message: Message) -> None:
-        """Queue a message; records get their ``worker_seq``. Never blocks.
+        """Queue a message; records get their ``worker_seq``. Never blocks. Done is the last word:
+        what comes after it is not sent.
 
         Raises :class:`engine.contract.wire.FrameTooLong`.
         """
         with self._changed:
+            if self._said_done:
+                return
+            self._said_done = isinstance(message, Done)
             if isinstance(message, NEWEST_WINS):
                 key = (type(message).__name__, getattr(message, "run", ""))
                 self._newest[key] = frame(message)
@@ -106,7 +111,6 @@ class Outbox:
                 return None
             lines = [line for _, line in self._queue]
             self._queue.clear()
-            # Done is the last word: nothing that may be replaced comes after it.
             lines = [*self._newest.values(), *lines]
             self._newest.clear()
             return b"".join(lines)

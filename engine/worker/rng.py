@@ -24,7 +24,8 @@ class RandomState(msgspec.Struct, frozen=True, kw_only=True):
 def take() -> RandomState:
     """The state now."""
     version, words, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    words_of: Any = np.random.get_state(legacy=True)
+    name, keys, position, has_gauss, cached = words_of
     tensors = {"torch": torch.get_rng_state()}
     if torch.cuda.is_available():
         states = torch.cuda.get_rng_state_all()

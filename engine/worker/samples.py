@@ -28,7 +28,7 @@ class Samples:
         self.starts = starts
 
     @classmethod
-    def of(cls, parts: Iterable[tuple[Sequence[int], Sequence[bool]]]) -> Samples:
+    def of(cls, parts: Iterable[tuple[Sequence[int] | Ids, Sequence[bool] | Flags]]) -> Samples:
         """From one pair of token ids and flags a sample."""
         tokens: list[Ids] = []
         learnt: list[Flags] = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -39,7 +40,8 @@ def _chunks(tensors: Mapping[str, torch.Tensor]) -> Iterator[bytes | memoryview]
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         if not flat.numel():
             continue
-        data = memoryview(flat.view(torch.uint8).numpy())
+        array: Any = flat.view(torch.uint8).numpy()
+        data = memoryview(array)
         for at in range(0, len(data), _CHUNK):
             yield data[at : at + _CHUNK]
 

@@ -88,14 +88,19 @@ def job(folder: Path, spec: dict[str, Any], **fields: Any) -> Job:
     )  # fmt: skip
 
 
-def train(folder: Path, spec: dict[str, Any], **fields: Any) -> Worker:
-    """A whole run in a worker of its own; the worker has ended."""
+def train(folder: Path, spec: dict[str, Any], outcome: str = "finished", **fields: Any) -> Worker:
+    """A whole run in a worker of its own; the worker has ended, with this outcome."""
     with Worker(folder.parent / "idle.log") as worker:
         worker.send(job(folder, spec, **fields))
         done = worker.until(lambda message: isinstance(message, Done))
         assert worker.end() == 0
-    assert isinstance(done, Done), (folder / "worker.log").read_text()[-3000:]
+    assert isinstance(done, Done), _log(folder)
+    assert done.outcome == outcome, f"{done}\n{_log(folder)}"
     return worker
+
+
+def _log(folder: Path) -> str:
+    return (folder / "worker.log").read_text()[-3000:]
 
 
 def steps(worker: Worker) -> list[tuple[int, float | None]]:

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from engine.worker.samples import Samples, held_back
+
+
+def _three() -> Samples:
+    return Samples.of([([1, 2, 3], [True, False, True]), ([4], [True]), ([5, 6], [True, True])])
+
+
+def test_samples_come_back_as_they_went_in() -> None:
+    samples = _three()
+    assert [ids.tolist() for ids, _ in (samples[i] for i in range(3))] == [[1, 2, 3], [4], [5, 6]]
+    assert samples.lengths.tolist() == [3, 1, 2]
+    assert samples.take([2, 0])[1][1].tolist() == [True, False, True]
+
+
+def test_a_first_token_is_no_target() -> None:
+    assert _three().target_counts.tolist() == [1, 0, 1]
+
+
+def test_the_digest_sees_tokens_flags_and_borders() -> None:
+    same = _three().digest()
+    other_flag = Samples.of([([1, 2, 3], [True, True, True]), ([4], [True]), ([5, 6], [True] * 2)])
+    other_border = Samples.of([([1, 2, 3, 4], [True, False, True, True]), ([5, 6], [True, True])])
+    assert same == _three().digest()
+    assert len({same, other_flag.digest(), other_border.digest()}) == 3
+
+
+def test_the_same_rows_are_held_back_in_any_order() -> None:
+    keys = [f"row {i}".encode() for i in range(100)]
+    held = {keys[i] for i in held_back(keys, 10, seed=3)}
+    assert held == {keys[::-1][i] for i in held_back(keys[::-1], 10, seed=3)}
+    assert held != {keys[i] for i in held_back(keys, 10, seed=4)}
+    assert len(held) == 10
+
+
+def test_more_rows_change_the_choice_little() -> None:
+    keys = [f"row {i}".encode() for i in range(200)]
+    before = held_back(keys[:198], 20, seed=0)
+    assert len(before & held_back(keys, 20, seed=0)) >= 17

@@ -1,0 +1,77 @@
+"""The methods of transformers and TRL that the bridge replaces or calls: a new version either has
+them as they were, or this names the one that moved."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from transformers import PreTrainedModel, Trainer, TrainerState
+from trl import SFTTrainer
+
+from engine.worker.bridge import Bridge
+
+REPLACED = {
+    "get_train_dataloader": [],
+    "_get_num_items_in_batch": ["batch_samples", "device"],
+    "_init_training_state": [
+        "max_steps", "num_update_steps_per_epoch", "num_train_epochs", "resume_from_checkpoint",
+        "trial",
+    ],
+    "_prepare_for_training": ["max_steps", "train_dataloader", "resume_from_checkpoint"],
+    "create_optimizer": ["model"],
+    "training_step": ["model", "inputs", "num_items_in_batch"],
+    "floating_point_ops": ["inputs"],
+    "_maybe_log_save_evaluate": [
+        "tr_loss", "grad_norm", "model", "trial", "epoch", "ignore_keys_for_eval", "start_time",
+        "learning_rate",
+    ],
+}  # fmt: skip
+
+CALLED = {
+    "compute_loss": ["model", "inputs", "return_outputs", "num_items_in_batch"],
+    "compute_loss_context_manager": [],
+    "_prepare_inputs": ["inputs"],
+    "remove_callback": ["callback"],
+}
+
+
+@pytest.mark.parametrize(("name", "arguments"), [*REPLACED.items(), *CALLED.items()])
+def test_the_seam_is_where_it_was(name: str, arguments: list[str]) -> None:
+    found = list(inspect.signature(getattr(Trainer, name)).parameters)[1:]
+    assert found == arguments
+
+
+def test_the_bridge_replaces_nothing_else() -> None:
+    own = {name for name, value in vars(Bridge).items() if callable(value) and name != "__class__"}
+    trainer_has = {name for name in own if hasattr(SFTTrainer, name)}
+    assert trainer_has == set(REPLACED)
+
+
+def test_the_bridge_takes_the_same_arguments() -> None:
+    for name, arguments in REPLACED.items():
+        parameters = inspect.signature(getattr(Bridge, name)).parameters
+        if "args" not in parameters:
+            assert list(parameters)[1:] == arguments, name
+
+
+def test_trl_keeps_its_metrics_where_the_bridge_clears_them() -> None:
+    assert 'self._metrics[mode]["entropy"]' in inspect.getsource(SFTTrainer.compute_loss)
+
+
+def test_the_trainer_asks_for_a_window_a_step_and_then_tells() -> None:
+    source = inspect.getsource(Trainer._run_epoch)
+    order = [
+        "self.get_batch_samples(", "self.training_step(", "self.optimizer.step()",
+        "self.state.global_step += 1", "self._maybe_log_save_evaluate(", "should_training_stop",
+    ]  # fmt: skip
+    places = [source.index(part) for part in order]
+    assert places == sorted(places)
+
+
+def test_the_loss_flag_and_the_model_hook_exist() -> None:
+    assert "loss_is_scaled_for_ga" in inspect.getsource(Trainer.training_step)
+    assert list(inspect.signature(PreTrainedModel._set_gradient_checkpointing).parameters)[:3] == [
+        "self", "enable", "gradient_checkpointing_func"
+    ]  # fmt: skip
+    assert "global_step" in inspect.signature(TrainerState).parameters
