@@ -176,13 +176,19 @@ def _check_disk(root: Path, venv: Venv, build: str) -> None:
 
 def _install_torch(venv: Venv, root: Path, build: str, phases: Phases) -> None:
     tries = torch_tries(build, sys.platform, _torch_version(root))
-    for number, arguments in enumerate(tries, start=1):
+    for arguments in tries[:-1]:
         try:
             return run_pip(venv, root, arguments, phases)
         except PipFailed as error:
-            if number == len(tries) or not error.is_missing:
-                raise InstallError(str(error)) from None
-    raise AssertionError("unreachable")
+            # Only torch's own index may be out of reach: without the others nothing will do.
+            if not error.is_missing or (error.is_offline and arguments is tries[0]):
+                raise
+    if len(tries) > 1:
+        print(
+            "The small CPU build is not to be had here: taking the large one, 2.5 GB.", flush=True
+        )
+        _check_disk(root, venv, "cu130")
+    return run_pip(venv, root, tries[-1], phases)
 
 
 def torch_tries(build: str, platform: str, version: str) -> list[list[str]]:

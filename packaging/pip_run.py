@@ -18,8 +18,8 @@ OPTIONS = (
     "--no-compile",
     "--no-warn-script-location",
     "--progress-bar=off",
-    "--timeout=30",
-    "--retries=3",
+    "--timeout=20",
+    "--retries=2",
 )
 NETWORK = re.compile(
     r"NewConnectionError|name resolution|getaddrinfo failed|Network is unreachable|"
@@ -38,6 +38,7 @@ class PipFailed(InstallError):
         super().__init__(explain(log, log_file))
         self.is_missing = bool(MISSING.search(log))
         """No place that was asked has the package; another may."""
+        self.is_offline = bool(NETWORK.search(log))
 
 
 def run_pip(venv: Venv, root: Path, arguments: list[str], phases: Phases) -> None:
