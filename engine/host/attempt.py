@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from engine.contract.lifecycle import Event, State
 from engine.contract.messages import Job, Message, Progress, Record, SaveNow, StopJob, Telemetry
 from engine.host.book import Book
@@ -59,6 +61,8 @@ class Attempt:
 
     def stop(self, *, now: bool) -> None:
         """Save and end, or with ``now`` end."""
+        if self._course.is_over:
+            return  # It ends by itself.
         self._book.move(self.run, Event.STOP)
         if now or not self._worker.ready.done():
             # Without a job there is nothing to save.
@@ -119,7 +123,7 @@ class Attempt:
             if self._course.is_over and self._over_at is None:
                 self._over_at = time.monotonic()
         elif isinstance(message, Progress):
-            self._book.note(self.run, message)
+            self._book.note(self.run, msgspec.structs.replace(message, run=self.run))
 
     def _on_sampled(self, sample: Telemetry) -> None:
         if not self._course.is_over:

@@ -62,8 +62,9 @@ class Scheduler:
 
     def save(self, run: str) -> None:
         """Save soon. Raises :class:`IllegalMove` if the run has no worker to do so."""
-        if not self._attempt or self._attempt.run != run:
-            raise IllegalMove(f"A run that is {self._book.state(run).value} has nothing to save.")
+        state = self._book.state(run)
+        if not self._attempt or self._attempt.run != run or state not in LIVE:
+            raise IllegalMove(f"A run that is {state.value} has nothing to save.")
         self._attempt.save()
 
     async def has_left(self, run: str, timeout_s: float) -> bool:

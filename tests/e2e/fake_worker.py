@@ -143,7 +143,7 @@ class FakeWorker:
         self.folder = Path(self.job.get("folder", "."))
 
     def _begin(self) -> None:
-        with open(self.job["log"], "a") as log:
+        with Path(self.job["log"]).open("a") as log:
             log.write(f"fake worker {os.getpid()} in mode {self.mode}\n")
         checkpoint = self.job.get("checkpoint")
         if checkpoint:

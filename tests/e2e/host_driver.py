@@ -14,8 +14,7 @@ from typing import Any
 import msgspec
 import psutil
 
-from engine import client as clients
-from engine import paths
+from engine import paths, transport
 from engine.client import Client
 from engine.contract.lifecycle import RESTING, State
 from engine.contract.messages import (
@@ -30,6 +29,7 @@ from engine.contract.messages import (
     Show,
     Start,
 )
+from engine.transport import Stream
 
 ROOT = Path(__file__).parents[2]
 FAKE = Path(__file__).with_name("fake_worker.py")
@@ -75,9 +75,7 @@ class HostUnderTest:
 
     def connect(self, client: str = "cli") -> Client:
         """A greeted client of the host that is running."""
-        until(lambda: _is_listening(), "the host listens")
-        found = Client(clients.open_stream(time.monotonic() + PATIENCE_SECONDS))
-        found.greet(client)
+        found = connect(client)
         self.clients.append(found)
         return found
 
@@ -113,8 +111,21 @@ def _write_model(folder: Path) -> None:
     (folder / "tokenizer.json").write_text("{}")
 
 
-def _is_listening() -> bool:
-    return Path(paths.socket_address()).exists()
+def connect(client: str = "cli") -> Client:
+    """A greeted client of a host that is or will be there.
+
+    Not :func:`engine.client.connect`, which would start a host with a real worker.
+    """
+    found = Client(until(_stream, "the host listens"))
+    found.greet(client)
+    return found
+
+
+def _stream() -> Stream | None:
+    try:
+        return transport.connect(paths.socket_address())
+    except transport.NOBODY_THERE:
+        return None
 
 
 def until(holds: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
@@ -141,19 +152,20 @@ def summary_of(client: Client, run: str) -> RunSummary:
     return msgspec.convert(client.request(Show(id=0, run=run))["summary"], RunSummary)
 
 
-def messages_of(client: Client, run: str, since: int = 0, **options: bool) -> Iterator[Message]:
-    """Follow a run; a test that waits in vain for a message fails."""
-    client.request(Follow(id=0, run=run, since=since, **options))
-    for message in client.messages(PATIENCE_SECONDS):
-        if getattr(message, "run", run) == run:
+def messages_of(run: str, since: int = 0, *, columns: bool = False) -> Iterator[Message]:
+    """Follow a run over a connection of its own; a test that waits in vain for a message fails."""
+    with connect() as client:
+        client.request(Follow(id=0, run=run, since=since, columns=columns))
+        for message in client.messages(PATIENCE_SECONDS):
+            assert getattr(message, "run", run) == run
             yield message
     raise AssertionError(f"nothing came within {PATIENCE_SECONDS} s")
 
 
-def records_to_done(client: Client, run: str, since: int = 0) -> list[Record]:
+def records_to_done(run: str, since: int = 0) -> list[Record]:
     """Follow a run from ``since`` to its Done."""
     found: list[Record] = []
-    for message in messages_of(client, run, since):
+    for message in messages_of(run, since):
         if isinstance(message, Record):
             found.append(message)
         if isinstance(message, Done):
