@@ -71,7 +71,9 @@ def python_complaint(version: tuple[int, ...], maxsize: int) -> str:
 def _other_python() -> str | None:
     for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
         name = "python3.{}".format(minor)
-        if shutil.which(name):
+        found = shutil.which(name)
+        # A name may be there without a Python behind it: pyenv's stand-ins are like that.
+        if found and subprocess.call([found, "-c", ""], stderr=subprocess.DEVNULL) == 0:
             return name
     return None
 

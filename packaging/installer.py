@@ -130,7 +130,7 @@ def _set_up(venv: Venv, root: Path, dev: bool) -> None:
     _check_disk(root, venv, choice.build)
     _stamp_file(venv).unlink(missing_ok=True)
     phases = Phases(total=5)
-    with phases.phase(f"Python {sys.version.split()[0]} environment"):
+    with phases.phase("Python environment"):
         environment.make(venv)
     with phases.phase(f"torch for {_build_name(choice.build)} ({choice.reason})"):
         _install_torch(venv, root, choice.build, phases)
