@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pyqtgraph as pg
-from PySide6.QtGui import QFont
+from PySide6.QtGui import QFont, QPainter
 
 from app import words
 from app.theme import SANS, Tokens
@@ -51,7 +52,30 @@ def time_word(seconds: float) -> str:
     return f"{hours} h {minutes:02d}" if minutes else f"{hours} h"
 
 
-class PlaceAxis(pg.AxisItem):  # type: ignore[misc]
+class DirectAxis(pg.AxisItem):  # type: ignore[misc]
+    """An axis that keeps what it draws as values instead of as a recorded picture.
+
+    WORKAROUND(PySide6 6.11, Python < 3.12): a painter on a QPicture adds six references to None,
+    and an axis makes a new picture with every new range.
+    """
+
+    picture: Any
+
+    def paint(self, painter: QPainter, _option: object, _widget: object) -> None:
+        """Qt override. ``picture`` is what pyqtgraph resets when the axis has changed."""
+        if self.picture is None:
+            if self.style["tickFont"]:
+                painter.setFont(self.style["tickFont"])
+            self.picture = self.generateDrawSpecs(painter)
+        if self.picture is not None:
+            painter.save()
+            if self.style["tickFont"]:
+                painter.setFont(self.style["tickFont"])
+            self.drawPicture(painter, *self.picture)
+            painter.restore()
+
+
+class PlaceAxis(DirectAxis):
     """The axis below a graph: elapsed time or steps."""
 
     def __init__(self) -> None:
@@ -73,7 +97,7 @@ class PlaceAxis(pg.AxisItem):  # type: ignore[misc]
         return [time_word(value) if self.is_time else words.count(value) for value in values]
 
 
-class ValueAxis(pg.AxisItem):  # type: ignore[misc]
+class ValueAxis(DirectAxis):
     """The axis left of a graph."""
 
     def __init__(self, word: Callable[[float, float], str]) -> None:
