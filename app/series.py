@@ -134,12 +134,13 @@ class RunSeries:
         rows = _newer(table, rows)
         if not len(rows["at"]):
             return False
+        # Also what is about to be replaced took its time.
+        self._clock.note(rows["attempt"], rows["at"])
         if table is self.steps:
             for piece in _rising_pieces(rows):
                 self._extend_steps(piece)
         else:
             table.extend(rows)
-        self._clock.note(table, len(rows["at"]))
         return True
 
     def _extend_steps(self, rows: dict[str, Floats]) -> None:

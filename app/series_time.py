@@ -73,9 +73,8 @@ class Clock:
         self._spans: dict[int, tuple[float, float]] = {}
         self._places = {id(steps): _Places(), id(telemetry): _Places()}
 
-    def note(self, table: Table, rows: int) -> None:
-        """The last ``rows`` rows of a table are new."""
-        attempts, ats = table["attempt"][-rows:], table["at"][-rows:]
+    def note(self, attempts: Floats, ats: Floats) -> None:
+        """Something was measured at these times, in these attempts."""
         newest = max(self._spans, default=0)
         for attempt in np.unique(attempts[np.isfinite(attempts)]):
             inside = ats[attempts == attempt]

@@ -158,8 +158,10 @@ class Theme(QObject):
     def _wanted(self) -> str:
         if self._choice in ("dark", "light"):
             return self._choice
-        scheme = self._app.styleHints().colorScheme()
-        return "light" if scheme == Qt.ColorScheme.Light else "dark"
+        return "light" if self._system_scheme() == Qt.ColorScheme.Light else "dark"
+
+    def _system_scheme(self) -> Qt.ColorScheme:
+        return self._app.styleHints().colorScheme()
 
     def _on_system_scheme_changed(self, _scheme: Qt.ColorScheme) -> None:
         self._apply()

@@ -217,7 +217,8 @@ class Graph(Card):
         low, high = self._value_range(heights)
         self._box.setRange(xRange=(x0, x1), yRange=(low, high), padding=0, disableAutoRange=False)
         self._draw_marks(marks, low, high)
-        self._limit_word.setPos(x0 + (x1 - x0) * 0.01, self._limit_value or 0)
+        if self._limit_value is not None:
+            self._limit_word.setPos(x0 + (x1 - x0) * 0.01, self._limit_value)
 
     def _has_loss(self) -> bool:
         return "loss" in self.curves

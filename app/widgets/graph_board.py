@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-from PySide6.QtCore import QEvent, QTimer
+from PySide6.QtCore import QEvent, QObject, QTimer
 from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import QButtonGroup, QGridLayout, QWidget
 
@@ -240,6 +240,14 @@ class GraphBoard(QWidget):
                 QTimer.singleShot(0, self, self._draw_due)
                 return
 
+    def repaint_all(self) -> None:
+        """Draw and paint every graph now, without waiting for a frame."""
+        self._follow()
+        self._marks = self._places_of_events()
+        for graph in self.graphs:
+            self._draw(graph)
+            graph.repaint()
+
     def _draw(self, graph: Graph) -> None:
         if graph.spec is CARD_MEMORY:
             total = self._series.telemetry.last("vram_total_bytes")
@@ -311,15 +319,18 @@ class GraphBoard(QWidget):
     def showEvent(self, event: QShowEvent) -> None:
         """Qt override: catch up with what came while nobody looked."""
         super().showEvent(event)
+        self.window().installEventFilter(self)
         self.note_change()
 
     def hideEvent(self, event: QHideEvent) -> None:
         """Qt override."""
         super().hideEvent(event)
+        self.window().removeEventFilter(self)
         self._frame.stop()
         self._due.clear()
 
-    def changeEvent(self, event: QEvent) -> None:
-        """Qt override."""
-        super().changeEvent(event)
-        self.note_change()
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Qt override: the window is back from the task bar."""
+        if event.type() == QEvent.Type.WindowStateChange:
+            self.note_change()
+        return super().eventFilter(watched, event)
