@@ -23,6 +23,10 @@ SLICE_SECONDS = 0.008
 
 CHUNK_BYTES = 64 << 10
 _GREETING_MS = 45_000
+_SAME_VERSION = (
+    "Let what it trains finish, then install the same version in both places with `python3 "
+    "packaging/bootstrap.py install`."
+)
 
 log = logging.getLogger(__name__)
 
@@ -169,25 +173,30 @@ class Conversation(QObject):
 
     def _on_greeting(self, message: Reply | Refusal) -> None:
         self._patience.stop()
-        if isinstance(message, Refusal):
-            self._refused_because = message.sentence
-            if message.code == "version":
-                self._ask_to_leave()
-            else:
-                self._transport.close()
-        elif (theirs := str(message.data.get("version", ""))) != __version__:
-            self._refused_because = (
-                f"The engine is Fettle {theirs or 'of an unknown version'}, this window is Fettle "
-                f"{__version__}. Let what it trains finish, then install the same version in both "
-                "places."
-            )
-            self._ask_to_leave()
-        else:
+        theirs = "" if isinstance(message, Refusal) else str(message.data.get("version", ""))
+        if isinstance(message, Reply) and theirs == __version__:
             self._is_greeted = True
             self.greeted.emit(message.data)
+        elif isinstance(message, Refusal) and message.code != "version":
+            self._refused_because = message.sentence
+            self._transport.close()
+        else:
+            said = (
+                message.sentence.partition(". ")[0]
+                if isinstance(message, Refusal)
+                else (f"The host is Fettle {theirs}, you are Fettle {__version__}")
+            )
+            self._refused_because = f"{said}. {_SAME_VERSION}"
+            self._settle_versions()
+
+    def _settle_versions(self) -> None:
+        """An idle host of another version makes way, if one of ours would take its place."""
+        if self._transport.restarts_host:
+            self._ask_to_leave()
+        else:
+            self._transport.close()
 
     def _ask_to_leave(self) -> None:
-        """An idle host of another version ends itself, so that ours can take its place."""
         leave = Pending(Leave(id=self.next_id()), self)
         leave.replied.connect(self._on_making_way)
         leave.refused.connect(self.end)

@@ -42,6 +42,9 @@ class Transport(QObject):
     closed = Signal(str)
     bytes_received = Signal()
 
+    restarts_host = False
+    """If the host leaves, opening again starts one of this very version."""
+
     def open(self) -> None:
         """Begin to open; answered by ``opened`` or ``closed``."""
         raise NotImplementedError
@@ -86,6 +89,8 @@ def _environment_for_module() -> QProcessEnvironment:
 
 class LocalTransport(Transport):
     """The host of this machine, over its local socket; started if it is not there."""
+
+    restarts_host = True
 
     def __init__(
         self, parent: QObject | None = None, *, launch: Callable[[], None] | None = start_host
