@@ -113,6 +113,14 @@ class Follower:
         await self._stream(lines for _, lines in past)
 
     async def _stream(self, pieces: Iterator[bytes]) -> None:
-        """Send pieces as they are read, in a thread: the disk must not hold up the loop."""
-        while piece := await asyncio.to_thread(next, pieces, b""):
-            await self._send(piece)
+        """Send pieces; each is read in a thread while the one before is being sent."""
+        piece = await asyncio.to_thread(next, pieces, b"")
+        while piece:
+            coming = asyncio.ensure_future(asyncio.to_thread(next, pieces, b""))
+            try:
+                await self._send(piece)
+            except BaseException:
+                # A generator must not be left while a thread is inside it.
+                await asyncio.wait({coming})
+                raise
+            piece = await coming
