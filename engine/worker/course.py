@@ -14,6 +14,7 @@ from engine.contract.messages import Evaluated, Step
 from engine.contract.spec import Spec
 from engine.worker import rng, state_files
 from engine.worker.batches import Collator, Rows, Window, WindowLoader
+from engine.worker.evaluating import evaluation_mode
 from engine.worker.failures import JobError
 from engine.worker.report import Report
 from engine.worker.saver import Saver
@@ -150,16 +151,14 @@ class Course:
             "vram_peak_bytes": self._peak_vram,
         }
 
-    def evaluate(self, trainer: Any) -> float | None:
+    def evaluate(self, trainer: Any, *, last: bool = False) -> float | None:
         """Mean loss over all targets of the held-back rows; None if there are none."""
         if not len(self._evaluation):
             return None
         self._report.show(Phase.EVALUATING)
         began = time.monotonic()
-        trainer.model.eval()
-        with rng.undisturbed():
+        with rng.undisturbed(), evaluation_mode(trainer.model, last=last):
             loss = self._held_back_loss(trainer)
-        trainer.model.train()
         self._note_eval(loss, time.monotonic() - began)
         self._report.show(Phase.TRAINING)
         return loss

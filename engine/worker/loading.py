@@ -130,15 +130,18 @@ def quantization(spec: Spec, compute: Compute) -> BitsAndBytesConfig | None:
 def add_adapter(model: PreTrainedModel, lora: LoraSpec, seed: int) -> Any:
     """The model with a fresh adapter, whose weights are a function of the seed."""
     seed_everything(seed)
-    adapted = get_peft_model(model, lora_config(lora))
+    tied = bool(model.config.get_text_config().tie_word_embeddings)
+    adapted = get_peft_model(model, lora_config(lora, keep_tied=tied))
     # What is trained stays in fp32: the scaler of fp16 wants it, small updates need it.
     for parameter in trainable(adapted).values():
         parameter.data = parameter.data.float()
     return adapted
 
 
-def lora_config(lora: LoraSpec) -> LoraConfig:
-    """The spec's adapter for PEFT."""
+def lora_config(lora: LoraSpec, *, keep_tied: bool = False) -> LoraConfig:
+    """The spec's adapter for PEFT. ``keep_tied``: embed_tokens and lm_head stay one matrix where
+    both are trained."""
+    tie = keep_tied and {"embed_tokens", "lm_head"} <= set(lora.modules_to_save)
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=lora.r,
@@ -148,6 +151,7 @@ def lora_config(lora: LoraSpec) -> LoraConfig:
         modules_to_save=lora.modules_to_save or None,
         use_rslora=lora.use_rslora,
         use_dora=lora.use_dora,
+        ensure_weight_tying=tie,
     )
 
 

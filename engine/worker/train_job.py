@@ -57,7 +57,10 @@ def run(job: Job, report: Report) -> Done:
     prepared: Prepared = method.prepare(spec, tokenizer, report)
     must_fit_vocabulary(prepared.train, embedding_rows(model))
     resumed = Resumed(Path(job.checkpoint)) if job.checkpoint else None
-    course = plot_course(spec, report, folder, prepared, tokenizer.pad_token_id, resumed)
+    course = plot_course(
+        spec, report, folder, prepared, compute=compute, pad_id=tokenizer.pad_token_id,
+        resumed=resumed,
+    )  # fmt: skip
     report.enter(Phase.FIRST_STEP, max_steps=course.total_steps)
     trainer = make_trainer(
         method.Trainer, spec, compute, model, tokenizer, prepared.train, folder, course
@@ -77,7 +80,7 @@ def read_spec(raw: dict[str, Any]) -> Spec:
 
 
 def plot_course(
-    spec: Spec, report: Report, folder: Path, prepared: Prepared, pad_id: int,
+    spec: Spec, report: Report, folder: Path, prepared: Prepared, *, compute: Compute, pad_id: int,
     resumed: Resumed | None,
 ) -> Course:  # fmt: skip
     """Rows, order and saving of the run. Raises JobError if the data is not that of the save."""
@@ -106,7 +109,7 @@ def plot_course(
     evaluation = Rows(samples=held_back, rows=unpacked(len(held_back)))
     return Course(
         spec, report, schedule, train=rows, evaluation=evaluation, saver=saver, pad_id=pad_id,
-        offload_safely=training.gradient_checkpointing == "offload" and is_safe_mode(spec),
+        offload_safely=offloads(spec, compute, pinned=False),
         resumed=resumed,
     )  # fmt: skip
 
@@ -121,6 +124,12 @@ def make_rows(samples: Samples, spec: Spec) -> Rows:
         packed=True,
         one_line=spec.model.attn_implementation == "flash_attention_2",
     )
+
+
+def offloads(spec: Spec, compute: Compute, *, pinned: bool) -> bool:
+    """Whether activations go to RAM this way; only a card that is not in safe mode pins memory."""
+    wanted = spec.training.gradient_checkpointing == "offload"
+    return wanted and pinned == (compute.device == "cuda" and not is_safe_mode(spec))
 
 
 def is_safe_mode(spec: Spec) -> bool:
@@ -168,7 +177,6 @@ def arguments(spec: Spec, compute: Compute, folder: Path, total_steps: int) -> S
     """The spec in TRL's words. What the bridge does itself is switched off here."""
     training = spec.training
     recompute = training.gradient_checkpointing != "none"
-    pinned = training.gradient_checkpointing == "offload" and not is_safe_mode(spec)
     return SFTConfig(
         output_dir=str(folder),
         per_device_train_batch_size=training.per_device_train_batch_size,
@@ -186,7 +194,10 @@ def arguments(spec: Spec, compute: Compute, folder: Path, total_steps: int) -> S
         use_cpu=compute.device == "cpu",
         seed=training.seed,
         activation_checkpointing=recompute,
-        activation_checkpointing_kwargs={"use_reentrant": False, "offload": pinned}
+        activation_checkpointing_kwargs={
+            "use_reentrant": False,
+            "offload": offloads(spec, compute, pinned=True),
+        }
         if recompute
         else None,
         trust_remote_code=spec.model.trust_remote_code,
@@ -214,7 +225,7 @@ def _end(
             at=time.time(), outcome="stopped", step=position.step, folder=str(folder),
             sentence=f"Stopped and saved at step {position.step}.",
         )  # fmt: skip
-    course.evaluate(trainer)
+    course.evaluate(trainer, last=True)
     course.save_at_end(trainer)
     report.show(Phase.SAVING)
     made = output.write(
