@@ -9,7 +9,11 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from app.endpoint import Place, explain, transport_to
-from app.transport import Ending, decode_output
+from app.link import HostLink
+from app.transport import Ending, LocalTransport, decode_output
+from engine.contract.messages import RunChanged
+from tests.gui.host_double import HostDouble
+from tests.gui.test_notify import RUN
 
 WSL = Place(kind="wsl", name="Ubuntu", python="/opt/fettle/python")
 SSH = Place(kind="ssh", name="me@rig", python="/opt/my fettle/python")
@@ -115,3 +119,27 @@ def test_what_the_command_says_on_stderr_becomes_the_sentence(
     with qtbot.waitSignal(transport.closed) as caught:
         transport.open()
     assert "ssh-copy-id" in caught.args[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
+def test_a_run_in_wsl_is_held_by_a_command_of_its_own(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    held = tmp_path / "held"
+    script = tmp_path / "wsl.exe"
+    script.write_text(f'#!/bin/sh\necho "$@" >> {held}\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    host = HostDouble()
+    host.listen()
+    link = HostLink(place=WSL, transport=LocalTransport(launch=None))
+    with qtbot.waitSignal(link.connected):
+        link.open()
+    with qtbot.waitSignals([link.run_changed, link.run_changed]):
+        host.send(RunChanged(summary=RUN), RunChanged(summary=RUN))
+    qtbot.waitUntil(held.exists)
+    link.close()
+    host.stop()
+    assert held.read_text() == (
+        "-d Ubuntu --exec /opt/fettle/python -m engine.cli follow r1 --json\n"
+    )

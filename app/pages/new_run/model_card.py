@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QButtonGroup, QCompleter, QFileDialog, QPushButton, QSizePolicy
 
 from app.form import Form, Tuning, fields
 from app.form_editors import FormCombo, FormLine
 from app.link import HostLink
 from app.pages.new_run.catalogue import bundled
+from app.pages.new_run.model_list import OPTION_ROLE, ModelDelegate, fill_list
 from app.pages.new_run.models import Option, merge
 from app.preferences import Preferences
 from app.widgets.parts import Card, button, label, row, rule, set_look
@@ -55,7 +55,6 @@ PRETRAIN_HELP = (
     "Learn from plain text, every word of it, instead of from the answers in conversations. Goes "
     "with each of the ways on the left."
 )
-_OPTION_ROLE = Qt.ItemDataRole.UserRole
 
 
 class ModelCard(Card):
@@ -134,13 +133,7 @@ class ModelCard(Card):
 
     def _offer(self, inventory: list[dict[str, Any]]) -> None:
         self._options = merge(bundled(), inventory)
-        model = QStandardItemModel(self.combo)
-        group = ""
-        for option in self._options:
-            if option.group != group:
-                group = option.group
-                model.appendRow(_group_item(group))
-            model.appendRow(_option_item(option))
+        model = fill_list(self._options, self.combo)
         typed = self.combo.currentText()
         self.combo.setModel(model)
         self.combo.setCurrentIndex(-1)
@@ -169,7 +162,7 @@ class ModelCard(Card):
         self.choose(path)
 
     def _on_activated(self, index: int) -> None:
-        option = self.combo.itemData(index, _OPTION_ROLE)
+        option = self.combo.itemData(index, OPTION_ROLE)
         if isinstance(option, Option):
             self.choose(option.path)
 
@@ -218,6 +211,7 @@ def _make_combo() -> FormCombo:
     combo.setAccessibleDescription(fields()["model.path"].help)
     combo.setToolTip(fields()["model.path"].help)
     combo.setMaxVisibleItems(14)
+    combo.setItemDelegate(ModelDelegate(combo))
     line = FormLine()
     line.setStyleSheet("border: none; background: transparent; padding: 0;")
     combo.setLineEdit(line)
@@ -231,19 +225,3 @@ def _chip(text: str, tip: str) -> QPushButton:
     chip.setCheckable(True)
     chip.setAccessibleDescription(tip)
     return chip
-
-
-def _group_item(title: str) -> QStandardItem:
-    item = QStandardItem(title)
-    item.setFlags(Qt.ItemFlag.NoItemFlags)
-    font = item.font()
-    font.setPixelSize(11)
-    item.setFont(font)
-    return item
-
-
-def _option_item(option: Option) -> QStandardItem:
-    item = QStandardItem(option.path)
-    item.setData(option, _OPTION_ROLE)
-    item.setToolTip(f"{option.facts}\n{option.note}".strip())
-    return item

@@ -106,7 +106,7 @@ class NewRunPage(QWidget):
         self.name.setObjectName("name")
         self.name.setAccessibleName("Name of the run")
         self.name.setToolTip(fields()["name"].help)
-        self.name.setMinimumWidth(220)
+        self.name.setMinimumWidth(300)
         self.name.setMaximumWidth(340)
         self.name.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.undo = button("Undo", "quiet", tip="Take the last change back (Ctrl+Z)")
