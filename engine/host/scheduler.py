@@ -19,6 +19,9 @@ from engine.store.upgrade import StoreError
 
 log = logging.getLogger(__name__)
 
+_KILLED_SECONDS = 10.0
+"""How long a killed worker may take to be gone."""
+
 
 class Scheduler:
     """Takes runs from the book's queue and brings each through an attempt."""
@@ -28,6 +31,7 @@ class Scheduler:
         self._pool = pool
         self._settings = settings
         self._news = asyncio.Event()
+        self._news.set()  # Runs may wait from the time of an earlier host.
         self._launching = ""
         self._attempt: Attempt | None = None
         self._is_leaving = False
@@ -87,11 +91,14 @@ class Scheduler:
     async def leave(self, timeout_s: float) -> None:
         """Let the run that trains save and end; others stay in the queue for the next host."""
         self._is_leaving = True
+        run = self._launching
+        if not run:
+            return
         if self._attempt:
             self._attempt.halt()
-        if not await self.has_left(self._launching, timeout_s) and self._attempt:
+        if not await self.has_left(run, timeout_s) and self._attempt:
             self._attempt.kill()
-            await self.has_left(self._launching, 10.0)
+            await self.has_left(run, _KILLED_SECONDS)
 
     # ------------------------------------------------------------ inside
 
