@@ -152,22 +152,27 @@ class Course:
         }
 
     def evaluate(self, trainer: Any, *, last: bool = False) -> float | None:
-        """Mean loss over all targets of the held-back rows; None if there are none."""
+        """Mean loss over all targets of the held-back rows; None if there are none, or it was cut
+        short. Nothing in the process is another afterwards."""
         if not len(self._evaluation):
             return None
         self._report.show(Phase.EVALUATING)
         began = time.monotonic()
         with rng.undisturbed(), evaluation_mode(trainer.model, last=last):
-            loss = self._held_back_loss(trainer)
-        self._note_eval(loss, time.monotonic() - began)
+            loss = self._held_back_loss(trainer, may_stop=not last)
+        if loss is not None:
+            self._note_eval(loss, time.monotonic() - began)
         self._report.show(Phase.TRAINING)
         return loss
 
-    def _held_back_loss(self, trainer: Any) -> float:
+    def _held_back_loss(self, trainer: Any, *, may_stop: bool) -> float | None:
+        """None if somebody wants the run to end meanwhile."""
         total = 0.0
         size = self._training.per_device_train_batch_size
         order = range(len(self._evaluation))
         for begin in range(0, len(order), size):
+            if may_stop and self._report.wishes.ending:
+                return None
             total += trainer.loss_sum(self._evaluate_with(order[begin : begin + size]))
         return total / int(self._evaluation.samples.target_counts.sum())
 

@@ -15,7 +15,7 @@ from engine.contract.messages import Done, Job
 from engine.contract.spec import ModelSpec
 from engine.worker.chat import ChatRenderer
 from engine.worker.failures import JobError
-from engine.worker.loading import load_tokenizer
+from engine.worker.loading import explained, load_tokenizer
 from engine.worker.report import Report
 
 MAX_NEW_TOKENS = 256
@@ -40,16 +40,18 @@ def run(job: Job, report: Report) -> Done:
 
 def _load(path: str, adapter: str | None) -> tuple[Any, PreTrainedTokenizerBase]:
     cuda = torch.cuda.is_available()
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        path,
-        trust_remote_code=False,
-        use_safetensors=True,
-        dtype="auto" if cuda else torch.float32,
-        device_map={"": 0 if cuda else "cpu"},
-    )
+    with explained(path):
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            path,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype="auto" if cuda else torch.float32,
+            device_map={"": 0 if cuda else "cpu"},
+        )
     words = path
     if adapter is not None:
-        model = PeftModel.from_pretrained(model, adapter)
+        with explained(adapter):
+            model = PeftModel.from_pretrained(model, adapter)
         # A run saves its tokenizer, whose chat template it may have had to choose.
         words = adapter if (Path(adapter) / "tokenizer_config.json").exists() else path
     model.eval()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -70,11 +74,30 @@ def _precision(
     return wanted, ""
 
 
+@contextmanager
+def explained(path: str) -> Iterator[None]:
+    """Turns what the loaders raise for a model that is not there, or no model, into a JobError."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        here = Path(path).is_dir()
+        raise JobError(
+            "missing_model",
+            f"The model {path} cannot be loaded.",
+            cause=" ".join(str(error).split())[:400],
+            remedy="Choose a folder with config.json, tokenizer and model.safetensors in it."
+            if here
+            else "Check the name, the network and, for a gated model, that you have access to it.",
+        ) from error
+
+
 def load_tokenizer(model: ModelSpec) -> PreTrainedTokenizerBase:
-    """The model's tokenizer, with a token to pad with. Raises JobError if it has no end token."""
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-        model.path, revision=model.revision, trust_remote_code=model.trust_remote_code
-    )
+    """The model's tokenizer, with a token to pad with. Raises JobError if it is not there, or has
+    no end token."""
+    with explained(model.path):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            model.path, revision=model.revision, trust_remote_code=model.trust_remote_code
+        )
     if tokenizer.pad_token is None:
         # Padding is masked and has no targets, so any existing token will do; a new one would
         # need the embedding to grow.
@@ -90,19 +113,21 @@ def load_tokenizer(model: ModelSpec) -> PreTrainedTokenizerBase:
 
 
 def load_model(spec: Spec, compute: Compute) -> PreTrainedModel:
-    """The base model with its weights as the spec's quantization says, on the device."""
+    """The base model with its weights as the spec's quantization says, on the device. Raises
+    JobError if there is none."""
     implementation = spec.model.attn_implementation
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        spec.model.path,
-        revision=spec.model.revision,
-        trust_remote_code=spec.model.trust_remote_code,
-        attn_implementation="sdpa" if implementation == "auto" else implementation,
-        dtype=_weight_dtype(spec, compute),
-        quantization_config=quantization(spec, compute),
-        device_map={"": 0 if compute.device == "cuda" else "cpu"},
-        # Never a pickle, even where a repository has nothing else.
-        use_safetensors=True,
-    )
+    with explained(spec.model.path):
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            spec.model.path,
+            revision=spec.model.revision,
+            trust_remote_code=spec.model.trust_remote_code,
+            attn_implementation="sdpa" if implementation == "auto" else implementation,
+            dtype=_weight_dtype(spec, compute),
+            quantization_config=quantization(spec, compute),
+            device_map={"": 0 if compute.device == "cuda" else "cpu"},
+            # Never a pickle, even where a repository has nothing else.
+            use_safetensors=True,
+        )
     return model
 
 
