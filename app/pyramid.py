@@ -1,7 +1,7 @@
 """Curves of any length, drawn from at most a few thousand points.
 
-A :class:`Column` is a growing float64 array. A :class:`Pyramid` lies over one and keeps, for blocks of
-8, 64, 512 … values, the least and the greatest, so that a view of a million values costs what a
+A :class:`Column` is a growing float64 array. A :class:`Pyramid` lies over one and keeps, for blocks
+of 8, 64, 512 … values, the least and the greatest, so that a view of a million values costs what a
 view of a thousand does. Appending only writes the value; the blocks are brought up to date by the
 next view. NaN is a gap: it never counts as an extreme.
 """
@@ -115,7 +115,7 @@ class Pyramid:
         return starts, low, high
 
     def _level_for(self, length: int, most: int) -> tuple[int, int]:
-        """The coarsest level (0 is the column itself) that still has enough blocks, and its width."""
+        """The coarsest level (0 is the column) that still has enough blocks, and their width."""
         level, block = 0, 1
         while level < len(self._levels) and length // (block * BLOCK) >= most:
             level, block = level + 1, block * BLOCK

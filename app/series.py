@@ -1,8 +1,8 @@
 """What a run measured, ready to be drawn: columns of steps and of telemetry on one axis.
 
-Fed with :class:`~engine.contract.messages.Columns` (the past) and records (the present). A step that
-is done again after a resume replaces the older one: each step has exactly one point, and points
-behind the step that a run went back to are dropped. Telemetry is a matter of time and stays.
+Fed with :class:`~engine.contract.messages.Columns` (the past) and records (the present). A step
+that is done again after a resume replaces the older one: each step has exactly one point, and
+points behind the step that a run went back to are dropped. Telemetry is a matter of time and stays.
 
 The axis is either the run's *elapsed* time in seconds, in which the nights between attempts take no
 room, or its *step*; every measurement has a place on both.
@@ -258,6 +258,5 @@ def _rising_pieces(rows: dict[str, Floats]) -> list[dict[str, Floats]]:
     cuts = np.flatnonzero(np.diff(rows["step"]) <= 0) + 1
     edges = [0, *cuts.tolist(), len(rows["step"])]
     return [
-        {name: values[begin:end] for name, values in rows.items()}
-        for begin, end in pairwise(edges)
+        {name: values[begin:end] for name, values in rows.items()} for begin, end in pairwise(edges)
     ]

@@ -1,8 +1,8 @@
 """Time and smoothing for :mod:`app.series`.
 
-The *elapsed* time of a run counts only while a worker had it: the attempts follow each other without
-a gap. Past attempts may arrive in any order (steps first, telemetry after), so places are worked out
-from what is known of each attempt, and again when that changes.
+The *elapsed* time of a run counts only while a worker had it: the attempts follow each other
+without a gap. Past attempts may arrive in any order (steps first, telemetry after), so places are
+worked out from what is known of each attempt, and again when that changes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The look: tokens of a theme, the style sheet and palette made from them, and following the system.
+"""The look: a theme's tokens, style sheet and palette made from them, and following the system.
 
 Colours are named by what they mean (``resources/themes/*.toml``); widgets ask for a name and never
 write a colour of their own, so that a theme is one file.

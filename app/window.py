@@ -143,4 +143,3 @@ class Window(QMainWindow):
         """Qt override: remembers where the window was. Runs go on without it."""
         self._preferences.set_blob(_GEOMETRY, self.saveGeometry())
         super().closeEvent(event)
-

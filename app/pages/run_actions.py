@@ -1,4 +1,4 @@
-"""What can be done to a run from any page: asked of the host, confirmed where it cannot be undone."""
+"""What can be done to a run from any page: asked of the host, confirmed where it is final."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ _END = "FETTLE_SPEC"
 
 
 def train_command(spec: Spec, platform: str = sys.platform) -> str:
-    """Commands that write the spec and train it, for PowerShell on Windows, else for a POSIX shell."""
+    """Commands that write the spec and train it: for PowerShell on Windows, else for any shell."""
     text = toml.write(spec, comments=False).rstrip("\n")
     name = file_name(spec.name)
     if platform == "win32":

@@ -39,8 +39,8 @@ class RunsPage(QWidget):
         self.setObjectName("page")
         self._link = link
         self.model = RunsModel(self)
-        self.now = RunsGroup(self.model, now=True)
-        self.earlier = RunsGroup(self.model, now=False)
+        self.now = RunsGroup(self.model, now=True, parent=self)
+        self.earlier = RunsGroup(self.model, now=False, parent=self)
         self.verbs = RunActions(link, self)
         self.notice = Notice()
         self._is_loaded = False

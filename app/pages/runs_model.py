@@ -1,4 +1,4 @@
-"""The list of runs as Qt models: one list of summaries, and views of it by group, search and order."""
+"""The list of runs as Qt models: one of all summaries, two of it by group, search and order."""
 
 from __future__ import annotations
 
@@ -121,8 +121,9 @@ def _queue_order(summary: RunSummary) -> tuple[int, float]:
 class RunsGroup(QSortFilterProxyModel):
     """The runs that are under way (``now``), or those that rest, found and sorted."""
 
-    def __init__(self, source: RunsModel, *, now: bool) -> None:
-        super().__init__(source)
+    def __init__(self, source: RunsModel, *, now: bool, parent: QObject | None = None) -> None:
+        # Not the source's child: PySide6 6.11 crashes when the two are collected together.
+        super().__init__(parent)
         self._now = now
         self._needles: list[str] = []
         self._key, self._descends = ORDERS["Newest first"]

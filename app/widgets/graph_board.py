@@ -227,7 +227,7 @@ class GraphBoard(QWidget):
         if self._series.has_gpu != self._has_gpu and len(self._series.telemetry):
             self._build_graphs(has_gpu=self._series.has_gpu)
         self._follow()
-        self._due = [graph for graph in self.graphs if graph.isVisible()]
+        self._due = self.graphs[:SMALL_FROM] if self._is_compact else list(self.graphs)
         self._marks = self._places_of_events()
         self._draw_due()
 

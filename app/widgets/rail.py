@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtWidgets import QButtonGroup, QFrame, QPushButton, QWidget
+from PySide6.QtWidgets import QFrame, QPushButton, QWidget
 
 from app import words
 from app.link import HostLink
@@ -35,11 +35,9 @@ class Rail(QFrame):
         self.setObjectName("rail")
         self.setFixedWidth(WIDTH)
         self.machine = MachineLine(link)
-        self._group = QButtonGroup(self)
-        self._names: dict[QPushButton, str] = {}
-        self._icons: dict[QPushButton, str] = {}
-        entries = [self._entry(*entry) for entry in self.ENTRIES]
-        last = self._entry(*self.LAST)
+        entries = [Entry(*entry) for entry in self.ENTRIES]
+        last = Entry(*self.LAST)
+        self._entries = [*entries, last]
         rail = column(label("fettle", "wordmark"), margins=(12, 18, 12, 14), spacing=3)
         rail.addSpacing(12)
         for entry in entries:
@@ -49,32 +47,47 @@ class Rail(QFrame):
         rail.addSpacing(4)
         rail.addWidget(last)
         self.setLayout(rail)
-        self._group.buttonClicked.connect(self._on_clicked)
+        for entry in self._entries:
+            entry.chosen.connect(self._on_chosen)
         self.set_tokens(tokens)
-
-    def _entry(self, name: str, text: str, icon_name: str) -> QPushButton:
-        made = QPushButton(f"  {text}")
-        made.setAccessibleName(text)
-        made.setCheckable(True)
-        made.setCursor(Qt.CursorShape.PointingHandCursor)
-        self._group.addButton(made)
-        self._names[made], self._icons[made] = name, icon_name
-        return made
 
     def set_tokens(self, tokens: Tokens) -> None:
         """Take another theme's colours."""
-        for entry, name in self._icons.items():
-            entry.setIcon(icon(name, tokens.muted, checked=tokens.text))
-            entry.setIconSize(QSize(16, 16))
+        for entry in self._entries:
+            entry.setIcon(icon(entry.icon_name, tokens.muted, checked=tokens.text))
 
     def mark(self, name: str) -> None:
         """Show where one is."""
-        for entry, target in self._names.items():
-            if target == name:
-                entry.setChecked(True)
+        for entry in self._entries:
+            entry.setChecked(entry.name == name)
 
-    def _on_clicked(self, entry: QPushButton) -> None:
-        self.chosen.emit(self._names[entry])
+    def _on_chosen(self, name: str) -> None:
+        self.mark(name)
+        self.chosen.emit(name)
+
+
+class Entry(QPushButton):
+    """One place to go.
+
+    Not in a QButtonGroup: that would take all but one of its buttons out of the tab order.
+
+    Signals:
+        chosen: its name, when it was pressed.
+    """
+
+    chosen = Signal(str)
+
+    def __init__(self, name: str, text: str, icon_name: str) -> None:
+        super().__init__(f"  {text}")
+        self.name, self.icon_name = name, icon_name
+        self.setAccessibleName(text)
+        self.setCheckable(True)
+        self.setIconSize(QSize(16, 16))
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.clicked.connect(self._on_clicked)
+
+    def _on_clicked(self) -> None:
+        self.chosen.emit(self.name)
 
 
 class MachineLine(QWidget):

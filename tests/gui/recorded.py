@@ -134,7 +134,8 @@ def night(run: str, *, gpu: bool = True, end: float) -> list[Record]:
     recorder.event(StateChanged, state=State.TRAINING, sentence="1 200 steps, 3 epochs.")
     recorder.train(1, 377)
     recorder.event(
-        Finding, severity="error", code="out_of_memory", title="Out of memory at step 377", step=377,
+        Finding, severity="error", code="out_of_memory", step=377,
+        title="Out of memory at step 377",
         cause="Batch 2 needed 11.3 GiB, the card has 11.0.",
         remedy="Batch 2 → 1, accumulation 4 → 8. The effective batch stays 8.",
     )  # fmt: skip

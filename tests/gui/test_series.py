@@ -149,9 +149,7 @@ def test_whatever_the_resumes_each_step_has_one_point(attempts: list[tuple[int, 
     st.lists(st.one_of(st.floats(-10, 10), st.none()), min_size=1, max_size=900),
     st.integers(1, 400),
 )
-def test_smoothing_by_pieces_is_smoothing_at_once(
-    losses: list[float | None], piece: int
-) -> None:
+def test_smoothing_by_pieces_is_smoothing_at_once(losses: list[float | None], piece: int) -> None:
     records: list[Record] = [
         Step(run=RUN, seq=n, at=float(n), step=n, loss=loss, learning_rate=1e-4, step_ms=1.0)
         for n, loss in enumerate(losses, start=1)

@@ -1,4 +1,4 @@
-"""The look: both themes complete and legible, switched live; fonts and icons bundled with licences."""
+"""The look: themes complete, legible, switched live; fonts and icons bundled with licences."""
 
 from __future__ import annotations
 
