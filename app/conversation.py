@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from app.pulse import PULSE_MS, Pulse
 from app.transport import Transport
 from engine import __version__
-from engine.contract.messages import Hello, Leave, Message, Refusal, Reply, Request
+from engine.contract.messages import Hello, Leave, Message, Refusal, Reply, Request, Watch
 from engine.contract.wire import Garbage, LineReader, frame
 
 SLICE_SECONDS = 0.008
@@ -83,10 +84,14 @@ class Conversation(QObject):
         self._turn.timeout.connect(self._on_turn)
         self._patience = QTimer(self, singleShot=True, interval=_GREETING_MS)
         self._patience.timeout.connect(self._on_no_greeting)
+        self._pulse = Pulse(self)
+        self._pulse.question_due.connect(self._on_question_due)
+        self._pulse.stopped.connect(self._on_pulse_stopped)
         transport.setParent(self)
         transport.opened.connect(self._on_opened)
         transport.closed.connect(self._on_closed)
         transport.bytes_received.connect(self._turn.start)
+        transport.bytes_received.connect(self._pulse.beat)
 
     @property
     def is_greeted(self) -> bool:
@@ -134,6 +139,16 @@ class Conversation(QObject):
         )
         self._transport.close()
 
+    def _on_question_due(self) -> None:
+        self.ask(Pending(Watch(id=self.next_id()), self))
+
+    def _on_pulse_stopped(self) -> None:
+        self._refused_because = (
+            f"Nothing has come from the engine for {3 * PULSE_MS // 1000} s, so the connection is "
+            "made anew. What runs there goes on."
+        )
+        self._transport.close()
+
     def _on_closed(self, sentence: str) -> None:
         self._closed_because = sentence
         self._turn.start()  # What arrived before the end is still handled.
@@ -176,6 +191,8 @@ class Conversation(QObject):
         theirs = "" if isinstance(message, Refusal) else str(message.data.get("version", ""))
         if isinstance(message, Reply) and theirs == __version__:
             self._is_greeted = True
+            if not self._transport.restarts_host:  # Of a local host's end the system tells.
+                self._pulse.start()
             self.greeted.emit(message.data)
         elif isinstance(message, Refusal) and message.code != "version":
             self._refused_because = message.sentence
@@ -191,12 +208,9 @@ class Conversation(QObject):
 
     def _settle_versions(self) -> None:
         """An idle host of another version makes way, if one of ours would take its place."""
-        if self._transport.restarts_host:
-            self._ask_to_leave()
-        else:
+        if not self._transport.restarts_host:
             self._transport.close()
-
-    def _ask_to_leave(self) -> None:
+            return
         leave = Pending(Leave(id=self.next_id()), self)
         leave.replied.connect(self._on_making_way)
         leave.refused.connect(self.end)
@@ -208,6 +222,7 @@ class Conversation(QObject):
 
     def _finish(self, sentence: str) -> None:
         self._patience.stop()
+        self._pulse.stop()
         self._is_greeted = False
         self._clear_stream()
         lost, self._asked = self._asked, {}

@@ -63,6 +63,21 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
             return "Write the path of the Python that the engine is installed in."
         return ""
 
+    def path_there(self, path: str) -> str:
+        """A path of this machine as the engine sees it. Over SSH nothing is shared: unchanged."""
+        if self.kind != "wsl":
+            return path
+        drive = re.fullmatch(r"([A-Za-z]):[\\/](.*)", path, re.DOTALL)
+        if drive:
+            return f"/mnt/{drive[1].lower()}/" + drive[2].replace("\\", "/")
+        inside = re.fullmatch(r"[\\/]{2}wsl(?:\$|\.localhost)[\\/][^\\/]+(.*)", path, re.DOTALL)
+        return inside[1].replace("\\", "/") if inside else path
+
+    @property
+    def shares_files(self) -> bool:
+        """Files chosen here can be read there."""
+        return self.kind != "ssh"
+
     def command(self, *arguments: str) -> list[str]:
         """The command that runs ``python -m …`` there."""
         if self.kind == "wsl":

@@ -7,16 +7,13 @@ sentence for people. A closed transport can be opened again.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 from PySide6.QtCore import QCoreApplication, QObject, QProcess, QProcessEnvironment, QTimer, Signal
 from PySide6.QtNetwork import QLocalSocket
 
-from engine import paths
+from engine import client, paths
 
 READ_BUFFER_BYTES = 4 << 20
 """How far a socket reads ahead of us; above that the host has to wait."""
@@ -66,34 +63,16 @@ class Transport(QObject):
         return ""
 
 
-def start_host() -> None:
-    """Start a host of this very installation, detached. Of two at once, one leaves by itself."""
-    process = QProcess()
-    process.setProgram(sys.executable)
-    process.setArguments(["-m", "engine", "host"])
-    process.setProcessEnvironment(_environment_for_module())
-    process.setStandardInputFile(QProcess.nullDevice())
-    process.setStandardOutputFile(QProcess.nullDevice())
-    process.setStandardErrorFile(QProcess.nullDevice())
-    process.startDetached()
-
-
-def _environment_for_module() -> QProcessEnvironment:
-    """Our environment, with the folder of ``engine`` first, so that both run the same code."""
-    environment = QProcessEnvironment.systemEnvironment()
-    root = str(Path(paths.__file__).resolve().parents[1])
-    others = environment.value("PYTHONPATH")
-    environment.insert("PYTHONPATH", os.pathsep.join([root, others]) if others else root)
-    return environment
-
-
 class LocalTransport(Transport):
     """The host of this machine, over its local socket; started if it is not there."""
 
     restarts_host = True
 
     def __init__(
-        self, parent: QObject | None = None, *, launch: Callable[[], None] | None = start_host
+        self,
+        parent: QObject | None = None,
+        *,
+        launch: Callable[[], None] | None = client.start_host,
     ) -> None:
         super().__init__(parent)
         self._launch = launch
@@ -153,7 +132,11 @@ class LocalTransport(Transport):
         if self._open or self._asked_to_close:
             return  # ``disconnected`` follows.
         if self._waited_ms == 0 and self._launch is not None:
-            self._launch()
+            try:
+                self._launch()
+            except client.HostFailed as failure:
+                self.closed.emit(failure.sentence)
+                return
         self._poll.start()
 
     def _on_poll(self) -> None:

@@ -240,6 +240,11 @@ def open_stream(deadline: float) -> Stream:
             wait_s = min(0.2, wait_s * 1.5)
 
 
+def start_host() -> None:
+    """Start a host without waiting for it. Raises :class:`HostFailed`."""
+    _spawn_host()
+
+
 def _spawn_host() -> subprocess.Popen[bytes]:
     """Start a host that outlives us. If two are started at once, one sees the other and leaves."""
     folder = paths.host_folder()

@@ -49,6 +49,22 @@ def test_what_was_typed_is_checked(place: Place, part: str) -> None:
     assert bool(place.problem()) == bool(part)
 
 
+@pytest.mark.parametrize(
+    ("path", "there"),
+    [
+        (r"C:\Users\me\chats.jsonl", "/mnt/c/Users/me/chats.jsonl"),
+        ("d:/data/x", "/mnt/d/data/x"),
+        (r"\\wsl$\Ubuntu\home\me", "/home/me"),
+        (r"\\wsl.localhost\Ubuntu\home\me", "/home/me"),
+        ("/home/me", "/home/me"),
+        ("org/model", "org/model"),
+    ],
+)
+def test_paths_of_windows_are_told_to_wsl_in_its_way(path: str, there: str) -> None:
+    assert WSL.path_there(path) == there
+    assert Place().path_there(path) == path
+
+
 @pytest.mark.parametrize("data", [None, 3, {"kind": "moon"}, {"kind": "wsl"}, WSL.to_data()])
 def test_stored_places_are_read_with_care(data: object) -> None:
     place = Place.from_data(data)

@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtCore import QElapsedTimer, QObject, QTimer
 from pytestqt.qtbot import QtBot
 
-from app import transport
+from app import pulse, transport
 from app.following import decode_column
 from app.link import HostLink
 from app.transport import LocalTransport
@@ -261,6 +261,39 @@ def test_garbage_is_skipped(host: HostDouble, link: HostLink, qtbot: QtBot) -> N
     host.send_raw(b'\x00\xff not json\n{"type":"from_the_future"}\n')
     host.send(step(RUN, 1))
     qtbot.waitUntil(lambda: seen.steps == [1])
+
+
+class MuteTransport(LocalTransport):
+    """Goes deaf and mute when it is told to, as a network does, and stays open."""
+
+    restarts_host = False
+    is_dead = False
+
+    def read(self, limit: int) -> bytes:
+        return b"" if self.is_dead else super().read(limit)
+
+    def write(self, data: bytes) -> None:
+        if not self.is_dead:
+            super().write(data)
+
+
+def test_a_connection_that_died_silently_is_made_anew(
+    host: HostDouble, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulse, "PULSE_MS", 30)
+    line = MuteTransport(launch=None)
+    link = HostLink(transport=line)
+    opened(link, qtbot)
+    qtbot.wait(300)  # Silent, but it answers when it is asked.
+    assert link.is_connected
+    line.is_dead = True
+    with qtbot.waitSignal(link.disconnected) as caught:
+        pass
+    assert "made anew" in caught.args[0]
+    line.is_dead = False
+    with qtbot.waitSignal(link.connected):
+        pass
+    link.close()
 
 
 def test_a_long_history_never_holds_the_event_loop(

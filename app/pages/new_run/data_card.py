@@ -90,7 +90,7 @@ class DataCard(Card):
         folder = str(Path(str(self._form.draft.get("dataset.path") or Path.home())).parent)
         path, _ = QFileDialog.getOpenFileName(self, "Choose data", folder, FILTER)
         if path:
-            self.choose(path)
+            self.choose(self._link.place.path_there(path))
 
     # ------------------------------------------------------------ asking
 
@@ -111,6 +111,7 @@ class DataCard(Card):
         self._show_example()
 
     def _on_connected(self, _data: object) -> None:
+        self._browse.setEnabled(self._link.place.shares_files)
         if not self.facts:
             self._delay.start()
 

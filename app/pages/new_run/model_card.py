@@ -124,6 +124,7 @@ class ModelCard(Card):
     # ------------------------------------------------------------ what is offered
 
     def _on_connected(self, _data: object = None) -> None:
+        self._browse.setEnabled(self._link.place.shares_files)
         pending = self._link.ask(ListModels, folders=self._preferences.model_folders)
         pending.replied.connect(self._on_inventory)
 
@@ -171,7 +172,7 @@ class ModelCard(Card):
         folder = start if Path(start).is_dir() else str(Path.home())
         path = QFileDialog.getExistingDirectory(self, "Choose a model folder", folder)
         if path:
-            self.choose(path)
+            self.choose(self._link.place.path_there(path))
 
     def _on_tuning_clicked(self) -> None:
         chosen = self._tunings.checkedButton()

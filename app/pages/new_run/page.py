@@ -302,9 +302,9 @@ class NewRunPage(QWidget):
         if path.suffix.lower() == ".toml":
             self.exchange.import_file(path)
         elif path.is_dir() and (path / "config.json").exists():
-            self.model.choose(str(path))
+            self.model.choose(self._link.place.path_there(str(path)))
         else:
-            self.data.choose(str(path))
+            self.data.choose(self._link.place.path_there(str(path)))
 
 
 def _in_form_words(complaint: Complaint) -> Complaint | None:
