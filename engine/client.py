@@ -230,7 +230,7 @@ def open_stream(deadline: float) -> Stream:
         if process is not None and process.returncode not in (None, 0):
             raise HostFailed(f"The host could not be started. {_log_tail()}")
         if time.monotonic() > deadline:
-            raise HostFailed(f"The host does not answer. {_log_tail()}")
+            raise HostFailed(_why_nobody_answers(process))
         if process is None or process.returncode == 0:
             # 0 without a listener: it left the place to another one, which has gone since.
             process = _spawn_host()
@@ -243,6 +243,15 @@ def open_stream(deadline: float) -> Stream:
 def start_host() -> None:
     """Start a host without waiting for it. Raises :class:`HostFailed`."""
     _spawn_host()
+
+
+def _why_nobody_answers(process: subprocess.Popen[bytes] | None) -> str:
+    if process is not None and process.returncode == 0:
+        return (
+            "The host before this one is still ending: its worker saves. Try again in a minute. "
+            f"What it does is in {log_file()}."
+        )
+    return f"The host does not answer. {_log_tail()}"
 
 
 def _spawn_host() -> subprocess.Popen[bytes]:

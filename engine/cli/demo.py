@@ -102,11 +102,11 @@ def spec(model: Path) -> dict[str, Any]:
             "max_length": 128,
             "per_device_train_batch_size": 16,
             "gradient_accumulation_steps": 1,
-            "max_steps": 150,
+            "max_steps": 100,
             "learning_rate": 1e-2,
             "lr_scheduler_type": "cosine",
             "gradient_checkpointing": "none",
-            "save_steps": 75,
+            "save_steps": 50,
             "eval_steps": 50,
         },
     }
@@ -195,4 +195,6 @@ def _tell(output: Output, result: Result) -> None:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split()) or "(nothing)"
+    """The text without what would move the cursor: an untrained model writes anything."""
+    printable = "".join(sign if sign.isprintable() else " " for sign in text)
+    return " ".join(printable.split()) or "(nothing)"

@@ -118,8 +118,13 @@ def _share(progress: Progress) -> str:
 # ---------------------------------------------------------------- sentences for the activity list
 
 
+def with_reason(head: str, reason: str) -> str:
+    """``head`` as a sentence and the reason behind it, unless the reason says it already."""
+    return reason if reason.startswith(head) else f"{head}. {reason}".rstrip()
+
+
 def _state(message: StateChanged) -> str:
-    return f"{message.state.value}. {message.sentence}".rstrip(". ") + "."
+    return with_reason(message.state.value.capitalize(), message.sentence)
 
 
 def _checkpoint(message: CheckpointSaved) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from engine.cli.output import EXIT_OF, Exit, Output
-from engine.cli.progress import RunProgress, sentence
+from engine.cli.progress import RunProgress, sentence, with_reason
 from engine.client import Client, HostLost, connect
 from engine.contract.lifecycle import RESTING, State
 from engine.contract.messages import (
@@ -25,6 +25,8 @@ from engine.contract.messages import (
 
 _PLAIN_SECONDS = 5.0
 """Between two progress lines where there is no terminal to write one over and over."""
+_NEXT_HOST_SECONDS = 120.0
+"""How long a host that ends may wait for its worker to save before the next one serves."""
 _DONE_SECONDS = 3.0
 """How long a run that has come to rest may take to say Done."""
 _OUTCOMES: dict[State, Outcome] = {
@@ -141,7 +143,7 @@ class Watcher:
             except HostLost:
                 self._output.say("The host has ended. The run saves and stops; asking a new host.")
                 self.client.close()
-                self.client = connect()
+                self.client = connect(timeout_s=_NEXT_HOST_SECONDS)
 
     def _follow(self) -> Done:
         reply = self.client.request(Follow(id=0, run=self.run, since=self._since))
@@ -194,8 +196,8 @@ def report(output: Output, done: Done) -> None:
     if output.as_json:
         return
     colour = {"finished": "green", "stopped": "yellow", "failed": "red"}[done.outcome]
-    head = output.paint(f"{done.outcome.capitalize()} at step {done.step}.", colour)
-    output.say(f"{head} {done.sentence}".rstrip())
+    said = with_reason(f"{done.outcome.capitalize()} at step {done.step}", done.sentence)
+    output.say(output.paint(said, colour))
     output.say(f"Run:    {done.folder}")
     if done.output:
         output.say(f"Output: {done.output}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,8 +17,14 @@ import engine
 from engine import client, paths
 from engine.contract.messages import Hello, ListRuns, Message, Refusal, Reply
 from engine.contract.wire import Garbage, LineReader, frame
+from tests.e2e.host_driver import FAKE
 
 ROOT = Path(__file__).parents[2]
+CHEAP = {
+    "FETTLE_IDLE_SECONDS": "20",
+    # A window has an idle worker kept for it: not the real one, which takes seconds to import.
+    "FETTLE_WORKER_COMMAND": json.dumps([sys.executable, "-S", "-E", str(FAKE), "normal"]),
+}
 HELLO = Hello(id=1, version=engine.__version__, token="", client="window")
 
 
@@ -63,7 +70,7 @@ class Relay:
 
 @pytest.fixture
 def relay() -> Iterator[Relay]:
-    relay = Relay(FETTLE_IDLE_SECONDS="20")
+    relay = Relay(**CHEAP)
     yield relay
     relay.process.kill()
     relay.end()
@@ -133,7 +140,7 @@ def test_a_host_that_cannot_start_is_a_refusal_of_the_first_request() -> None:
 
 
 def test_two_relays_at_once_share_one_host() -> None:
-    relays = [Relay(FETTLE_IDLE_SECONDS="20") for _ in range(4)]
+    relays = [Relay(**CHEAP) for _ in range(4)]
     threads = [threading.Thread(target=relay.send, args=(HELLO,)) for relay in relays]
     for thread in threads:
         thread.start()
