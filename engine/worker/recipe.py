@@ -20,16 +20,19 @@ def _head(spec: Spec) -> str:
         "TRUST_REMOTE_CODE": spec.model.trust_remote_code,
         "DATA": spec.dataset.path,
         "EVAL_FRACTION": spec.dataset.eval_fraction,
-        "BITS": spec.bits,
+        "PRECISION": spec.training.precision,
         "SEED": spec.training.seed,
     }
     lines = "\n".join(f"{name} = {value!r}" for name, value in settings.items())
     lora = f"LoraConfig({_keywords(_lora(spec))})" if spec.lora else "None"
+    quantization = f"BitsAndBytesConfig({_keywords(_bits(spec))})" if spec.bits != 16 else "None"
     return f'''"""Repeats the run "{_quiet(spec.name)}" with plain TRL and PEFT.
 
 The order of the samples and the choice of held-back ones differ from Fettle's; the recipe is the
 same.  python train.py
 """
+
+from pathlib import Path
 
 import torch
 from datasets import load_dataset
@@ -39,7 +42,19 @@ from trl import SFTConfig, SFTTrainer
 
 {lines}
 LORA = {lora}
+QUANTIZATION = {quantization}
 '''
+
+
+def _bits(spec: Spec) -> dict[str, Any]:
+    assert spec.quantization
+    if spec.bits == 8:
+        return {"load_in_8bit": True}
+    return {
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": spec.quantization.bnb_4bit_quant_type,
+        "bnb_4bit_use_double_quant": spec.quantization.bnb_4bit_use_double_quant,
+    }
 
 
 def _lora(spec: Spec) -> dict[str, Any]:
@@ -54,22 +69,22 @@ def _lora(spec: Spec) -> dict[str, Any]:
 
 _MODEL = """
 cuda = torch.cuda.is_available()
-half = torch.bfloat16 if cuda and torch.cuda.is_bf16_supported() else torch.float16
-dtype = half if cuda and LORA is not None else torch.float32
-quantization = None
-if BITS == 4:
-    quantization = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-    )
-elif BITS == 8:
-    quantization = BitsAndBytesConfig(load_in_8bit=True)
+if PRECISION == "auto":
+    PRECISION = "fp32"
+    if cuda:
+        PRECISION = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+# What is trained in full stays in fp32.
+dtype = torch.float32 if LORA is None else dtypes[PRECISION]
+if QUANTIZATION is not None and QUANTIZATION.load_in_4bit:
+    QUANTIZATION.bnb_4bit_compute_dtype = dtype
+# The tokenizer beside this script has the chat template that was used.
 tokenizer = AutoTokenizer.from_pretrained(
-    MODEL, revision=REVISION, trust_remote_code=TRUST_REMOTE_CODE
+    Path(__file__).parent, trust_remote_code=TRUST_REMOTE_CODE
 )
 model = AutoModelForCausalLM.from_pretrained(
     MODEL, revision=REVISION, trust_remote_code=TRUST_REMOTE_CODE, dtype=dtype,
-    quantization_config=quantization, device_map={"": 0 if cuda else "cpu"},
+    quantization_config=QUANTIZATION, device_map={"": 0 if cuda else "cpu"},
 )
 """
 
@@ -142,8 +157,8 @@ def _arguments(spec: Spec) -> str:
     return f"""
 arguments = SFTConfig(
 {lines}{asks}    use_cpu=not cuda,
-    bf16=cuda and half is torch.bfloat16,
-    fp16=cuda and half is torch.float16,
+    bf16=PRECISION == "bf16",
+    fp16=PRECISION == "fp16",
     eval_strategy="epoch" if held_back else "no",
 )
 """
