@@ -68,7 +68,7 @@ class Driver(QObject):
     def _on_maybe_seen(self) -> None:
         if self.new_run.data.facts:
             self._when_seen.stop()
-            QTest.mouseClick(self.new_run.start, Qt.MouseButton.LeftButton)
+            QTest.mouseClick(self.new_run.header.start, Qt.MouseButton.LeftButton)
 
     def _on_record(self, record: Record) -> None:
         if isinstance(record, Step):

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.form import Draft, Field, Form, fields, read_text, show_value
+from app.form import Draft, Form
+from app.form_fields import Field, fields, read_text, show_value
 from app.form_words import BASIC, CHOICES, ELSEWHERE, GROUPS, LABELS
 from engine.contract.messages import Complaint
 from engine.contract.toml import EXAMPLE, to_raw

@@ -12,7 +12,7 @@ from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QApplication, QLineEdit, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
-from app.form import fields
+from app.form_fields import fields
 from app.form_words import BASIC, ELSEWHERE
 from app.link import HostLink
 from app.pages.new_run import NewRunPage, outlook
@@ -111,7 +111,7 @@ def test_filling_in_and_starting_opens_the_run(
 ) -> None:
     fill_in(page, qtbot, data_file)
     with qtbot.waitSignal(page.run_started) as caught:
-        click(qtbot, page.start)
+        click(qtbot, page.header.start)
     assert caught.args == ["20261122-221503-x"]
     (request,) = host.asked(Start)
     spec, complaints = check(request.spec)
@@ -127,7 +127,7 @@ def test_start_without_data_goes_to_the_field(
     page: NewRunPage, host: HostDouble, qtbot: QtBot
 ) -> None:
     write(qtbot, page.model.line, MODEL)
-    click(qtbot, page.start)
+    click(qtbot, page.header.start)
     assert host.asked(Start) == []
     assert page.data.path.control.hasFocus()
     assert page.data.path.control.property("state") == "wrong"
@@ -142,12 +142,12 @@ def test_what_the_host_refuses_lands_on_its_field(
         complaints=[Complaint(field="training.seed", problem="Too dull.", remedy="Write 7.")],
     )
     fill_in(page, qtbot, data_file)
-    click(qtbot, page.start)
+    click(qtbot, page.header.start)
     qtbot.waitUntil(lambda: "training.seed" in page.settings.editors)
     editor = page.settings.editors["training.seed"]
     assert editor.problem == "Too dull. Write 7."
     assert page.settings.is_expert
-    assert page.start.isEnabled()
+    assert page.header.start.isEnabled()
     write(qtbot, editor.control, "7")
     assert editor.problem == ""
     assert page.form.draft.get("model.path") == MODEL
@@ -158,8 +158,8 @@ def test_a_second_click_starts_nothing_twice(
 ) -> None:
     fill_in(page, qtbot, data_file)
     with qtbot.waitSignal(page.run_started):
-        click(qtbot, page.start)
-        click(qtbot, page.start)
+        click(qtbot, page.header.start)
+        click(qtbot, page.header.start)
     assert len(host.asked(Start)) == 1
 
 
@@ -190,9 +190,9 @@ def test_a_complaint_takes_one_to_its_field(page: NewRunPage, qtbot: QtBot) -> N
 def test_every_complaint_has_a_way_to_its_field(page: NewRunPage, qtbot: QtBot) -> None:
     for path in fields():
         page.model.line.setFocus()
-        page.start.setFocus()
+        page.header.start.setFocus()
         page.go_to(path)
-        assert page.focusWidget() is not page.start, path
+        assert page.focusWidget() is not page.header.start, path
 
 
 # ---------------------------------------------------------------- settings
@@ -234,25 +234,35 @@ def test_undo_and_redo_by_keyboard(page: NewRunPage, qtbot: QtBot) -> None:
     write(qtbot, line, "64")
     qtbot.keyClick(line, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert page.form.draft.get("lora.r") == 16
-    page.redo.click()
+    page.header.redo.click()
     assert page.form.draft.get("lora.r") == 64
 
 
 def test_reset_keeps_model_and_data(page: NewRunPage, qtbot: QtBot, data_file: Path) -> None:
     fill_in(page, qtbot, data_file)
     write(qtbot, page.settings.editors["training.max_length"].control, "64")
-    page.reset_action.trigger()
+    page.header.reset_action.trigger()
     assert page.form.draft.get("training.max_length") == 1024
     assert page.form.draft.get("model.path") == MODEL
 
 
 def test_all_is_reached_by_tab(page: NewRunPage, qtbot: QtBot) -> None:
-    page.name.setFocus()
+    page.header.name.setFocus()
     reached = set()
     for _ in range(60):
         qtbot.keyClick(page.focusWidget(), Qt.Key.Key_Tab)
         reached.add(page.focusWidget().objectName())
     assert set(BASIC) | {"model.path", "dataset.path", "dataset.format", "name"} <= reached
+
+
+def test_who_comes_to_the_page_begins_at_what_is_to_do(
+    page: NewRunPage, qtbot: QtBot, data_file: Path
+) -> None:
+    page.setFocus()
+    assert page.model.line.hasFocus()
+    fill_in(page, qtbot, data_file)
+    page.setFocus()
+    assert page.header.start.hasFocus()
 
 
 def test_the_last_choices_are_there_in_the_next_window(
@@ -376,7 +386,7 @@ def test_importing_mistakes_keeps_and_marks_them(
     assert page.settings.editors["training.optim"].problem
     shown = {c.field for c in page.form.complaints}
     assert {"training.sed", "training.max_length", "training.optim"} <= shown
-    page.undo.click()
+    page.header.undo.click()
     assert page.form.draft.values == {}
 
 
@@ -397,7 +407,7 @@ def test_a_setting_that_does_not_exist_can_be_removed(
 
 def test_the_command_holds_the_whole_run(page: NewRunPage, qtbot: QtBot, data_file: Path) -> None:
     fill_in(page, qtbot, data_file)
-    page.copy_action.trigger()
+    page.header.copy_action.trigger()
     text = QApplication.clipboard().text()
     assert "fettle train" in text
     assert MODEL in text

@@ -15,8 +15,9 @@ from PySide6.QtWidgets import (
     QTableWidgetItem,
 )
 
-from app.form import Form, complaints_of, fields
+from app.form import Form, complaints_of
 from app.form_editors import ChoiceEditor, FormLine, TextEditor
+from app.form_fields import fields
 from app.form_words import choice
 from app.link import HostLink
 from app.pages.new_run.preview import example_html, noun, table

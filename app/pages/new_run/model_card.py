@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QButtonGroup, QCompleter, QFileDialog, QPushButton, QSizePolicy
 
-from app.form import Form, Tuning, fields
+from app.form import Form, Tuning
 from app.form_editors import FormCombo, FormLine
+from app.form_fields import fields
 from app.link import HostLink
 from app.pages.new_run.catalogue import bundled
 from app.pages.new_run.model_list import OPTION_ROLE, ModelDelegate, fill_list

@@ -7,28 +7,24 @@ from typing import Any
 
 import msgspec
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeySequence, QShortcut
-from PySide6.QtWidgets import (
-    QFrame,
-    QMenu,
-    QScrollArea,
-    QSizePolicy,
-    QWidget,
-)
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QFocusEvent
+from PySide6.QtWidgets import QFrame, QScrollArea, QWidget
 
-from app.form import Draft, Form, fields
-from app.form_editors import FormLine, focus
+from app.form import Draft, Form
+from app.form_editors import focus
+from app.form_fields import fields
 from app.link import HostLink
 from app.pages.new_run import outlook
 from app.pages.new_run.data_card import DataCard
 from app.pages.new_run.files import Exchange
+from app.pages.new_run.header import Header
 from app.pages.new_run.model_card import ModelCard
 from app.pages.new_run.outlook_card import OutlookCard
 from app.pages.new_run.settings_card import SettingsCard
 from app.pages.new_run.starter import Starter
 from app.preferences import Preferences
 from app.theme import Theme
-from app.widgets.parts import button, column, label, row
+from app.widgets.parts import column, row
 from engine.contract.messages import Complaint, Facts
 
 _DRAFT_KEY = "new_run/draft"
@@ -75,11 +71,11 @@ class NewRunPage(QWidget):
         self._remember_later = QTimer(self, singleShot=True, interval=_REMEMBER_AFTER_MS)
         self._remember_later.timeout.connect(self.remember)
         self.form.restore(self._remembered())
-        self.setFocusProxy(self.model.line if self.form.spec is None else self.start)
 
     # ------------------------------------------------------------ building
 
     def _build(self) -> None:
+        self.header = Header(self.form)
         self.model = ModelCard(self.form, self._link, self._preferences)
         self.data = DataCard(self.form, self._link, self._theme.tokens)
         self.settings = SettingsCard(self.form, self._preferences)
@@ -97,61 +93,23 @@ class NewRunPage(QWidget):
         self._area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         body = row(self._area, self.outlook, spacing=14)
         body.setStretch(0, 1)
-        page = column(self._header(), body, margins=(24, 20, 24, 20), spacing=14)
+        page = column(self.header, body, margins=(24, 20, 24, 20), spacing=14)
         page.setStretch(1, 1)
         self.setLayout(page)
 
-    def _header(self) -> QWidget:
-        self.name = FormLine()
-        self.name.setObjectName("name")
-        self.name.setAccessibleName("Name of the run")
-        self.name.setToolTip(fields()["name"].help)
-        self.name.setMinimumWidth(300)
-        self.name.setMaximumWidth(340)
-        self.name.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.undo = button("Undo", "quiet", tip="Take the last change back (Ctrl+Z)")
-        self.redo = button("Redo", "quiet", tip="Do it again (Ctrl+Shift+Z)")
-        self.more = button("More", tip="Import, export, copy as a command, start over")
-        self.more.setMenu(self._menu())
-        self.start = button("Start training", "primary", tip="Ctrl+Return")
-        header = QWidget()
-        title = label("New run", "title")
-        header.setLayout(
-            row(title, self.name, None, self.undo, self.redo, self.more, self.start, spacing=12)
-        )
-        return header
-
-    def _menu(self) -> QMenu:
-        menu = QMenu(self)
-        self.import_action = menu.addAction("Import TOML…")
-        self.export_action = menu.addAction("Export TOML…")
-        self.copy_action = menu.addAction("Copy as `fettle train`")
-        menu.addSeparator()
-        self.reset_action = menu.addAction("Settings back to normal")
-        return menu
-
     def _connect(self) -> None:
         self.form.changed.connect(self._on_form_changed)
-        self.name.textEdited.connect(self._on_name_edited)
-        self.name.left.connect(self.form.seal)
-        for target, slot, keys in (
-            (self.undo, self.form.undo, QKeySequence.StandardKey.Undo),
-            (self.redo, self.form.redo, QKeySequence.StandardKey.Redo),
-            (self.start, self._on_start, QKeySequence("Ctrl+Return")),
-        ):
-            target.clicked.connect(slot)
-            QShortcut(
-                QKeySequence(keys), self, context=Qt.ShortcutContext.WidgetWithChildrenShortcut
-            ).activated.connect(slot)
-        self.import_action.triggered.connect(self.exchange.ask_import)
-        self.export_action.triggered.connect(self.exchange.ask_export)
-        self.copy_action.triggered.connect(self.exchange.copy_command)
-        self.reset_action.triggered.connect(self._on_reset)
+        self.header.start.clicked.connect(self._on_start)
+        self.header.bind_keys(self)
+        self.header.import_action.triggered.connect(self.exchange.ask_import)
+        self.header.export_action.triggered.connect(self.exchange.ask_export)
+        self.header.copy_action.triggered.connect(self.exchange.copy_command)
+        self.header.reset_action.triggered.connect(self._on_reset)
         self.exchange.said.connect(self.said)
         self.exchange.imported.connect(self._on_imported)
         self._starter.started.connect(self._on_started)
         self._starter.refused.connect(self._on_refused)
-        self._starter.busy_changed.connect(self.start.setDisabled)
+        self._starter.busy_changed.connect(self.header.start.setDisabled)
         self.outlook.field_wanted.connect(self.go_to)
         self.settings.refilled.connect(self._show_complaints)
         self._link.connected.connect(self._on_connected)
@@ -175,14 +133,6 @@ class NewRunPage(QWidget):
 
     def _on_form_changed(self) -> None:
         self._remember_later.start()
-        draft = self.form.draft
-        given = draft.values.get("name")
-        shown = given if isinstance(given, str) else ""
-        if self.name.text() != shown and not self.name.hasFocus():
-            self.name.setText(shown)
-        self.name.setPlaceholderText(draft.suggested_name() or "Name of the run")
-        self.undo.setEnabled(self.form.can_undo)
-        self.redo.setEnabled(self.form.can_redo)
         self._show_complaints()
         self._show_outlook()
 
@@ -234,7 +184,7 @@ class NewRunPage(QWidget):
 
     def _control_of(self, path: str) -> QWidget | None:
         own: dict[str, QWidget] = {
-            "name": self.name,
+            "name": self.header.name,
             "model.path": self.model.combo,
             "dataset.path": self.data.path.control,
             "dataset.format": self.data.format.control,
@@ -247,9 +197,6 @@ class NewRunPage(QWidget):
         return editor.control if editor is not None and editor.isEnabled() else None
 
     # ------------------------------------------------------------ what happens
-
-    def _on_name_edited(self, text: str) -> None:
-        self.form.set_value("name", text if text.strip() else None)
 
     def _on_connected(self, _data: object = None) -> None:
         self._link.ask(Facts).replied.connect(self._on_facts)
@@ -264,7 +211,7 @@ class NewRunPage(QWidget):
             fields_due = [c.field for c in self.form.complaints]
             # An empty name follows from the others being empty.
             self.go_to(next((field for field in fields_due if field != "name"), "name"))
-        elif self.start.isEnabled():
+        elif self.header.start.isEnabled():
             self._starter.start()
 
     def _on_started(self, run: str) -> None:
@@ -286,6 +233,14 @@ class NewRunPage(QWidget):
         kept = {path: draft.values[path] for path in _KEPT_BY_RESET if path in draft.values}
         self.form.seal()
         self.form.replace(Draft(values=kept).with_tuning(draft.tuning))
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        """Qt override: whoever comes to the page begins at what is to do next.
+
+        A focus proxy would also catch the Tab key that comes round, and hide the header from it.
+        """
+        super().focusInEvent(event)
+        focus(self.model.line if self.form.spec is None else self.header.start)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if any(url.isLocalFile() for url in event.mimeData().urls()):

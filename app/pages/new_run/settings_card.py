@@ -5,8 +5,9 @@ from __future__ import annotations
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QButtonGroup, QGridLayout, QWidget
 
-from app.form import Form, fields
+from app.form import Form
 from app.form_editors import Editor, make_editor
+from app.form_fields import fields
 from app.form_words import BASIC, ELSEWHERE, GROUPS
 from app.preferences import Preferences
 from app.widgets.parts import Card, button, column, label, row
