@@ -149,7 +149,7 @@ def choices(spec: Spec, facts: dict[str, Any]) -> list[Choice]:
         found.append(
             Choice(
                 title="Safe mode is on",
-                reason="The engine runs under WSL: what is known to hang there is avoided.",
+                reason="The engine runs under WSL, where pinned memory is known to fail: none is used.",
             )
         )
     if not spec.model.trust_remote_code:
