@@ -149,7 +149,7 @@ def choices(spec: Spec, facts: dict[str, Any]) -> list[Choice]:
         found.append(
             Choice(
                 title="Safe mode is on",
-                reason="The engine runs under WSL, where pinned memory is known to fail: none is used.",
+                reason="Under WSL pinned memory is known to fail, so Fettle pins none.",
             )
         )
     if not spec.model.trust_remote_code:
