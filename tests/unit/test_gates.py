@@ -96,6 +96,14 @@ def test_every_tool_is_a_gate(gates: Any, venv: Any) -> None:
         assert any(tool in command for command in commands), tool
 
 
+def test_no_folder_of_tests_is_left_out(gates: Any, venv: Any) -> None:
+    *_, bare, rest = (gate.command for gate in gates.all_gates(venv))
+    run_bare = {part for part in bare if part.startswith("tests/")}
+    left_to_the_bare = {part[9:] for part in rest if part.startswith("--ignore=")}
+    assert run_bare == left_to_the_bare == {"tests/unit", "tests/gui"}
+    assert not [part for part in rest if part.startswith("tests/")]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
 def test_ci_runs_the_same_command_as_people() -> None:
     script = ROOT / ".ci" / "run"
