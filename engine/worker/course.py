@@ -21,6 +21,9 @@ from engine.worker.saver import Saver
 from engine.worker.schedule import Schedule
 from engine.worker.state_files import Position, SavedState
 
+BAD_STEPS_OF_A_SCALER = 20
+"""As many times the scaler halves its factor before it cannot be the factor."""
+
 
 class NanLoss(JobError):
     """The weights are no numbers any more."""
@@ -32,7 +35,6 @@ class NanLoss(JobError):
             cause="The weights have grown without bound; the last save is from before that.",
             remedy="Lower training.learning_rate, or use bf16 or fp32 precision.",
         )
-        self.step = step
 
 
 class Resumed:
@@ -60,6 +62,7 @@ class Course:
         self._window: Window | None = None
         self._step_began = time.monotonic()
         self._peak_vram = 0
+        self._bad_steps = 0
         self.position = resumed.state.position if resumed else Position()
         self.best_eval_loss = resumed.state.best_eval_loss if resumed else None
         self.last_loss: float | None = None
@@ -103,9 +106,7 @@ class Course:
         step = self.position.step + 1
         self.position = Position(step=step, cursor=window.cursor, epoch=window.epoch)
         self._tell(window, loss, grad_norm, learning_rate)
-        scaled = trainer.accelerator.scaler is not None
-        if not scaled and not (math.isfinite(loss) and math.isfinite(grad_norm or 0.0)):
-            raise NanLoss(step)
+        self._must_be_numbers(trainer, loss, grad_norm or 0.0)
         self._report.show(Phase.TRAINING)
         every = self._training.eval_steps
         if every and step % every == 0 and step < self.total_steps:
@@ -114,6 +115,14 @@ class Course:
         self._step_began = time.monotonic()
         self.halted = self._report.wishes.ending and step < self.total_steps
         return self.halted
+
+    def _must_be_numbers(self, trainer: Any, loss: float, grad_norm: float) -> None:
+        """Raises :class:`NanLoss`. The scaler of fp16 leaves such steps out while it adapts."""
+        fine = math.isfinite(loss) and math.isfinite(grad_norm)
+        self._bad_steps = 0 if fine else self._bad_steps + 1
+        allowed = BAD_STEPS_OF_A_SCALER if trainer.accelerator.scaler is not None else 0
+        if self._bad_steps > allowed:
+            raise NanLoss(self.position.step)
 
     def _save_if_due(self, trainer: Any) -> None:
         reason = self._saver.due(self.position.step)

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
@@ -47,10 +48,18 @@ class Compute(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def choose_compute(spec: Spec, report: Report) -> Compute:
-    """The device and precision for a spec; says what ``auto`` came to."""
+    """The device and precision for a spec; says what ``auto`` came to. Raises JobError if a
+    certain card is wanted and not there."""
     if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", str(spec.hardware.gpu))
     device: Literal["cuda", "cpu"] = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu" and spec.hardware.gpu > 0:
+        raise JobError(
+            "no_gpu",
+            f"There is no card number {spec.hardware.gpu}.",
+            cause="torch finds no card of that number that it can use.",
+            remedy="`nvidia-smi` lists the cards; the first is 0. Set hardware.gpu to one of them.",
+        )
     precision, reason = _precision(spec.training.precision, device)
     if reason:
         report.decided(f"Precision is {precision}.", reason)
@@ -153,14 +162,29 @@ def quantization(spec: Spec, compute: Compute) -> BitsAndBytesConfig | None:
 
 
 def add_adapter(model: PreTrainedModel, lora: LoraSpec, seed: int) -> Any:
-    """The model with a fresh adapter, whose weights are a function of the seed."""
+    """The model with a fresh adapter, whose weights are a function of the seed. Raises JobError if
+    the model has no such layers."""
     seed_everything(seed)
     tied = bool(model.config.get_text_config().tie_word_embeddings)
-    adapted = get_peft_model(model, lora_config(lora, keep_tied=tied))
+    try:
+        adapted = get_peft_model(model, lora_config(lora, keep_tied=tied))
+    except ValueError as error:
+        raise _bad_adapter(str(error)) from error
+    if isinstance(adapted.get_output_embeddings(), BaseTunerLayer):
+        raise _bad_adapter("The loss is computed from lm_head itself, past any adapter on it.")
     # What is trained stays in fp32: the scaler of fp16 wants it, small updates need it.
     for parameter in trainable(adapted).values():
         parameter.data = parameter.data.float()
     return adapted
+
+
+def _bad_adapter(cause: str) -> JobError:
+    return JobError(
+        "bad_adapter",
+        "The adapter does not fit the model.",
+        cause=" ".join(cause.split())[:400],
+        remedy='Write lora.target_modules = "all-linear"; lm_head belongs into modules_to_save.',
+    )
 
 
 def lora_config(lora: LoraSpec, *, keep_tied: bool = False) -> LoraConfig:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.contract.messages import Done, Job, Ready
+from engine.store.checkpoints import read_manifest
 from engine.worker.failures import explain
 from engine.worker.inbox import Inbox
 from engine.worker.outbox import Outbox
@@ -100,18 +101,30 @@ def _attempt(job: Job, report: Report) -> Done:
         done: Done = importlib.import_module(JOBS[job.kind]).run(job, report)
         return done
     except Halted:
-        return Done(
-            at=time.time(), outcome="stopped", step=0, folder=job.folder,
-            sentence="Stopped before the first step; there was nothing to save.",
-        )  # fmt: skip
+        return _halted(job)
     except Exception as error:
         log.exception("The job failed")
         return _failed(job, report, error)
 
 
+def _halted(job: Job) -> Done:
+    sentence = "Stopped before the first step; there was nothing to save."
+    if step := _step_of(job):
+        sentence = f"Stopped before it went on; the save of step {step} stands."
+    return Done(at=time.time(), outcome="stopped", step=step, folder=job.folder, sentence=sentence)
+
+
+def _step_of(job: Job) -> int:
+    """Where the job was to go on from, 0 for a fresh one."""
+    try:
+        return read_manifest(Path(job.checkpoint)).step if job.checkpoint else 0
+    except ValueError:
+        return 0
+
+
 def _failed(job: Job, report: Report, error: Exception) -> Done:
     failure = explain(error)
-    step: int = getattr(error, "step", 0)
+    step = report.step or _step_of(job)
     texts: dict[str, Any] = {"cause": failure.cause, "remedy": failure.remedy}
     report.found(
         failure.code, failure.title, severity="error", detail=failure.detail, step=step or None,

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from engine.contract.lifecycle import Phase
-from engine.contract.messages import Decision, Finding, PhaseChanged, Progress, Record
+from engine.contract.messages import Decision, Finding, PhaseChanged, Progress, Record, Step
 from engine.worker.inbox import Wishes
 from engine.worker.outbox import Outbox
 
@@ -28,10 +28,14 @@ class Report:
         self._attempt = attempt
         self._progress_at = 0.0
         self.phase = Phase.WAITING
+        self.step = 0
+        """The last one that was told."""
         self.wishes = wishes
 
     def send(self, record: Record) -> None:
         """Send a record in the name of this run and attempt."""
+        if isinstance(record, Step):
+            self.step = record.step
         self._outbox.send(msgspec.structs.replace(record, run=self._run, attempt=self._attempt))
 
     def enter(self, phase: Phase, *, max_steps: int = 0, detail: str = "") -> None:

@@ -67,6 +67,25 @@ def test_a_folder_that_is_no_model_says_so(tmp_path: Path, chats: Path, report: 
     assert explain(caught.value).code == "missing_model"
 
 
+@pytest.mark.parametrize("targets", [["no_such_layer"], ["q_proj", "lm_head"]])
+def test_an_adapter_that_does_not_fit_says_so(
+    targets: list[str], tmp_path: Path, models: Callable[[str], Path], chats: Path, report: Heard
+) -> None:
+    spec = make_spec(models("llama"), chats)
+    spec["lora"]["target_modules"] = targets
+    with pytest.raises(JobError, match="does not fit"):
+        run_here(tmp_path, spec, report)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there may be such a card")
+def test_a_card_that_is_not_there_is_no_reason_to_train_on_the_processor(
+    tmp_path: Path, models: Callable[[str], Path], chats: Path, report: Heard
+) -> None:
+    spec = make_spec(models("llama"), chats) | {"hardware": {"gpu": 3}}
+    with pytest.raises(JobError, match="no card number 3"):
+        run_here(tmp_path, spec, report)
+
+
 def test_a_pickled_model_is_refused(
     tmp_path: Path, models: Callable[[str], Path], chats: Path, report: Heard
 ) -> None:

@@ -83,9 +83,17 @@ RECIPES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+QUICK = ("dropout and packing", "8-bit optimizer", "full", "4-bit")
+
+
+def _recipes() -> list[Any]:
+    slow = pytest.mark.slow
+    return [pytest.param(name, marks=() if name in QUICK else slow) for name in RECIPES]
+
+
 @pytest.mark.filterwarnings("ignore:Paged optimizers are not supported on CPU")
 @pytest.mark.filterwarnings("ignore:.*tie_word_embeddings:UserWarning")
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", _recipes())
 def test_a_stopped_and_resumed_run_ends_in_the_same_weights(
     recipe: str, models: Callable[[str], Path], chats: Path, tmp_path: Path
 ) -> None:
@@ -255,6 +263,13 @@ def test_stop_save_now_and_sigterm(
     assert worker.of(CheckpointSaved)[-1].step == done.step == worker.of(Step)[-1].step
     assert worker.end() == 0
     assert not worker.garbage
+    with Worker(tmp_path / "idle.log") as hasty:
+        hasty.send(job(run, _long(models, chats), checkpoint=_newest(run), attempt=2))
+        hasty.send(StopJob())
+        halted = hasty.until(lambda message: isinstance(message, Done))
+        assert isinstance(halted, Done)
+        assert (halted.outcome, halted.step) == ("stopped", done.step)
+        assert not hasty.of(Step)
     with Worker(tmp_path / "idle.log") as other:
         other.send(job(run, _long(models, chats), checkpoint=_newest(run), attempt=2))
         _after_steps(other, 2)

@@ -8,9 +8,9 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from engine.contract.spec import Spec
-from engine.formats.dataset import read_examples, split_sizes
+from engine.formats.dataset import split_sizes
 from engine.formats.example import Text
-from engine.methods.sft.train import Trainer
+from engine.methods.sft.train import Trainer, read_all
 from engine.worker.chat import Rendered
 from engine.worker.prepared import Prepared, must_have_some, without_idle
 from engine.worker.report import Report
@@ -25,7 +25,7 @@ FEW_DOCUMENTS = 20
 
 def prepare(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report) -> Prepared:
     """Tokenise the dataset into blocks of ``max_length``. Raises DatasetError or JobError."""
-    examples = read_examples(spec.dataset.path, spec.dataset.format, spec.method)
+    examples = read_all(spec, report)
     texts = [e.text for e in examples if isinstance(e, Text) and e.text.strip()]
     end_id = closing_id(tokenizer)
     documents: list[Encoded] = []

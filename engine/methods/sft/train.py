@@ -25,7 +25,7 @@ class Trainer(Bridge, SFTTrainer):  # type: ignore[misc]
 
 def prepare(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report) -> Prepared:
     """Tokenise the dataset. Raises DatasetError or JobError."""
-    examples = list(read_examples(spec.dataset.path, spec.dataset.format, spec.method))
+    examples = read_all(spec, report)
     if any(isinstance(example, Conversation) for example in examples):
         ensure_template(tokenizer, report)
     renderer = _Renderer(tokenizer, report)
@@ -41,6 +41,15 @@ def prepare(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report) -> P
     train = without_idle(train, "samples", report)
     must_have_some(train, len(examples))
     return Prepared(train=train, evaluation=without_idle(evaluation, "held-back samples", report))
+
+
+def read_all(spec: Spec, report: Report) -> list[Example]:
+    """Every row of the dataset. Raises DatasetError."""
+    examples: list[Example] = []
+    for example in read_examples(spec.dataset.path, spec.dataset.format, spec.method):
+        examples.append(example)
+        report.progress(len(examples), 0, "rows read")
+    return examples
 
 
 def _encode(
