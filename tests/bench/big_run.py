@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ def write_run(home: Path) -> str:
     from engine.store import runs
     from engine.store.journal import Journal
 
-    folder = runs.create(home / "runs", windowed.spec(home), at=time.time(), versions={})
+    now = datetime.now(tz=UTC)
+    folder = runs.create(home / "runs", name="big", spec=windowed.spec(home), versions={}, now=now)
     journal = Journal(folder, folder.name)
     journal.append(StateChanged(at=1.7e9, state=State.QUEUED))
     for step in range(1, STEPS + 1):
