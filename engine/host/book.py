@@ -1,7 +1,6 @@
 """The host's book of runs: every run's tally, the open journals, and who is told of changes.
 
-Records go through :meth:`Book.record` and nowhere else: numbered, written, counted, sent on. Slow
-disk work (status files, fsync, deleting) is done by one thread, in order.
+Records go through :meth:`Book.record` and nowhere else: numbered, written, counted, sent on.
 """
 
 from __future__ import annotations
@@ -9,13 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
-
-import msgspec
 
 from engine.contract.lifecycle import Event, State, move
 from engine.contract.messages import (
@@ -27,19 +20,15 @@ from engine.contract.messages import (
     RunSummary,
     StateChanged,
 )
+from engine.host.disk import Disk
 from engine.store import runs, tally
-from engine.store.files import write_atomic
 from engine.store.journal import Journal
 from engine.store.records import newest_seq
-from engine.store.tally import STATUS_FILE, Tally
+from engine.store.tally import Tally
 from engine.store.upgrade import StoreError
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-_STATUS_SECONDS = 2.0
-"""Between two status files while only steps come."""
 _LASTING = (StateChanged, CheckpointSaved, Done)
 """Records that a power cut must not take back."""
 
@@ -72,8 +61,7 @@ class Book:
         """Runs that wait, next first."""
         self._listener = listener
         self._journals: dict[str, Journal] = {}
-        self._written_at: dict[str, float] = {}
-        self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
+        self.disk = Disk()
 
     def load(self) -> None:
         """Read all runs of the store. Slow; before the loop serves anybody."""
@@ -105,10 +93,6 @@ class Book:
     def folder(self, run: str) -> Path:
         """The run's folder."""
         return self.store / run
-
-    def summary_if_any(self, run: str) -> RunSummary | None:
-        """The same, None if the run is gone meanwhile."""
-        return self.summary(run) if run in self.tallies else None
 
     def summary(self, run: str) -> RunSummary:
         """The run's line in the list."""
@@ -146,7 +130,7 @@ class Book:
         """Open the run's journal, if it is not. Raises :class:`StoreError`."""
         if run not in self._journals:
             try:
-                journal = await self.in_order(Journal, self.folder(run), run)
+                journal = await self.disk.in_order(Journal, self.folder(run), run)
             except OSError as error:
                 raise StoreError(f"{self.folder(run)} cannot be written: {error}.") from error
             self._journals.setdefault(run, journal)
@@ -163,9 +147,12 @@ class Book:
         self._listener.on_record(run, numbered.seq, line)
         lasting = isinstance(record, _LASTING)
         self._listener.on_summary(run, at_once=lasting)
-        self._save(run, journal, lasting=lasting)
+        if lasting:
+            self.disk.keep(self.folder(run), known, journal)
+        else:
+            self.disk.note(self.folder(run), known)
         if journal.problem and not had_problem:
-            self._tell_of_disk(run, journal.problem)
+            self.record(run, _finding_of(journal.problem, self.attempt(run)))
 
     def move(self, run: str, event: Event, sentence: str = "") -> State:
         """Let something happen to a run; resuming raises its attempt.
@@ -188,18 +175,18 @@ class Book:
     def changed(self, run: str) -> None:
         """The run's summary has changed by something that is no record."""
         self._listener.on_summary(run, at_once=True)
-        self._submit_status(run, durable=True)
+        self.disk.write_status(self.folder(run), self.tallies[run], durable=True)
 
     async def close(self, run: str) -> None:
         """Close the journal of a run at rest."""
         journal = self._journals.pop(run, None)
         if journal:
-            await self.in_order(journal.close)
+            await self.disk.in_order(journal.close)
 
     async def remove(self, run: str) -> None:
         """Delete a run at rest. Raises :class:`StoreError`."""
         await self.close(run)
-        await self.in_order(runs.remove, self.folder(run))
+        await self.disk.in_order(runs.remove, self.folder(run))
         del self.tallies[run]
         self._listener.on_removed(run)
 
@@ -207,45 +194,16 @@ class Book:
         """Everything is on disk when this returns."""
         for run in list(self._journals):
             await self.close(run)
-        self._disk.shutdown()
-
-    async def in_order(self, work: Callable[..., T], *arguments: object) -> T:
-        """Do slow disk work behind what waits already."""
-        return await asyncio.get_running_loop().run_in_executor(self._disk, work, *arguments)
-
-    # ------------------------------------------------------------ inside
-
-    def _save(self, run: str, journal: Journal, *, lasting: bool) -> None:
-        now = time.monotonic()
-        if lasting:
-            self._disk.submit(_guarded, journal.sync)
-        elif now - self._written_at.get(run, 0.0) < _STATUS_SECONDS:
-            return
-        self._written_at[run] = now
-        self._submit_status(run, durable=lasting)
-
-    def _submit_status(self, run: str, *, durable: bool) -> None:
-        data = msgspec.json.encode(self.tallies[run])
-        path = self.folder(run) / STATUS_FILE
-        self._disk.submit(_guarded, partial(write_atomic, path, data, durable=durable))
-
-    def _tell_of_disk(self, run: str, problem: str) -> None:
-        self.record(
-            run,
-            Finding(
-                at=time.time(),
-                attempt=self.attempt(run),
-                severity="error",
-                code="disk_full",
-                title="The history of the run cannot be written.",
-                cause=problem,
-                remedy="Training goes on. What is missing is written once there is room.",
-            ),
-        )
+        self.disk.close()
 
 
-def _guarded(work: Callable[[], None]) -> None:
-    try:
-        work()
-    except OSError as error:
-        log.error("Not written: %s", error)
+def _finding_of(problem: str, attempt: int) -> Finding:
+    return Finding(
+        at=time.time(),
+        attempt=attempt,
+        severity="error",
+        code="disk_full",
+        title="The history of the run cannot be written.",
+        cause=problem,
+        remedy="Training goes on. What is missing is written once there is room.",
+    )

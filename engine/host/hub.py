@@ -22,7 +22,7 @@ class Hub(Listener):
 
     def __init__(self) -> None:
         self.connections: set[Connection] = set()
-        self.summarise: Callable[[str], RunSummary | None] = _nothing
+        self.summarise: Callable[[str], RunSummary]
         """Gives the summary of a run; set once the book is there."""
         self._followers: dict[str, dict[Connection, Follower]] = {}
         self._changed: set[str] = set()
@@ -84,14 +84,9 @@ class Hub(Listener):
         changed, self._changed = self._changed, set()
         watchers = [connection for connection in self.connections if connection.watches]
         for run in changed if watchers else ():
-            summary = self.summarise(run)
-            for connection in watchers if summary else ():
-                assert summary is not None
-                connection.note(RunChanged(summary=summary), run)
-
-
-def _nothing(run: str) -> RunSummary | None:
-    return None
+            message = RunChanged(summary=self.summarise(run))
+            for connection in watchers:
+                connection.note(message, run)
 
 
 class RunSource:

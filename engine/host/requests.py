@@ -188,7 +188,7 @@ async def start(parts: Parts, connection: Connection, request: m.Start) -> Answe
     if spec is None:
         raise Refused("The run cannot start.", complaints=complaints)
     try:
-        folder = await parts.book.in_order(
+        folder = await parts.book.disk.in_order(
             partial(
                 runs.create,
                 parts.book.store,

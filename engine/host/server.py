@@ -38,7 +38,7 @@ class Host:
         self._hub = Hub()
         book = Book(paths.store(), self._hub)
         book.load()
-        self._hub.summarise = book.summary_if_any
+        self._hub.summarise = book.summary
         recovery = Recovery(book, settings)
         pool = Pool(settings, paths.host_folder(), self._hub.has_window)
         self._parts = Parts(

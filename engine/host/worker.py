@@ -34,6 +34,7 @@ _ENVIRONMENT = {
 _PIPE_SECONDS = 3.0
 """How long children of a dead worker may hold its stdout open."""
 _LOGGED_GARBAGE = 20
+_SAME_START_SECONDS = 0.005
 
 Listener = Callable[[Message], None]
 
@@ -44,7 +45,7 @@ class Worker(asyncio.SubprocessProtocol):
     def __init__(self) -> None:
         self.pid = 0
         self.started_at = 0.0
-        """Start time as psutil tells it, since pids are used again."""
+        """See :func:`start_time_of`; pids are used again."""
         self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         """Exit code; negative is a signal. Set after the last message."""
@@ -60,7 +61,7 @@ class Worker(asyncio.SubprocessProtocol):
         assert isinstance(transport, asyncio.SubprocessTransport)
         self._transport = transport
         self.pid = transport.get_pid()
-        self.started_at = start_time_of(self.pid) or time.time()
+        self.started_at = start_time_of(self.pid) or 0.0
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         self.heard_at = time.monotonic()
@@ -166,20 +167,36 @@ def _own_group() -> dict[str, Any]:
 
 
 def start_time_of(pid: int) -> float | None:
-    """Start time of a living process, UNIX seconds; None if there is none."""
+    """When a living process began, in seconds; None if there is none, or only its remains.
+
+    Good for nothing but to be compared with itself. On Linux it counts from boot: a clock that is
+    set, as after a laptop's sleep under WSL, must not turn a process into another one.
+    """
+    return _start_since_boot(pid) if Path("/proc/self/stat").exists() else _start_time(pid)
+
+
+def _start_time(pid: int) -> float | None:
     try:
         process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        return float(process.create_time())
+        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
     except psutil.Error:
         return None
+
+
+def _start_since_boot(pid: int) -> float | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return None
+    # Behind the name, which may hold anything: state first, start time as the 20th.
+    state, *fields = text.rpartition(")")[2].split()
+    return None if state in "ZX" else int(fields[18]) / os.sysconf("SC_CLK_TCK")
 
 
 def is_alive(pid: int, started_at: float) -> bool:
     """Whether this very process still lives, and not another one under the same number."""
     found = start_time_of(pid)
-    return found is not None and abs(found - started_at) < 2.0
+    return found is not None and abs(found - started_at) < _SAME_START_SECONDS
 
 
 def kill_family(pid: int) -> None:

@@ -72,7 +72,7 @@ class Journal:
 
     def sync(self) -> None:
         """Force all of it to the disk, against power cuts. Slow: not in the event loop."""
-        for file in (*self._files.values(), *self._rows.values()):
+        for file in [*self._files.values(), *self._rows.values()]:
             os.fsync(file.descriptor)
 
     def close(self) -> None:

@@ -105,7 +105,7 @@ class Tally(msgspec.Struct, kw_only=True):
     output: str | None = None
     pid: int | None = None
     pid_started_at: float | None = None
-    """Start time of that process, since pids are used again."""
+    """When that process began, as :func:`engine.host.worker.start_time_of` tells it."""
 
     def apply(self, record: Record) -> None:
         """Take in the next record."""
