@@ -48,11 +48,19 @@ class Column:
         """Drop what lies behind the first ``length`` values."""
         self._length = min(self._length, length)
 
+    def reserve(self, length: int) -> None:
+        """Make room for ``length`` values in all, so that adding them moves nothing."""
+        if length > len(self._room):
+            self._move(length)
+
     def _reserve(self, length: int) -> None:
         if length > len(self._room):
-            room = np.empty(max(length, 2 * len(self._room)))
-            room[: self._length] = self.values
-            self._room = room
+            self._move(max(length, 2 * len(self._room)))
+
+    def _move(self, size: int) -> None:
+        room = np.empty(size)
+        room[: self._length] = self.values
+        self._room = room
 
 
 class Pyramid:

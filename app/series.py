@@ -72,6 +72,11 @@ class Table:
         for name, column in self.columns.items():
             column.extend(rows[name])
 
+    def reserve(self, length: int) -> None:
+        """Make room for ``length`` rows in all."""
+        for column in self.columns.values():
+            column.reserve(length)
+
     def truncate(self, length: int) -> None:
         """Drop the rows behind the first ``length``."""
         if length >= len(self):
@@ -128,6 +133,9 @@ class RunSeries:
         given = {name: _decode(text) for name, text in columns.data.items()}
         length = len(next(iter(given.values()), ()))
         nothing = np.full(length, np.nan)
+        if columns.left:
+            # With some room beyond, so that what follows live does not move it all at once.
+            table.reserve(len(table) + length + columns.left + FIRST_ROOM)
         self._add_rows(table, {name: given.get(name, nothing) for name in fields})
 
     def _add_rows(self, table: Table, rows: dict[str, Floats]) -> bool:

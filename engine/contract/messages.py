@@ -219,6 +219,8 @@ class Columns(Message, frozen=True, kw_only=True, tag=_snake):
     run: str
     kind: Literal["step", "telemetry"]
     data: dict[str, str]
+    left: int = 0
+    """Records of this kind that are still to come in later pieces, so that room can be made."""
 
 
 class CaughtUp(Message, frozen=True, kw_only=True, tag=_snake):

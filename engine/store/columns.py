@@ -55,7 +55,7 @@ class Sheet:
         """Where a run keeps its rows of this kind."""
         return folder / f".{self.kind}.v{_LAYOUT}.f64"
 
-    def piece(self, run: str, rows: bytes) -> bytes:
+    def piece(self, run: str, rows: bytes, left: int) -> bytes:
         """The rows as a line of the wire. Columns without any number are left out."""
         values = memoryview(rows).cast("d")
         nothing = _NAN * (len(rows) // self.row_bytes)
@@ -64,7 +64,7 @@ class Sheet:
             column = values[at :: len(self.names)].tobytes()
             if column != nothing:
                 texts[name] = binascii.b2a_base64(column, newline=False).decode("ascii")
-        return encode(Columns(run=run, kind=self.kind, data=texts)) + b"\n"
+        return encode(Columns(run=run, kind=self.kind, data=texts, left=left)) + b"\n"
 
 
 STEPS = Sheet(
@@ -180,8 +180,8 @@ def _pieces_of(sheet: Sheet, folder: Path, run: str, since: int, upto: int) -> I
         file.seek(at * sheet.row_bytes)
         while at < end:
             rows = min(sheet.rows_a_piece, end - at)
-            yield sheet.piece(run, file.read(rows * sheet.row_bytes))
             at += rows
+            yield sheet.piece(run, file.read(rows * sheet.row_bytes), left=end - at)
 
 
 def _rows_upto(sheet: Sheet, file: BinaryIO, seq: int, count: int) -> int:
