@@ -48,7 +48,7 @@ def main() -> int:
     """The whole life of a worker; gives the exit code. A failed job is told in its Done."""
     channel = claim()
     os.environ.update(_ENVIRONMENT)
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s")
+    _set_up_log()
     faulthandler.enable()
     outbox, inbox = Outbox(channel.messages), Inbox(channel.commands)
     inbox.start()
@@ -61,6 +61,27 @@ def main() -> int:
     finally:
         outbox.close()
     return 0
+
+
+class _OnlyOnce(logging.Filter):
+    """Lets a warning of a library through once: bitsandbytes has one for every multiplication."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[tuple[str, int]] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        place = (record.pathname, record.lineno)
+        is_new = place not in self._seen
+        self._seen.add(place)
+        return is_new or record.name.startswith("engine.")
+
+
+def _set_up_log() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
+    handler.addFilter(_OnlyOnce())
+    logging.basicConfig(handlers=[handler])
 
 
 def _ready() -> Ready:

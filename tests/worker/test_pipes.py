@@ -155,3 +155,18 @@ def test_garbage_from_the_host_is_skipped_and_a_bad_job_fails_in_words(tmp_path:
     assert finding.code == "bad_input"
     assert "JobError" in finding.detail
     assert worker.seen[-1] is done
+
+
+def test_a_library_that_repeats_itself_is_heard_once(tmp_path: Path) -> None:
+    code = (
+        "import logging; from engine.worker.main import _set_up_log; _set_up_log()\n"
+        "for i in range(9):\n"
+        "    logging.getLogger('bitsandbytes').warning('again')\n"
+        "    logging.getLogger('engine.worker').warning('step %d', i)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert done.stderr.count("again") == 1
+    assert done.stderr.count("step") == 9
