@@ -95,7 +95,7 @@ def entry_of(record: Record) -> Entry | None:
         case Evaluated():
             title = f"Evaluated at step {words.count(record.step)}"
             text = f"Loss {words.loss(record.eval_loss)} on the rows held back. "
-            return _entry(record, "info", title, text + f"Took {words.span(record.seconds)}.")
+            return _entry(record, "info", title, text + f"Took {words.seconds(record.seconds)}.")
         case Finding():
             text = " ".join(filter(None, (record.cause, record.remedy)))
             return _entry(record, SEVERITY_TONES[record.severity], record.title, text)
@@ -110,7 +110,7 @@ def entry_of(record: Record) -> Entry | None:
 
 
 def _entry(record: Record, tone: str, title: str, text: str) -> Entry:
-    return Entry(at=record.at, tone=tone, title=title, text=text)
+    return Entry(at=record.at, tone=tone, title=title.rstrip("."), text=text)
 
 
 def _end(done: Done) -> Entry | None:

@@ -1,0 +1,205 @@
+"""Pictures of the window for README and help, taken of real runs: ``resources/help/*.png``.
+
+Trains a few tiny models with the real host and worker in a home of its own, ends a worker by force
+and resumes, opens the real window on it, and takes each page in both themes while a run is on. It
+needs about four minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import msgspec
+from measure import end_processes_of
+from PySide6.QtWidgets import QApplication
+from windowed import spin, wait_for
+
+from app.main import App
+from engine import client, paths
+from engine.contract.messages import ListRuns, Resume, RunSummary, SaveCheckpoint, Show, Start, Stop
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZE = (1360, 860)
+SAMPLES = paths.RESOURCES / "samples"
+HELP = paths.RESOURCES / "help"
+
+
+def spec(name: str, model: Path, *, steps: int, **more: Any) -> dict[str, Any]:
+    """A run on bundled data."""
+    training = {
+        "max_length": 128, "per_device_train_batch_size": 16, "gradient_accumulation_steps": 2,
+        "max_steps": steps, "learning_rate": 8e-4, "save_steps": 40, "eval_steps": 80,
+        "gradient_checkpointing": "none", "warmup_steps": 20,
+    }  # fmt: skip
+    made: dict[str, Any] = {
+        "name": name,
+        "method": "sft",
+        "model": {"path": str(model)},
+        "lora": {"r": 16, "modules_to_save": ["embed_tokens", "lm_head"]},
+        "dataset": {"path": str(model.parents[1] / "data" / "support_chats.jsonl")},
+        "training": training,
+    }
+    made |= {key: value for key, value in more.items() if key != "training"}
+    made["training"] = training | more.get("training", {})
+    return made
+
+
+@contextmanager
+def readable_home() -> Iterator[Path]:
+    """A home whose name looks well in a picture."""
+    home = Path(tempfile.gettempdir()) / "fettle"
+    if home.exists():
+        sys.exit(f"{home} is there already; remove it first.")
+    home.mkdir()
+    os.environ["FETTLE_HOME"] = str(home)
+    try:
+        yield home
+    finally:
+        end_processes_of(home)
+        shutil.rmtree(home)
+
+
+class Story:
+    """Runs that have something to tell."""
+
+    def __init__(self, home: Path) -> None:
+        self._models = home / "models"
+        self._data = home / "data"
+        self._data.mkdir()
+        rows = (SAMPLES / "demo.jsonl").read_text(encoding="utf-8")
+        (self._data / "support_chats.jsonl").write_text(rows * 40, encoding="utf-8")
+        shutil.copy(SAMPLES / "corpus.txt", self._data)
+        self._host = client.connect()
+
+    def model(self, family: str) -> Path:
+        """A tiny model of a family."""
+        folder = self._models / f"tiny-{family}"
+        if not folder.exists():
+            command = [sys.executable, "-m", "engine.cli", "sample-model", str(folder)]
+            subprocess.run([*command, "--family", family], cwd=ROOT, check=True)
+        return folder
+
+    def start(self, raw: dict[str, Any]) -> str:
+        try:
+            return str(self._host.request(Start(id=0, spec=raw))["run"])
+        except client.Refused as refused:
+            sys.exit("\n".join(map(str, refused.complaints)))
+
+    def summary(self, run: str) -> RunSummary:
+        data = self._host.request(Show(id=0, run=run))
+        return msgspec.convert(data["summary"], RunSummary)
+
+    def wait(self, run: str, condition: Any, seconds: float = 300) -> RunSummary:
+        limit = time.monotonic() + seconds
+        while not condition(summary := self.summary(run)):
+            if time.monotonic() > limit:
+                raise TimeoutError(f"{run} stays {summary.state} at step {summary.step}")
+            time.sleep(0.1)
+        return summary
+
+    def to_rest(self, run: str) -> RunSummary:
+        return self.wait(run, lambda s: s.state in ("finished", "stopped", "failed", "interrupted"))
+
+    def lose(self, run: str, step: int, number: int = signal.SIGKILL) -> None:
+        """End the run's worker from outside once it has passed a step."""
+        summary = self.wait(run, lambda s: s.step >= step)
+        status = msgspec.json.decode((Path(summary.folder) / "status.json").read_bytes())
+        os.kill(status["pid"], number)
+        self.to_rest(run)
+
+    def before(self) -> None:
+        """What the list shows as earlier."""
+        self.to_rest(self.start(spec("identity", self.model("qwen"), steps=60)))
+        corpus = {
+            "method": "pretrain",
+            "dataset": {"path": str(self._data / "corpus.txt"), "eval_fraction": 0.0},
+        }
+        full = spec("harbour-notes", self.model("mistral"), steps=80, **corpus)
+        del full["lora"]
+        self.to_rest(self.start(full))
+        run = self.start(spec("night-run-3", self.model("gemma"), steps=400))
+        self.lose(run, 90, signal.SIGTERM)
+        run = self.start(spec("workshop-tone", self.model("llama"), steps=300))
+        self.wait(run, lambda s: s.step >= 50)
+        self.stop(run)
+
+    def now(self) -> str:
+        """A run in full swing that was lost once and goes on, and one that waits."""
+        run = self.start(spec("support-bot", self.model("llama"), steps=900))
+        self.lose(run, 175)
+        self._host.request(Resume(id=0, run=run))
+        self.start(spec("sql-helper", self.model("qwen"), steps=300))
+        self.wait(run, lambda s: s.step >= 330)
+        self._host.request(SaveCheckpoint(id=0, run=run))
+        return run
+
+    def stop(self, run: str) -> None:
+        self._host.request(Stop(id=0, run=run))
+        self.to_rest(run)
+
+    def end(self) -> None:
+        runs = self._host.request(ListRuns(id=0))["runs"]
+        for raw in runs:
+            self._host.request(Stop(id=0, run=raw["run"], now=True))
+        self._host.close()
+
+
+def take(app: App, name: str, theme: str) -> None:
+    """One page in one theme, as a picture."""
+    app.theme.choose(theme)
+    spin(0.6)
+    HELP.mkdir(parents=True, exist_ok=True)
+    app.window.grab().save(str(HELP / f"{name}-{theme}.png"))
+
+
+def fill_new_run(app: App, model: Path) -> None:
+    """Model and data chosen as a person does."""
+    page: Any = app.window.page("new_run")
+    page.take_file(model)
+    page.take_file(model.parents[1] / "data" / "support_chats.jsonl")
+    spin(2.0)
+
+
+def main() -> int:
+    with readable_home() as home:
+        story = Story(home)
+        story.before()
+        run = story.now()
+        qt = QApplication(["fettle"])
+        app = App(qt)
+        app.window.resize(*SIZE)
+        app.start(run)
+        app.window.resize(*SIZE)
+        page: Any = app.window.page("run")
+        wait_for(lambda: page.feed.is_caught_up, 30)
+        spin(2.0)
+        for theme in ("dark", "light"):
+            app.window.show_page("run")
+            take(app, "run", theme)
+            app.window.show_page("runs")
+            take(app, "runs", theme)
+        app.window.show_page("new_run")
+        fill_new_run(app, story.model("llama"))
+        for theme in ("dark", "light"):
+            take(app, "new-run", theme)
+        story.end()
+        app.window.close()
+        app.link.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
