@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import msgspec
 
-from engine import client
+from engine import client, launch
 from engine.contract.messages import Hello, Message, Refusal, Request, decode_line
 from engine.contract.wire import MAX_LINE, frame
 from engine.transport import CHUNK, Stream
@@ -31,11 +31,11 @@ def main() -> NoReturn:
         os._exit(0)
     try:
         client.connect("attach").close()
-        stream = client.open_stream(time.monotonic() + client.START_SECONDS)
+        stream = launch.open_stream(time.monotonic() + launch.START_SECONDS)
         if isinstance(first, Hello):
-            first = msgspec.structs.replace(first, token=client.read_token())
+            first = msgspec.structs.replace(first, token=launch.read_token())
         stream.write(frame(first) + rest)
-    except (client.ClientError, OSError) as error:
+    except (launch.ClientError, OSError) as error:
         _refuse(stdout, first, error)
         os._exit(1)
     threading.Thread(target=_to_host, args=(stdin, stream), daemon=True).start()
@@ -83,8 +83,8 @@ def _decode(line: bytes) -> Message | None:
         return None
 
 
-def _refuse(stdout: int, request: Request, error: client.ClientError | OSError) -> None:
-    sentence = error.sentence if isinstance(error, client.ClientError) else f"The host: {error}."
+def _refuse(stdout: int, request: Request, error: launch.ClientError | OSError) -> None:
+    sentence = error.sentence if isinstance(error, launch.ClientError) else f"The host: {error}."
     code = error.code if isinstance(error, client.Refused) else "no_host"
     with contextlib.suppress(OSError):
         _write_all(stdout, frame(Refusal(to=request.id, sentence=sentence, code=code)))

@@ -10,7 +10,8 @@ from importlib import import_module
 
 from engine.cli.output import Exit, Output
 from engine.cli.parser import UsageError, build, wants_json
-from engine.client import ClientError, Refused
+from engine.client import Refused
+from engine.launch import ClientError
 
 Command = Callable[[Namespace, Output], Exit]
 

@@ -35,7 +35,7 @@ def stop(arguments: Namespace, output: Output) -> Exit:
         done = watcher.to_the_end(arguments.run, since)
     finally:
         watcher.client.close()
-    report(output, done)
+    report(output, done, watcher.said)
     return Exit.FAILED if done.outcome == "failed" else Exit.FINISHED
 
 

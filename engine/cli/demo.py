@@ -65,7 +65,6 @@ def _in_the_terminal(client: Client, model: Path, output: Output, began: float) 
     # The one that asks at the end loads its libraries while the training goes on.
     with JobWorker() as second:
         done, losses = _train(client, model, output)
-        report(output, done)
         if done.outcome != "finished" or done.output is None:
             return EXIT_OF[done.outcome]
         output.say("Asking it again, with the adapter…")
@@ -79,7 +78,9 @@ def _train(client: Client, model: Path, output: Output) -> tuple[Done, _Losses]:
     watcher = Watcher(client, output, losses.feed)
     try:
         run = client.request(Start(id=0, spec=spec(model)))["run"]
-        return watcher.to_the_end(run), losses
+        done = watcher.to_the_end(run)
+        report(output, done, watcher.said)
+        return done, losses
     finally:
         watcher.client.close()
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import engine
-from engine.client import ClientError
 from engine.contract.messages import Done, Finding, Heartbeat, Job, Message, Ready
 from engine.contract.wire import Garbage, LineReader, frame
+from engine.launch import ClientError
 
 _CHUNK = 1 << 16
 _LEAVE_SECONDS = 10.0

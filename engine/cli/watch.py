@@ -133,6 +133,8 @@ class Watcher:
         self._since = 0
         self.run = ""
         """What the person called it, and then its full name."""
+        self.said = ""
+        """The last reason that was shown for the run's state."""
 
     def to_the_end(self, run: str, since: int = 0) -> Done:
         """Show the run from record ``since`` on until it has come to rest."""
@@ -156,17 +158,22 @@ class Watcher:
             for message in self.client.messages(wait_s):
                 if getattr(message, "run", "") != summary.run:
                     continue
-                if isinstance(message, Record):
-                    self._since = max(self._since, message.seq)
+                self._note(message)
                 display.show(message)
-                if self._seen:
-                    self._seen(message)
                 if (done := end.feed(message)) is not None:
                     return done
                 if (end.state in RESTING) != (wait_s is not None):
                     break
             else:
                 return end.made_up()
+
+    def _note(self, message: Message) -> None:
+        if isinstance(message, Record):
+            self._since = max(self._since, message.seq)
+        if isinstance(message, StateChanged):
+            self.said = message.sentence
+        if self._seen:
+            self._seen(message)
 
 
 def watch(client: Client, output: Output, run: str, since: int = 0) -> Exit:
@@ -186,18 +193,19 @@ def watch(client: Client, output: Output, run: str, since: int = 0) -> Exit:
         return Exit.DETACHED
     finally:
         watcher.client.close()
-    report(output, done)
+    report(output, done, watcher.said)
     return EXIT_OF[done.outcome]
 
 
-def report(output: Output, done: Done) -> None:
-    """The last words on a run; with ``--json`` the last line."""
+def report(output: Output, done: Done, said: str = "") -> None:
+    """The last words on a run; with ``--json`` the last line. What was ``said`` is not repeated."""
     output.emit(done)
     if output.as_json:
         return
     colour = {"finished": "green", "stopped": "yellow", "failed": "red"}[done.outcome]
-    said = with_reason(f"{done.outcome.capitalize()} at step {done.step}", done.sentence)
-    output.say(output.paint(said, colour))
+    reason = "" if done.sentence == said else done.sentence
+    last = with_reason(f"{done.outcome.capitalize()} at step {done.step}", reason)
+    output.say(output.paint(last, colour))
     output.say(f"Run:    {done.folder}")
     if done.output:
         output.say(f"Output: {done.output}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import engine
 from engine.cli.output import Exit, Output
-from engine.client import ClientError
+from engine.launch import ClientError
 
 
 def app(arguments: Namespace, output: Output) -> Exit:
