@@ -140,7 +140,7 @@ def _set_up(venv: Venv, root: Path, dev: bool) -> None:
     with phases.phase("Fettle itself"):
         run_pip(venv, root, ["--no-build-isolation", "--no-deps", "-e", str(root)], phases)
     with phases.phase("checking that everything loads"):
-        torch_version, has_cuda = _check_loads(venv, root)
+        torch_version, has_cuda = _check_loads(venv, root, phases)
     _write_stamp(venv, root, dev)
     _report(venv, torch_version, has_cuda, choice, time.monotonic() - started)
 
@@ -226,7 +226,7 @@ def _install_locked(venv: Venv, root: Path, locks: list[str], phases: Phases) ->
 # ---------------------------------------------------------------- what was installed
 
 
-def _check_loads(venv: Venv, root: Path) -> tuple[str, bool]:
+def _check_loads(venv: Venv, root: Path, phases: Phases) -> tuple[str, bool]:
     """Load the heavy packages once: proves that they work, and leaves their bytecode behind, which
     makes the first real start three times quicker. Returns torch's version, and if it has CUDA."""
     compiled = subprocess.Popen(
@@ -234,11 +234,11 @@ def _check_loads(venv: Venv, root: Path) -> tuple[str, bool]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    done = _load(venv, LOAD_TRAINING)
+    done = _load(venv, LOAD_TRAINING, phases)
     if done.returncode != 0:
         raise InstallError(_load_sentence(done.stderr))
     if not machine.missing_qt_libraries(venv.site_packages, on_screen=False):
-        shown = _load(venv, LOAD_APP)
+        shown = _load(venv, LOAD_APP, phases)
         if shown.returncode != 0:
             raise InstallError(_load_sentence(shown.stderr))
     compiled.wait()
@@ -246,19 +246,26 @@ def _check_loads(venv: Venv, root: Path) -> tuple[str, bool]:
     return version, has_cuda == "True"
 
 
-def _load(venv: Venv, code: str) -> subprocess.CompletedProcess[str]:
+def _load(venv: Venv, code: str, phases: Phases) -> subprocess.CompletedProcess[str]:
     variables = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "HF_HUB_OFFLINE": "1"}
     for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME"):
         variables.pop(name, None)
-    return subprocess.run(
+    child = subprocess.Popen(
         [venv.python, "-c", code],
         env=variables,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        check=False,
     )
+    while True:
+        try:
+            out, err = child.communicate(timeout=0.25)
+        except subprocess.TimeoutExpired:
+            phases.tick("loading")
+            continue
+        return subprocess.CompletedProcess(child.args, child.returncode, out, err)
 
 
 def _load_sentence(stderr: str) -> str:
