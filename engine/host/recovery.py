@@ -14,7 +14,7 @@ import msgspec
 import psutil
 
 from engine.contract.lifecycle import LIVE, Event, State
-from engine.contract.messages import Record, decode_line
+from engine.contract.messages import Done, Record, decode_line
 from engine.host.book import Book
 from engine.host.course import Course
 from engine.host.settings import Settings
@@ -111,21 +111,19 @@ class Recovery:
         path = course.folder / ORPHAN
         newest = newest_worker_stamp(course.folder)
         for record in read_orphan(path):
-            if (course.attempt, record.worker_seq) > newest and not course.is_over:
-                course.take(record)
+            if (course.attempt, record.worker_seq) <= newest or course.is_over:
+                continue
+            if isinstance(record, Done) and record.outcome == "stopped":
+                _tell(course, "Fettle's host ended; the worker saved first.", "Resume to go on.")
+            course.take(record)
         path.unlink(missing_ok=True)
 
     async def _interrupt(self, course: Course) -> None:
         start = await asyncio.to_thread(newest_verified, course.folder)
         there = f"It can go on from step {start.step}." if start.folder else "It has no save yet."
         course.saved_step = start.step
-        course.find(
-            "warning",
-            "host_lost",
-            "The run was interrupted.",
-            cause="Fettle's host and the worker ended: a crash, or the machine went off.",
-            remedy=f"{there} Resume to go on.",
-        )
+        cause = "Fettle's host and the worker ended: a crash, or the machine went off."
+        _tell(course, cause, f"{there} Resume to go on.")
         lost = course.lost_steps()
         course.end(Event.LOSE, "stopped", f"Interrupted. {there} {lost}".strip())
 
@@ -143,6 +141,10 @@ def read_orphan(path: Path) -> list[Record]:
         if isinstance(record, Record):
             found.append(record)
     return found
+
+
+def _tell(course: Course, cause: str, remedy: str) -> None:
+    course.find("warning", "host_lost", "The run was interrupted.", cause=cause, remedy=remedy)
 
 
 def _terminate(pid: int) -> None:

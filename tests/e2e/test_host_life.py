@@ -282,6 +282,7 @@ def test_after_a_crash_the_next_host_takes_what_the_worker_left(hosts: HostUnder
     assert steps == list(range(1, steps[-1] + 1))
     saves = [r for r in records if isinstance(r, CheckpointSaved)]
     assert (saves[-1].reason, saves[-1].step) == ("host_lost", steps[-1])
+    assert [r.code for r in records if isinstance(r, Finding)] == ["host_lost"]
     assert not (hosts.home / "runs" / run / "orphan.jsonl").exists()
     assert resume_run(client, run)["step"] == steps[-1]
 
