@@ -37,6 +37,8 @@ def main(arguments: list[str]) -> int:
     verb, rest = _read(arguments)
     import environment
 
+    # Asked to end, take along what runs: pip, the tests.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         return _do(verb, rest)
     except environment.InstallError as error:

@@ -96,10 +96,15 @@ def _run(gate: Gate, root: Path, environment: dict[str, str]) -> Outcome:
         errors="replace",
     ) as child:
         assert child.stdout is not None
-        for line in child.stdout:
-            print(line, end="", flush=True)
-            if CLOSING.search(line):
-                closing = line.strip()
+        try:
+            for line in child.stdout:
+                print(line, end="", flush=True)
+                if CLOSING.search(line):
+                    closing = line.strip()
+        except BaseException:
+            # Asked to end: the tests are not left running behind.
+            child.terminate()
+            raise
     return Outcome(
         gate=gate, code=child.returncode, seconds=time.monotonic() - started, closing=closing
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -152,3 +153,26 @@ def test_without_torch_it_cannot_be_imported_here_or_in_a_child(
         check=False,
     )
     assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_run_that_is_ended_takes_its_gate_along(tmp_path: Path) -> None:
+    """What CI does at a time limit: nothing may be left running behind."""
+    child = tmp_path / "child.pid"
+    gate = f"import os, time; open({str(child)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    driver = f"""
+import pathlib, signal, sys
+sys.path.insert(0, {str(ROOT / "packaging")!r})
+import gates
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+gates.all_gates = lambda venv: [gates.Gate(name="g", command=[sys.executable, "-c", {gate!r}])]
+gates.run(None, pathlib.Path({str(tmp_path)!r}), [])
+"""
+    run = subprocess.Popen([sys.executable, "-c", driver], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while not (child.exists() and child.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    run.terminate()
+    assert run.wait(30) == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(child.read_text()), 0)
