@@ -263,7 +263,7 @@ def _crash(hosts: HostUnderTest) -> None:
 
 
 def test_after_a_crash_the_next_host_takes_what_the_worker_left(hosts: HostUnderTest) -> None:
-    hosts.fake("normal", steps=5000, saving_ms=300)
+    hosts.fake("normal", steps=5000, save=0, saving_ms=300)
     first = hosts.start()
     client = hosts.connect()
     run = start_run(client, hosts.spec())
