@@ -102,7 +102,7 @@ def stage(run_folder: Path, step: int, *, needs_bytes: int = 0) -> Path:
     try:
         root.mkdir(parents=True, exist_ok=True)
         for left in [*root.glob(".staging-*"), *root.glob(".removed-*")]:
-            shutil.rmtree(left)
+            shutil.rmtree(left, ignore_errors=True)
         free = shutil.disk_usage(root).free
         if needs_bytes > free:
             raise CheckpointError(

@@ -16,12 +16,10 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-import msgspec
-
 from engine.contract.messages import Columns, Record, Step, Telemetry, decode_line, encode
 from engine.contract.wire import MAX_LINE
 from engine.store.files import rename
-from engine.store.records import METRICS, last_stamp
+from engine.store.records import METRICS, UNREADABLE, last_stamp
 
 Kind = Literal["step", "telemetry"]
 
@@ -113,7 +111,8 @@ def release(folder: Path) -> None:
 def _refresh(folder: Path) -> None:
     stamp = last_stamp(folder / METRICS)
     wanted = stamp.seq if stamp else 0
-    if max(_last_seq(sheet, folder) for sheet in SHEETS) != wanted:
+    ends = [_last_seq(sheet, folder) for sheet in SHEETS]
+    if min(ends) < 0 or max(ends) != wanted:
         _rebuild(folder)
 
 
@@ -158,7 +157,7 @@ def _metrics(folder: Path) -> Iterator[Record]:
 def _record(line: bytes) -> Record | None:
     try:
         message: Any = decode_line(line) if line.endswith(b"\n") else None
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
     return message if isinstance(message, Record) else None
 
@@ -170,10 +169,12 @@ def pieces_since(folder: Path, run: str, since: int, upto: int) -> Iterator[byte
 
 
 def _pieces_of(sheet: Sheet, folder: Path, run: str, since: int, upto: int) -> Iterator[bytes]:
-    path = sheet.path(folder)
-    if not path.exists():
+    try:
+        file = sheet.path(folder).open("rb")
+    except FileNotFoundError:
+        yield from _pieces_of_lines(sheet, folder, run, since, upto)
         return
-    with path.open("rb") as file:
+    with file:
         count = file.seek(0, 2) // sheet.row_bytes
         at = _rows_upto(sheet, file, since, count)
         end = _rows_upto(sheet, file, upto, count)
@@ -182,6 +183,21 @@ def _pieces_of(sheet: Sheet, folder: Path, run: str, since: int, upto: int) -> I
             rows = min(sheet.rows_a_piece, end - at)
             at += rows
             yield sheet.piece(run, file.read(rows * sheet.row_bytes), left=end - at)
+
+
+def _pieces_of_lines(
+    sheet: Sheet, folder: Path, run: str, since: int, upto: int
+) -> Iterator[bytes]:
+    """The same without a copy: a full disk did not take it, and the run still goes on."""
+    rows = b"".join(
+        sheet.pack(record)
+        for record in _metrics(folder)
+        if isinstance(record, sheet.record) and since < record.seq <= upto
+    )
+    size = sheet.rows_a_piece * sheet.row_bytes
+    for at in range(0, len(rows), size):
+        left = max(len(rows) - at - size, 0) // sheet.row_bytes
+        yield sheet.piece(run, rows[at : at + size], left)
 
 
 def _rows_upto(sheet: Sheet, file: BinaryIO, seq: int, count: int) -> int:

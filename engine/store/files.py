@@ -84,12 +84,16 @@ def rename(old: Path, new: Path) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Delete a folder. It first gets a hidden name, so that half of it is never taken for whole."""
-    if not folder.name.startswith("."):
-        hidden = folder.with_name(f".removed-{folder.name}-{os.getpid()}")
-        rename(folder, hidden)
-        folder = hidden
-    shutil.rmtree(folder)
+    """Delete a folder. It first gets a hidden name, so that half of it is never taken for whole.
+
+    A file that another program holds (Windows) stays below that name; whoever next looks after the
+    folder around it deletes what is named so. Raises ``OSError`` if nothing was changed.
+    """
+    number = 1
+    while (hidden := folder.with_name(f".removed-{folder.name}-{os.getpid()}-{number}")).exists():
+        number += 1
+    rename(folder, hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def disk_sentence(error: OSError, path: Path) -> str:

@@ -39,13 +39,15 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _stamps = msgspec.json.Decoder(Stamp)
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What reading a line that is no record raises."""
 
 
 def stamp_of(line: bytes) -> Stamp | None:
     """Where a line belongs; None if it is no record."""
     try:
         return _stamps.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 
@@ -159,7 +161,7 @@ def chunks_since(
 
 
 def read_records(folder: Path, since: int = 0) -> Iterator[Record]:
-    """All records of a run, decoded; lines of unknown types are passed over."""
+    """All records of a run, decoded; unknown types and damaged lines are passed over."""
     for _, line in records_since(folder, since, newest_seq(folder)):
         record = _decode(line)
         if record is not None:
@@ -195,6 +197,6 @@ def newest_worker_stamp(folder: Path) -> tuple[int, int]:
 def _decode(line: bytes) -> Record | None:
     try:
         message: Message = decode_line(line)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None
     return message if isinstance(message, Record) else None

@@ -143,8 +143,12 @@ def resolve(text: str, names: Sequence[str], store: Path) -> str:
 
 
 def _name_in_store(text: str, store: Path) -> str:
-    """The last part of a path below the store; any other text as it is."""
-    path = Path(text).expanduser()
-    if len(path.parts) > 1 and path.resolve().parent == store.resolve():
-        return path.name
-    return text
+    """The last part of a path below the store; any other text without a slash at its end."""
+    try:
+        path = Path(text).expanduser()
+        if len(path.parts) > 1 and path.resolve().parent == store.resolve():
+            return path.name
+    except (OSError, ValueError, RuntimeError):
+        # No file can have that name, or it is in the home of ~somebody who is not known here.
+        return text
+    return text.rstrip("/\\")

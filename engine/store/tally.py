@@ -241,10 +241,11 @@ def load(folder: Path) -> Tally:
     Raises :class:`StoreError` if the run cannot be read at all.
     """
     tally = _from_file(folder)
-    if tally is not None and tally.state in RESTING:
+    newest = newest_seq(folder)
+    if tally is not None and tally.state in RESTING and tally.seq >= newest:
         return tally
     tally = tally or new_tally(read_run(folder))
-    if tally.seq < newest_seq(folder):
+    if tally.seq < newest:
         for record in read_records(folder, tally.seq):
             tally.apply(record)
     tally.look_at_disk(folder)

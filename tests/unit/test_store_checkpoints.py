@@ -142,6 +142,22 @@ def test_leftovers_of_a_crash_are_removed_by_the_next_save(tmp_path: Path) -> No
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == [f".staging-4-{os.getpid()}"]
 
 
+def test_leftovers_that_cannot_be_removed_do_not_hinder_a_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = stage(tmp_path, 3)
+    (left / "held").write_bytes(b"x")
+    left.rename(left.with_name(".removed-step-00000003-1"))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", _refusing)
+        save(tmp_path, 4)
+    assert newest_verified(tmp_path).step == 4
+
+
+def _refusing(path: object, **_options: object) -> None:
+    raise PermissionError(errno.EACCES, "held by another program")
+
+
 @pytest.mark.parametrize("keep", [2, 3])
 def test_rotation_keeps_the_newest_by_step_and_the_best(tmp_path: Path, keep: int) -> None:
     for step in (30, 10, 20, 40, 50):

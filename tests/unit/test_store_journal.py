@@ -196,6 +196,17 @@ def test_fifty_records_a_second_cost_nothing(tmp_path: Path) -> None:
     assert spent / 2000 < 0.001, "a record must cost less than 1 ms of CPU"
 
 
+def test_a_damaged_letter_spoils_its_record_only(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "r")
+    journal.append(event(1.0))
+    journal.append(Finding(at=2.0, severity="info", code="c", title="stutter"))
+    journal.append(event(3.0))
+    journal.close()
+    path = tmp_path / EVENTS
+    path.write_bytes(path.read_bytes().replace(b"stutter", b"stutt\xff\xff"))
+    assert [record.seq for record in read_records(tmp_path)] == [1, 3]
+
+
 # ---------------------------------------------------------------- columns
 
 
@@ -243,6 +254,51 @@ def test_a_copy_that_is_wrong_is_made_again(tmp_path: Path, damage: str) -> None
         path.write_bytes(rows[:-5])
     columns.refresh(tmp_path)
     assert _column(tmp_path, "step", "step") == good
+
+
+@pytest.mark.parametrize("damage", ["missing", "torn"])
+@pytest.mark.parametrize("victim", columns.SHEETS, ids=["step", "telemetry"])
+def test_a_wrong_copy_is_seen_beside_a_right_one(
+    tmp_path: Path, victim: columns.Sheet, damage: str
+) -> None:
+    """The other kind's copy may end where the lines end: that says nothing of this one."""
+    fill(tmp_path, 48 if victim is columns.STEPS else 49)
+    good = _column(tmp_path, victim.kind, "seq")
+    path = victim.path(tmp_path)
+    rows = path.read_bytes()
+    path.unlink()
+    if damage == "torn":
+        path.write_bytes(rows[:-5])
+    columns.refresh(tmp_path)
+    assert _column(tmp_path, victim.kind, "seq") == good
+
+
+def test_a_copy_that_the_disk_refused_is_not_missed_while_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path, "r")
+    journal.append(step(1))
+    real = os.write
+    rows = journal._rows["step"].descriptor
+
+    def refusing(descriptor: int, data: bytes) -> int:
+        if descriptor == rows:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, data)
+
+    monkeypatch.setattr(os, "write", refusing)
+    journal.append(step(2))
+    monkeypatch.undo()
+    journal.append(step(3))
+    journal.append(Telemetry(at=4.0, ram_used_bytes=4))
+    columns.refresh(tmp_path)
+    assert _column(tmp_path, "step", "step") == [1.0, 2.0, 3.0]
+    assert _column(tmp_path, "step", "step", 1) == [2.0, 3.0]
+    assert _column(tmp_path, "telemetry", "ram_used_bytes") == [4.0]
+    journal.close()
+    columns.refresh(tmp_path)
+    assert columns.STEPS.path(tmp_path).exists()
+    assert _column(tmp_path, "step", "step") == [1.0, 2.0, 3.0]
 
 
 def test_large_pasts_come_in_pieces_that_fit_a_line(tmp_path: Path) -> None:

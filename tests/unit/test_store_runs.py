@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,26 @@ def test_remove_takes_the_folder_away(tmp_path: Path) -> None:
         runs.remove(folder)
 
 
+def test_a_run_that_is_removed_is_gone_even_if_a_file_in_it_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows a virus scanner may hold a file; it goes when the store is next looked at."""
+    folder = make(tmp_path)
+    real = os.unlink
+
+    def held(path: Any, **options: Any) -> None:
+        if Path(path).name == runs.RUN_FILE:
+            raise PermissionError(13, "held by another program")
+        real(path, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", held)
+        runs.remove(folder)
+    assert not folder.exists()
+    assert folders(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
 NAMES = ["20261123-010000-bot", "20261122-221503-bot-b", "20261122-221503-bot-a", "20261101-1-x"]
 
 
@@ -93,6 +114,8 @@ NAMES = ["20261123-010000-bot", "20261122-221503-bot-b", "20261122-221503-bot-a"
         ("20261122-221503-bot-a", NAMES[2]),
         ("bot-b", NAMES[1]),
         ("/s/store/20261101-1-x", NAMES[3]),
+        ("/s/store/20261101-1-x/", NAMES[3]),
+        ("20261101-1-x/", NAMES[3]),
     ],
 )
 def test_a_run_is_found_by_what_people_write(text: str, found: str) -> None:
@@ -105,6 +128,9 @@ def test_a_run_is_found_by_what_people_write(text: str, found: str) -> None:
         ("20261122", "fits 2 runs: 20261122-221503-bot-b, 20261122-221503-bot-a"),
         ("nope", "There is no run 'nope'. The newest is 20261123-010000-bot"),
         ("/elsewhere/20261101-1-x", "There is no run"),
+        ("~nobody-here/20261101-1-x", "There is no run"),
+        ("/s/store/\0", "There is no run"),
+        ("/", "There is no run"),
         ("", "There is no run"),
     ],
 )
@@ -228,6 +254,19 @@ def test_a_status_that_is_behind_or_broken_is_caught_up(tmp_path: Path) -> None:
     assert tally.load(folder) == kept
     (folder / tally.STATUS_FILE).unlink()
     assert tally.load(folder) == kept
+
+
+def test_a_status_at_rest_that_is_behind_is_caught_up(tmp_path: Path) -> None:
+    """The host was killed after a resume was recorded and before the status was written."""
+    folder = make(tmp_path)
+    journal = Journal(folder, folder.name)
+    kept = tally.load(folder)
+    kept.apply(journal.append(StateChanged(at=1.0, state=State.STOPPED))[0])
+    tally.write(folder, kept, durable=False)
+    journal.append(StateChanged(at=2.0, attempt=2, state=State.QUEUED))
+    journal.close()
+    found = tally.load(folder)
+    assert (found.state, found.attempt, found.seq) == (State.QUEUED, 2, 2)
 
 
 @given(
