@@ -75,7 +75,8 @@ def chip_of(summary: RunSummary) -> tuple[str, str]:
     """Word and tone of a run's state."""
     word, tone = STATES[summary.state]
     if summary.state is State.QUEUED and summary.queue_place:
-        word = f"Queued, {ordinal(summary.queue_place)}"
+        is_next = summary.queue_place == 1
+        word = "Queued, next" if is_next else f"Queued, {ordinal(summary.queue_place)}"
     return word, tone
 
 
@@ -94,8 +95,8 @@ def entry_of(record: Record) -> Entry | None:
             return _entry(record, "good", f"Saved step {words.count(record.step)}", text)
         case Evaluated():
             title = f"Evaluated at step {words.count(record.step)}"
-            text = f"Loss {words.loss(record.eval_loss)} on the rows held back. "
-            return _entry(record, "info", title, text + f"Took {words.seconds(record.seconds)}.")
+            text = f"Loss {words.loss(record.eval_loss)} on the rows held back."
+            return _entry(record, "info", title, text)
         case Finding():
             text = " ".join(filter(None, (record.cause, record.remedy)))
             return _entry(record, SEVERITY_TONES[record.severity], record.title, text)
@@ -235,7 +236,7 @@ def busy_with(summary: RunSummary) -> str:
     """What a run without graphs yet, or between steps, is doing; empty while it trains."""
     if summary.state is State.QUEUED:
         place = summary.queue_place or 1
-        before = "Starts in a moment" if place == 1 else f"{ordinal(place)} in the queue"
+        before = "Next in the queue" if place == 1 else f"{ordinal(place)} in the queue"
         return f"{before}. One run trains at a time."
     if summary.state is State.STOPPING:
         return "Stopping: the run saves at the end of this step."

@@ -60,7 +60,7 @@ def tell(link: HostLink, summary: RunSummary, records: list[Record]) -> None:
     for sheet in SHEETS:
         rows = b"".join(sheet.pack(record) for record in records if sheet_of(record) is sheet)
         if rows:
-            link.columns_received.emit(decode_line(sheet.piece(summary.run, rows).rstrip()))
+            link.columns_received.emit(decode_line(sheet.piece(summary.run, rows, 0).rstrip()))
     link.caught_up.emit(CaughtUp(run=summary.run, seq=len(records)))
 
 

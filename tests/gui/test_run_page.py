@@ -65,6 +65,16 @@ def shown(page: RunPage, records: list[Record], run: object = RUN) -> None:
     tell(page._link, run, records)  # type: ignore[arg-type]
 
 
+def settle(page: RunPage) -> None:
+    """Wait until everything that is known has been drawn."""
+    board = page.body.board
+    limit = time.monotonic() + 5
+    QTest.qWait(1)
+    while board._frame.isActive() or board._due:
+        assert time.monotonic() < limit
+        QTest.qWait(5)
+
+
 def tile_texts(page: RunPage) -> dict[str, tuple[str, str]]:
     return {t.name.text(): (t.number.text(), t.small.text()) for t in page.body.tiles.tiles}
 
@@ -91,7 +101,7 @@ def test_every_graph_draws_its_curves_on_the_same_stretch(
     shown(page, records, summary(attempt=2))
     board = page.body.board
     qtbot.waitUntil(lambda: board.graphs[-1].curves["grad_norm"].xData is not None)
-    QTest.qWait(100)
+    settle(page)
     stretches = {tuple(g._box.viewRange()[0]) for g in board.graphs}
     assert len(stretches) == 1
     for graph in board.graphs:
@@ -112,7 +122,7 @@ def test_the_loss_has_one_point_a_step(page: RunPage, records: list[Record]) -> 
 def test_without_a_gpu_the_graphs_say_so(page: RunPage, qtbot: QtBot) -> None:
     shown(page, night(RUN.run, gpu=False, end=time.time()))
     board = page.body.board
-    QTest.qWait(100)
+    settle(page)
     assert board.graphs[1].spec.title == "RAM of the process"
     assert "no GPU here" in board.graphs[1].aside.text()
     assert "no GPU here" in board.graphs[3].aside.text()
@@ -124,14 +134,14 @@ def test_moving_one_graph_moves_all_and_a_double_click_shows_everything(
 ) -> None:
     shown(page, records)
     board = page.body.board
-    QTest.qWait(100)
+    settle(page)
     board.graphs[2].range_moved.emit(600.0, 1200.0)
-    QTest.qWait(100)
+    settle(page)
     assert {tuple(g._box.viewRange()[0]) for g in board.graphs} == {(600.0, 1200.0)}
     assert not board._live.isChecked()
     plot = board.graphs[0].plot
     QTest.mouseDClick(plot.viewport(), Qt.MouseButton.LeftButton, pos=plot.rect().center())
-    QTest.qWait(100)
+    settle(page)
     assert board._live.isChecked()
     assert board.graphs[0]._box.viewRange()[0][1] > 5000
 
@@ -147,7 +157,7 @@ def test_live_keeps_the_newest_point_in_view(page: RunPage, qtbot: QtBot) -> Non
     recorder.train(101, 150)
     for record in recorder.records[seen:]:
         page._link.record_received.emit(record)
-    QTest.qWait(120)
+    settle(page)
     low, high = board.graphs[0]._box.viewRange()[0]
     assert low < 150 < high + 5
     assert high - low == pytest.approx(25, abs=2)
@@ -156,9 +166,9 @@ def test_live_keeps_the_newest_point_in_view(page: RunPage, qtbot: QtBot) -> Non
 def test_the_axis_can_be_steps(page: RunPage, records: list[Record], qtbot: QtBot) -> None:
     shown(page, records)
     board = page.body.board
-    QTest.qWait(60)
+    settle(page)
     QTest.mouseClick(board._step, Qt.MouseButton.LeftButton)
-    QTest.qWait(100)
+    settle(page)
     assert board.axis == "step"
     assert 412 < board.graphs[3]._box.viewRange()[0][1] < 430
     assert not board.graphs[3].places.is_time
@@ -170,7 +180,7 @@ def test_the_readout_has_the_values_under_the_mouse(
     shown(page, records)
     board = page.body.board
     board.set_axis("step")
-    QTest.qWait(80)
+    settle(page)
     board.graphs[3].cursor_moved.emit(200.2)
     loss = page.feed.series.steps["loss"][199]
     assert words.loss(float(loss)) in board.graphs[0].aside.text()
@@ -182,17 +192,17 @@ def test_the_readout_has_the_values_under_the_mouse(
 
 def test_keys_move_and_zoom_a_graph(page: RunPage, records: list[Record], qtbot: QtBot) -> None:
     shown(page, records)
-    QTest.qWait(80)
+    settle(page)
     board, plot = page.body.board, page.body.board.graphs[0].plot
     before = board._x1 - board._x0
     QTest.keyClick(plot, Qt.Key.Key_Plus)
     assert board._x1 - board._x0 == pytest.approx(before / 1.25)
     left = board._x0
-    QTest.qWait(60)
+    settle(page)
     QTest.keyClick(plot, Qt.Key.Key_Left)
     assert board._x0 < left
     QTest.keyClick(plot, Qt.Key.Key_Home)
-    QTest.qWait(60)
+    settle(page)
     assert board._x1 - board._x0 == pytest.approx(before)
 
 
@@ -202,7 +212,7 @@ def test_nothing_is_drawn_while_nobody_can_see_it(page: RunPage, qtbot: QtBot) -
     recorder = Recorder(RUN.run, at=1e9, gpu=False, step_seconds=1)
     recorder.train(1, 50)
     tell(page._link, RUN, recorder.records)
-    QTest.qWait(100)
+    QTest.qWait(100)  # three frames
     curve = page.body.board.graphs[0].curves["loss"]
     assert curve.xData is None or not len(curve.xData)
     page.show()
@@ -302,7 +312,7 @@ def test_a_resume_takes_the_failure_away(page: RunPage, records: list[Record]) -
 def test_the_window_stays_as_large_as_it_is(page: RunPage, records: list[Record]) -> None:
     shown(page, records, summary(state=State.FAILED, step=377))
     page.body.log_button.setChecked(True)
-    QTest.qWait(50)
+    settle(page)
     assert page.minimumWidth() <= 700
     assert page.size().height() == 860
 
@@ -468,9 +478,9 @@ def test_themes_switch_under_the_graphs(
     page: RunPage, records: list[Record], theme: Theme, qtbot: QtBot
 ) -> None:
     shown(page, records)
-    QTest.qWait(100)
+    settle(page)
     theme.choose("light")
-    QTest.qWait(50)
+    settle(page)
     image = page.grab().toImage()
     assert image.pixelColor(QPoint(5, 5)).name() == theme.tokens.window
     plot = page.body.board.graphs[0].plot
