@@ -17,7 +17,7 @@ from engine.worker.batches import Collator, Rows, Window, WindowLoader
 from engine.worker.evaluating import evaluation_mode
 from engine.worker.failures import JobError
 from engine.worker.report import Report
-from engine.worker.saver import Saver
+from engine.worker.saver import LAST, Reason, Saver
 from engine.worker.schedule import Schedule
 from engine.worker.state_files import Position, SavedState
 
@@ -111,9 +111,10 @@ class Course:
         every = self._training.eval_steps
         if every and step % every == 0 and step < self.total_steps:
             self.evaluate(trainer)
-        self._save_if_due(trainer)
+        reason = self._save_if_due(trainer)
         self._step_began = time.monotonic()
-        self.halted = self._report.wishes.ending and step < self.total_steps
+        # A wish that came since is granted after the next step, which is then saved.
+        self.halted = reason in LAST and step < self.total_steps
         return self.halted
 
     def _must_be_numbers(self, trainer: Any, loss: float, grad_norm: float) -> None:
@@ -124,10 +125,11 @@ class Course:
         if self._bad_steps > allowed:
             raise NanLoss(self.position.step)
 
-    def _save_if_due(self, trainer: Any) -> None:
+    def _save_if_due(self, trainer: Any) -> Reason | None:
         reason = self._saver.due(self.position.step)
         if reason is not None:
             self._saver.save(trainer, self.position, reason, self.best_eval_loss)
+        return reason
 
     def _tell(
         self, window: Window, loss: float, grad_norm: float | None, learning_rate: float
@@ -198,6 +200,11 @@ class Course:
         self._report.send(
             Evaluated(at=time.time(), step=self.position.step, eval_loss=loss, seconds=seconds)
         )
+
+    @property
+    def saved_step(self) -> int:
+        """Step of the newest save, 0 without any."""
+        return self._saver.saved_step
 
     def save_at_end(self, trainer: Any) -> None:
         """Save the last step, so that a crash while writing the result costs nothing."""

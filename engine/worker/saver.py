@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -14,11 +15,16 @@ from engine.contract.lifecycle import Phase
 from engine.contract.messages import CheckpointSaved
 from engine.contract.spec import Spec
 from engine.store.checkpoints import CheckpointError, publish, read_manifest, rotate, stage
+from engine.store.files import disk_sentence
 from engine.worker import state_files
 from engine.worker.report import Report
 from engine.worker.state_files import Position
 
 Reason = Literal["time", "steps", "asked", "stop", "end", "host_lost", "signal"]
+LAST: frozenset[Reason | None] = frozenset({"stop", "host_lost", "signal"})
+"""After a save for one of these the run ends."""
+
+log = logging.getLogger(__name__)
 
 
 class Saver:
@@ -36,7 +42,9 @@ class Saver:
             "spec": fingerprint(spec), "data": data, "versions": versions, "kind": spec.kind
         }  # fmt: skip
         self._saved_at = time.monotonic()
-        self._saved_step = resumed_step
+        self.saved_step = resumed_step
+        """Of the newest save, 0 without any."""
+        self._is_rotation_told = False
 
     def due(self, step: int) -> Reason | None:
         """Why to save after this step; None if there is no reason."""
@@ -57,7 +65,7 @@ class Saver:
         self, trainer: Any, position: Position, reason: Reason, best_eval_loss: float | None
     ) -> bool:
         """Write, verify and publish a checkpoint; False if the disk did not take it."""
-        if position.step == self._saved_step and reason != "asked":
+        if position.step == self.saved_step and reason != "asked":
             return True
         before = self._report.phase
         self._report.show(Phase.SAVING)
@@ -76,10 +84,24 @@ class Saver:
         finally:
             self._saved_at = time.monotonic()
             self._report.show(before)
-        self._saved_step = position.step
+        self.saved_step = position.step
         self._tell(folder, position, reason, time.monotonic() - began)
-        rotate(self._run_folder, self._training.save_total_limit)
+        self._rotate()
         return True
+
+    def _rotate(self) -> None:
+        try:
+            rotate(self._run_folder, self._training.save_total_limit)
+        except OSError as error:
+            log.warning("An older save is not removed: %s", error)
+            if not self._is_rotation_told:
+                self._is_rotation_told = True
+                self._report.found(
+                    "save_not_removed",
+                    "An older save could not be removed.",
+                    cause=disk_sentence(error, self._run_folder),
+                    remedy="Training goes on, and every save needs more of the disk until it can.",
+                )
 
     def _publish(self, trainer: Any, position: Position, best_eval_loss: float | None) -> Path:
         if torch.cuda.is_available():

@@ -223,7 +223,7 @@ def _end(
     if course.halted:
         return Done(
             at=time.time(), outcome="stopped", step=position.step, folder=str(folder),
-            sentence=f"Stopped and saved at step {position.step}.",
+            sentence=_stopped(position.step, course.saved_step),
         )  # fmt: skip
     course.evaluate(trainer, last=True)
     course.save_at_end(trainer)
@@ -247,6 +247,13 @@ def _end(
         at=time.time(), outcome="finished", step=position.step, folder=str(folder),
         output=str(made), sentence="Finished.",
     )  # fmt: skip
+
+
+def _stopped(step: int, saved_step: int) -> str:
+    if saved_step == step:
+        return f"Stopped and saved at step {step}."
+    there = f"Resume goes on from step {saved_step}." if saved_step else "There is no other save."
+    return f"Stopped at step {step}, which could not be saved. {there}"
 
 
 def _versions() -> dict[str, str]:

@@ -16,14 +16,17 @@ from engine.contract.messages import (
     CheckpointSaved,
     Done,
     Evaluated,
+    Finding,
     Record,
     SaveNow,
     Step,
     StopJob,
     decode_line,
 )
-from engine.store.checkpoints import newest_verified, published, verify
+from engine.store.checkpoints import CheckpointError, newest_verified, published, verify
+from engine.worker import saver
 from engine.worker.failures import JobError
+from engine.worker.saver import Saver
 from tests.bench.kill_resume import kill_until_done, spec_for
 from tests.worker.conftest import Heard, make_spec, run_here
 from tests.worker.harness import Worker, job, train
@@ -120,6 +123,68 @@ def test_a_stopped_and_resumed_run_ends_in_the_same_weights(
     assert evals[-1].eval_loss == calm.of(Evaluated)[-1].eval_loss
     assert _result(tmp_path / "cut") == _result(tmp_path / "calm")
     calm.close()
+
+
+class StopsWhenNothingIsDue(Heard):
+    """Asks for the end of the run just after a step was found to need no save."""
+
+    def watch(self, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+        real = Saver.due
+
+        def due(saver: Saver, at: int) -> Any:
+            reason = real(saver, at)
+            if at == step:
+                self.wishes.stop.set()
+            return reason
+
+        monkeypatch.setattr(Saver, "due", due)
+
+
+def test_a_wish_that_comes_after_the_look_at_it_is_granted_a_step_later_and_saved(
+    models: Callable[[str], Path], chats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = StopsWhenNothingIsDue()
+    report.watch(monkeypatch, step=2)
+    done = run_here(tmp_path / "run", make_spec(models("llama"), chats, max_steps=8), report)
+    assert (done.outcome, done.step) == ("stopped", 3)
+    assert [saved.step for saved in report.of(CheckpointSaved)] == [3]
+    report.close()
+
+
+def test_a_stop_whose_save_fails_does_not_say_that_it_saved(
+    models: Callable[[str], Path], chats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec(models("llama"), chats, max_steps=8, save_steps=2)
+    report = StopsAt(3)
+    sentence = "Stopped at step 3, which could not be saved. Resume goes on from step 2."
+    real = saver.stage
+
+    def full(folder: Path, step: int, **needs: int) -> Path:
+        if step == 3:
+            raise CheckpointError("The disk is full.")
+        return real(folder, step, **needs)
+
+    monkeypatch.setattr(saver, "stage", full)
+    done = run_here(tmp_path / "run", spec, report)
+    assert (done.outcome, done.step) == ("stopped", 3)
+    assert done.sentence == sentence
+    report.close()
+
+
+def test_old_saves_that_cannot_be_removed_end_no_training(
+    models: Callable[[str], Path], chats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(*_: object) -> list[int]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(saver, "rotate", refusing)
+    report = Heard()
+    done = run_here(
+        tmp_path / "run", make_spec(models("llama"), chats, max_steps=3, save_steps=1), report
+    )
+    assert done.outcome == "finished"
+    assert [found.code for found in report.of(Finding)] == ["save_not_removed"]
+    report.close()
 
 
 def _facts(step: Step) -> tuple[Any, ...]:
