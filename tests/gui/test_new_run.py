@@ -12,6 +12,7 @@ from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QApplication, QLineEdit, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
+from app.endpoint import Place
 from app.form_fields import fields
 from app.form_words import BASIC, ELSEWHERE
 from app.link import HostLink
@@ -299,6 +300,29 @@ def test_a_format_can_be_forced(
     page.data.format.edited.emit("dataset.format", "sharegpt")
     qtbot.waitUntil(lambda: len(host.asked(PreviewDataset)) == 2)
     assert host.asked(PreviewDataset)[1].format == "sharegpt"
+
+
+@pytest.mark.parametrize(
+    ("place", "typed", "asked"),
+    [
+        (Place(), "chats.jsonl", str(Path.home().resolve() / "chats.jsonl")),
+        (Place(), "~/chats.jsonl", str(Path.home().resolve() / "chats.jsonl")),
+        (Place(), "~nobody-here/chats.jsonl", "~nobody-here/chats.jsonl"),
+        (Place(kind="ssh", name="box"), "~/chats.jsonl", "~/chats.jsonl"),
+        (Place(kind="wsl", name="Ubuntu"), "/home/me/chats.jsonl", "/home/me/chats.jsonl"),
+    ],
+)
+def test_the_preview_is_of_the_file_that_would_be_trained_on(
+    page: NewRunPage, host: HostDouble, qtbot: QtBot, place: Place, typed: str, asked: str
+) -> None:
+    page._link.place = place
+    page.data.choose(typed)
+    qtbot.waitUntil(lambda: bool(host.asked(PreviewDataset)))
+    assert host.asked(PreviewDataset)[0].path == asked
+    write(qtbot, page.model.line, MODEL)
+    click(qtbot, page.header.start)
+    qtbot.waitUntil(lambda: bool(host.asked(Start)))
+    assert host.asked(Start)[0].spec["dataset"]["path"] == asked
 
 
 def test_bad_data_is_told_beside_the_field(

@@ -21,6 +21,7 @@ from app.form_fields import fields
 from app.form_words import choice
 from app.link import HostLink
 from app.pages.new_run.preview import example_html, noun, table
+from app.pages.new_run.starter import as_the_engine_reads
 from app.theme import Tokens
 from app.widgets.parts import Card, button, label, row
 from app.words import counted, size
@@ -120,9 +121,8 @@ class DataCard(Card):
         path, format = self._shown
         if path.strip() and self._link.is_connected:
             self.aside.setText("looking at it …")
-            pending = self._link.ask(
-                PreviewDataset, path=str(Path(path).expanduser()), format=format
-            )
+            spec = as_the_engine_reads({"dataset": {"path": path}}, self._link.place)
+            pending = self._link.ask(PreviewDataset, path=spec["dataset"]["path"], format=format)
             pending.setProperty("about", self._shown)
             pending.replied.connect(self._on_preview)
             pending.refused.connect(self._on_refused)

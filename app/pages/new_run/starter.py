@@ -7,10 +7,17 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
+from app.endpoint import Place
 from app.form import Form, complaints_of
 from app.link import HostLink
 from engine.contract.messages import Refusal, Start
 from engine.contract.toml import absolute_paths
+
+
+def as_the_engine_reads(raw: dict[str, Any], place: Place) -> dict[str, Any]:
+    """The spec as typed. The host here has another working folder, so paths are made absolute;
+    those of another machine mean nothing here."""
+    return absolute_paths(raw, Path.home()) if place.kind == "this" else raw
 
 
 class Starter(QObject):
@@ -42,9 +49,7 @@ class Starter(QObject):
         pending.refused.connect(self._on_refused)
 
     def _raw(self) -> dict[str, Any]:
-        """The spec as typed. The host has another working folder, so paths are made absolute."""
-        raw = self._form.draft.raw()
-        return absolute_paths(raw, Path.home()) if self._link.place.kind == "this" else raw
+        return as_the_engine_reads(self._form.draft.raw(), self._link.place)
 
     def _set_busy(self, is_busy: bool) -> None:
         self._is_busy = is_busy
