@@ -14,7 +14,7 @@ from app.conversation import Conversation, Pending, make_request, no_connection
 from app.endpoint import Place, keep_alive, transport_to
 from app.following import Followed
 from app.transport import Transport
-from engine.contract.lifecycle import LIVE
+from engine.contract.lifecycle import LIVE, RESTING
 from engine.contract.messages import (
     CaughtUp,
     Columns,
@@ -118,6 +118,7 @@ class HostLink(QObject):
         self._retry.stop()
         self.place = place
         self._followed.clear()
+        self._kept_alive.clear()
         self._losses, self._outage = 0, ""
         self._conversation = self._talk_over(transport_to(place))
         if self._is_wanted:
@@ -226,6 +227,8 @@ class HostLink(QObject):
             self.columns_received.emit(new)
 
     def _hold_distribution(self, summary: RunSummary) -> None:
-        if summary.state in LIVE and summary.run not in self._kept_alive:
+        if summary.state in RESTING:
+            self._kept_alive.discard(summary.run)  # What held it leaves; a resume needs it anew.
+        elif summary.state in LIVE and summary.run not in self._kept_alive:
             self._kept_alive.add(summary.run)
             keep_alive(self.place, summary.run)

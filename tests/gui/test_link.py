@@ -15,6 +15,7 @@ from app.following import decode_column
 from app.link import HostLink
 from app.transport import LocalTransport
 from engine import __version__
+from engine.contract.lifecycle import State
 from engine.contract.messages import (
     CaughtUp,
     Columns,
@@ -22,6 +23,7 @@ from engine.contract.messages import (
     ListRuns,
     Record,
     Refusal,
+    RunChanged,
     Start,
     Step,
     Unfollow,
@@ -30,6 +32,7 @@ from engine.contract.messages import (
 )
 from engine.contract.wire import frame
 from tests.gui.host_double import HostDouble, columns, event, step
+from tests.gui.recorded import summary
 
 RUN = "20261122-221503-support-bot"
 
@@ -251,6 +254,19 @@ def test_following_anew_ignores_left_overs(host: HostDouble, link: HostLink, qtb
         pass
     assert seen.steps == [1, 2, 3, 4]
     assert host.asked(Unfollow)
+
+
+def test_a_distribution_is_held_again_when_a_run_goes_on(
+    host: HostDouble, link: HostLink, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What held it left with the end of the attempt before."""
+    held: list[str] = []
+    monkeypatch.setattr("app.link.keep_alive", lambda place, run: held.append(run))
+    opened(link, qtbot)
+    for state, count in (("training", 1), ("training", 1), ("stopped", 1), ("preparing", 2)):
+        with qtbot.waitSignal(link.run_changed):
+            host.send(RunChanged(summary=summary(RUN, state=State(state))))
+        assert held == [RUN] * count
 
 
 def test_garbage_is_skipped(host: HostDouble, link: HostLink, qtbot: QtBot) -> None:
