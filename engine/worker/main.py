@@ -90,7 +90,8 @@ def _ready() -> Ready:
     for module in ("torch", "transformers", "engine.worker.train_job"):
         try:
             importlib.import_module(module)
-        except ImportError:
+        except (ImportError, OSError):
+            # OSError: on Windows, a library whose parts are not all there.
             log.exception("%s cannot be imported", module)
     return Ready(pid=os.getpid(), import_seconds=time.perf_counter() - began, versions=versions())
 
@@ -119,13 +120,21 @@ def _do(job: Job, outbox: Outbox, inbox: Inbox) -> None:
 def _attempt(job: Job, report: Report) -> Done:
     """The outermost handler: whatever happens, there is a Done."""
     try:
-        done: Done = importlib.import_module(JOBS[job.kind]).run(job, report)
+        done: Done = _import(JOBS[job.kind]).run(job, report)
         return done
     except Halted:
         return _halted(job)
     except Exception as error:
         log.exception("The job failed")
         return _failed(job, report, error)
+
+
+def _import(name: str) -> Any:
+    """The module. Raises ImportError, also where a library that it needs cannot be loaded."""
+    try:
+        return importlib.import_module(name)
+    except OSError as error:
+        raise ImportError(str(error)) from error
 
 
 def _halted(job: Job) -> Done:

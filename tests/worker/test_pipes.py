@@ -157,6 +157,26 @@ def test_garbage_from_the_host_is_skipped_and_a_bad_job_fails_in_words(tmp_path:
     assert worker.seen[-1] is done
 
 
+def test_a_library_that_cannot_be_loaded_is_told_as_a_broken_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch without Microsoft's C++ runtime is an OSError, not an ImportError."""
+    (tmp_path / "torch.py").write_text(
+        "raise OSError('[WinError 126] c10.dll or one of its parts')"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Worker(tmp_path / "log") as worker:
+        worker.until(lambda message: isinstance(message, Ready))
+        worker.send(Job(kind="train", folder=str(tmp_path / "run"), spec={}))
+        done = worker.until(lambda message: isinstance(message, Done))
+        assert isinstance(done, Done)
+        assert done.outcome == "failed"
+        (found,) = worker.of(Finding)
+        assert found.code == "broken_install"
+        assert "c10.dll" in found.cause
+        assert worker.end() == 0
+
+
 def test_a_library_that_repeats_itself_is_heard_once(tmp_path: Path) -> None:
     code = (
         "import logging; from engine.worker.main import _set_up_log; _set_up_log()\n"
