@@ -94,9 +94,15 @@ async def _follow(source: Source, since: int, plan: list[int], *, columns: bool)
     return received
 
 
+def _has_come(received: list[Message], newest: int) -> bool:
+    """The last record may come before the border of the past, which has its number."""
+    seqs = [m.seq for m in received if isinstance(m, Record | CaughtUp)]
+    return any(isinstance(m, CaughtUp) for m in received) and max(seqs) >= newest
+
+
 async def _settle(received: list[Message], newest: int) -> None:
     deadline = time.monotonic() + 2
-    while max((m.seq for m in received if isinstance(m, Record | CaughtUp)), default=-1) < newest:
+    while not _has_come(received, newest):
         assert time.monotonic() < deadline, "the follower has stopped short"
         await asyncio.sleep(0.001)
 
