@@ -61,7 +61,8 @@ class Editor(QWidget):
         self.field = field
         self._title = QLabel(label(field.path))
         self._title.setProperty("role", "label")
-        self._problem = QLabel(wordWrap=True)
+        # Plain: what was typed is quoted in it, and may look like markup.
+        self._problem = QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText)
         self._problem.hide()
         self._problem.setProperty("role", "small")
         self._problem.setProperty("tone", "danger")

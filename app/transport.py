@@ -194,11 +194,6 @@ class ProcessTransport(Transport):
         if application is not None:
             application.aboutToQuit.connect(self._on_about_to_quit)
 
-    @property
-    def process_id(self) -> int:
-        """Of the relay, 0 if it does not run."""
-        return self._process.processId()
-
     def open(self) -> None:
         self._stderr = b""
         self._was_open = self._asked_to_close = False

@@ -103,11 +103,6 @@ def clock(at: float) -> str:
     return _local(at).strftime("%H:%M")
 
 
-def clock_seconds(at: float) -> str:
-    """Local time of day with seconds: ``18:20:05``."""
-    return _local(at).strftime("%H:%M:%S")
-
-
 def when(at: float, now: float) -> str:
     """Local day and time: ``18:20``, ``yesterday 03:12``, ``Thu 22:15``, ``3 Nov 2026``."""
     then, today = _local(at), _local(now)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import faulthandler
 import importlib
-import importlib.metadata
 import logging
 import os
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.contract.messages import Done, Job, Ready
+from engine.planning.facts import installed
 from engine.store.checkpoints import read_manifest
 from engine.worker.failures import explain
 from engine.worker.inbox import Inbox
@@ -23,8 +23,6 @@ from engine.worker.stdio import claim, log_to
 
 log = logging.getLogger(__name__)
 
-PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "datasets", "accelerate",
-            "safetensors", "tokenizers", "numpy")  # fmt: skip
 JOBS = {
     "train": "engine.worker.train_job",
     "generate": "engine.worker.generate",
@@ -93,18 +91,7 @@ def _ready() -> Ready:
         except (ImportError, OSError):
             # OSError: on Windows, a library whose parts are not all there.
             log.exception("%s cannot be imported", module)
-    return Ready(pid=os.getpid(), import_seconds=time.perf_counter() - began, versions=versions())
-
-
-def versions() -> dict[str, str]:
-    """Installed versions of what decides a result."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return Ready(pid=os.getpid(), import_seconds=time.perf_counter() - began, versions=installed())
 
 
 def _do(job: Job, outbox: Outbox, inbox: Inbox) -> None:

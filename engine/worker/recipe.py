@@ -84,7 +84,7 @@ tokenizer = AutoTokenizer.from_pretrained(
 )
 model = AutoModelForCausalLM.from_pretrained(
     MODEL, revision=REVISION, trust_remote_code=TRUST_REMOTE_CODE, dtype=dtype,
-    quantization_config=QUANTIZATION, device_map={"": 0 if cuda else "cpu"},
+    quantization_config=QUANTIZATION, device_map={"": 0 if cuda else "cpu"}, use_safetensors=True,
 )
 """
 

@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLabel
+from pytestqt.qtbot import QtBot
 
 from app.form import Draft, Form
+from app.form_editors import make_editor
 from app.form_fields import Field, fields, read_text, show_value
 from app.form_words import BASIC, CHOICES, ELSEWHERE, GROUPS, LABELS
 from engine.contract.messages import Complaint
@@ -183,3 +187,11 @@ def test_a_name_is_made_from_model_and_data(qapp: object) -> None:
     assert form.draft.name == "Mistral-7B-v0.3 · chats"
     form.set_value("name", "mine")
     assert form.draft.raw()["name"] == "mine"
+
+
+def test_what_was_typed_is_quoted_as_it_is(qtbot: QtBot) -> None:
+    editor = make_editor(fields()["training.seed"])
+    qtbot.addWidget(editor)
+    editor.complain("'<b>7</b>' does not fit: expected a whole number.")
+    (problem,) = (part for part in editor.findChildren(QLabel) if "fit" in part.text())
+    assert problem.textFormat() is Qt.TextFormat.PlainText
