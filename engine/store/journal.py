@@ -20,6 +20,7 @@ from engine.store.files import disk_sentence, write_all
 from engine.store.records import EVENTS, METRICS, lines_back, stamp_of
 
 _MOST_WAITING = 100_000
+"""Records that a full disk keeps in memory; then the oldest measurements are let go."""
 
 
 class _File:
@@ -92,12 +93,17 @@ class Journal:
             except OSError as error:
                 self.problem = disk_sentence(error, self.folder)
                 if len(self._waiting) > _MOST_WAITING:
-                    self._waiting.popleft()
+                    self._let_one_go()
                 return
             self._waiting.popleft()
             self.written_seq = record.seq
             self._add_row(record)
         self.problem = ""
+
+    def _let_one_go(self) -> None:
+        """The oldest measurement, if there is one: an event must arrive."""
+        metrics = (n for n, (r, _) in enumerate(self._waiting) if isinstance(r, METRIC_TYPES))
+        del self._waiting[next(metrics, 0)]
 
     def _add_row(self, record: Record) -> None:
         sheet: Sheet | None = sheet_of(record)

@@ -176,6 +176,28 @@ def test_a_full_disk_loses_nothing_that_can_be_said_later(
     assert seqs(tmp_path) == [1, 2, 3, 4, 5]
 
 
+def test_a_disk_that_stays_full_costs_measurements_before_it_costs_an_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int, data: memoryview) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    journal = Journal(tmp_path, "r")
+    monkeypatch.setattr("engine.store.journal._MOST_WAITING", 10)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        journal.append(event())
+        for number in range(1, 21):
+            journal.append(step(number))
+            if number % 5 == 0:
+                journal.append(event())
+    journal.append(event())
+    journal.close()
+    records = list(read_records(tmp_path))
+    assert [r.seq for r in records if isinstance(r, StateChanged)] == [1, 7, 13, 19, 25, 26]
+    assert [r.step for r in records if isinstance(r, Step)] == [16, 17, 18, 19, 20]
+
+
 def test_the_newest_word_of_a_worker_is_found_behind_telemetry(tmp_path: Path) -> None:
     journal = Journal(tmp_path, "r")
     journal.append(step(7, attempt=2))
