@@ -20,6 +20,8 @@ from engine.contract.messages import Progress, Record, RunSummary
 NUMBERS_MS = 250
 """How often the numbers may change; faster cannot be read."""
 AGES_MS = 1000
+PAST_MS = 500
+"""How often the graphs are drawn while the past still comes in: it comes faster undrawn."""
 
 
 class RunPage(QWidget):
@@ -47,6 +49,7 @@ class RunPage(QWidget):
         self.setMinimumSize(640, 480)
         self._numbers = QTimer(self, singleShot=True, interval=NUMBERS_MS)
         self._ages = QTimer(self, interval=AGES_MS)
+        self._past = QTimer(self, singleShot=True, interval=PAST_MS)
         self._new_entries: list[Entry] = []
         theme.changed.connect(self._on_theme_changed)
         self._connect_parts()
@@ -54,6 +57,7 @@ class RunPage(QWidget):
     def _connect_parts(self) -> None:
         self._numbers.timeout.connect(self._on_numbers_due)
         self._ages.timeout.connect(self._on_numbers_due)
+        self._past.timeout.connect(self.body.board.note_change)
         self.feed.begun.connect(self._on_begun)
         self.feed.summary_changed.connect(self._on_summary_changed)
         self.feed.measured.connect(self._on_measured)
@@ -83,17 +87,18 @@ class RunPage(QWidget):
         self._plan_numbers()
 
     def _on_measured(self) -> None:
-        self.body.board.note_change()
+        self._plan_drawing()
         self._plan_numbers()
 
     def _on_happened(self, record: Record) -> None:
         entry = entry_of(record)
         if entry is not None:
             self._new_entries.append(entry)
-        self.body.board.note_change()
+        self._plan_drawing()
         self._plan_numbers()
 
     def _on_caught_up(self) -> None:
+        self.body.board.note_change()
         self._show_state()
         self._on_numbers_due()
 
@@ -107,8 +112,14 @@ class RunPage(QWidget):
             complete = self.feed.is_caught_up
             self.body.show_state(self.feed.summary, self.feed.series, is_complete=complete)
 
+    def _plan_drawing(self) -> None:
+        if self.feed.is_caught_up:
+            self.body.board.note_change()
+        elif not self._past.isActive():
+            self._past.start()
+
     def _plan_numbers(self) -> None:
-        if self.isVisible() and not self._numbers.isActive():
+        if self.isVisible() and self.feed.is_caught_up and not self._numbers.isActive():
             self._numbers.start()
 
     def _on_numbers_due(self) -> None:

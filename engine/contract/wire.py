@@ -43,28 +43,31 @@ class LineReader:
     """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._parts: list[bytes] = []
+        """Pieces of the line that has not ended yet; joined once, when it has."""
+        self._size = 0
         self._overlong = False
         self.garbage_count = 0
         """Lines skipped so far."""
 
     def feed(self, chunk: bytes) -> list[Message | Garbage]:
         """Everything that became complete with this chunk, in order."""
-        self._buffer += chunk
-        *lines, rest = self._buffer.split(b"\n")
+        *ends, rest = chunk.split(b"\n")
         found: list[Message | Garbage] = []
-        for line in lines:
+        for end in ends:
+            line = b"".join([*self._parts, end])
+            self._parts, self._size = [], 0
             if self._overlong:
                 self._overlong = False
-                continue
-            if line.strip():
-                found.append(self._read(bytes(line)))
-        self._buffer = bytearray(rest)
-        if len(self._buffer) > MAX_LINE:
+            elif line.strip():
+                found.append(self._read(line))
+        self._parts.append(rest)
+        self._size += len(rest)
+        if self._size > MAX_LINE:
             if not self._overlong:
-                found.append(self._refuse(bytes(self._buffer), "longer than a line may be"))
+                found.append(self._refuse(b"".join(self._parts), "longer than a line may be"))
             self._overlong = True
-            self._buffer.clear()
+            self._parts, self._size = [], 0
         return found
 
     def _read(self, line: bytes) -> Message | Garbage:
