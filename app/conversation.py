@@ -22,7 +22,7 @@ from engine.contract.wire import Garbage, LineReader, frame
 SLICE_SECONDS = 0.008
 """How long one turn of the event loop may be spent on messages."""
 
-CHUNK_BYTES = 256 << 10
+CHUNK_BYTES = 128 << 10
 _GREETING_MS = 45_000
 _SAME_VERSION = (
     "Let what it trains finish, then install the same version in both places with `python3 "

@@ -221,7 +221,7 @@ def test_nothing_is_drawn_while_nobody_can_see_it(page: RunPage, qtbot: QtBot) -
 
 def test_many_records_make_few_frames(page: RunPage, qtbot: QtBot, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     recorder = Recorder(RUN.run, at=1e9, gpu=False, step_seconds=1)
-    recorder.train(1, 300)
+    recorder.train(1, 3000)
     page.show_run(RUN.run, RUN)
     drawn = []
     board = page.body.board
