@@ -17,14 +17,12 @@ def rows(source: Source) -> Iterator[Row]:
     """The file's rows as dicts. Raises DatasetError, possibly after some rows."""
     csv.field_size_limit(MAX_ROW_BYTES)
     text = _text_lines(source)
-    header_line = next(text, "")
-    while header_line and not header_line.strip():
-        header_line = next(text, "")
+    first, header_line = _first_line(text)
     delimiter = delimiter_of(header_line)
-    header = _header(source, header_line, delimiter)
+    header = _header(source, header_line, first, delimiter)
     reader = csv.reader(text, delimiter=delimiter, strict=True)
-    number, line = 0, 2
-    for values in _guarded(source, reader):
+    number, line = 0, first + 1
+    for values in _guarded(source, reader, first):
         if values:
             number += 1
             try:
@@ -32,14 +30,29 @@ def rows(source: Source) -> Iterator[Row]:
             except DatasetError as error:
                 row = Row(number, line, None, error)
             yield row
-        line = reader.line_num + 2
+        line = first + reader.line_num + 1
     if not number:
         raise no_rows(source)
 
 
 def delimiter_of(header: str) -> str:
     """The character that cuts the header into most names; a comma if none does."""
-    return max(DELIMITERS, key=lambda sign: len(next(csv.reader([header], delimiter=sign), [])))
+    return max(DELIMITERS, key=lambda sign: _count(header, sign))
+
+
+def _count(header: str, delimiter: str) -> int:
+    try:
+        return len(next(csv.reader([header], delimiter=delimiter), []))
+    except csv.Error:
+        return 0
+
+
+def _first_line(text: Iterator[str]) -> tuple[int, str]:
+    """Number and text of the first line that is not blank; empty text if there is none."""
+    for number, line in enumerate(text, start=1):
+        if line.strip():
+            return number, line
+    return 1, ""
 
 
 def _text_lines(source: Source) -> Iterator[str]:
@@ -47,34 +60,45 @@ def _text_lines(source: Source) -> Iterator[str]:
         yield sources.decode(source, data, number)
 
 
-def _header(source: Source, line: str, delimiter: str) -> list[str]:
-    names = [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
+def _header(source: Source, line: str, number: int, delimiter: str) -> list[str]:
+    try:
+        names = [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error as error:
+        raise _invalid(source, f"line {number}", error) from None
     if not any(names):
         raise no_rows(source)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DatasetError(
-            f"{source.name}, line 1 names the column {twice[0][:40]!r} twice.",
+            f"{source.name}, line {number} names the column {twice[0][:40]!r} twice.",
             "Give every column its own name.",
         )
     return names
 
 
-def _guarded(source: Source, reader: Iterator[list[str]]) -> Iterator[list[str]]:
-    """The reader's rows, its errors as sentences."""
-    line = 2
+def _guarded(source: Source, reader: Iterator[list[str]], header: int) -> Iterator[list[str]]:
+    """The reader's rows, its errors as sentences; ``header`` is the line of the header."""
+    line = header + 1
     while True:
         try:
             values = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            raise DatasetError(
-                f"{source.name}, the row that starts in line {line} is not valid CSV: {error}.",
-                "Check its quotes.",
-            ) from None
+            raise _invalid(source, f"the row that starts in line {line}", error) from None
         yield values
-        line = getattr(reader, "line_num", line) + 2
+        line = header + getattr(reader, "line_num", 0) + 1
+
+
+def _invalid(source: Source, where: str, error: csv.Error) -> DatasetError:
+    if "new-line character" in str(error):
+        # Python's own words advise on how to open a file in Python.
+        return DatasetError(
+            f"{source.name}, {where} is not valid CSV: it has a carriage return inside a value "
+            "that is not quoted.",
+            "Save the file with ordinary line ends (LF or CRLF).",
+        )
+    return DatasetError(f"{source.name}, {where} is not valid CSV: {error}.", "Check its quotes.")
 
 
 def _row(source: Source, header: list[str], values: list[str], line: int) -> dict[str, str]:
