@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from importlib import import_module
 
-from engine.cli.output import Exit, Output
+from engine.cli.output import Exit, Output, ReaderGone
 from engine.cli.parser import UsageError, build, wants_json
 from engine.client import Refused
 from engine.launch import ClientError
@@ -50,8 +50,7 @@ def run(argv: list[str] | None) -> int:
     except KeyboardInterrupt:
         output.say("Left.")
         return Exit.DETACHED
-    except BrokenPipeError:
-        # Whoever read our output has gone (`fettle runs | head`): end quietly.
+    except ReaderGone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DETACHED
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -63,7 +64,8 @@ class JobWorker:
     def close(self) -> None:
         """End the worker; it is killed if it does not leave."""
         # To a worker the end of its stdin means that nothing more is wanted of it.
-        self._stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # What it did not read is of no use to it now.
+            self._stdin.close()
         try:
             self._process.wait(_LEAVE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -73,11 +75,10 @@ class JobWorker:
         self._errors.close()
 
     def _talk(self, job: Job) -> Iterator[Message]:
-        try:
+        # One that has ended may still have said why.
+        with contextlib.suppress(BrokenPipeError):
             self._stdin.write(frame(job))
             self._stdin.flush()
-        except BrokenPipeError:
-            return
         reader = LineReader()
         while chunk := os.read(self._stdout.fileno(), _CHUNK):
             yield from (found for found in reader.feed(chunk) if not isinstance(found, Garbage))

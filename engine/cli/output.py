@@ -36,8 +36,12 @@ _COLOURS = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33",
 _CLEAR_LINE = "\r\x1b[K"
 
 
+class ReaderGone(Exception):
+    """Whoever read our output has gone (``fettle runs | head``): there is nobody left to tell."""
+
+
 class Output:
-    """Stdout and stderr of one command.
+    """Stdout and stderr of one command. Every method that writes may raise :class:`ReaderGone`.
 
     With ``as_json`` stdout carries JSON objects only, and all that is for people goes to stderr.
     """
@@ -60,20 +64,18 @@ class Output:
         """A line for people."""
         self.clear_progress()
         stream = self._stderr if self.as_json else self._stdout
-        stream.write(text + "\n")
-        stream.flush()
+        _write(stream, text + "\n")
 
     def progress(self, text: str) -> None:
         """The one line that is written over and over, on a terminal."""
         width = shutil.get_terminal_size().columns - 1
-        self._stdout.write(_CLEAR_LINE + text[:width])
-        self._stdout.flush()
+        _write(self._stdout, _CLEAR_LINE + text[:width])
         self._has_progress = True
 
     def clear_progress(self) -> None:
         """Take the progress line away."""
         if self._has_progress:
-            self._stdout.write(_CLEAR_LINE)
+            _write(self._stdout, _CLEAR_LINE)
             self._has_progress = False
 
     def emit(self, value: dict[str, Any] | Message) -> None:
@@ -82,13 +84,11 @@ class Output:
             return
         if isinstance(value, Done):
             value = spelled_out(value)
-        self._stdout.write(msgspec.json.encode(value).decode() + "\n")
-        self._stdout.flush()
+        _write(self._stdout, msgspec.json.encode(value).decode() + "\n")
 
     def print_raw(self, text: str) -> None:
         """Text that is itself the result, such as a spec or a JSON schema."""
-        self._stdout.write(text)
-        self._stdout.flush()
+        _write(self._stdout, text)
 
     def refuse(self, refused: Refused) -> None:
         """Say what is wrong with what was given; as JSON too if that is wanted."""
@@ -103,12 +103,19 @@ class Output:
         )
         self.clear_progress()
         lines = [str(c) for c in refused.complaints] or [refused.sentence]
-        self._stderr.write("".join(f"fettle: {line}\n" for line in lines))
-        self._stderr.flush()
+        _write(self._stderr, "".join(f"fettle: {line}\n" for line in lines))
 
     def paint(self, text: str, colour: str) -> str:
         """The text in a colour, on a terminal that has them."""
         return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if self._colours else text
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        raise ReaderGone from None
 
 
 def spelled_out(done: Done) -> dict[str, Any]:

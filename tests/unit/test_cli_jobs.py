@@ -70,6 +70,19 @@ def test_a_worker_that_dies_leaves_its_last_words(play) -> None:  # type: ignore
         worker.run(JOB, lambda message: None)
 
 
+def test_a_worker_that_dies_before_it_reads_its_job_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "python"
+    script.write_text("#!/bin/sh\nexec 0<&-\necho 'no torch here' >&2\nexit 3\n", encoding="utf-8")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    with JobWorker() as worker:
+        worker._process.wait(10)
+        with pytest.raises(JobFailed, match=r"exit code 3.*\n.*no torch here"):
+            worker.run(JOB, lambda message: None)
+
+
 def test_a_worker_that_is_not_wanted_any_more_leaves(play) -> None:  # type: ignore[no-untyped-def]
     play(then="exit 0").close()
 
