@@ -13,6 +13,7 @@ from engine.client import Refused, connect
 from engine.contract.messages import (
     CheckpointSaved,
     Done,
+    Finding,
     Remove,
     SaveCheckpoint,
     Stop,
@@ -53,6 +54,10 @@ def checkpoint(arguments: Namespace, output: Output) -> Exit:
                         f"{message.folder}"
                     )
                 return Exit.FINISHED
+            if isinstance(message, Finding) and message.code == "save_failed":
+                reason = " ".join(filter(None, (message.title, message.cause)))
+                output.refuse(Refused(reason, code="save_failed"))
+                return Exit.FAILED
             if isinstance(message, Done):
                 raise Refused(
                     f"The run ended before it could save: {message.outcome}.", code="wrong_state"

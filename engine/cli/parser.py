@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import NoReturn
 
@@ -76,7 +77,7 @@ def _training_commands(commands: argparse._SubParsersAction[_Parser], common: _P
     )
     train.add_argument("--detach", action="store_true", help="start it and return")
     resume = _command(commands, common, "resume", "go on with a run from its newest checkpoint")
-    resume.add_argument("run", metavar="RUN", help=RUN_HELP)
+    resume.add_argument("run", metavar="RUN", type=run_name, help=RUN_HELP)
     resume.add_argument("--detach", action="store_true", help="queue it and return")
     demo = _command(commands, common, "demo", "train a tiny model on bundled data, in a minute")
     demo.add_argument("--headless", action="store_true", help="in the terminal, without a window")
@@ -97,7 +98,13 @@ def _run_commands(commands: argparse._SubParsersAction[_Parser], common: _Parser
     remove = _command(commands, common, "remove", "delete a run that has ended, with its results")
     remove.add_argument("--yes", action="store_true", help="do not ask")
     for parser in (show, follow, stop, checkpoint, remove):
-        parser.add_argument("run", metavar="RUN", help=RUN_HELP)
+        parser.add_argument("run", metavar="RUN", type=run_name, help=RUN_HELP)
+
+
+def run_name(text: str) -> str:
+    """What names a run, with the path of a run's folder made absolute: the host is elsewhere."""
+    is_folder = os.path.isfile(os.path.join(text, "run.json"))
+    return os.path.abspath(text) if is_folder else text
 
 
 def _other_commands(commands: argparse._SubParsersAction[_Parser], common: _Parser) -> None:

@@ -17,6 +17,7 @@ Modes
     flood       as many steps as it can
     unready     never says Ready
     fail        a Finding and Done(failed) at step ``at``
+    no_space    fails to save, says so, and goes on
     linger      does not end after Done
     child       leaves a child behind that holds the pipes, then dies at step ``at``
 
@@ -216,6 +217,10 @@ class FakeWorker:
     def save(self, reason: str) -> None:
         """A sound checkpoint, made without the engine's code."""
         time.sleep(self.options["saving_ms"] / 1000)
+        if self.mode == "no_space":
+            title = f"Step {self.step} could not be saved."
+            self.say("finding", severity="warning", code="save_failed", title=title, cause="Full.")
+            return
         name = f"step-{self.step:08d}"
         root = self.folder / "checkpoints"
         staging = root / f".staging-{self.step}-{os.getpid()}"

@@ -241,6 +241,14 @@ def test_checkpoint_returns_when_it_is_saved_and_the_run_goes_on(bench: Bench) -
     assert bench.show(run)["state"] == "training"
 
 
+def test_a_checkpoint_that_cannot_be_saved_is_exit_20(bench: Bench) -> None:
+    run = bench.detached("no_space steps=5000 ms=10 save=0")
+    saved = bench.fettle("checkpoint", run, "--json", timeout=20)
+    assert (saved.code, saved.last["code"]) == (20, "save_failed")
+    assert "could not be saved. Full." in saved.err
+    assert bench.show(run)["state"] == "training"
+
+
 def test_resume_detached(bench: Bench) -> None:
     run = bench.detached()
     bench.fettle("stop", run)

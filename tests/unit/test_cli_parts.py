@@ -289,6 +289,20 @@ class TestCommandLine:
         assert build().parse_args(["runs", "--json"]).json
         assert not build().parse_args(["runs"]).json
 
+    def test_a_runs_folder_is_known_from_where_the_user_stands(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = tmp_path / "runs" / "20260101-one"
+        folder.mkdir(parents=True)
+        (folder / "run.json").touch()
+        (tmp_path / "last").mkdir()
+        monkeypatch.chdir(tmp_path)
+        assert build().parse_args(["show", "runs/20260101-one"]).run == str(folder)
+        assert build().parse_args(["resume", "last"]).run == "last"
+        assert build().parse_args(["stop", "20260101"]).run == "20260101"
+        monkeypatch.chdir(folder)
+        assert build().parse_args(["follow", "."]).run == str(folder)
+
     def test_a_command_line_that_makes_no_sense_is_exit_2(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
