@@ -157,7 +157,10 @@ def _report(
     if choice.advice:
         print(choice.advice)
     elif choice.build != "cpu" and not has_cuda:
-        print("The NVIDIA card was found, but torch cannot use it: `fettle doctor` says more.")
+        print(
+            "The NVIDIA card was found, but torch cannot use it. Install the newest driver from "
+            "https://www.nvidia.com/drivers, restart the computer, and start this again."
+        )
     print(f"Fettle is {venv.script('fettle')}", flush=True)
 
 
