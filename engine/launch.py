@@ -50,6 +50,10 @@ def open_stream(deadline: float) -> Stream:
         except transport.NOBODY_THERE:
             pass
         except OSError as error:
+            if transport.is_busy(error) and time.monotonic() < deadline:
+                # A host is there, and takes others at this very moment.
+                time.sleep(wait_s)
+                continue
             raise HostFailed(
                 f"The host's socket {paths.socket_address()} cannot be opened: {error.strerror}."
             ) from None
@@ -93,26 +97,37 @@ def _spawn_host() -> subprocess.Popen[bytes]:
     # Started from the folder of this very package, so that client and host are the same Fettle.
     root = Path(engine.__file__).parents[1]
     with log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "engine", "host"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=root,
-            **_detached(),
-        )
+        process = _popen({"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "cwd": root})
     # Takes the exit status when it comes: a client that lives long leaves no zombie behind.
     threading.Thread(target=process.wait, name="host-reaper", daemon=True).start()
     return process
 
 
-def _detached() -> dict[str, Any]:
+def _popen(options: dict[str, Any]) -> subprocess.Popen[bytes]:
+    """Start the host's program in the best way that the system allows. Raises HostFailed."""
+    why = ""
+    for way in _detached_ways():
+        try:
+            return subprocess.Popen([sys.executable, "-m", "engine", "host"], **options, **way)
+        except OSError as error:
+            why = error.strerror or str(error)
+    raise HostFailed(
+        f"The host could not be started: {sys.executable} cannot be run ({why}). "
+        "Install Fettle anew, or allow this program to start others."
+    )
+
+
+def _detached_ways() -> list[dict[str, Any]]:
     """Options of Popen for a process that neither our terminal nor our window takes along."""
     if sys.platform == "win32":
         flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
-        return {"creationflags": flags | subprocess.CREATE_BREAKAWAY_FROM_JOB}
+        # Some terminals and services run us in a job that nobody may leave: then within it.
+        return [
+            {"creationflags": flags | subprocess.CREATE_BREAKAWAY_FROM_JOB},
+            {"creationflags": flags},
+        ]
     else:  # noqa: RET505  (mypy reads only one branch)
-        return {"start_new_session": True}
+        return [{"start_new_session": True}]
 
 
 def log_file() -> Path:

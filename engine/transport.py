@@ -16,6 +16,14 @@ CHUNK = 1 << 16
 NOBODY_THERE = (FileNotFoundError, NotADirectoryError, ConnectionRefusedError)
 """What :func:`connect` raises when no host listens."""
 
+_PIPE_BUSY = 231
+"""ERROR_PIPE_BUSY: between two clients a host has no free end of its pipe for a moment."""
+
+
+def is_busy(error: OSError) -> bool:
+    """Whether :func:`connect` failed only because others connect at the same time; try again."""
+    return getattr(error, "winerror", None) == _PIPE_BUSY
+
 
 class Stream(Protocol):
     """Bytes both ways."""
