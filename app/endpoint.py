@@ -84,7 +84,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
             return ["wsl.exe", "-d", self.name, "--exec", self.python, "-m", *arguments]
         # ssh joins its arguments with spaces and hands them to a shell there.
         quoted = [shlex.quote(part) for part in (self.python, "-m", *arguments)]
-        return ["ssh", self.name, *quoted]
+        # Without a terminal of its own it would ask for a password on whichever started the window.
+        return ["ssh", "-o", "BatchMode=yes", self.name, *quoted]
 
 
 def transport_to(place: Place, parent: QObject | None = None) -> Transport:

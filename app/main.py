@@ -16,6 +16,7 @@ from functools import partial
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication, QWidget
 
+from app.collector import Collector
 from app.link import HostLink
 from app.notify import Notifier
 from app.pages.runs import RunsPage
@@ -31,6 +32,7 @@ class App:
     """Everything that lives as long as the window."""
 
     def __init__(self, qt: QApplication) -> None:
+        self.collector = Collector(qt)
         self.preferences = Preferences(parent=qt)
         self.theme = Theme(qt, self.preferences.theme)
         self.link = HostLink(qt, place=self.preferences.place)

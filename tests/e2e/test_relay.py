@@ -19,19 +19,23 @@ from app.probe import Probe
 from engine import __version__
 from tests.e2e.host_driver import ROOT, HostUnderTest
 from tests.e2e.window_driver import WindowUnderTest, live_at, stand_in
+from tests.gui.tidy import _what_stays, collected_between_tests
 
 STEPS = 80
 WHOLE = list(range(1, STEPS + 1))
 SCRIPTS = {
     "wsl.exe": 'test "$2" = Test || { echo "Wsl/Service/WSL_E_DISTRO_NOT_FOUND" >&2; exit 255; }\n'
     'shift 3; exec "$@"',
-    "ssh": 'test "$1" = rig || { echo "ssh: Could not resolve hostname $1: no" >&2; exit 255; }\n'
+    "ssh": 'test "$1 $2" = "-o BatchMode=yes" || exit 1\nshift 2\n'
+    'test "$1" = rig || { echo "ssh: Could not resolve hostname $1: no" >&2; exit 255; }\n'
     'shift; exec sh -c "exec $*"',
 }
 PLACES = {
     "wsl.exe": Place(kind="wsl", name="Test", python=sys.executable),
     "ssh": Place(kind="ssh", name="rig", python=sys.executable),
 }
+
+__all__ = ["_what_stays", "collected_between_tests"]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins are shell scripts")
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import shiboken6
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
@@ -35,8 +37,12 @@ def link(host: HostDouble) -> Iterator[HostLink]:
 
 @pytest.fixture
 def theme(qapp: QApplication) -> Iterator[Theme]:
-    yield Theme(qapp, "dark")
+    made = Theme(qapp, "dark")
+    yield made
+    # It is a child of the application, and would go on following the system and its own choice.
+    shiboken6.delete(made)
     qapp.setStyleSheet("")
+    qapp.styleHints().setColorScheme(Qt.ColorScheme.Unknown)
 
 
 def has_runs(host: HostDouble, *summaries: RunSummary) -> None:

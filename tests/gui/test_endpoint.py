@@ -29,7 +29,7 @@ def test_commands() -> None:
         "wsl.exe", "-d", "Ubuntu", "--exec", "/opt/fettle/python", "-m", "engine", "attach",
     ]  # fmt: skip
     assert SSH.command(*attach) == [
-        "ssh", "me@rig", "'/opt/my fettle/python'", "-m", "engine", "attach",
+        "ssh", "-o", "BatchMode=yes", "me@rig", "'/opt/my fettle/python'", "-m", "engine", "attach",
     ]  # fmt: skip
 
 
@@ -153,7 +153,7 @@ def test_a_run_in_wsl_is_held_by_a_command_of_its_own(
         link.open()
     with qtbot.waitSignals([link.run_changed, link.run_changed]):
         host.send(RunChanged(summary=RUN), RunChanged(summary=RUN))
-    qtbot.waitUntil(held.exists)
+    qtbot.waitUntil(lambda: held.exists() and held.read_text().endswith("\n"))
     link.close()
     host.stop()
     assert held.read_text() == (

@@ -28,6 +28,9 @@ from engine.contract.spec import Spec
 from engine.contract.toml import EXAMPLE, read_file, to_raw
 from engine.contract.validate import check
 from tests.gui.host_double import HostDouble
+from tests.gui.pages import theme
+
+__all__ = ["theme"]
 
 MODEL = "mistralai/Mistral-7B-v0.3"
 CONVERSATION = {
@@ -46,11 +49,6 @@ PREVIEW: dict[str, Any] = {
     "row_count": 1000,
     "bytes": 4 << 20,
 }
-
-
-@pytest.fixture(scope="module")
-def theme(qapp: QApplication) -> Theme:
-    return Theme(qapp, "dark")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
 from app.endpoint import Place
@@ -21,6 +21,9 @@ from app.theme import Theme
 from app.transport import LocalTransport
 from engine import __version__
 from tests.gui.host_double import HostDouble
+from tests.gui.pages import theme
+
+__all__ = ["theme"]
 
 FACTS: dict[str, Any] = {
     "python": "3.11.7",
@@ -40,11 +43,6 @@ threading.Thread(target=pump, daemon=True).start()
 while chunk := sock.recv(65536):
     os.write(1, chunk)
 """
-
-
-@pytest.fixture(scope="module")
-def theme(qapp: QApplication) -> Theme:
-    return Theme(qapp, "dark")
 
 
 @pytest.fixture
@@ -76,7 +74,7 @@ def stand_in(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command of that name that relays to the host if it is asked for the place ``good``."""
     from engine.paths import socket_address
 
-    name_at = 2 if name == "wsl.exe" else 1
+    name_at = 2 if name == "wsl.exe" else 3
     script = folder / name
     script.write_text(
         RELAY.format(python=sys.executable, address=socket_address(), name_at=name_at)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
-from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -16,15 +18,12 @@ from pytestqt.qtbot import QtBot
 from app.theme import FONT_FILES, Theme, Tokens, load_tokens, style_sheet
 from app.theme_icons import icon, pixmap, window_icon
 from engine.paths import RESOURCES
+from tests.gui.pages import theme
+
+__all__ = ["theme"]
 
 NAMES = ("dark", "light")
-
-
-@pytest.fixture
-def theme(qapp: QApplication) -> Iterator[Theme]:
-    yield Theme(qapp, "dark")
-    qapp.setStyleSheet("")
-    qapp.styleHints().setColorScheme(Qt.ColorScheme.Unknown)
+ROOT = Path(__file__).parents[2]
 
 
 def luminance(color: str) -> float:
@@ -154,3 +153,42 @@ def test_tokens_refuse_a_misspelt_colour() -> None:
         msgspec.convert({"windw": "#000000"}, Tokens)
     with pytest.raises(AttributeError):
         load_tokens("dark").color("no such colour")
+
+
+SWEEP = """
+import gc
+from PySide6.QtCore import QEvent
+from PySide6.QtWidgets import QApplication, QLabel, QWidget
+from app.collector import Collector
+from app.theme import Theme
+
+qt = QApplication([])
+collector, theme = Collector(qt), Theme(qt, "dark")
+
+class Part(QWidget):
+    def changeEvent(self, event: QEvent) -> None:
+        self.made = [[] for _ in range(5000)]
+
+parts = []
+for number in range(400):
+    lost = QLabel()
+    lost.itself = lost
+    lost.ensurePolished()
+    if number % 20 == 0:
+        parts.append(Part())
+        parts[-1].ensurePolished()
+del lost
+print(len(qt.allWidgets()))
+theme.choose("light")
+print(len(qt.allWidgets()))
+collector._on_look()
+print(len(qt.allWidgets()))
+"""
+
+
+def test_nothing_is_collected_while_the_style_is_changed() -> None:
+    done = subprocess.run([sys.executable, "-c", SWEEP], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    before, during, after = (int(line) for line in done.stdout.split())
+    assert before == during == 420
+    assert after == 20

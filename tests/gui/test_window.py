@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import shiboken6
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
@@ -36,7 +37,14 @@ def app(qapp: QApplication, host: HostDouble, qtbot: QtBot) -> Iterator[App]:
     qtbot.addWidget(made.window)
     yield made
     made.link.close()
+    end(made)
     qapp.setStyleSheet("")
+
+
+def end(app: App) -> None:
+    """Delete what lives as long as the process does, elsewhere."""
+    for part in (app.notifier, app.link, app.theme, app.preferences, app.collector):
+        shiboken6.delete(part)
 
 
 def started(app: App, qtbot: QtBot, run: str | None = None) -> App:
@@ -204,6 +212,7 @@ def test_it_opens_where_it_was_closed(app: App, qapp: QApplication, qtbot: QtBot
     again = App(qapp)
     qtbot.addWidget(again.window)
     assert (again.window.width(), again.window.height()) == (960, 640)
+    end(again)
 
 
 def test_the_chosen_theme_is_kept(app: App, qapp: QApplication, qtbot: QtBot) -> None:
@@ -212,6 +221,7 @@ def test_the_chosen_theme_is_kept(app: App, qapp: QApplication, qtbot: QtBot) ->
     again = App(qapp)
     qtbot.addWidget(again.window)
     assert again.theme.name == "light"
+    end(again)
 
 
 def test_an_outage_is_said_in_the_rail_and_goes_away(
