@@ -30,6 +30,7 @@ from engine.store.files import (
     sync_folder,
     write_all,
 )
+from engine.store.upgrade import StoreError
 
 FORMAT = 1
 """Version of the manifest's shape."""
@@ -45,6 +46,10 @@ _CHUNK = 1 << 20
 class CheckpointError(Exception):
     """A checkpoint could not be written; the text is a sentence for people. Nothing was lost: the
     older checkpoints stand as they were, and saving can be tried again."""
+
+
+class NewerCheckpoint(StoreError):
+    """The newest checkpoint was made by a newer Fettle; the text is a sentence for people."""
 
 
 class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -240,6 +245,15 @@ class _Version(msgspec.Struct):
     format: int
 
 
+def _is_newer(folder: Path) -> bool:
+    """Whether it says so itself; a torn manifest says nothing."""
+    try:
+        data = (folder / MANIFEST).read_bytes()
+        return msgspec.json.decode(data, type=_Version).format > FORMAT
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+
+
 def verify(folder: Path) -> list[str]:
     """Everything wrong with a checkpoint, a sentence each; empty if every byte is as written."""
     try:
@@ -280,13 +294,21 @@ def published(run_folder: Path) -> list[tuple[int, Path]]:
 
 
 def newest_verified(run_folder: Path) -> Choice:
-    """The newest sound checkpoint. Broken newer ones get a hidden name, and a note each."""
+    """The newest sound checkpoint. Broken newer ones get a hidden name, and a note each.
+
+    Raises :class:`NewerCheckpoint` where this Fettle is too old to judge; that one stays.
+    """
     _take_back(run_folder / FOLDER)
     notes: list[str] = []
     for step, folder in reversed(published(run_folder)):
         problems = verify(folder)
         if not problems:
             return Choice(folder=folder, step=step, notes=notes)
+        if _is_newer(folder):
+            raise NewerCheckpoint(
+                f"The save of step {step} was made by a newer Fettle. Update Fettle to go on from "
+                f"it; to go on from an older save instead, move {folder} away."
+            )
         notes.append(f"The save of step {step} was set aside: {problems[0]}")
         _set_aside(folder)
     return Choice(folder=None, notes=notes)

@@ -89,11 +89,16 @@ def remove_tree(folder: Path) -> None:
     A file that another program holds (Windows) stays below that name; whoever next looks after the
     folder around it deletes what is named so. Raises ``OSError`` if nothing was changed.
     """
+    shutil.rmtree(hide_tree(folder), ignore_errors=True)
+
+
+def hide_tree(folder: Path) -> Path:
+    """Give a folder the hidden name of what is to be deleted. Raises ``OSError``."""
     number = 1
     while (hidden := folder.with_name(f".removed-{folder.name}-{os.getpid()}-{number}")).exists():
         number += 1
     rename(folder, hidden)
-    shutil.rmtree(hidden, ignore_errors=True)
+    return hidden
 
 
 def disk_sentence(error: OSError, path: Path) -> str:

@@ -54,9 +54,17 @@ class Journal:
         self.problem = ""
         """Why records wait in memory, for people; empty while all goes to disk."""
         claim(folder)
-        self._files = {name: _File(folder / name) for name in (EVENTS, METRICS)}
-        self._rows: dict[str, _File] = {s.kind: _File(s.path(folder)) for s in SHEETS}
+        self._files: dict[str, _File] = {}
+        self._rows: dict[str, _File] = {}
         self._waiting: deque[tuple[Record, bytes]] = deque()
+        try:
+            for name in (EVENTS, METRICS):
+                self._files[name] = _File(folder / name)
+            for sheet in SHEETS:
+                self._rows[sheet.kind] = _File(sheet.path(folder))
+        except OSError:
+            self._let_go()
+            raise
 
     def append(self, record: Record) -> tuple[Record, bytes]:
         """Number a record and write it; gives it as it stands in the file, and its line."""
@@ -79,6 +87,9 @@ class Journal:
     def close(self) -> None:
         """Close the files; what still waits is tried once more."""
         self._write_waiting()
+        self._let_go()
+
+    def _let_go(self) -> None:
         for file in (*self._files.values(), *self._rows.values()):
             os.close(file.descriptor)
         self._files, self._rows = {}, {}

@@ -18,8 +18,10 @@ import msgspec
 from engine.contract.messages import (
     EVENT_TYPES,
     CheckpointSaved,
+    Done,
     Message,
     Record,
+    StateChanged,
     decode_line,
 )
 
@@ -174,6 +176,15 @@ def read_events(folder: Path) -> Iterator[Record]:
         record = _decode(line)
         if isinstance(record, EVENT_TYPES):
             yield record
+
+
+def ends_with_done(folder: Path) -> bool:
+    """Whether a Done stands behind the run's last change of state, if there is any."""
+    for _, line in lines_back(folder / EVENTS):
+        record = _decode(line)
+        if isinstance(record, Done | StateChanged):
+            return isinstance(record, Done)
+    return True
 
 
 def saved_checkpoints(folder: Path) -> list[CheckpointSaved]:

@@ -17,11 +17,13 @@ from typing import Any
 
 import msgspec
 
-from engine.store.files import disk_sentence, remove_tree, rename, sync_folder, write_atomic
+from engine.store.files import disk_sentence, hide_tree, rename, sync_folder, write_atomic
 from engine.store.upgrade import RUN_FORMAT, RUN_STEPS, StoreError, read_versioned
 
 RUN_FILE = "run.json"
 WORKER_LOG = "worker.log"
+OUTPUT = "output"
+"""The folder of what a finished run has made."""
 ORPHAN = "orphan.jsonl"
 """What a worker leaves whose host is gone."""
 
@@ -113,10 +115,23 @@ def folders(store: Path) -> list[Path]:
 
 def remove(folder: Path) -> None:
     """Delete a run folder. Raises :class:`StoreError`; the run is gone or whole, never half."""
+    delete_hidden(hide(folder))
+
+
+def hide(folder: Path) -> Path:
+    """The quick half of :func:`remove`: the run is gone; gives what :func:`delete_hidden` deletes.
+
+    :func:`folders` deletes it too, if that does not come any more. Raises :class:`StoreError`.
+    """
     try:
-        remove_tree(folder)
+        return hide_tree(folder)
     except OSError as error:
         raise StoreError(f"{folder} cannot be deleted: {error.strerror}.") from error
+
+
+def delete_hidden(hidden: Path) -> None:
+    """The slow half of :func:`remove`; what cannot be deleted stays for the next time."""
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def resolve(text: str, names: Sequence[str], store: Path) -> str:

@@ -16,6 +16,7 @@ from engine.store import checkpoints
 from engine.store.checkpoints import (
     MANIFEST,
     CheckpointError,
+    NewerCheckpoint,
     newest_verified,
     publish,
     published,
@@ -109,6 +110,17 @@ def test_the_newest_sound_one_is_chosen_and_broken_ones_are_set_aside(tmp_path: 
     assert "step 15" in choice.notes[0]
     names = {p.name for p in (tmp_path / "checkpoints").iterdir()}
     assert names == {"step-00000005", ".broken-step-00000015-1", ".broken-step-00000010-1"}
+
+
+def test_one_of_a_newer_fettle_is_neither_chosen_nor_set_aside(tmp_path: Path) -> None:
+    older, newer = save(tmp_path, 1), save(tmp_path, 2)
+    manifest = newer / MANIFEST
+    manifest.write_bytes(manifest.read_bytes().replace(b'"format": 1', b'"format": 2'))
+    with pytest.raises(NewerCheckpoint, match="Update Fettle"):
+        newest_verified(tmp_path)
+    assert [folder for _, folder in published(tmp_path)] == [older, newer]
+    latest = save(tmp_path, 3)
+    assert newest_verified(tmp_path).folder == latest
 
 
 def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:
