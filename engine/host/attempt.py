@@ -48,7 +48,8 @@ class Attempt:
         """The whole attempt; the run rests when this returns, and the worker is gone."""
         self._course.saved_step = start.step
         self._remember_worker()
-        watch = asyncio.create_task(self._watch())
+        watch = asyncio.create_task(self._watch(), name=self.run)
+        watch.add_done_callback(_on_watch_ended)
         try:
             if await self._is_ready():
                 await self._train(spec, start)
@@ -64,8 +65,8 @@ class Attempt:
         if self._course.is_over:
             return  # It ends by itself.
         self._book.move(self.run, Event.STOP)
-        if now or not self._worker.ready.done():
-            # Without a job there is nothing to save.
+        if now or not self._worker.has_job:
+            # There is nothing to save.
             self._kill("now")
         elif self._stop_asked_at is None:
             self._stop_asked_at = time.monotonic()
@@ -77,10 +78,16 @@ class Attempt:
 
     def halt(self) -> None:
         """The system wants this host to end: save, and stop unasked."""
+        if not self._worker.has_job:
+            self._kill("system")
+            return
         self._stop_asked_at = self._stop_asked_at or time.monotonic()
         self._worker.send(StopJob())
-        if not self._worker.ready.done():
-            self._kill("system")
+
+    async def abandon(self) -> None:
+        """:meth:`work` broke: end the worker, so that the next run has the GPU to itself."""
+        self._kill("broken")
+        await self._worker.ended
 
     def kill(self) -> None:
         """The host leaves and cannot wait any longer."""
@@ -199,14 +206,13 @@ class Attempt:
 
     def _fail(self, code: int, host_log: Path) -> None:
         how = describe_exit(code)
-        had_job = self._worker.listener is not None
         self._course.find(
             "error",
             "worker_lost",
             f"The worker {how}.",
             cause=_CAUSES.get(code, "It ended without a word."),
             remedy="Resume goes on from the last save. The details hold the end of its log.",
-            detail=self._course.log_tail() or ("" if had_job else tail_of(host_log)),
+            detail=self._course.log_tail() or ("" if self._worker.has_job else tail_of(host_log)),
         )
         sentence = f"The worker {how}. {self._course.lost_steps()}".strip()
         self._course.end(Event.FAIL, "failed", sentence, exit_code=code)
@@ -222,3 +228,9 @@ class Attempt:
         known = self._book.tallies[self.run]
         known.pid = known.pid_started_at = None
         self._book.changed(self.run)
+
+
+def _on_watch_ended(watch: asyncio.Task[None]) -> None:
+    error = None if watch.cancelled() else watch.exception()
+    if error:
+        log.error("%s: nobody watches its worker any more", watch.get_name(), exc_info=error)

@@ -16,12 +16,15 @@ from engine.contract.messages import (
     Done,
     Finding,
     Message,
+    Outcome,
     Record,
     RunSummary,
     StateChanged,
 )
 from engine.host.disk import Disk
+from engine.host.threads import begin
 from engine.store import runs, tally
+from engine.store.files import disk_sentence
 from engine.store.journal import Journal
 from engine.store.records import newest_seq
 from engine.store.tally import Tally
@@ -61,6 +64,8 @@ class Book:
         """Runs that wait, next first."""
         self._listener = listener
         self._journals: dict[str, Journal] = {}
+        self._opening = asyncio.Lock()
+        self._locks: dict[str, asyncio.Lock] = {}
         self.disk = Disk()
 
     def load(self) -> None:
@@ -70,8 +75,11 @@ class Book:
             try:
                 self.tallies[folder.name] = tally.load(folder)
             except StoreError as error:
-                log.warning("%s", error)
                 self.unreadable[folder.name] = str(error)
+            except OSError as error:
+                self.unreadable[folder.name] = f"{folder} cannot be read: {error}."
+        for sentence in self.unreadable.values():
+            log.warning("%s", sentence)
 
     # ------------------------------------------------------------ looking
 
@@ -122,18 +130,29 @@ class Book:
     async def add(self, folder: Path) -> str:
         """Take in a run folder that was just made."""
         run = folder.name
-        self.tallies[run] = tally.new_tally(runs.read_run(folder))
-        await self.open(run)
+        try:
+            self.tallies[run] = tally.new_tally(runs.read_run(folder))
+            await self.open(run)
+        except StoreError:
+            self.tallies.pop(run, None)
+            await self.disk.in_order(runs.remove, folder)
+            raise
         return run
+
+    def lock(self, run: str) -> asyncio.Lock:
+        """For what must see a run at rest from its first look to its last change."""
+        return self._locks.setdefault(run, asyncio.Lock())
 
     async def open(self, run: str) -> None:
         """Open the run's journal, if it is not. Raises :class:`StoreError`."""
-        if run not in self._journals:
+        # A run has one journal, or two would give the same numbers.
+        async with self._opening:
+            if run in self._journals:
+                return
             try:
-                journal = await self.disk.in_order(Journal, self.folder(run), run)
+                self._journals[run] = await self.disk.in_order(Journal, self.folder(run), run)
             except OSError as error:
-                raise StoreError(f"{self.folder(run)} cannot be written: {error}.") from error
-            self._journals.setdefault(run, journal)
+                raise StoreError(disk_sentence(error, self.folder(run))) from error
 
     def record(self, run: str, record: Record) -> None:
         """Write a record of an open run, and tell everybody."""
@@ -168,6 +187,27 @@ class Book:
             )
         return after
 
+    def give_up(self, run: str, state: State, sentence: str) -> None:
+        """Bring a run to rest whose journal cannot be opened: only its status says so."""
+        known = self.tallies[run]
+        at, attempt = time.time(), self.attempt(run)
+        known.apply(StateChanged(at=at, attempt=attempt, state=state, sentence=sentence))
+        known.pid = known.pid_started_at = None
+        self.changed(run)
+        outcome: Outcome = "failed" if state is State.FAILED else "stopped"
+        done = Done(
+            at=at,
+            run=run,
+            attempt=attempt,
+            outcome=outcome,
+            step=known.step,
+            folder=str(self.folder(run)),
+            sentence=sentence,
+            synthesised=True,
+        )
+        # Those who follow wait for it.
+        self.note(run, done)
+
     def note(self, run: str, message: Message) -> None:
         """Pass on what is not kept."""
         self._listener.on_note(run, message)
@@ -186,9 +226,13 @@ class Book:
     async def remove(self, run: str) -> None:
         """Delete a run at rest. Raises :class:`StoreError`."""
         await self.close(run)
-        await self.disk.in_order(runs.remove, self.folder(run))
+        hidden = await self.disk.in_order(runs.hide, self.folder(run))
         del self.tallies[run]
+        self._locks.pop(run, None)
         self._listener.on_removed(run)
+        # What is large takes long, and a run that trains waits for this thread of the disk. If the
+        # host ends before, the next one deletes it.
+        begin(runs.delete_hidden, hidden)
 
     async def close_all(self) -> None:
         """Everything is on disk when this returns."""

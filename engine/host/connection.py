@@ -124,16 +124,20 @@ class Connection:
 
     async def _handle(self, request: Request) -> None:
         try:
-            answer = await self._answer(self, request)
-            line = _framed(Reply(to=request.id, data=answer.data))
-        except Refused as refused:
-            answer = Answer()
-            line = frame(msgspec.structs.replace(refused.refusal, to=request.id))
+            answer, line = await self._work_out(request)
+            await self.send_line(line)
+            if answer.then:
+                answer.then()
         finally:
+            # Not before the client has read it, or answers would pile up.
             self._slots.release()
-        await self.send_line(line)
-        if answer.then:
-            answer.then()
+
+    async def _work_out(self, request: Request) -> tuple[Answer, bytes]:
+        try:
+            answer = await self._answer(self, request)
+            return answer, _framed(Reply(to=request.id, data=answer.data))
+        except Refused as refused:
+            return Answer(), frame(msgspec.structs.replace(refused.refusal, to=request.id))
 
     def follow(self, run: str, follower: Follower, upto: int) -> None:
         """Let a follower send its run, in place of an earlier one of this run."""

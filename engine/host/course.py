@@ -25,11 +25,12 @@ from engine.contract.messages import (
     Step,
 )
 from engine.host.book import Book
-from engine.store.runs import WORKER_LOG
+from engine.store.runs import OUTPUT, WORKER_LOG
 
 log = logging.getLogger(__name__)
 
 _TRAINS = frozenset({Phase.FIRST_STEP, Phase.TRAINING})
+_OUTCOMES: dict[State, Outcome] = {State.FINISHED: "finished", State.FAILED: "failed"}
 _TAIL_BYTES = 4000
 
 
@@ -111,6 +112,23 @@ class Course:
                 exit_code=exit_code,
             ),
         )
+
+    def add_done(self) -> None:
+        """The run rests, but a host ended before it could write its Done."""
+        known = self.book.tallies[self.run]
+        output = self.folder / OUTPUT
+        done = Done(
+            at=known.ended_at or time.time(),
+            attempt=self.attempt,
+            outcome=_OUTCOMES.get(self.state, "stopped"),
+            step=self.step,
+            sentence=known.sentence,
+            folder=str(self.folder),
+            output=str(output) if self.state is State.FINISHED and output.is_dir() else None,
+            synthesised=True,
+        )
+        self.is_over = True
+        self.book.record(self.run, done)
 
     def lost_steps(self) -> str:
         """A sentence on the steps that no checkpoint has, or nothing."""

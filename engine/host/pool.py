@@ -27,6 +27,8 @@ class Pool:
         self._has_window = has_window
         self._idle: Worker | None = None
         self._asked_until = 0.0
+        self._is_broken = False
+        """The last idle worker ended by itself; another one would too, until somebody asks."""
         self._lock = asyncio.Lock()
 
     @property
@@ -37,16 +39,16 @@ class Pool:
     def ask(self) -> None:
         """A run is likely soon."""
         self._asked_until = time.monotonic() + self._settings.warm_seconds
+        self._is_broken = False
 
     async def keep(self) -> None:
         """Make or drop the idle worker, as things stand; call it whenever they may have changed."""
         async with self._lock:
-            wanted = self._has_window() or time.monotonic() < self._asked_until
+            asked = self._has_window() or time.monotonic() < self._asked_until
             if self._idle and self._idle.ended.done():
                 log.warning("The idle worker ended by itself; see %s", self.log)
-                # Not again before it is asked for: it would end again.
-                self._idle, self._asked_until = None, 0.0
-                return
+                self._idle, self._is_broken = None, True
+            wanted = asked and not self._is_broken
             if wanted and self._idle is None:
                 self._idle = await self._spawn()
             elif not wanted and self._idle:
@@ -56,6 +58,7 @@ class Pool:
         """A worker for a job: the idle one, or a new one. Raises ``OSError``."""
         async with self._lock:
             worker, self._idle = self._idle, None
+            self._is_broken = False
             if worker and not worker.ended.done():
                 return worker
             return await self._spawn()

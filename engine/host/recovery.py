@@ -13,20 +13,21 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from engine.contract.lifecycle import LIVE, Event, State
+from engine.contract.lifecycle import LIVE, RESTING, Event, State
 from engine.contract.messages import Done, Record, decode_line
 from engine.host.book import Book
 from engine.host.course import Course
 from engine.host.settings import Settings
 from engine.host.worker import is_alive, kill_family
-from engine.store.checkpoints import newest_verified
-from engine.store.records import newest_worker_stamp
+from engine.store.checkpoints import NewerCheckpoint, newest_verified
+from engine.store.records import ends_with_done, newest_worker_stamp
 from engine.store.runs import ORPHAN
 from engine.store.upgrade import StoreError
 
 log = logging.getLogger(__name__)
 
 _TERMINATE_SECONDS = 30.0
+_KILLED_SECONDS = 10.0
 _POLL_SECONDS = 0.1
 
 
@@ -59,10 +60,12 @@ class Recovery:
                 await self._book.open(run)
                 await self._recover(run)
                 await self._book.close(run)
-            except StoreError as error:
+            except (StoreError, OSError) as error:
                 log.error("%s is not recovered: %s", run, error)
+                self._book.give_up(run, State.INTERRUPTED, f"Interrupted. {error}")
             if run in self.lost:
                 self.lost.remove(run)
+        await self._add_missing_ends()
 
     async def _recover(self, run: str) -> None:
         if self._book.state(run) is State.CREATED:
@@ -90,7 +93,17 @@ class Recovery:
         ended = await self._ends(run, known.pid, known.pid_started_at)
         known.sentence = ""
         if not ended:
-            kill_family(known.pid)
+            await self._kill(known.pid, known.pid_started_at)
+
+    async def _kill(self, pid: int, started_at: float) -> None:
+        """End it and see it gone: until then it may write."""
+        kill_family(pid)
+        give_up_at = time.monotonic() + _KILLED_SECONDS
+        while is_alive(pid, started_at):
+            if time.monotonic() > give_up_at:
+                log.error("Worker %d was killed and does not end; is a driver stuck?", pid)
+                return
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def _ends(self, run: str, pid: int, started_at: float) -> bool:
         """Wait; ask in between; whether it ended by itself."""
@@ -119,13 +132,47 @@ class Recovery:
         path.unlink(missing_ok=True)
 
     async def _interrupt(self, course: Course) -> None:
-        start = await asyncio.to_thread(newest_verified, course.folder)
-        there = f"It can go on from step {start.step}." if start.folder else "It has no save yet."
-        course.saved_step = start.step
+        there = await self._look_for_save(course)
         cause = "Fettle's host and the worker ended: a crash, or the machine went off."
         _tell(course, cause, f"{there} Resume to go on.")
         lost = course.lost_steps()
         course.end(Event.LOSE, "stopped", f"Interrupted. {there} {lost}".strip())
+
+    async def _look_for_save(self, course: Course) -> str:
+        """Where the run can go on, as a sentence."""
+        try:
+            start = await asyncio.to_thread(newest_verified, course.folder)
+        except NewerCheckpoint as error:
+            course.saved_step = course.step
+            return str(error)
+        except OSError as error:
+            course.saved_step = course.step
+            return f"Its saves cannot be read: {error.strerror}."
+        course.saved_step = start.step
+        return f"It can go on from step {start.step}." if start.folder else "It has no save yet."
+
+    async def _add_missing_ends(self) -> None:
+        """A host that ended between the last state and Done owes those who follow the Done."""
+        book = self._book
+        resting = [run for run, tally in book.tallies.items() if tally.state in RESTING]
+        for run in await asyncio.to_thread(_without_done, book.store, resting):
+            async with book.lock(run):
+                if run in book.tallies and book.state(run) in RESTING:
+                    await self._add_end(run)
+
+    async def _add_end(self, run: str) -> None:
+        try:
+            await self._book.open(run)
+        except StoreError as error:
+            log.error("%s stays without its Done: %s", run, error)
+            return
+        Course(self._book, run).add_done()
+        await self._book.close(run)
+
+
+def _without_done(store: Path, names: list[str]) -> list[str]:
+    """Which of these runs say nothing after their last state."""
+    return [run for run in names if not ends_with_done(store / run)]
 
 
 def read_orphan(path: Path) -> list[Record]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hmac
 import logging
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -26,7 +28,8 @@ from engine.host.threads import apart
 from engine.planning import facts
 from engine.planning.inventory import list_models
 from engine.store import runs
-from engine.store.checkpoints import newest_verified
+from engine.store.checkpoints import NewerCheckpoint, newest_verified
+from engine.store.files import disk_sentence
 from engine.store.records import saved_checkpoints
 from engine.store.upgrade import StoreError
 
@@ -50,6 +53,9 @@ async def answer(parts: Parts, connection: Connection, request: m.Request) -> An
         raise Refused(str(error), "not_found") from error
     except TimeoutError:
         raise Refused("That took too long and was given up. Is a disk or driver stuck?") from None
+    except OSError as error:
+        log.exception("%s was given up", type(request).__name__)
+        raise Refused(disk_sentence(error, Path(error.filename or parts.book.store))) from error
 
 
 def _admit(connection: Connection, request: m.Request) -> None:
@@ -206,8 +212,22 @@ async def start(parts: Parts, connection: Connection, request: m.Start) -> Answe
     return Answer({"run": run, "folder": str(folder)})
 
 
+@asynccontextmanager
+async def _alone(parts: Parts, text: str) -> AsyncIterator[str]:
+    """The run that ``text`` means, while nobody else resumes or removes it."""
+    run = parts.book.find(text)
+    async with parts.book.lock(run):
+        if run not in parts.book.tallies:
+            raise StoreError(f"The run {run} was removed a moment ago.")
+        yield run
+
+
 async def resume(parts: Parts, connection: Connection, request: m.Resume) -> Answer:
-    run = parts.book.find(request.run)
+    async with _alone(parts, request.run) as run:
+        return await _resume(parts, run)
+
+
+async def _resume(parts: Parts, run: str) -> Answer:
     folder = parts.book.folder(run)
     move(parts.book.state(run), Event.RESUME)
     _, complaints = await apart(complaints_about, runs.read_run(folder).spec)
@@ -216,7 +236,10 @@ async def resume(parts: Parts, connection: Connection, request: m.Resume) -> Ans
     if not await parts.scheduler.has_left(run, _LEAVING_WORKER_SECONDS):
         raise Refused("Its worker has not ended yet. Try again in a moment.", "wrong_state")
     await parts.book.open(run)
-    chosen = await apart(newest_verified, folder, timeout_s=600.0)
+    try:
+        chosen = await apart(newest_verified, folder, timeout_s=600.0)
+    except NewerCheckpoint as error:
+        raise Refused(str(error), "version") from error
     parts.book.move(run, Event.RESUME)
     parts.scheduler.enqueue(run, chosen)
     data = {
@@ -247,7 +270,11 @@ async def save_checkpoint(
 
 
 async def remove(parts: Parts, connection: Connection, request: m.Remove) -> Answer:
-    run = parts.book.find(request.run)
+    async with _alone(parts, request.run) as run:
+        return await _remove(parts, run)
+
+
+async def _remove(parts: Parts, run: str) -> Answer:
     state = parts.book.state(run)
     if state not in RESTING:
         sentence = f"A run that is {state.value} cannot be removed. Stop it first."

@@ -34,7 +34,7 @@ class Scheduler:
         self._news.set()  # Runs may wait from the time of an earlier host.
         self._launching = ""
         self._attempt: Attempt | None = None
-        self._is_leaving = False
+        self._leaving = asyncio.Event()
         self._chosen: dict[str, Choice] = {}
         """Checkpoints that were verified just now, so that they are not read twice."""
 
@@ -81,16 +81,16 @@ class Scheduler:
     async def work(self, first: Awaitable[None]) -> None:
         """Serve the queue for ever, after ``first`` (the recovery) is done."""
         await first
-        while not self._is_leaving:
+        while not self._leaving.is_set():
             await self._pool.keep()
             await self._news.wait()
             self._news.clear()
-            while self._book.queue and not self._is_leaving:
+            while self._book.queue and not self._leaving.is_set():
                 await self._serve(self._book.queue[0])
 
     async def leave(self, timeout_s: float) -> None:
         """Let the run that trains save and end; others stay in the queue for the next host."""
-        self._is_leaving = True
+        self._leaving.set()
         run = self._launching
         if not run:
             return
@@ -104,17 +104,19 @@ class Scheduler:
 
     async def _serve(self, run: str) -> None:
         """Bring a run through an attempt, whatever happens in it."""
-        if not await self._can_open(run) or run not in self._book.queue:
+        if not await self._can_open(run) or run not in self._book.queue or self._leaving.is_set():
             return
         self._launching = run
         self._take_from_queue(run)
         self._book.move(run, Event.LAUNCH)
         task = asyncio.create_task(self._launch(run))
         await asyncio.wait({task})
-        self._attempt, self._launching = None, ""
         error = task.exception()
         if error:
             log.error("%s: the attempt broke", run, exc_info=error)
+            if self._attempt:
+                await self._attempt.abandon()
+        self._attempt, self._launching = None, ""
         if self._book.state(run) in LIVE:
             self._give_up(run, f"Fettle itself failed: {error}. See host.log.")
         await self._book.close(run)
@@ -125,6 +127,7 @@ class Scheduler:
         except StoreError as error:
             log.error("%s is left out: %s", run, error)
             self._take_from_queue(run)
+            self._book.give_up(run, State.FAILED, f"The run could not be started. {error}")
             return False
         return True
 
@@ -137,6 +140,9 @@ class Scheduler:
             if self._is_stopping(run):
                 course.end(Event.HALT, "stopped", "Stopped before it began.")
                 return
+            if self._leaving.is_set():
+                course.end(Event.LOSE, "stopped", "The system ended Fettle before it began.")
+                return
             worker = await self._pool.take()
         except (OSError, StoreError) as error:
             self._give_up(run, f"The run could not be started: {error}")
@@ -144,6 +150,8 @@ class Scheduler:
         self._attempt = Attempt(self._book, self._settings, run, worker)
         if self._is_stopping(run):
             self._attempt.stop(now=True)
+        elif self._leaving.is_set():
+            self._attempt.halt()
         await self._attempt.work(spec, start, self._pool.log)
 
     async def _choose(self, run: str) -> Choice:

@@ -35,7 +35,9 @@ async def apart(work: Callable[..., T], *arguments: object, timeout_s: float = 6
         result, failure = None, None
         try:
             result = work(*arguments)
-        except Exception as error:  # noqa: BLE001  (handed on to whoever waits)
+        except Exception as error:  # noqa: BLE001
+            # Any work may be handed in here. Nothing is swallowed: whoever waits gets it raised,
+            # and with less than all of it a mistake would look like a call that hangs.
             failure = error
         # The loop may have ended meanwhile.
         with contextlib.suppress(RuntimeError):
@@ -43,3 +45,8 @@ async def apart(work: Callable[..., T], *arguments: object, timeout_s: float = 6
 
     threading.Thread(target=run, name=work.__name__, daemon=True).start()
     return await asyncio.wait_for(answer, timeout_s)
+
+
+def begin(work: Callable[..., None], *arguments: object) -> None:
+    """Do something for whose end nobody waits."""
+    threading.Thread(target=work, args=arguments, name=work.__name__, daemon=True).start()

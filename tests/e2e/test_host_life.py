@@ -33,10 +33,12 @@ from engine.contract.messages import (
     Refusal,
     Reply,
     Request,
+    StateChanged,
     Stop,
     Warm,
 )
 from engine.contract.wire import LineReader, frame
+from engine.store.columns import SHEETS
 from engine.store.records import read_records
 from tests.e2e.host_driver import (
     HostUnderTest,
@@ -341,10 +343,119 @@ def test_the_queue_survives_its_host(hosts: HostUnderTest) -> None:
     _crash(hosts)
     hosts.start()
     client = hosts.connect()
-    assert summary_of(client, runs[2]).queue_place == 2
     assert wait_for_state(client, runs[1]).state == State.FINISHED
     assert wait_for_state(client, runs[2]).state == State.FINISHED
     assert summary_of(client, runs[0]).state == State.INTERRUPTED
+    second, third = (_began(hosts, run) for run in runs[1:])
+    assert second < third
+
+
+def _began(hosts: HostUnderTest, run: str) -> float:
+    """When the run's worker was launched."""
+    records = read_records(hosts.home / "runs" / run)
+    (at,) = [r.at for r in records if isinstance(r, StateChanged) and r.state is State.STARTING]
+    return at
+
+
+def test_a_run_found_waiting_is_launched_by_itself(hosts: HostUnderTest) -> None:
+    hosts.fake("normal", steps=5000, save=0)
+    process = hosts.start()
+    client = hosts.connect()
+    run, waiting = (start_run(client, hosts.spec(name)) for name in ("a", "b"))
+    wait_for_step(client, run, 2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert [type(r) for r in read_records(hosts.home / "runs" / waiting)] == [StateChanged]
+    hosts.start()
+    wait_for_step(hosts.connect(), waiting, 1)
+
+
+def test_a_host_without_a_run_ends_at_once(hosts: HostUnderTest) -> None:
+    process = hosts.start()
+    window = hosts.connect("window")
+    until(lambda: workers_of(process), "an idle worker")
+    assert window.request(ListRuns(id=0)) == {"runs": []}
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(3) == 0
+    process = hosts.start()
+    hosts.connect().request(Leave(id=0))
+    assert process.wait(3) == 0
+
+
+def test_a_host_that_ends_while_a_worker_starts_does_not_wait_for_it(hosts: HostUnderTest) -> None:
+    hosts.fake("unready")
+    process = hosts.start()
+    client = hosts.connect()
+    run = start_run(client, hosts.spec())
+    wait_for_state(client, run, State.STARTING)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    *_, done = read_records(hosts.home / "runs" / run)
+    assert isinstance(done, Done)
+    assert "The system ended Fettle" in done.sentence
+
+
+def test_a_done_that_a_crash_swallowed_is_made_up_for(hosts: HostUnderTest) -> None:
+    hosts.fake("normal", steps=3)
+    hosts.start()
+    client = hosts.connect()
+    run = start_run(client, hosts.spec())
+    finished = wait_for_state(client, run)
+    _crash(hosts)
+    folder = hosts.home / "runs" / run
+    *events, last = (folder / "events.jsonl").read_bytes().splitlines(keepends=True)
+    assert b'"done"' in last
+    (folder / "events.jsonl").write_bytes(b"".join(events))
+    hosts.start()
+    done = records_to_done(run)[-1]
+    assert isinstance(done, Done)
+    assert (done.outcome, done.step, done.synthesised) == ("finished", 3, True)
+    assert finished.ended_at
+    assert abs(done.at - finished.ended_at) < 1
+    _crash(hosts)
+    hosts.start()
+    hosts.connect()
+    assert sum(isinstance(r, Done) for r in records_to_done(run)) == 1
+
+
+def test_a_run_whose_history_cannot_be_opened_fails_and_says_why(hosts: HostUnderTest) -> None:
+    hosts.fake("normal", steps=5000, save=0)
+    process = hosts.start()
+    client = hosts.connect()
+    run, waiting = (start_run(client, hosts.spec(name)) for name in ("a", "b"))
+    wait_for_step(client, run, 2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    journal = SHEETS[0].path(hosts.home / "runs" / waiting)
+    journal.unlink(missing_ok=True)
+    journal.mkdir()
+    hosts.start()
+    client = hosts.connect()
+    summary = wait_for_state(client, waiting)
+    assert summary.state == State.FAILED
+    assert "could not be started" in summary.sentence
+    journal.rmdir()
+    hosts.fake("normal", steps=2)
+    assert resume_run(client, waiting)["step"] == 0
+
+
+def test_a_run_that_cannot_be_read_does_not_keep_the_host_from_starting(
+    hosts: HostUnderTest,
+) -> None:
+    hosts.fake("normal", steps=3)
+    hosts.start()
+    client = hosts.connect()
+    run = start_run(client, hosts.spec())
+    wait_for_state(client, run)
+    _crash(hosts)
+    journal = hosts.home / "runs" / run / "metrics.jsonl"
+    journal.unlink()
+    journal.mkdir()
+    hosts.start()
+    client = hosts.connect()
+    assert client.request(ListRuns(id=0)) == {"runs": []}
+    with pytest.raises(Refused, match="cannot be read"):
+        summary_of(client, run)
 
 
 def test_a_host_that_is_told_to_end_lets_its_worker_save(hosts: HostUnderTest) -> None:
@@ -453,6 +564,17 @@ def test_an_idle_worker_that_dies_is_not_made_again_and_again(hosts: HostUnderTe
     until(lambda: "ended by itself" in log_of(hosts), "the host noticed")
     time.sleep(1.0)
     assert log_of(hosts).count("started") == 1
+
+
+def test_a_window_does_not_have_a_broken_worker_made_again_and_again(hosts: HostUnderTest) -> None:
+    hosts.environment["FETTLE_WORKER_COMMAND"] = json.dumps(["/bin/false"])
+    hosts.start(FETTLE_IDLE_SECONDS="0.5")
+    window = hosts.connect("window")
+    until(lambda: "ended by itself" in log_of(hosts), "the host noticed")
+    time.sleep(1.0)
+    assert log_of(hosts).count("started") == 1
+    window.request(Warm(id=0))
+    until(lambda: log_of(hosts).count("started") == 2, "it is tried again when asked for")
 
 
 def test_a_request_may_be_as_long_as_a_line(hosts: HostUnderTest) -> None:
