@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import engine
@@ -103,8 +103,8 @@ def _run_commands(commands: argparse._SubParsersAction[_Parser], common: _Parser
 
 def run_name(text: str) -> str:
     """What names a run, with the path of a run's folder made absolute: the host is elsewhere."""
-    is_folder = os.path.isfile(os.path.join(text, "run.json"))
-    return os.path.abspath(text) if is_folder else text
+    folder = Path(text)
+    return str(folder.resolve()) if (folder / "run.json").is_file() else text
 
 
 def _other_commands(commands: argparse._SubParsersAction[_Parser], common: _Parser) -> None:
