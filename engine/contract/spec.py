@@ -275,11 +275,19 @@ class HardwareSpec(Table, frozen=True, kw_only=True):
 
     profile: Annotated[
         str,
-        Meta(description="A machine to plan for, such as rtx-3060-12; auto is this one."),
+        Meta(
+            description="Kept for planning for another machine, such as rtx-3060-12; it changes "
+            "nothing yet."
+        ),
     ] = "auto"
     gpu: Annotated[
         int,
-        Meta(ge=0, le=255, description="Number of the card, as nvidia-smi counts them."),
+        Meta(
+            ge=0,
+            le=255,
+            description="Number of the card, as nvidia-smi counts them; where CUDA_VISIBLE_DEVICES "
+            "is set, its place in that list, from 0.",
+        ),
     ] = 0
     safe_mode: Annotated[
         Literal["auto", "on", "off"],

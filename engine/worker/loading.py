@@ -51,7 +51,7 @@ def choose_compute(spec: Spec, report: Report) -> Compute:
     """The device and precision for a spec; says what ``auto`` came to. Raises JobError if a
     certain card is wanted and not there."""
     if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        os.environ.setdefault("CUDA_VISIBLE_DEVICES", str(spec.hardware.gpu))
+        show_only_card(spec.hardware.gpu)
     device: Literal["cuda", "cpu"] = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu" and spec.hardware.gpu > 0:
         raise JobError(
@@ -64,6 +64,26 @@ def choose_compute(spec: Spec, report: Report) -> Compute:
     if reason:
         report.decided(f"Precision is {precision}.", reason)
     return Compute(device=device, precision=precision)
+
+
+def show_only_card(number: int) -> None:
+    """Hide all cards but this from CUDA, which must not have started. Where somebody has hidden
+    some already, the number counts those that are left. Raises JobError if there are too few."""
+    left = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if left is None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(number)
+        return
+    cards = [] if left.strip() in ("", "-1") else [card.strip() for card in left.split(",")]
+    if number < len(cards):
+        os.environ["CUDA_VISIBLE_DEVICES"] = cards[number]
+    elif cards:
+        raise JobError(
+            "no_gpu",
+            f"There is no card number {number}.",
+            cause=f"CUDA_VISIBLE_DEVICES={left} lets Fettle use {len(cards)} of the cards, "
+            "counted from 0.",
+            remedy="Set hardware.gpu to one of them, or start Fettle without CUDA_VISIBLE_DEVICES.",
+        )
 
 
 def _precision(

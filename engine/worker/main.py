@@ -17,6 +17,7 @@ from engine.planning.facts import installed
 from engine.store.checkpoints import read_manifest
 from engine.worker.failures import explain
 from engine.worker.inbox import Inbox
+from engine.worker.late_bitsandbytes import import_peft
 from engine.worker.outbox import Outbox
 from engine.worker.report import Halted, Report
 from engine.worker.stdio import claim, log_to
@@ -85,12 +86,12 @@ def _set_up_log() -> None:
 def _ready() -> Ready:
     began = time.perf_counter()
     # What every job needs. A broken install shows when the job runs, as a finding.
-    for module in ("torch", "transformers", "engine.worker.train_job"):
-        try:
-            importlib.import_module(module)
-        except (ImportError, OSError):
-            # OSError: on Windows, a library whose parts are not all there.
-            log.exception("%s cannot be imported", module)
+    try:
+        import_peft()
+        importlib.import_module("engine.worker.train_job")
+    except (ImportError, OSError):
+        # OSError: on Windows, a library whose parts are not all there.
+        log.exception("Not all that training needs can be imported")
     return Ready(pid=os.getpid(), import_seconds=time.perf_counter() - began, versions=installed())
 
 

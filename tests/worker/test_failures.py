@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from engine.contract.messages import CheckpointSaved, Finding, Step
 from engine.formats.example import DatasetError
 from engine.store.checkpoints import CheckpointError
 from engine.worker.failures import DETAIL_CHARACTERS, JobError, explain
+from engine.worker.loading import show_only_card
 from engine.worker.prepared import must_fit_vocabulary
 from engine.worker.samples import Samples
 from tests.worker.conftest import Heard, make_spec, run_here
@@ -84,6 +86,28 @@ def test_a_card_that_is_not_there_is_no_reason_to_train_on_the_processor(
     spec = make_spec(models("llama"), chats) | {"hardware": {"gpu": 3}}
     with pytest.raises(JobError, match="no card number 3"):
         run_here(tmp_path, spec, report)
+
+
+@pytest.mark.parametrize(
+    ("before", "number", "after"),
+    [(None, 2, "2"), ("1", 0, "1"), ("3, GPU-a1", 1, "GPU-a1"), ("", 0, ""), ("-1", 0, "-1")],
+)
+def test_a_card_is_counted_among_those_that_are_left(
+    monkeypatch: pytest.MonkeyPatch, before: str | None, number: int, after: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", before or "")
+    if before is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    show_only_card(number)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == after
+
+
+def test_a_card_that_is_hidden_is_not_replaced_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,2")
+    with pytest.raises(JobError, match="no card number 2") as raised:
+        show_only_card(2)
+    assert "CUDA_VISIBLE_DEVICES=1,2" in raised.value.cause
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1,2"
 
 
 def test_a_pickled_model_is_refused(

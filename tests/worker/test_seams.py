@@ -4,12 +4,17 @@ them as they were, or this names the one that moved."""
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from transformers import PreTrainedModel, Trainer, TrainerState
 from trl import SFTTrainer
 
 from engine.worker.bridge import Bridge
+
+ROOT = Path(__file__).parents[2]
 
 REPLACED = {
     "get_train_dataloader": [],
@@ -75,3 +80,20 @@ def test_the_loss_flag_and_the_model_hook_exist() -> None:
         "self", "enable", "gradient_checkpointing_func"
     ]  # fmt: skip
     assert "global_step" in inspect.signature(TrainerState).parameters
+
+
+BITSANDBYTES_LATER = """
+import sys
+from engine.worker.late_bitsandbytes import import_peft
+import_peft()
+import engine.worker.train_job
+assert "peft" in sys.modules and "bitsandbytes" not in sys.modules
+from peft.import_utils import is_bnb_4bit_available
+from transformers.utils import is_bitsandbytes_available
+assert is_bnb_4bit_available() and is_bitsandbytes_available()
+"""
+
+
+def test_what_starts_cuda_is_imported_by_the_run_that_needs_it() -> None:
+    pytest.importorskip("bitsandbytes")
+    subprocess.run([sys.executable, "-c", BITSANDBYTES_LATER], cwd=ROOT, check=True)
