@@ -14,6 +14,7 @@ import msgspec
 from PySide6.QtCore import QObject, Signal
 
 from app.form_fields import fields
+from app.form_words import NOWHERE
 from engine.contract.messages import Complaint, Refusal
 from engine.contract.spec import Spec
 from engine.contract.validate import check
@@ -39,7 +40,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     tables: frozenset[str] = frozenset(OPTIONAL_TABLES)
     """The optional tables that are wanted. Values of the others are kept, and not sent."""
     unknown: dict[str, Any] = {}
-    """Settings of an imported file that do not exist, so that they can be complained about."""
+    """Settings of an imported file that do not exist or have no editor, so that they can be
+    complained about."""
 
     @classmethod
     def from_raw(cls, raw: dict[str, Any]) -> Draft:
@@ -49,7 +51,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
         for key, value in raw.items():
             inner = {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {}
             for path, item in (inner if isinstance(value, dict) else {key: value}).items():
-                (values if path in fields() else unknown)[path] = item
+                is_shown = path in fields() and path not in NOWHERE
+                (values if is_shown else unknown)[path] = item
         tables = frozenset(name for name in OPTIONAL_TABLES if name in raw)
         return cls(values=values, tables=tables, unknown=unknown)
 

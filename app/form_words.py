@@ -112,6 +112,9 @@ BASIC = (
 ELSEWHERE = ("name", "method", "model.path", "dataset.path", "dataset.format", "quantization.bits")
 """Settings with a place of their own on the page, so in no grid."""
 
+NOWHERE = ("hardware.profile",)
+"""Settings that do nothing yet, so the page does not show them; an imported one is kept."""
+
 GROUPS = (
     ("training", "Training"),
     ("lora", "Adapter"),

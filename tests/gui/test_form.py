@@ -41,6 +41,13 @@ def test_every_setting_has_a_name_a_meaning_and_a_place() -> None:
     assert set(BASIC) < set(fields())
 
 
+def test_what_is_not_shown_is_kept_and_can_be_removed() -> None:
+    raw = to_raw(EXAMPLE) | {"hardware": {"profile": "rtx-3060-12"}}
+    draft = Draft.from_raw(raw)
+    assert draft.raw()["hardware"] == {"profile": "rtx-3060-12"}
+    assert "hardware.profile" in draft.unknown
+
+
 def test_every_named_choice_exists() -> None:
     for path, names in CHOICES.items():
         assert set(names) <= set(fields()[path].choices), path

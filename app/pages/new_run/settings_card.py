@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QButtonGroup, QGridLayout, QWidget
 from app.form import Form
 from app.form_editors import Editor, make_editor
 from app.form_fields import fields
-from app.form_words import BASIC, ELSEWHERE, GROUPS
+from app.form_words import BASIC, ELSEWHERE, GROUPS, NOWHERE
 from app.preferences import Preferences
 from app.widgets.parts import Card, button, column, label, row
 
@@ -92,7 +92,8 @@ class SettingsCard(Card):
     def _expert_parts(self) -> list[QWidget]:
         parts: list[QWidget] = []
         for table, title in GROUPS:
-            paths = [p for p in fields() if p.startswith(f"{table}.") and p not in ELSEWHERE]
+            apart = ELSEWHERE + NOWHERE
+            paths = [p for p in fields() if p.startswith(f"{table}.") and p not in apart]
             heading = label(title, "heading")
             heading.setContentsMargins(0, 10, 0, 0)
             grid = QWidget()
