@@ -83,6 +83,7 @@ class Worker(asyncio.SubprocessProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         assert self._transport is not None
         code = self._transport.get_returncode()
+        self._transport.close()
         if not self.ready.done():
             self.ready.cancel()
         if not self.ended.done():
