@@ -153,7 +153,9 @@ class Client:
         while True:
             while self._pushed:
                 yield self._pushed.popleft()
-            left = None if deadline is None else max(0.001, deadline - time.monotonic())
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise TimeoutError
             chunk = self._stream.read(left)
             if not chunk:
                 return

@@ -101,6 +101,24 @@ def test_a_host_that_is_mute_is_said_to_be(peer: Peer) -> None:
     assert [type(m) for m in client.messages(0.05)] == [Heartbeat]
 
 
+def test_a_host_that_says_everything_but_the_answer_is_given_up(peer: Peer) -> None:
+    client, theirs = peer
+    ended = threading.Event()
+
+    def chatter() -> None:
+        while not ended.wait(0.005):
+            theirs.sendall(heartbeat(1))
+
+    talker = threading.Thread(target=chatter)
+    talker.start()
+    try:
+        with pytest.raises(HostFailed, match="not answered"):
+            client.request(ListRuns(id=0), timeout_s=0.2)
+    finally:
+        ended.set()
+        talker.join()
+
+
 def test_follow_gives_only_the_runs_own_messages(peer: Peer) -> None:
     client, theirs = peer
     theirs.sendall(
