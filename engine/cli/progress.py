@@ -123,7 +123,9 @@ def with_reason(head: str, reason: str) -> str:
     return reason if reason.startswith(head) else f"{head}. {reason}".rstrip()
 
 
-def _state(message: StateChanged) -> str:
+def _state(message: StateChanged) -> str | None:
+    if message.state is State.FINISHED and not message.sentence:
+        return None  # The last words say it, and at which step.
     return with_reason(message.state.value.capitalize(), message.sentence)
 
 
@@ -140,10 +142,11 @@ def _finding(message: Finding) -> str:
 
 
 def _decision(message: Decision) -> str:
-    return " ".join(part for part in (message.title, message.reason, message.cost) if part)
+    told = " ".join(part for part in (message.title, message.reason, message.cost) if part)
+    return f"Note: {told}"
 
 
-_SENTENCES: dict[type[Message], Callable[[Any], str]] = {
+_SENTENCES: dict[type[Message], Callable[[Any], str | None]] = {
     StateChanged: _state,
     CheckpointSaved: _checkpoint,
     Evaluated: _evaluated,

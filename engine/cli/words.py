@@ -35,8 +35,3 @@ def count(number: float) -> str:
 def loss(value: float | None) -> str:
     """A loss, or what stands in its place."""
     return "not a number" if value is None else f"{value:.4f}"
-
-
-def plural(number: int, noun: str) -> str:
-    """``1 run``, ``2 runs``."""
-    return f"{count(number) if number >= 10 else number} {noun}{'' if number == 1 else 's'}"

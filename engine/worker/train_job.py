@@ -245,7 +245,7 @@ def _end(
     )
     return Done(
         at=time.time(), outcome="finished", step=position.step, folder=str(folder),
-        output=str(made), sentence="Finished.",
+        output=str(made),
     )  # fmt: skip
 
 

@@ -119,6 +119,7 @@ def test_train_for_people(bench: Bench) -> None:
     assert "\r" not in result.out
     assert "Saved at step 5" in result.out
     assert "Finished at step 20." in result.out
+    assert result.out.count("Finished") == 1
     assert str(bench.fettle.store) in result.out
 
 

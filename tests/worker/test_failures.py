@@ -146,7 +146,7 @@ def test_a_save_that_fails_is_told_and_training_goes_on(
     (tmp_path / "checkpoints").write_text("a file where the folder should be")
     spec = make_spec(models("llama"), chats, save_steps=2)
     done = run_here(tmp_path, spec, report)
-    assert done.outcome == "finished"
+    assert (done.outcome, done.sentence) == ("finished", "")
     found = [finding for finding in report.of(Finding) if finding.code == "save_failed"]
     assert [finding.step for finding in found] == [2, 4, 4]
 
