@@ -108,10 +108,11 @@ def run_name(text: str) -> str:
 
 
 def _other_commands(commands: argparse._SubParsersAction[_Parser], common: _Parser) -> None:
-    spec = _command(commands, common, "spec", "print an example of a spec, or check one")
+    spec = _command(commands, common, "spec", "print what a spec can hold, or check one")
     which = spec.add_mutually_exclusive_group(required=True)
     which.add_argument("--example", action="store_true", help="a commented example")
     which.add_argument("--schema", action="store_true", help="the JSON schema")
+    which.add_argument("--methods", action="store_true", help="ways to train, and their data")
     which.add_argument("--check", metavar="FILE", help="say what is wrong with a file")
     sample = _command(
         commands, common, "sample-model", "write a tiny, randomly initialised model to try with"

@@ -1,4 +1,4 @@
-"""``fettle spec``: an example, the schema, or a check of a file."""
+"""``fettle spec``: an example, the schema, the methods, or a check of a file."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
+import msgspec
+
 from engine.cli import settings
 from engine.cli.output import Exit, Output
 from engine.contract import toml
 from engine.formats import check_dataset
+from engine.methods.registry import METHODS
 
 
 def spec(arguments: Namespace, output: Output) -> Exit:
@@ -19,6 +22,8 @@ def spec(arguments: Namespace, output: Output) -> Exit:
         output.print_raw(json.dumps(toml.json_schema(), indent=indent) + "\n")
     elif arguments.example:
         _example(output)
+    elif arguments.methods:
+        _methods(output)
     else:
         _check(Path(arguments.check), output)
     return Exit.FINISHED
@@ -29,6 +34,15 @@ def _example(output: Output) -> None:
         output.emit(toml.to_raw(toml.EXAMPLE))
     else:
         output.print_raw(toml.example())
+
+
+def _methods(output: Output) -> None:
+    for method in METHODS.values():
+        output.emit(msgspec.to_builtins(method))
+        if not output.as_json:
+            output.say(f'method = "{method.name}": {method.title}')
+            output.say(f"  {method.description}")
+            output.say(f"  Data: {', '.join(method.formats)}.")
 
 
 def _check(path: Path, output: Output) -> None:

@@ -335,6 +335,12 @@ class TestCommandLine:
         assert main(["spec", "--schema"]) == 0
         assert "training" in json.loads(capsys.readouterr().out)["$defs"]["Spec"]["properties"]
 
+    def test_the_methods_are_those_of_a_spec(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["spec", "--methods", "--json"]) == 0
+        told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [method["name"] for method in told] == ["sft", "pretrain"]
+        assert told[1]["formats"] == ["text"]
+
     def test_the_version(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as left:
             main(["--version"])
