@@ -7,7 +7,8 @@ Follow asks again from the last border that is certain, and what the lanes alrea
 
 from __future__ import annotations
 
-import base64
+import binascii
+import struct
 from array import array
 from bisect import bisect_right
 
@@ -53,9 +54,14 @@ class Followed:
         """The part of the piece that is new; None if none is."""
         if self.is_asked:
             return None
-        seqs = decode_column(columns.data.get(SEQ_COLUMN, ""))
-        if not seqs:
+        text = columns.data.get(SEQ_COLUMN, "")
+        if not text:
             return columns if columns.data else None
+        first, last = _ends(text)
+        if first > self._lanes[columns.kind]:
+            self._lanes[columns.kind] = int(last)
+            return columns
+        seqs = decode_column(text)
         known = bisect_right(seqs, self._lanes[columns.kind])
         if known == len(seqs):
             return None
@@ -85,9 +91,16 @@ def _lane_of(record: Record) -> str:
 def decode_column(text: str) -> array[float]:
     """The numbers of one column of a :class:`Columns` message."""
     values = array("d")
-    values.frombytes(base64.b64decode(text))
+    values.frombytes(binascii.a2b_base64(text))
     return values
 
 
+def _ends(text: str) -> tuple[float, float]:
+    """The first and the last number of a column, without the others."""
+    first, last = binascii.a2b_base64(text[:12]), binascii.a2b_base64(text[-16:])
+    return struct.unpack("<d", first[:_ITEM_BYTES])[0], struct.unpack("<d", last[-_ITEM_BYTES:])[0]
+
+
 def _drop(text: str, count: int) -> str:
-    return base64.b64encode(base64.b64decode(text)[count * _ITEM_BYTES :]).decode("ascii")
+    rest = binascii.a2b_base64(text)[count * _ITEM_BYTES :]
+    return binascii.b2a_base64(rest, newline=False).decode("ascii")

@@ -3,7 +3,7 @@
 A :class:`Column` is a growing float64 array. A :class:`Pyramid` lies over one and keeps, for blocks
 of 8, 64, 512 … values, the least and the greatest, so that a view of a million values costs what a
 view of a thousand does. Appending only writes the value; the blocks are brought up to date by the
-next view. NaN is a gap: it never counts as an extreme.
+next view, or before it where a long past comes in. NaN is a gap: it never counts as an extreme.
 """
 
 from __future__ import annotations
@@ -18,11 +18,16 @@ FIRST_ROOM = 1024
 
 
 class Column:
-    """A float64 array that grows at its end, in amortised constant time a value."""
+    """A float64 array that grows at its end, in amortised constant time a value.
+
+    As long as only NaN was added it takes no memory.
+    """
 
     def __init__(self, room: int = FIRST_ROOM) -> None:
-        self._room: Floats = np.empty(room)
+        self._wanted = room
+        self._room: Floats = np.empty(0)
         self._length = 0
+        self._is_void = True
 
     def __len__(self) -> int:
         return self._length
@@ -30,16 +35,36 @@ class Column:
     @property
     def values(self) -> Floats:
         """What is in it; a view that the next change may make stale."""
+        if self._is_void:
+            return np.broadcast_to(np.nan, self._length)
         return self._room[: self._length]
+
+    @property
+    def is_void(self) -> bool:
+        """Nothing but NaN was ever added."""
+        return self._is_void
 
     def append(self, value: float) -> None:
         """Add one value."""
+        if self._is_void and value != value:
+            self._length += 1
+            return
         self._reserve(self._length + 1)
         self._room[self._length] = value
         self._length += 1
 
+    def extend_void(self, count: int) -> None:
+        """Add NaN, so many times."""
+        if not self._is_void:
+            self._reserve(self._length + count)
+            self._room[self._length : self._length + count] = np.nan
+        self._length += count
+
     def extend(self, values: Floats) -> None:
         """Add many values."""
+        if self._is_void and np.isnan(values).all():
+            self._length += len(values)
+            return
         self._reserve(self._length + len(values))
         self._room[self._length : self._length + len(values)] = values
         self._length += len(values)
@@ -50,11 +75,16 @@ class Column:
 
     def reserve(self, length: int) -> None:
         """Make room for ``length`` values in all, so that adding them moves nothing."""
-        if length > len(self._room):
+        self._wanted = max(self._wanted, length)
+        if length > len(self._room) and not self._is_void:
             self._move(length)
 
     def _reserve(self, length: int) -> None:
-        if length > len(self._room):
+        if self._is_void:
+            self._room = np.empty(max(length, self._wanted))
+            self._room[: self._length] = np.nan
+            self._is_void = False
+        elif length > len(self._room):
             self._move(max(length, 2 * len(self._room)))
 
     def _move(self, size: int) -> None:
@@ -88,6 +118,8 @@ class Pyramid:
         first = int(np.searchsorted(xs, x0, side="left"))
         last = int(np.searchsorted(xs, x1, side="right"))
         outer_first, outer_last = max(0, first - 1), min(len(ys), last + 1)
+        if self._column.is_void:
+            return np.empty(0), np.empty(0)
         if outer_last - outer_first <= max_points:
             return xs[outer_first:outer_last].copy(), ys[outer_first:outer_last].copy()
         starts, low, high = self._buckets(first, last, (max_points - 2) // 2)
@@ -106,7 +138,7 @@ class Pyramid:
 
         Buckets lie on whole multiples of their width, so that they stay put while a curve grows.
         """
-        self._catch_up()
+        self.catch_up()
         level, block = self._level_for(last - first, most)
         width = block * max(1, -(-(last - first) // (block * (most - 2))))
         inner_first, inner_last = -(-first // width) * width, last // width * width
@@ -142,10 +174,15 @@ class Pyramid:
             np.fmax.reduceat(high[begins[0] : end], offsets),
         )
 
-    def _catch_up(self) -> None:
+    @property
+    def arrears(self) -> int:
+        """Values that no block covers yet."""
+        return len(self._column) - self._built
+
+    def catch_up(self) -> None:
         """Bring every level up to date with the column, from the first block that changed."""
         built, length = self._built, len(self._column)
-        if built == length:
+        if built == length or self._column.is_void:
             return
         low = high = self._column.values
         level = 0

@@ -10,7 +10,7 @@ room, or its *step*; every measurement has a place on both.
 
 from __future__ import annotations
 
-import base64
+import binascii
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Literal
@@ -42,8 +42,12 @@ DRAWN = frozenset({
     "loss", "smoothed", "learning_rate", "grad_norm", "step_ms", "vram_allocated_bytes",
     "vram_reserved_bytes", "ram_used_bytes", "cpu_percent", "vram_used_bytes", "gpu_busy_percent",
 })  # fmt: skip
+_NEEDED = {"seq", "at", "attempt"}
+"""Without these a piece of the past has no place."""
 TREND_STEPS = 50
 RATE_STEPS = 20
+SETTLED_ROWS = 1 << 15
+"""Blocks are built for so many rows at once: a call for fewer costs as much."""
 
 
 class Table:
@@ -68,9 +72,19 @@ class Table:
             column.append(row[name])
 
     def extend(self, rows: Mapping[str, Floats]) -> None:
-        """Add many rows; every column must be named."""
+        """Add many rows; columns that are not named get NaN."""
+        count = len(rows["at"])
         for name, column in self.columns.items():
-            column.extend(rows[name])
+            if name in rows:
+                column.extend(rows[name])
+            else:
+                column.extend_void(count)
+
+    def settle(self) -> None:
+        """Do now what the next view would have to: after each piece it is little."""
+        for pyramid in self.pyramids.values():
+            if pyramid.arrears >= SETTLED_ROWS:
+                pyramid.catch_up()
 
     def reserve(self, length: int) -> None:
         """Make room for ``length`` rows in all."""
@@ -96,7 +110,9 @@ class Table:
     def peak(self, name: str) -> float | None:
         """The greatest value of all rows."""
         values = self[name]
-        top = float(np.fmax.reduce(values)) if len(values) else float("nan")
+        if not len(values) or self.columns[name].is_void:
+            return None
+        top = float(np.fmax.reduce(values))
         return top if np.isfinite(top) else None
 
 
@@ -130,13 +146,17 @@ class RunSeries:
             if columns.kind == "step"
             else (self.telemetry, TELEMETRY_FIELDS)
         )
-        given = {name: _decode(text) for name, text in columns.data.items()}
-        length = len(next(iter(given.values()), ()))
-        nothing = np.full(length, np.nan)
+        given = {name: _decode(columns.data[name]) for name in fields if name in columns.data}
+        length = len(given["at"]) if set(given) >= _NEEDED else 0
+        if not length:
+            return
         if columns.left:
             # With some room beyond, so that what follows live does not move it all at once.
             table.reserve(len(table) + length + columns.left + FIRST_ROOM)
-        self._add_rows(table, {name: given.get(name, nothing) for name in fields})
+            self._clock.reserve(table, len(table) + length + columns.left + FIRST_ROOM)
+        self._add_rows(table, given)
+        table.settle()
+        self._clock.settle(table)
 
     def _add_rows(self, table: Table, rows: dict[str, Floats]) -> bool:
         rows = _newer(table, rows)
@@ -156,7 +176,10 @@ class RunSeries:
         self.steps.truncate(int(np.searchsorted(self.steps["step"], rows["step"][0])))
         before = self.steps["smoothed"]
         last = float(before[-1]) if len(before) else float("nan")
-        self.steps.extend(rows | {"smoothed": smooth(rows["loss"], last, len(before))})
+        loss = rows.get("loss")
+        if loss is None:  # Not one of the steps has any.
+            loss = np.broadcast_to(np.nan, len(rows["at"]))
+        self.steps.extend(rows | {"smoothed": smooth(loss, last, len(before))})
 
     # ------------------------------------------------------------ reading
 
@@ -222,7 +245,7 @@ class RunSeries:
     @property
     def has_gpu(self) -> bool:
         """Whether anything was ever measured on a card."""
-        return bool(np.isfinite(self.telemetry["vram_total_bytes"]).any())
+        return not self.telemetry.columns["vram_total_bytes"].is_void
 
     def loss_trend(self) -> float | None:
         """Change of the smoothed loss over the last 50 steps."""
@@ -249,7 +272,7 @@ def _row(record: Record, fields: Iterable[str]) -> dict[str, Floats]:
 
 
 def _decode(text: str) -> Floats:
-    return np.frombuffer(base64.b64decode(text), dtype="<f8").astype(np.float64, copy=False)
+    return np.frombuffer(binascii.a2b_base64(text), dtype="<f8").astype(np.float64, copy=False)
 
 
 def _newer(table: Table, rows: dict[str, Floats]) -> dict[str, Floats]:
@@ -257,7 +280,10 @@ def _newer(table: Table, rows: dict[str, Floats]) -> dict[str, Floats]:
     if not len(table):
         return rows
     seq = rows["seq"]
-    fresh = ~(seq > 0) | (seq > table["seq"][-1])
+    newest = table["seq"][-1]
+    if seq[0] > newest:
+        return rows  # They rise.
+    fresh = ~(seq > 0) | (seq > newest)
     return rows if fresh.all() else {name: values[fresh] for name, values in rows.items()}
 
 

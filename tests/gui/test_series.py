@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.pyramid import Pyramid
 from app.series import STEP_FIELDS, TELEMETRY_FIELDS, RunSeries
 from app.series_time import SMOOTHING
 from engine.contract.messages import CheckpointSaved, Columns, Evaluated, Record, Step, Telemetry
@@ -259,3 +260,50 @@ def test_speed_and_trend_need_steps() -> None:
     assert series.speed() == (pytest.approx(2000.0), pytest.approx(0.5))
     assert series.loss_trend() == pytest.approx(-0.5, abs=0.02)
     assert not series.has_gpu
+
+
+# ---------------------------------------------------------------- a long past
+
+
+def test_a_long_past_leaves_little_for_the_first_drawing() -> None:
+    """Blocks and places are made while the pieces come in, not all at once when they are drawn."""
+    count, piece = 200_000, 7_500
+    rows = np.arange(1.0, count + 1)
+    data = {"seq": rows, "at": rows, "attempt": np.ones(count), "step": rows, "loss": rows % 7}
+    series = RunSeries()
+    for begin in range(0, count, piece):
+        series.add_columns(
+            Columns(
+                run=RUN,
+                kind="step",
+                left=max(0, count - begin - piece),
+                data={
+                    name: base64.b64encode(values[begin : begin + piece].tobytes()).decode()
+                    for name, values in data.items()
+                },
+            )
+        )
+    assert all(pyramid.arrears < 40_000 for pyramid in _drawn(series))
+    assert len(series._clock._places[id(series.steps)].elapsed) == count
+    xs, ys = series.view("loss", "time", 0.0, count)
+    assert (ys.min(), ys.max(), len(xs) <= 2000) == (0.0, 6.0, True)
+
+
+def _drawn(series: RunSeries) -> list[Pyramid]:
+    pyramids = series.steps.pyramids
+    return [pyramids[name] for name in pyramids if not series.steps.columns[name].is_void]
+
+
+def test_what_was_never_measured_takes_no_memory_and_draws_nothing() -> None:
+    series = fed([Step(run=RUN, seq=n, at=float(n), step=n, loss=1.0, learning_rate=1e-4,
+                       step_ms=1.0) for n in range(1, 50)])  # fmt: skip
+    column = series.steps.columns["vram_reserved_bytes"]
+    assert column.is_void
+    assert len(column._room) == 0
+    assert len(series.view("vram_reserved_bytes", "step", 0, 99)[0]) == 0
+    assert series.steps.peak("vram_reserved_bytes") is None
+    series.add(Step(run=RUN, seq=50, at=50.0, step=50, loss=1.0, learning_rate=1e-4, step_ms=1.0,
+                    vram_reserved_bytes=3))  # fmt: skip
+    values = series.steps["vram_reserved_bytes"]
+    assert np.isnan(values[:-1]).all()
+    assert values[-1] == 3
