@@ -350,7 +350,8 @@ def test_only_a_run_at_rest_is_removed(hosts: HostUnderTest) -> None:
     wait_for_state(client, run)
     client.request(Remove(id=0, run=run))
     assert client.request(ListRuns(id=0)) == {"runs": []}
-    assert list((hosts.home / "runs").iterdir()) == []
+    assert not (hosts.home / "runs" / run).exists()
+    until(lambda: not list((hosts.home / "runs").iterdir()), "its files are deleted")
 
 
 @pytest.mark.parametrize(
