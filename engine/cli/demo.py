@@ -6,7 +6,6 @@ is done as a user's own run is: the same worker, host, run folder and files.
 
 from __future__ import annotations
 
-import os
 import time
 from argparse import Namespace
 from pathlib import Path
@@ -48,9 +47,6 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, tag="demo", tag_field="t
 def demo(arguments: Namespace, output: Output) -> Exit:
     """Train, show the loss fall, and ask the model the same questions before and after."""
     began = time.monotonic()
-    # Threads that wait for each other in a loop make so small a model ten times slower on a machine
-    # that has other work as well. The host and its worker take this over from here.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     hindrance = None if arguments.headless or output.as_json else why_no_window()
     if hindrance is not None:
         output.say(f"{hindrance} Going on in the terminal.")

@@ -34,6 +34,9 @@ class JobWorker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
+            # Threads that wait for each other in a loop are ten times slower on a machine that has
+            # other work as well.
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
             cwd=Path(engine.__file__).parents[1],
         )
         assert self._process.stdin is not None
