@@ -14,6 +14,7 @@ import pytest
 
 from engine.paths import RESOURCES
 from tests.e2e.cli_driver import Fettle
+from tests.e2e.host_driver import until
 
 pytest.importorskip("torch")
 
@@ -87,7 +88,8 @@ def test_a_run_from_its_start_to_its_removal(fettle: Fettle) -> None:
     assert json.loads((output / "adapter_config.json").read_text())["r"] == 8
     assert (output / "train.py").is_file()
     assert fettle("remove", run, "--json").code == 0
-    assert fettle.runs_on_disk() == []
+    # It is hidden at once, and deleted beside other work.
+    until(lambda: fettle.runs_on_disk() == [], "the folder is gone")
 
 
 def _wait_for_step(follower: Any, number: int) -> None:
