@@ -48,6 +48,7 @@ class HostLink(QObject):
         run_changed: a run's new :class:`RunSummary`.
         run_removed: name of a run whose folder is gone.
         progress_received: a :class:`Progress`.
+        moved: the engine lives at another place from now on; what is known of runs is not of it.
     """
 
     connected = Signal(object)
@@ -58,6 +59,7 @@ class HostLink(QObject):
     run_changed = Signal(object)
     run_removed = Signal(str)
     progress_received = Signal(object)
+    moved = Signal()
 
     def __init__(
         self,
@@ -121,6 +123,7 @@ class HostLink(QObject):
         self._kept_alive.clear()
         self._losses, self._outage = 0, ""
         self._conversation = self._talk_over(transport_to(place))
+        self.moved.emit()
         if self._is_wanted:
             self._conversation.begin()
 

@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 
 from app.pyramid import FIRST_ROOM, MAX_POINTS, Column, Floats, Pyramid
+from app.series_events import Moments
 from app.series_time import Clock, smooth
 from engine.contract.messages import (
     CheckpointSaved,
@@ -124,6 +125,7 @@ class RunSeries:
         self.telemetry = Table(TELEMETRY_FIELDS)
         self.events: list[Record] = []
         """Everything that is neither step nor telemetry, in order of ``seq``."""
+        self._saves, self._evaluations = Moments(), Moments()
         self._clock = Clock(self.steps, self.telemetry)
 
     # ------------------------------------------------------------ feeding
@@ -137,6 +139,8 @@ class RunSeries:
         if self.events and record.seq and record.seq <= self.events[-1].seq:
             return False
         self.events.append(record)
+        if isinstance(record, CheckpointSaved | Evaluated):
+            (self._saves if isinstance(record, CheckpointSaved) else self._evaluations).add(record)
         return True
 
     def add_columns(self, columns: Columns) -> None:
@@ -214,28 +218,24 @@ class RunSeries:
         ends = [xs[-1] for t in (self.steps, self.telemetry) if len(xs := self.axis(t, axis))]
         return float(max(ends, default=0.0))
 
-    def place(self, record: Record, axis: Axis) -> float:
-        """Where an event lies on an axis."""
-        if axis == "step" and isinstance(record, CheckpointSaved | Evaluated):
-            return float(record.step)
-        return self._clock.place(record.attempt, record.at, axis)
+    def save_places(self, axis: Axis) -> Floats:
+        """Where the checkpoints lie on an axis."""
+        saves = self._saves
+        if axis == "step":
+            return saves["step"]
+        return self._clock.places(saves["attempt"], saves["at"])
+
+    def evaluation_places(self, axis: Axis) -> tuple[Floats, Floats]:
+        """Place and loss of each evaluation that was not undone since."""
+        made = self._evaluations
+        rows = made.that_count(self.steps["step"], self.steps["attempt"])
+        if axis == "step":
+            return made["step"][rows], made["loss"][rows]
+        return self._clock.places(made["attempt"][rows], made["at"][rows]), made["loss"][rows]
 
     def resumes(self, axis: Axis) -> list[float]:
         """Where each attempt after the first went on."""
         return self._clock.attempt_starts(axis)[1:]
-
-    def evaluations(self) -> list[Evaluated]:
-        """Evaluations that still count: newest of each step, none of steps that were undone."""
-        newest = {event.step: event for event in self.events if isinstance(event, Evaluated)}
-        return [newest[step] for step in sorted(newest) if self._still_counts(newest[step])]
-
-    def _still_counts(self, event: Evaluated) -> bool:
-        steps = self.steps["step"]
-        row = int(np.searchsorted(steps, event.step))
-        attempt = self.steps["attempt"]
-        if row < len(steps) and steps[row] == event.step:
-            return bool(attempt[row] <= event.attempt)
-        return not len(steps) or bool(attempt[-1] <= event.attempt)
 
     def last_save(self) -> CheckpointSaved | None:
         """The newest checkpoint."""

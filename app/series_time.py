@@ -136,6 +136,16 @@ class Clock:
         at_steps = self.elapsed(self._steps)
         return float(np.interp(x, at_steps, self._steps["step"])) if len(at_steps) else 0.0
 
+    def places(self, attempts: Floats, ats: Floats) -> Floats:
+        """Elapsed time of moments, each of an attempt; before its first measurement: its start."""
+        out = np.empty(len(ats))
+        for attempt in np.unique(attempts):
+            where = attempts == attempt
+            shift = self._shift(int(attempt))
+            first, last = self._spans.get(int(attempt), (0.0, 0.0))
+            out[where] = np.clip(ats[where], first, last) - shift
+        return out
+
     def attempt_starts(self, axis: Axis) -> list[float]:
         """Where each attempt began."""
         return [self.place(attempt, span[0], axis) for attempt, span in sorted(self._spans.items())]

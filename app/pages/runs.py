@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import QComboBox, QLineEdit, QSizePolicy, QStackedWidget, QWidget
@@ -10,13 +9,15 @@ from PySide6.QtWidgets import QComboBox, QLineEdit, QSizePolicy, QStackedWidget,
 from app import words
 from app.link import HostLink
 from app.pages.run_actions import RunActions
+from app.pages.runs_empty import NoRuns
+from app.pages.runs_feed import RunsFeed
 from app.pages.runs_model import ORDERS, RunsGroup, RunsModel
 from app.pages.runs_view import RunsView
 from app.theme import Theme, Tokens
 from app.theme_icons import icon
 from app.widgets.notice import Notice
 from app.widgets.parts import Card, button, column, label, row
-from engine.contract.messages import ListRuns, Refusal, RunSummary
+from engine.contract.messages import RunSummary
 
 MOST_NOW = 5
 """Rows of the upper list before it scrolls."""
@@ -37,13 +38,12 @@ class RunsPage(QWidget):
     def __init__(self, link: HostLink, theme: Theme) -> None:
         super().__init__()
         self.setObjectName("page")
-        self._link = link
         self.model = RunsModel(self)
+        self.feed = RunsFeed(link, self.model, self)
         self.now = RunsGroup(self.model, now=True, parent=self)
         self.earlier = RunsGroup(self.model, now=False, parent=self)
         self.verbs = RunActions(link, self)
         self.notice = Notice()
-        self._is_loaded = False
         self._build_top(theme.tokens)
         self._build_lists(theme.tokens)
         self._arrange()
@@ -53,7 +53,7 @@ class RunsPage(QWidget):
         self._ages.timeout.connect(self._on_ages_due)
         self._show_what_there_is()
         if link.is_connected:
-            self._on_connected(None)
+            self.feed.ask()
 
     # ------------------------------------------------------------ building
 
@@ -89,75 +89,37 @@ class RunsPage(QWidget):
         cards.setStretch(1, 1)
         lists.setLayout(cards)
         self._stack = QStackedWidget()
-        self._empty = self._empty_card()
+        self.empty = NoRuns()
         self._stack.addWidget(lists)
-        self._stack.addWidget(self._empty)
+        self._stack.addWidget(self.empty)
         top = row(label("Runs", "title"), None, self.search, self.order, self.new_run, spacing=12)
         page = column(top, self.notice, self._stack, margins=(24, 18, 24, 20), spacing=14)
         page.setStretch(2, 1)
         self.setLayout(page)
 
-    def _empty_card(self) -> Card:
-        card = Card()
-        self._empty_title, self._empty_text = label("", "headline"), label("", "empty")
-        self._first_run = button("New run", "primary")
-        card.column.addStretch(2)
-        for part in (self._empty_title, self._empty_text, self._first_run):
-            card.column.addLayout(row(None, part, None))
-            card.column.addSpacing(6)
-        card.column.addStretch(3)
-        return card
-
     def _connect_parts(self) -> None:
-        link = self._link
-        link.connected.connect(self._on_connected)
-        link.disconnected.connect(self._on_disconnected)
-        link.run_changed.connect(self._on_run_changed)
-        link.run_removed.connect(self._on_run_removed)
+        self.feed.changed.connect(self._show_what_there_is)
+        self.feed.refused.connect(self._on_refused)
         self.search.textChanged.connect(self._on_search_changed)
         self.order.currentTextChanged.connect(self.earlier.order_by)
         self.new_run.clicked.connect(self.new_run_wanted)
-        self._first_run.clicked.connect(self.new_run_wanted)
+        self.empty.new_run.clicked.connect(self.new_run_wanted)
         self.verbs.said.connect(self.notice.say)
         for view in (self.now_view, self.earlier_view):
             view.wanted.connect(self._on_wanted)
         self.now_view.left_below.connect(self._on_now_left)
         self.earlier_view.left_above.connect(self._on_earlier_left)
 
-    # ------------------------------------------------------------ what the host tells
-
-    def _on_connected(self, _data: object) -> None:
-        pending = self._link.ask(ListRuns)
-        pending.replied.connect(self._on_listed)
-        pending.refused.connect(self._on_list_refused)
-
-    def _on_listed(self, data: dict[str, object]) -> None:
-        self._is_loaded = True
-        self.model.reset(msgspec.convert(data["runs"], list[RunSummary]))
-        self._show_what_there_is()
-
-    def _on_list_refused(self, refusal: Refusal) -> None:
-        self.notice.say(refusal.sentence, "danger")
-
-    def _on_disconnected(self, sentence: str) -> None:
-        if not self._is_loaded:
-            self._show_what_there_is(sentence)
-
-    def _on_run_changed(self, summary: RunSummary) -> None:
-        self.model.put(summary)
-        self._show_what_there_is()
-
-    def _on_run_removed(self, run: str) -> None:
-        self.model.remove(run)
-        self._show_what_there_is()
-
     # ------------------------------------------------------------ showing it
 
-    def _show_what_there_is(self, trouble: str = "") -> None:
+    def _on_refused(self, sentence: str) -> None:
+        self.notice.say(sentence, "danger")
+
+    def _show_what_there_is(self) -> None:
         has_runs = self.model.rowCount() > 0
         self._stack.setCurrentIndex(0 if has_runs else 1)
         if not has_runs:
-            self._say_empty(trouble)
+            self.empty.explain(is_loaded=self.feed.is_loaded, trouble=self.feed.trouble)
             return
         self.now_card.setVisible(self.now.rowCount() > 0)
         self.now_view.setFixedHeight(self.now_view.height_of_rows(MOST_NOW))
@@ -168,15 +130,6 @@ class RunsPage(QWidget):
         self.nothing.setText(f"No earlier run has “{found}”." if found else "None yet.")
         self.nothing.setVisible(not resting)
         self.earlier_view.setVisible(bool(resting))
-
-    def _say_empty(self, trouble: str) -> None:
-        if not self._is_loaded:
-            self._empty_title.setText("No connection to the engine" if trouble else "Reading runs…")
-            self._empty_text.setText(trouble)
-        else:
-            self._empty_title.setText("No runs yet")
-            self._empty_text.setText("Pick a model and a dataset, and press Start training.")
-        self._first_run.setVisible(self._is_loaded)
 
     def _on_search_changed(self, text: str) -> None:
         self.now.search(text)

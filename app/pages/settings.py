@@ -7,7 +7,6 @@ from typing import Any
 import PySide6
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
-    QButtonGroup,
     QFileDialog,
     QFrame,
     QListWidget,
@@ -21,6 +20,7 @@ from app.pages.settings_place import PlaceCard
 from app.preferences import THEMES, Preferences
 from app.probe import python_version
 from app.theme import Theme
+from app.widgets.choice import Choice
 from app.widgets.parts import Card, button, column, label, row
 from engine import __version__
 from engine.paths import home, host_folder
@@ -73,15 +73,13 @@ class LookCard(Card):
         super().__init__("Look")
         self._preferences = preferences
         self._theme = theme
-        self._group = QButtonGroup(self)
         self.chips: dict[str, QPushButton] = {}
         for name in THEMES:
             chip = button(THEME_WORDS[name], "choice")
-            chip.setCheckable(True)
-            chip.setChecked(name == preferences.theme)
-            self._group.addButton(chip)
             self.chips[name] = chip
-        self._group.buttonClicked.connect(self._on_clicked)
+        self._choice = Choice(self, *self.chips.values())
+        self.chips[preferences.theme].setChecked(True)
+        self._choice.chosen.connect(self._on_clicked)
         self.column.addLayout(row(*self.chips.values(), None))
 
     def _on_clicked(self, clicked: QPushButton) -> None:

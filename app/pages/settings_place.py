@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtWidgets import QButtonGroup, QLineEdit, QPushButton, QWidget
+from PySide6.QtWidgets import QLineEdit, QPushButton, QWidget
 
 from app.endpoint import DEFAULT_PYTHON, Kind, Place
 from app.link import HostLink
 from app.preferences import Preferences
 from app.probe import Probe
+from app.widgets.choice import Choice
 from app.widgets.parts import Card, button, column, label, row, set_tone
 from app.words import size
 
@@ -54,14 +55,11 @@ class PlaceCard(Card):
         self._show_place(preferences.place)
 
     def _build(self) -> None:
-        self._group = QButtonGroup(self)
         self.kinds: dict[Kind, QPushButton] = {}
         for kind, title in KINDS.items():
-            chip = button(title, "choice")
-            chip.setCheckable(True)
-            self._group.addButton(chip)
-            self.kinds[kind] = chip
-        self._group.buttonClicked.connect(self._on_edited)
+            self.kinds[kind] = button(title, "choice")
+        self._choice = Choice(self, *self.kinds.values())
+        self._choice.chosen.connect(self._on_edited)
         self._help = label("", "muted", wrap=True)
         self.name = QLineEdit()
         self.python = QLineEdit()

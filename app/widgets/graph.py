@@ -21,6 +21,7 @@ from app.pyramid import MAX_POINTS, Floats
 from app.series import Axis, RunSeries
 from app.theme import SANS, Tokens
 from app.widgets.axes import PlaceAxis, ValueAxis, dress, plain_word
+from app.widgets.graph_marks import Marks
 from app.widgets.parts import Card
 
 MARK_SHARE = 0.045
@@ -62,15 +63,6 @@ class GraphSpec(msgspec.Struct, frozen=True, kw_only=True):
     from_zero: bool = True
     top: float | None = None
     """The axis reaches at least this far."""
-
-
-class Marks(msgspec.Struct, frozen=True, kw_only=True):
-    """Places of events on the axis in force."""
-
-    saves: list[float]
-    evaluations: list[tuple[float, float]]
-    """Place and loss."""
-    resumes: list[float]
 
 
 class PlaceBox(pg.ViewBox):  # type: ignore[misc]
@@ -212,8 +204,7 @@ class Graph(Card):
             self.curves[curve.name].setData(xs, ys, connect="finite", antialias=is_soft)
             heights.append(ys)
         if self._has_loss():
-            inside = [loss for x, loss in marks.evaluations if x0 <= x <= x1]
-            heights.append(np.array(inside))
+            heights.append(marks.losses)
         low, high = self._value_range(heights)
         self._box.setRange(xRange=(x0, x1), yRange=(low, high), padding=0, disableAutoRange=False)
         self._draw_marks(marks, low, high)
@@ -240,15 +231,13 @@ class Graph(Card):
         tick = low + MARK_SHARE * (high - low)
         for item, places, top in (
             (self._saves, marks.saves, tick),
-            (self._evaluations, [x for x, _ in marks.evaluations], tick),
-            (self._resumes, marks.resumes, high),
+            (self._evaluations, marks.evaluations, tick),
+            (self._resumes, np.array(marks.resumes), high),
         ):
-            xs = np.repeat(np.array(places, dtype=np.float64), 2)
+            xs = np.repeat(places, 2)
             item.setData(xs, np.tile([low, top], len(places)), connect="pairs")
         if self._has_loss():
-            self._points.setData(
-                [x for x, _ in marks.evaluations], [loss for _, loss in marks.evaluations]
-            )
+            self._points.setData(marks.evaluations, marks.losses)
 
     # ------------------------------------------------------------ reading values
 

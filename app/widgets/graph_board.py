@@ -11,92 +11,34 @@ import time
 
 from PySide6.QtCore import QEvent, QObject, QTimer
 from PySide6.QtGui import QHideEvent, QShowEvent
-from PySide6.QtWidgets import QButtonGroup, QGridLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QWidget
 
 from app import words
 from app.series import Axis, RunSeries
 from app.theme import Tokens
-from app.widgets.axes import rate_word, time_word
-from app.widgets.graph import Curve, Graph, GraphSpec, Marks
-from app.widgets.parts import button, column, label, row
-from engine.contract.messages import CheckpointSaved
+from app.widgets.axes import time_word
+from app.widgets.graph import Graph
+from app.widgets.graph_bar import GraphBar
+from app.widgets.graph_marks import marks_of
+from app.widgets.graph_specs import (
+    CARD_MEMORY,
+    CPU_BUSY,
+    GIB,
+    GPU_BUSY,
+    GRAD_NORM,
+    LEARNING_RATE,
+    LOSS,
+    PROCESS_MEMORY,
+    STEP_TIME,
+)
+from app.widgets.parts import column
+from app.widgets.stretch import Stretch
 
 FRAME_MS = 34
 DRAW_BUDGET_SECONDS = 0.012
 """Once it is used up, the other graphs wait for the next turn of the event loop."""
 SMALL_FROM = 4
 """The graphs from here on are the small ones."""
-LIVE_MARGIN = 0.02
-GIB = float(words.GIB)
-
-
-def _gib(value: float) -> str:
-    return words.size(value * GIB)
-
-
-def _percent(value: float) -> str:
-    return f"{value:.0f} %"
-
-
-LOSS = GraphSpec(
-    title="Loss",
-    unit="",
-    word=words.loss,
-    from_zero=False,
-    curves=(
-        Curve(name="loss", word="raw", color="raw"),
-        Curve(name="smoothed", word="smoothed", color="good", width=1.6),
-    ),
-)
-CARD_MEMORY = GraphSpec(
-    title="Memory of the card",
-    unit="GiB",
-    word=_gib,
-    curves=(
-        Curve(name="vram_used_bytes", word="in use", color="info", fill="info_fill", unit=GIB),
-        Curve(name="vram_reserved_bytes", word="reserved", color="violet", unit=GIB),
-        Curve(name="vram_allocated_bytes", word="allocated", color="good", unit=GIB),
-    ),
-)
-PROCESS_MEMORY = GraphSpec(
-    title="RAM of the process",
-    unit="GiB, no GPU here",
-    word=_gib,
-    curves=(Curve(name="ram_used_bytes", word="", color="info", fill="info_fill", unit=GIB),),
-)
-STEP_TIME = GraphSpec(
-    title="Step time",
-    unit="seconds",
-    word=words.seconds,
-    curves=(Curve(name="step_ms", word="", color="warning", unit=1000.0),),
-)
-GPU_BUSY = GraphSpec(
-    title="GPU busy",
-    unit="%",
-    word=_percent,
-    top=100.0,
-    curves=(Curve(name="gpu_busy_percent", word="", color="violet", fill="violet_fill"),),
-)
-CPU_BUSY = GraphSpec(
-    title="CPU busy",
-    unit="% of one core, no GPU here",
-    word=_percent,
-    top=100.0,
-    curves=(Curve(name="cpu_percent", word="", color="violet", fill="violet_fill"),),
-)
-LEARNING_RATE = GraphSpec(
-    title="Learning rate",
-    unit="",
-    word=words.rate,
-    axis_word=rate_word,
-    curves=(Curve(name="learning_rate", word="", color="info"),),
-)
-GRAD_NORM = GraphSpec(
-    title="Gradient norm",
-    unit="",
-    word=words.loss,
-    curves=(Curve(name="grad_norm", word="", color="orange"),),
-)
 
 
 class GraphBoard(QWidget):
@@ -107,10 +49,7 @@ class GraphBoard(QWidget):
         self._tokens = tokens
         self._series = RunSeries()
         self.axis: Axis = "time"
-        self._is_following = True
-        self._window: float | None = None
-        """Width of the stretch shown; None shows everything."""
-        self._x0, self._x1 = 0.0, 1.0
+        self.stretch = Stretch()
         self._cursor: float | None = None
         self._due: list[Graph] = []
         self._frame = QTimer(self, singleShot=True, interval=FRAME_MS)
@@ -121,40 +60,14 @@ class GraphBoard(QWidget):
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._has_gpu: bool | None = None
         self._is_compact = False
-        self.setLayout(column(self._grid, self._build_bar(), spacing=8))
+        self.bar = GraphBar()
+        self.bar.axis_chosen.connect(self.set_axis)
+        self.bar.live_chosen.connect(self._on_live_chosen)
+        self.bar.fit_wanted.connect(self.fit)
+        self.setLayout(column(self._grid, self.bar, spacing=8))
         self._build_graphs(has_gpu=False)
 
     # ------------------------------------------------------------ building
-
-    def _build_bar(self) -> QWidget:
-        self._time = button("Time", "quiet", tip="Show how long the run has taken")
-        self._step = button("Steps", "quiet", tip="Show the number of the step")
-        self._live = button("Live", "quiet", tip="Keep the newest point in view")
-        self._fit = button("Show all", "quiet", tip="Show the whole run (double click)")
-        kinds = QButtonGroup(self)
-        for choice in (self._time, self._step):
-            choice.setCheckable(True)
-            kinds.addButton(choice)
-        self._time.setChecked(True)
-        self._live.setCheckable(True)
-        self._live.setChecked(True)
-        kinds.buttonClicked.connect(self._on_axis_chosen)
-        self._live.clicked.connect(self._on_live_clicked)
-        self._fit.clicked.connect(self.fit)
-        self._place = label("", "small")
-        legend = [
-            label(word, "small", tone=tone)
-            for word, tone in (
-                ("❘ save", "good"),
-                ("❘ evaluation", "info"),
-                ("┆ resume", "warning"),
-            )
-        ]
-        bar = QWidget()
-        bar.setLayout(
-            row(self._time, self._step, self._place, None, *legend, self._fit, self._live)
-        )
-        return bar
 
     def _build_graphs(self, *, has_gpu: bool) -> None:
         self._has_gpu = has_gpu
@@ -191,13 +104,13 @@ class GraphBoard(QWidget):
 
     def note_change(self) -> None:
         """The series has changed: draw soon."""
-        if not self._frame.isActive() and self._can_be_seen():
+        if not self._frame.isActive() and can_be_seen(self):
             self._frame.start()
 
     def fit(self) -> None:
         """Show the whole run and follow it."""
-        self._window = None
-        self._set_following(True)
+        self.stretch.show_all()
+        self._show_following()
 
     def set_compact(self, is_compact: bool) -> None:
         """Leave the two small graphs out, where something else needs the room."""
@@ -211,24 +124,21 @@ class GraphBoard(QWidget):
     def set_axis(self, axis: Axis) -> None:
         """Show everything over time or over steps."""
         self.axis = axis
-        (self._time if axis == "time" else self._step).setChecked(True)
+        self.bar.show_axis(axis)
         for graph in self.graphs:
             graph.set_axis(axis)
         self.fit()
 
     # ------------------------------------------------------------ drawing
 
-    def _can_be_seen(self) -> bool:
-        return self.isVisible() and not self.window().isMinimized()
-
     def _on_frame(self) -> None:
-        if not self._can_be_seen():
+        if not can_be_seen(self):
             return
         if self._series.has_gpu != self._has_gpu and len(self._series.telemetry):
             self._build_graphs(has_gpu=self._series.has_gpu)
-        self._follow()
+        self.stretch.follow(self._series.end(self.axis))
         self._due = self.graphs[:SMALL_FROM] if self._is_compact else list(self.graphs)
-        self._marks = self._places_of_events()
+        self._marks = marks_of(self._series, self.axis, self.stretch)
         self._draw_due()
 
     def _draw_due(self) -> None:
@@ -242,8 +152,8 @@ class GraphBoard(QWidget):
 
     def repaint_all(self) -> None:
         """Draw and paint every graph now, without waiting for a frame."""
-        self._follow()
-        self._marks = self._places_of_events()
+        self.stretch.follow(self._series.end(self.axis))
+        self._marks = marks_of(self._series, self.axis, self.stretch)
         for graph in self.graphs:
             self._draw(graph)
             graph.repaint()
@@ -252,60 +162,28 @@ class GraphBoard(QWidget):
         if graph.spec is CARD_MEMORY:
             total = self._series.telemetry.last("vram_total_bytes")
             graph.set_limit(total and total / GIB, f"card {words.size(total)}")
-        graph.refresh(self._series, self.axis, self._x0, self._x1, self._marks)
+        graph.refresh(self._series, self.axis, self.stretch.x0, self.stretch.x1, self._marks)
         self._read_out(graph)
-
-    def _places_of_events(self) -> Marks:
-        series, axis = self._series, self.axis
-        saves = [e for e in series.events if isinstance(e, CheckpointSaved)]
-        return Marks(
-            saves=[series.place(event, axis) for event in saves],
-            evaluations=[(series.place(e, axis), e.eval_loss) for e in series.evaluations()],
-            resumes=series.resumes(axis),
-        )
-
-    def _follow(self) -> None:
-        if not self._is_following:
-            return
-        end = max(self._series.end(self.axis), 1.0)
-        window = self._window or end
-        margin = LIVE_MARGIN * window
-        self._x1 = end + margin
-        self._x0 = self._x1 - window - 2 * margin if self._window else -margin
 
     # ------------------------------------------------------------ moving and reading
 
-    def _set_following(self, is_following: bool) -> None:
-        self._is_following = is_following
-        self._live.setChecked(is_following)
+    def _show_following(self) -> None:
+        self.bar.live.setChecked(self.stretch.is_following)
         self.note_change()
 
-    def _on_live_clicked(self) -> None:
-        self._set_following(self._live.isChecked())
-
-    def _on_axis_chosen(self) -> None:
-        self.set_axis("time" if self._time.isChecked() else "step")
+    def _on_live_chosen(self, is_on: bool) -> None:
+        self.stretch.is_following = is_on
+        self.note_change()
 
     def _on_range_moved(self, x0: float, x1: float) -> None:
-        self._x0, self._x1 = x0, x1
-        end = self._series.end(self.axis)
-        self._window = x1 - x0
-        self._set_following(x0 <= end <= x1 and x1 - x0 < end)
+        self.stretch.move(x0, x1, self._series.end(self.axis))
+        self._show_following()
 
     def _on_cursor_moved(self, x: float | None) -> None:
         self._cursor = x
         for graph in self.graphs:
             self._read_out(graph)
-        if x is None:
-            self._place.setText("")
-        else:
-            self._place.setText(self._place_word(x))
-
-    def _place_word(self, x: float) -> str:
-        if self.axis == "step":
-            return f"step {words.count(x)}"
-        step = self._series.value_at("step", "time", x)
-        return f"{time_word(max(0.0, x))} · step {words.count(step)}"
+        self.bar.place.setText("" if x is None else place_word(self._series, self.axis, x))
 
     def _read_out(self, graph: Graph) -> None:
         x = self._cursor
@@ -334,3 +212,16 @@ class GraphBoard(QWidget):
         if event.type() == QEvent.Type.WindowStateChange:
             self.note_change()
         return super().eventFilter(watched, event)
+
+
+def can_be_seen(widget: QWidget) -> bool:
+    """Somebody may be looking at it."""
+    return widget.isVisible() and not widget.window().isMinimized()
+
+
+def place_word(series: RunSeries, axis: Axis, x: float) -> str:
+    """A place on the axis, for the line below the graphs."""
+    if axis == "step":
+        return f"step {words.count(x)}"
+    step = series.value_at("step", "time", x)
+    return f"{time_word(max(0.0, x))} · step {words.count(step)}"

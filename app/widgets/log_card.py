@@ -38,12 +38,14 @@ class LogCard(Card):
     def show_log_of(self, folder: str, *, is_here: bool) -> None:
         """Show the log in a run folder, or say where it is if that is on another machine."""
         self.folder = folder
-        path = Path(folder) / "worker.log"
-        self._path, self._read_to = path if is_here else None, 0
+        # The host's own way of writing it: a Linux path stays one in a window on Windows.
+        slash = "\\" if "\\" in folder and "/" not in folder else "/"
+        path = f"{folder}{slash}worker.log"
+        self._path, self._read_to = Path(path) if is_here else None, 0
         self.text.setPlainText("")
         elsewhere = f"The log is on the engine's machine: {path}"
         self.text.setPlaceholderText("Nothing in the log yet." if is_here else elsewhere)
-        self.aside.setText(str(path))
+        self.aside.setText(path)
         self._on_look()
 
     def _on_look(self) -> None:

@@ -57,15 +57,17 @@ def run() -> dict[str, Any]:
 
 def frame_times(board: Any, points: int) -> dict[str, Any]:
     """Each frame shows another stretch, as when somebody drags; four graphs, drawn and painted."""
+    from app.widgets.graph_marks import marks_of
+
     times = []
     for frame in range(FRAMES):
         share = 0.2 + 0.8 * frame / FRAMES
-        board._x0, board._x1 = 0.0, share * points
-        board._is_following = False
-        marks = board._places_of_events()
+        board.stretch.x0, board.stretch.x1 = 0.0, share * points
+        board.stretch.is_following = False
+        marks = marks_of(board._series, board.axis, board.stretch)
         begun = time.perf_counter()
         for graph in board.graphs[:4]:
-            graph.refresh(board._series, board.axis, board._x0, board._x1, marks)
+            graph.refresh(board._series, board.axis, board.stretch.x0, board.stretch.x1, marks)
             graph.repaint()
         times.append(1000 * (time.perf_counter() - begun))
     return {

@@ -269,7 +269,7 @@ def test_the_last_choices_are_there_in_the_next_window(
 ) -> None:
     fill_in(page, qtbot, data_file)
     write(qtbot, page.settings.editors["training.learning_rate"].control, "fast")
-    page.remember()
+    page.close()
     again = NewRunPage(HostLink(transport=LocalTransport(launch=None)), Preferences(), theme)
     qtbot.addWidget(again)
     assert again.form.draft == page.form.draft
@@ -515,3 +515,12 @@ def test_rows_of_any_shape_make_a_table() -> None:
     names, cells = table([{"a": 1}, {"b": ["x"]}, "plain"])
     assert names == ["a", "b", "value"]
     assert cells == [["1", "", ""], ["", '["x"]', ""], ["", "", "plain"]]
+
+
+def test_the_keyboard_reaches_each_way_of_tuning(page: NewRunPage, qtbot: QtBot) -> None:
+    first = page.model.chip("lora4")
+    assert first.text()
+    first.setFocus()
+    qtbot.keyClick(first, Qt.Key.Key_Tab)
+    assert page.focusWidget() is not first
+    assert page.focusWidget() in page.model._chips.values()

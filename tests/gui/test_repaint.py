@@ -67,7 +67,7 @@ def test_the_list_can_be_repainted_for_ever(
     qtbot.addWidget(page)
     page.resize(1164, 860)
     page.show()
-    page._on_listed({"runs": []})
+    page.feed.take({"runs": []})
     for n in range(20):
         link.run_changed.emit(summary(f"20261122-1000{n:02d}-run"))
     page.grab()

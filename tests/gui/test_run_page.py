@@ -21,10 +21,12 @@ from app.pages.run_command import file_name, train_command
 from app.series import RunSeries
 from app.theme import Theme
 from app.widgets.confirm import Confirm
+from app.widgets.graph_marks import MOST_MARKS, marks_of
 from engine.contract import toml
 from engine.contract.lifecycle import Phase, State
 from engine.contract.messages import (
     CheckpointSaved,
+    Evaluated,
     Follow,
     Progress,
     Record,
@@ -138,11 +140,11 @@ def test_moving_one_graph_moves_all_and_a_double_click_shows_everything(
     board.graphs[2].range_moved.emit(600.0, 1200.0)
     settle(page)
     assert {tuple(g._box.viewRange()[0]) for g in board.graphs} == {(600.0, 1200.0)}
-    assert not board._live.isChecked()
+    assert not board.bar.live.isChecked()
     plot = board.graphs[0].plot
     QTest.mouseDClick(plot.viewport(), Qt.MouseButton.LeftButton, pos=plot.rect().center())
     settle(page)
-    assert board._live.isChecked()
+    assert board.bar.live.isChecked()
     assert board.graphs[0]._box.viewRange()[0][1] > 5000
 
 
@@ -152,7 +154,7 @@ def test_live_keeps_the_newest_point_in_view(page: RunPage, qtbot: QtBot) -> Non
     shown(page, recorder.records)
     board = page.body.board
     board.graphs[0].range_moved.emit(80.0, 105.0)
-    assert board._live.isChecked()
+    assert board.bar.live.isChecked()
     seen = len(recorder.records)
     recorder.train(101, 150)
     for record in recorder.records[seen:]:
@@ -167,7 +169,7 @@ def test_the_axis_can_be_steps(page: RunPage, records: list[Record], qtbot: QtBo
     shown(page, records)
     board = page.body.board
     settle(page)
-    QTest.mouseClick(board._step, Qt.MouseButton.LeftButton)
+    QTest.mouseClick(board.bar.step, Qt.MouseButton.LeftButton)
     settle(page)
     assert board.axis == "step"
     assert 412 < board.graphs[3]._box.viewRange()[0][1] < 430
@@ -185,7 +187,7 @@ def test_the_readout_has_the_values_under_the_mouse(
     loss = page.feed.series.steps["loss"][199]
     assert words.loss(float(loss)) in board.graphs[0].aside.text()
     assert "GiB" in board.graphs[1].aside.text()
-    assert board._place.text() == "step 200"
+    assert board.bar.place.text() == "step 200"
     board.graphs[3].cursor_moved.emit(None)
     assert "smoothed" in board.graphs[0].aside.text()
 
@@ -194,16 +196,16 @@ def test_keys_move_and_zoom_a_graph(page: RunPage, records: list[Record], qtbot:
     shown(page, records)
     settle(page)
     board, plot = page.body.board, page.body.board.graphs[0].plot
-    before = board._x1 - board._x0
+    before = board.stretch.x1 - board.stretch.x0
     QTest.keyClick(plot, Qt.Key.Key_Plus)
-    assert board._x1 - board._x0 == pytest.approx(before / 1.25)
-    left = board._x0
+    assert board.stretch.x1 - board.stretch.x0 == pytest.approx(before / 1.25)
+    left = board.stretch.x0
     settle(page)
     QTest.keyClick(plot, Qt.Key.Key_Left)
-    assert board._x0 < left
+    assert board.stretch.x0 < left
     QTest.keyClick(plot, Qt.Key.Key_Home)
     settle(page)
-    assert board._x1 - board._x0 == pytest.approx(before)
+    assert board.stretch.x1 - board.stretch.x0 == pytest.approx(before)
 
 
 def test_nothing_is_drawn_while_nobody_can_see_it(page: RunPage, qtbot: QtBot) -> None:
@@ -315,6 +317,38 @@ def test_the_window_stays_as_large_as_it_is(page: RunPage, records: list[Record]
     settle(page)
     assert page.minimumWidth() <= 700
     assert page.size().height() == 860
+
+
+def test_thousands_of_marks_cost_little(page: RunPage) -> None:
+    recorder = Recorder(RUN.run, at=1e9, gpu=False, step_seconds=1)
+    recorder.train(1, 2000)
+    for step in range(1, 5001):
+        recorder.event(CheckpointSaved, step=step, folder="c", bytes=1, seconds=1.0, reason="time")
+        recorder.event(Evaluated, step=step, eval_loss=1.0, seconds=1.0)
+    shown(page, recorder.records)
+    settle(page)
+    board = page.body.board
+    spent = []
+    for _ in range(5):
+        begun = time.process_time()
+        marks = marks_of(board._series, board.axis, board.stretch)
+        spent.append(time.process_time() - begun)
+    assert min(spent) < 0.010
+    assert 0 < len(marks.saves) <= MOST_MARKS
+    assert 0 < len(marks.evaluations) <= MOST_MARKS
+
+
+def test_the_keyboard_reaches_each_axis(page: RunPage, records: list[Record]) -> None:
+    shown(page, records)
+    bar = page.body.board.bar
+    bar.time.setFocus()
+    QTest.keyClick(bar.time, Qt.Key.Key_Tab)
+    assert page.focusWidget() is bar.step
+    QTest.keyClick(bar.step, Qt.Key.Key_Space)
+    assert page.body.board.axis == "step"
+    assert not bar.time.isChecked()
+    QTest.keyClick(bar.step, Qt.Key.Key_Space)
+    assert bar.step.isChecked(), "a second press changes nothing"
 
 
 # ---------------------------------------------------------------- phases

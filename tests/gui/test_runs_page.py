@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QDialog
 from pytestqt.qtbot import QtBot
 
 from app import words
+from app.endpoint import Place
 from app.link import HostLink
 from app.pages.runs import RunsPage
 from app.pages.runs_model import ORDERS, SUMMARY, RunsGroup, RunsModel
@@ -105,21 +106,32 @@ def test_new_and_removed_runs_come_and_go(
 def test_without_runs_there_is_one_thing_to_do(
     page: RunsPage, host: HostDouble, link: HostLink, qtbot: QtBot
 ) -> None:
-    assert not page._first_run.isVisible()
+    assert not page.empty.new_run.isVisible()
     host.replies["list_runs"] = {"runs": []}
     opened(link, qtbot)
-    qtbot.waitUntil(page._first_run.isVisible)
-    assert page._empty_title.text() == "No runs yet"
+    qtbot.waitUntil(page.empty.new_run.isVisible)
+    assert page.empty.title.text() == "No runs yet"
     with qtbot.waitSignal(page.new_run_wanted):
-        QTest.mouseClick(page._first_run, Qt.MouseButton.LeftButton)
+        QTest.mouseClick(page.empty.new_run, Qt.MouseButton.LeftButton)
 
 
 def test_an_engine_that_cannot_be_reached_is_told_on_the_empty_page(
     page: RunsPage, link: HostLink
 ) -> None:
     link.disconnected.emit("Python 3.11 is missing there. Install it.")
-    assert page._empty_title.text() == "No connection to the engine"
-    assert page._empty_text.text() == "Python 3.11 is missing there. Install it."
+    assert page.empty.title.text() == "No connection to the engine"
+    assert page.empty.text.text() == "Python 3.11 is missing there. Install it."
+
+
+def test_another_place_has_other_runs(
+    full_page: RunsPage, link: HostLink, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    link.move_to(Place(kind="ssh", name="rig"))
+    assert full_page.model.rowCount() == 0
+    assert full_page.empty.title.text() == "Reading runs…"
+    qtbot.waitUntil(lambda: full_page.empty.title.text() == "No connection to the engine")
+    assert "no ssh program" in full_page.empty.text.text()
 
 
 def test_a_page_made_after_the_connection_has_its_runs(
@@ -295,7 +307,7 @@ def test_two_thousand_runs_are_no_burden(page: RunsPage, qtbot: QtBot) -> None:
     timed("search", lambda: page.search.setText("run-19"))
     timed("unsearch", lambda: page.search.setText(""))
     timed("order", lambda: page.order.setCurrentText("Lowest loss"))
-    timed("change", lambda: page._on_run_changed(summary(runs[0].run, state=State.STOPPED)))
+    timed("change", lambda: page.feed._on_run_changed(summary(runs[0].run, state=State.STOPPED)))
     timed("scroll", page.earlier_view.scrollToBottom)
     assert names(page.earlier_view)[0] in ("run-0", "run-1")
     assert max(spent.values()) < 1.0, spent

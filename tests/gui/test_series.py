@@ -236,19 +236,23 @@ def test_evaluations_of_steps_that_were_undone_do_not_count() -> None:
     series = fed(resumed_run()[:60])
     series.add(evaluated(20, seq=61))
     series.add(evaluated(28, seq=62))
-    assert [e.step for e in series.evaluations()] == [20, 28]
+    assert series.evaluation_places("step")[0].tolist() == [20, 28]
     series.add(step(21, seq=63, at=90_000.0, attempt=2))
-    assert [e.step for e in series.evaluations()] == [20]
+    assert series.evaluation_places("step")[0].tolist() == [20]
     series.add(evaluated(28, seq=64, attempt=2))
-    assert [(e.step, e.attempt) for e in series.evaluations()] == [(20, 1), (28, 2)]
+    places, losses = series.evaluation_places("step")
+    assert list(zip(places, losses, strict=True)) == [(20, 1.0), (28, 2.0)]
 
 
 def test_events_have_their_place_on_both_axes() -> None:
     series = fed(resumed_run())
     save = saved(25, seq=200, at=90_004.5, attempt=2)
     series.add(save)
-    assert series.place(save, "step") == 25
-    assert series.place(save, "time") == pytest.approx(29.5 + 4.5)
+    assert series.save_places("step").tolist() == [25]
+    assert series.save_places("time") == pytest.approx([29.5 + 4.5])
+    series.add(saved(26, seq=201, at=99_999.0, attempt=3))
+    assert series.save_places("time")[1] == pytest.approx(series.end("time")), "not begun yet"
+    series.events.pop()
     assert series.last_save() is save
     assert series.resumes("time") == [pytest.approx(29.5)]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QButtonGroup, QCompleter, QFileDialog, QPushButton, QSizePolicy
+from PySide6.QtWidgets import QCompleter, QFileDialog, QPushButton, QSizePolicy
 
 from app.form import Form, Tuning
 from app.form_editors import FormCombo, FormLine
@@ -16,6 +16,7 @@ from app.pages.new_run.catalogue import bundled
 from app.pages.new_run.model_list import OPTION_ROLE, ModelDelegate, fill_list
 from app.pages.new_run.models import Option, merge
 from app.preferences import Preferences
+from app.widgets.choice import Choice
 from app.widgets.parts import Card, button, label, row, rule, set_look
 from engine.contract.messages import ListModels
 
@@ -108,14 +109,13 @@ class ModelCard(Card):
         self.column.addLayout(self._build_methods())
 
     def _build_methods(self) -> Any:
-        self._tunings = QButtonGroup(self)
         self._chips: dict[Tuning, QPushButton] = {}
         for tuning, text, tip in TUNINGS:
             chip = _chip(text, tip)
             chip.setObjectName(f"tuning.{tuning}")
-            chip.clicked.connect(self._on_tuning_clicked)
-            self._tunings.addButton(chip)
             self._chips[tuning] = chip
+        self._tunings = Choice(self, *self._chips.values())
+        self._tunings.chosen.connect(self._on_tuning_clicked)
         self.pretrain = _chip("Continued pretraining", PRETRAIN_HELP)
         self.pretrain.clicked.connect(self._on_pretrain_clicked)
         line = rule()
@@ -175,8 +175,7 @@ class ModelCard(Card):
         if path:
             self.choose(self._link.place.path_there(path))
 
-    def _on_tuning_clicked(self) -> None:
-        chosen = self._tunings.checkedButton()
+    def _on_tuning_clicked(self, chosen: QPushButton) -> None:
         for tuning, chip in self._chips.items():
             if chip is chosen:
                 self._form.set_tuning(tuning)

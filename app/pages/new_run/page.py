@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import msgspec
-from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QFocusEvent
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QFocusEvent, QHideEvent
 from PySide6.QtWidgets import QFrame, QScrollArea, QWidget
 
 from app.form import Draft, Form
@@ -18,6 +17,7 @@ from app.pages.new_run import outlook
 from app.pages.new_run.data_card import DataCard
 from app.pages.new_run.files import Exchange
 from app.pages.new_run.header import Header
+from app.pages.new_run.keeper import DraftKeeper
 from app.pages.new_run.model_card import ModelCard
 from app.pages.new_run.outlook_card import OutlookCard
 from app.pages.new_run.settings_card import SettingsCard
@@ -27,8 +27,6 @@ from app.theme import Theme
 from app.widgets.parts import column, row
 from engine.contract.messages import Complaint, Facts
 
-_DRAFT_KEY = "new_run/draft"
-_REMEMBER_AFTER_MS = 400
 _RIGHT_PX = 400
 _KEPT_BY_RESET = ("name", "method", "model.path", "dataset.path", "dataset.format")
 _ASKED = {
@@ -68,9 +66,8 @@ class NewRunPage(QWidget):
         self._starter = Starter(self.form, link, self)
         self._build()
         self._connect()
-        self._remember_later = QTimer(self, singleShot=True, interval=_REMEMBER_AFTER_MS)
-        self._remember_later.timeout.connect(self.remember)
-        self.form.restore(self._remembered())
+        self.keeper = DraftKeeper(self.form, preferences, self)
+        self.form.restore(self.keeper.remembered())
 
     # ------------------------------------------------------------ building
 
@@ -117,22 +114,9 @@ class NewRunPage(QWidget):
         if self._link.is_connected:
             self._on_connected()
 
-    # ------------------------------------------------------------ what was filled in before
-
-    def remember(self) -> None:
-        """Store what is filled in."""
-        self._preferences.set_data(_DRAFT_KEY, msgspec.to_builtins(self.form.draft))
-
-    def _remembered(self) -> Draft:
-        try:
-            return msgspec.convert(self._preferences.data(_DRAFT_KEY) or {}, Draft)
-        except msgspec.ValidationError:
-            return Draft()
-
     # ------------------------------------------------------------ showing
 
     def _on_form_changed(self) -> None:
-        self._remember_later.start()
         self._show_complaints()
         self._show_outlook()
 
@@ -215,7 +199,7 @@ class NewRunPage(QWidget):
             self._starter.start()
 
     def _on_started(self, run: str) -> None:
-        self.remember()
+        self.keeper.remember()
         self.run_started.emit(run)
 
     def _on_refused(self, complaints: list[Complaint]) -> None:
@@ -241,6 +225,11 @@ class NewRunPage(QWidget):
         """
         super().focusInEvent(event)
         focus(self.model.line if self.form.spec is None else self.header.start)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Qt override: also comes when the window is closed."""
+        super().hideEvent(event)
+        self.keeper.flush()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if any(url.isLocalFile() for url in event.mimeData().urls()):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QButtonGroup, QGridLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QWidget
 
 from app.form import Form
 from app.form_editors import Editor, make_editor
 from app.form_fields import fields
 from app.form_words import BASIC, ELSEWHERE, GROUPS, NOWHERE
 from app.preferences import Preferences
+from app.widgets.choice import Choice
 from app.widgets.parts import Card, button, column, label, row
 
 COLUMNS = 3
@@ -53,15 +54,12 @@ class SettingsCard(Card):
     def _views(self) -> QWidget:
         self.basic = button("Basic", "quiet", tip="The nine settings that matter most")
         self.expert = button("Expert", "quiet", tip="Every setting")
-        self._view = QButtonGroup(self)
+        self._view = Choice(self, self.basic, self.expert)
         holder = QWidget()
         holder.setLayout(row(self.basic, self.expert, spacing=2))
-        for part in (self.basic, self.expert):
-            part.setCheckable(True)
-            self._view.addButton(part)
         wanted = self._preferences.text(_EXPERT_KEY) == "yes"
         (self.expert if wanted else self.basic).setChecked(True)
-        self._view.buttonClicked.connect(self._on_view_clicked)
+        self._view.chosen.connect(self._on_view_clicked)
         return holder
 
     def _on_view_clicked(self) -> None:
