@@ -26,7 +26,7 @@ import psutil
 from kill_resume import digest, spec_for
 from measure import private_home
 
-from engine.client import Client, connect
+from engine.client import Client, Refused, connect
 from engine.contract.messages import Done, Resume, Show, Start, Step
 
 LEAVE_SECONDS = 30.0
@@ -77,7 +77,7 @@ def kill_until_done(
     seconds, killed_at = [], []
     with connect() as host:
         started = host.request(Start(id=0, spec=spec))
-    run, stride = started["run"], max(2, 2 * steps // kills)
+    run, stride = started["run"], max(2, steps // kills - 1)
     for _ in range(kills):
         with connect() as host:
             at = live_a_while(host, run, dice.randint(1, stride))
@@ -87,10 +87,21 @@ def kill_until_done(
             seconds.append(kill(host))
             killed_at.append(at)
         with connect() as host:
-            host.request(Resume(id=0, run=run))
+            if not resumed(host, run):
+                break
     with connect() as host:
-        assert until_done(host, run).outcome == "finished"
+        assert last_done(host, run).outcome == "finished"
     return Path(started["folder"]), seconds, killed_at
+
+
+def resumed(host: Client, run: str) -> bool:
+    """Resume the run; False if its worker got to the end without its host."""
+    try:
+        host.request(Resume(id=0, run=run))
+    except Refused as refused:
+        assert refused.code == "wrong_state", refused
+        return False
+    return True
 
 
 def live_a_while(host: Client, run: str, count: int) -> int | None:
@@ -133,6 +144,14 @@ def until_done(host: Client, run: str) -> Done:
     """The end of the run's last attempt."""
     since = int(host.request(Show(id=0, run=run)).get("seq", 0))
     for message in host.follow(run, since):
+        if isinstance(message, Done) and message.outcome == "finished":
+            return message
+    raise AssertionError("the host went away")
+
+
+def last_done(host: Client, run: str) -> Done:
+    """The end of the run, whether it is still to come or past."""
+    for message in host.follow(run):
         if isinstance(message, Done) and message.outcome == "finished":
             return message
     raise AssertionError("the host went away")
