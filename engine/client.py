@@ -9,12 +9,13 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
 import engine
+from engine import environment
 from engine.contract.messages import (
     PROTOCOL,
     Complaint,
@@ -47,11 +48,16 @@ __all__ = [
     "HostLost",
     "Refused",
     "connect",
+    "connect_to_train",
     "log_file",
     "open_stream",
     "read_token",
     "start_host",
 ]
+
+
+_TRIES = 3
+"""Hosts that are asked to make way: an open window may be the one that starts the next."""
 
 
 class Refused(ClientError):
@@ -78,7 +84,7 @@ class Client:
         self._ids = itertools.count(1)
         self._pushed: deque[Message] = deque()
         self.host: dict[str, Any] = {}
-        """What the host answered to Hello: version, protocol, pid, busy."""
+        """What the host answered to Hello: version, protocol, pid, busy, environment."""
 
     def __enter__(self) -> Client:
         return self
@@ -206,6 +212,44 @@ def _is_ours(found: Client, client: str) -> bool:
             "runs have ended, or stop them with that version.",
             code="version",
         ) from None
-    for _ in found.messages(START_SECONDS):
-        pass  # Until it is gone, which raises HostLost.
+    _wait_until_gone(found)
     return False
+
+
+def connect_to_train(warn: Callable[[str], None]) -> Client:
+    """As :func:`connect`, to a host with the settings of our environment, which runs take from it.
+
+    One with others makes way if it is idle. One that trains is kept, and ``warn`` gets a sentence
+    that says which settings it has.
+    """
+    client = connect()
+    for _ in range(_TRIES):
+        if not _others(client) or not _makes_way(client):
+            break
+        client = connect()
+    if others := _others(client):
+        warn(f"The host is busy and has other settings, which this run gets as well: {others}.")
+    return client
+
+
+def _others(client: Client) -> str:
+    return environment.differences(client.host.get("environment", {}))
+
+
+def _makes_way(client: Client) -> bool:
+    """Whether the host has left; our connection to it is closed then."""
+    try:
+        client.request(Leave(id=0), START_SECONDS)
+        _wait_until_gone(client)
+    except Refused:
+        return False
+    except HostLost:
+        pass
+    client.close()
+    return True
+
+
+def _wait_until_gone(client: Client) -> None:
+    """Raises :class:`HostLost` when it is."""
+    for _ in client.messages(START_SECONDS):
+        pass

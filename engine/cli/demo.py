@@ -20,7 +20,7 @@ from engine.cli.output import EXIT_OF, Exit, Output
 from engine.cli.samples import folder_bytes, make
 from engine.cli.watch import Watcher, report
 from engine.cli.window import open_window, why_no_window
-from engine.client import Client, connect
+from engine.client import Client, connect_to_train
 from engine.contract.messages import Done, Evaluated, Job, Message, Start, Step, Warm
 
 PROMPTS = ("Who are you?", "How do I stop a door from creaking?")
@@ -50,7 +50,7 @@ def demo(arguments: Namespace, output: Output) -> Exit:
     hindrance = None if arguments.headless or output.as_json else why_no_window()
     if hindrance is not None:
         output.say(f"{hindrance} Going on in the terminal.")
-    client = connect()
+    client = connect_to_train(output.warn)
     client.request(Warm(id=0))
     model = _model(output)
     if not (arguments.headless or output.as_json or hindrance):

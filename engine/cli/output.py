@@ -66,6 +66,11 @@ class Output:
         stream = self._stderr if self.as_json else self._stdout
         _write(stream, text + "\n")
 
+    def warn(self, text: str) -> None:
+        """A line for people that is no part of the result: to stderr."""
+        self.clear_progress()
+        _write(self._stderr, f"fettle: {text}\n")
+
     def progress(self, text: str) -> None:
         """The one line that is written over and over, on a terminal."""
         width = shutil.get_terminal_size().columns - 1

@@ -9,7 +9,7 @@ from typing import Any
 from engine.cli import settings
 from engine.cli.output import Exit, Output
 from engine.cli.watch import watch
-from engine.client import connect
+from engine.client import connect, connect_to_train
 from engine.contract.messages import Follow, Resume, Start
 
 _BEYOND = 1 << 53
@@ -19,7 +19,7 @@ _BEYOND = 1 << 53
 def train(arguments: Namespace, output: Output) -> Exit:
     """Start a run and follow it to its end."""
     raw, _ = settings.load(Path(arguments.spec), arguments.settings)
-    client = connect()
+    client = connect_to_train(output.warn)
     started = client.request(Start(id=0, spec=raw))
     _announce(output, started)
     if arguments.detach:
@@ -31,7 +31,7 @@ def train(arguments: Namespace, output: Output) -> Exit:
 def resume(arguments: Namespace, output: Output) -> Exit:
     """Go on with a run, and follow what is new of it to its end."""
     since = newest_record(arguments.run)
-    client = connect()
+    client = connect_to_train(output.warn)
     resumed = client.request(Resume(id=0, run=arguments.run))
     _announce(output, resumed)
     if not output.as_json:

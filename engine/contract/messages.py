@@ -59,7 +59,11 @@ class Request(Message, frozen=True, kw_only=True):
 
 
 class Hello(Request, frozen=True, kw_only=True, tag=_snake):
-    """First frame of a connection. Reply data: ``version``, ``protocol``, ``pid``, ``busy``."""
+    """First frame of a connection.
+
+    Reply data: ``version``, ``protocol``, ``pid``, ``busy``, and ``environment``: those settings of
+    :data:`engine.environment.NAMES` that the host has, and so its runs.
+    """
 
     protocol: int = PROTOCOL
     version: str

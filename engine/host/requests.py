@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 import engine
+from engine import environment
 from engine.contract import messages as m
 from engine.contract.lifecycle import RESTING, Event, IllegalMove, move
 from engine.contract.toml import to_raw
@@ -84,6 +85,7 @@ async def hello(parts: Parts, connection: Connection, request: m.Hello) -> Answe
         "protocol": m.PROTOCOL,
         "pid": os.getpid(),
         "busy": parts.is_busy(),
+        "environment": environment.ours(),
     }
     return Answer(data)
 

@@ -63,8 +63,10 @@ class Bench:
         return result.last
 
     def kill_host(self) -> None:
-        pid = int((self.fettle.home / "host" / "lock").read_text(encoding="utf-8"))
-        psutil.Process(pid).kill()
+        psutil.Process(self.host_pid()).kill()
+
+    def host_pid(self) -> int:
+        return int((self.fettle.home / "host" / "lock").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +123,36 @@ def test_train_for_people(bench: Bench) -> None:
     assert "Finished at step 20." in result.out
     assert result.out.count("Finished") == 1
     assert str(bench.fettle.store) in result.out
+
+
+def with_setting(bench: Bench, **settings: str) -> Fettle:
+    environment = {**bench.fettle.environment, **settings}
+    return Fettle(bench.fettle.home, **environment)
+
+
+def test_an_idle_host_with_other_settings_makes_way(bench: Bench) -> None:
+    bench.worker("normal")
+    assert bench.fettle("runs").code == 0
+    before = bench.host_pid()
+    assert bench.fettle("train", bench.spec).code == 0
+    assert bench.host_pid() == before
+    offline = with_setting(bench, HF_HUB_OFFLINE="yes")  # The tests themselves run with 1.
+    result = offline("train", bench.spec)
+    assert (result.code, result.err) == (0, "")
+    assert psutil.Process(bench.host_pid()).environ()["HF_HUB_OFFLINE"] == "yes"
+    assert bench.host_pid() != before
+
+
+def test_a_busy_host_with_other_settings_says_which(bench: Bench) -> None:
+    bench.detached()
+    before = bench.host_pid()
+    result = with_setting(bench, HF_ENDPOINT="http://127.0.0.1:9")(
+        "train", bench.spec, "--detach", "--json"
+    )
+    assert (result.code, bench.host_pid()) == (0, before)
+    assert result.err.count("\n") == 1
+    assert "HF_ENDPOINT not set." in result.err
+    assert set(result.last) >= {"run", "folder"}
 
 
 def test_set_changes_the_spec_of_the_run(bench: Bench) -> None:
