@@ -65,7 +65,7 @@ class App:
     def _make_run(self) -> QWidget:
         from app.pages.run import RunPage
 
-        page = RunPage(self.link, self.theme)
+        page = RunPage(self.link, self.theme, self.preferences)
         page.run_lost.connect(self.window.leave_run)
         return page
 

@@ -102,7 +102,7 @@ def entry_of(record: Record) -> Entry | None:
             return _entry(record, SEVERITY_TONES[record.severity], record.title, text)
         case Decision():
             text = " ".join(filter(None, (record.reason, record.cost)))
-            return _entry(record, "warning", record.title, text)
+            return _entry(record, "info", record.title, text)
         case Done():
             return _end(record)
         case StateChanged():

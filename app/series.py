@@ -200,7 +200,16 @@ class RunSeries:
     ) -> tuple[Floats, Floats]:
         """The points of a curve to draw between two places on an axis."""
         table = self.table_of(name)
-        return table.pyramids[name].view(self.axis(table, axis), x0, x1, max_points)
+        first = self._first_on(table, axis)
+        xs, ys = table.pyramids[name].view(self.axis(table, axis), max(x0, first), x1, max_points)
+        seen = xs >= first
+        return xs[seen], ys[seen]
+
+    def _first_on(self, table: Table, axis: Axis) -> float:
+        """Least place on an axis that counts: what was measured before the first step has none."""
+        if axis == "time" or table is self.steps:
+            return -np.inf
+        return float(self.steps["step"][0]) if len(self.steps) else np.inf
 
     def value_at(self, name: str, axis: Axis, x: float) -> float | None:
         """The value of a curve nearest to a place on an axis."""

@@ -111,7 +111,10 @@ class Clock:
             self.elapsed(table)
 
     def step(self, table: Table) -> Floats:
-        """Step at the time of each row, ascending, between steps in proportion to time."""
+        """Step at the time of each row, ascending, between steps in proportion to time.
+
+        Rows from before the first step lie one step before it, to be told from those in it.
+        """
         if table is self._steps:
             return table["step"]
         elapsed, at_steps = self.elapsed(table), self.elapsed(self._steps)
@@ -123,7 +126,8 @@ class Clock:
         if not len(at_steps):
             places.step.extend(np.zeros(len(elapsed) - begin))
             return places.step.values
-        places.step.extend(np.interp(elapsed[begin:], at_steps, self._steps["step"]))
+        numbers = self._steps["step"]
+        places.step.extend(np.interp(elapsed[begin:], at_steps, numbers, left=numbers[0] - 1))
         places.fixed_steps = int(np.searchsorted(elapsed, at_steps[-1]))
         return places.step.values
 

@@ -11,6 +11,7 @@ from app.pages.run_actions import RunActions
 from app.pages.run_body import RunBody
 from app.pages.run_feed import RunFeed
 from app.pages.run_header import RunHeader
+from app.preferences import Preferences
 from app.run_words import Entry, entry_of
 from app.theme import Theme, Tokens
 from app.widgets.notice import Notice
@@ -20,6 +21,7 @@ from engine.contract.messages import Progress, Record, RunSummary
 NUMBERS_MS = 250
 """How often the numbers may change; faster cannot be read."""
 AGES_MS = 1000
+_AXIS_KEY = "run/axis"
 PAST_MS = 500
 """How often the graphs are drawn while the past still comes in: it comes faster undrawn."""
 
@@ -33,15 +35,18 @@ class RunPage(QWidget):
 
     run_lost = Signal(str)
 
-    def __init__(self, link: HostLink, theme: Theme) -> None:
+    def __init__(self, link: HostLink, theme: Theme, preferences: Preferences) -> None:
         super().__init__()
         self.setObjectName("page")
         self._link = link
+        self._preferences = preferences
         self.feed = RunFeed(link, self)
         self.verbs = RunActions(link, self)
         self.header = RunHeader(theme.tokens)
         self.notice = Notice()
         self.body = RunBody(theme.tokens)
+        if preferences.text(_AXIS_KEY) == "step":
+            self.body.board.set_axis("step")
         page = column(self.header, self.notice, self.body, margins=(24, 18, 24, 20), spacing=14)
         page.setStretch(2, 1)
         self.setLayout(page)
@@ -67,6 +72,7 @@ class RunPage(QWidget):
         self.feed.lost.connect(self.run_lost)
         self.header.wanted.connect(self._on_wanted)
         self.verbs.said.connect(self.notice.say)
+        self.body.board.bar.axis_chosen.connect(self._on_axis_chosen)
 
     def show_run(self, run: str, summary: RunSummary | None = None) -> None:
         """Look at a run; ``summary`` is what the list knows of it, to show something at once."""
@@ -132,6 +138,9 @@ class RunPage(QWidget):
     def _on_wanted(self, verb: str) -> None:
         if self.feed.summary is not None:
             self.verbs.do(verb, self.feed.summary)
+
+    def _on_axis_chosen(self, axis: str) -> None:
+        self._preferences.set_text(_AXIS_KEY, axis)
 
     def _on_theme_changed(self, tokens: Tokens) -> None:
         self.header.set_tokens(tokens)

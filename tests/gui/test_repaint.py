@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 from app.link import HostLink
 from app.pages.run import RunPage
 from app.pages.runs import RunsPage
+from app.preferences import Preferences
 from app.theme import Theme
 from tests.gui.host_double import HostDouble
 from tests.gui.pages import host, link, tell, theme
@@ -30,7 +31,7 @@ RUN = summary()
 
 @pytest.fixture
 def run_page(link: HostLink, theme: Theme, qtbot: QtBot, host: HostDouble) -> RunPage:
-    page = RunPage(link, theme)
+    page = RunPage(link, theme, Preferences())
     qtbot.addWidget(page)
     page.resize(1164, 860)
     page.show_run(RUN.run, RUN)

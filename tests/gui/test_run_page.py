@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+import shiboken6
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QDialog
@@ -18,6 +19,7 @@ from app import run_words, words
 from app.link import HostLink
 from app.pages.run import RunPage
 from app.pages.run_command import file_name, train_command
+from app.preferences import Preferences
 from app.series import RunSeries
 from app.theme import Theme
 from app.widgets.confirm import Confirm
@@ -26,6 +28,7 @@ from engine.contract import toml
 from engine.contract.lifecycle import Phase, State
 from engine.contract.messages import (
     CheckpointSaved,
+    Decision,
     Evaluated,
     Follow,
     Progress,
@@ -50,7 +53,7 @@ RUN = summary()
 
 @pytest.fixture
 def page(link: HostLink, theme: Theme, qtbot: QtBot) -> Iterator[RunPage]:
-    made = RunPage(link, theme)
+    made = RunPage(link, theme, Preferences())
     qtbot.addWidget(made)
     made.resize(1164, 860)
     made.show()
@@ -575,3 +578,18 @@ def test_series_without_a_number_have_no_readout() -> None:
     series = RunSeries()
     assert series.view("loss", "time", 0, 1)[0].tolist() == []
     assert np.isnan(np.array([], dtype=float)).all()
+
+
+def test_the_chosen_axis_is_remembered(page: RunPage, link: HostLink, theme: Theme) -> None:
+    QTest.mouseClick(page.body.board.bar.step, Qt.MouseButton.LeftButton)
+    again = RunPage(link, theme, Preferences())
+    assert again.body.board.axis == "step"
+    assert again.body.board.bar.step.isChecked()
+    shiboken6.delete(again)
+
+
+def test_a_decision_is_no_warning() -> None:
+    made = Decision(run=RUN.run, seq=1, at=1.0, title="Smaller batches", reason="They fit.")
+    entry = run_words.entry_of(made)
+    assert entry is not None
+    assert entry.tone == "info"

@@ -196,6 +196,17 @@ def test_the_place_of_the_newest_telemetry_moves_until_the_next_step_is_done() -
     assert series.axis(series.telemetry, "step").tolist() == [1.5]
 
 
+def test_what_was_measured_before_the_first_step_is_not_drawn_over_steps() -> None:
+    before = [telemetry(seq=n, at=float(n)) for n in range(1, 9)]
+    series = fed(list(before))
+    assert len(series.view("ram_used_bytes", "step", 0, 1)[0]) == 0
+    for record in (step(1, seq=9, at=10.0), telemetry(seq=10, at=15.0), step(2, seq=11, at=20.0)):
+        series.add(record)
+    for most in (4, 2000):
+        assert series.view("ram_used_bytes", "step", 0, 2, most)[0].tolist() == [1.5]
+    assert len(series.view("ram_used_bytes", "time", 0, 20)[0]) == 9
+
+
 def test_a_clock_that_was_set_back_does_not_turn_a_curve_round() -> None:
     series = fed([step(1, seq=1, at=100.0), step(2, seq=2, at=50.0), step(3, seq=3, at=160.0)])
     assert (np.diff(series.axis(series.steps, "time")) >= 0).all()
