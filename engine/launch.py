@@ -88,7 +88,8 @@ def _spawn_host() -> subprocess.Popen[bytes]:
     """Start a host that outlives us. If two are started at once, one sees the other and leaves."""
     folder = paths.host_folder()
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        paths.make_home()
+        folder.mkdir(exist_ok=True, mode=0o700)
         log = log_file().open("ab")
     except OSError as error:
         raise HostFailed(

@@ -7,6 +7,7 @@ limit, so it may lie in a short private folder named after the home.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -27,6 +28,16 @@ def home() -> Path:
     if moved:
         return Path(moved).expanduser().resolve()
     return Path(platformdirs.user_data_dir("fettle", appauthor=False))
+
+
+def make_home() -> Path:
+    """The home, made if it is not there yet, and then for its owner only. Raises OSError."""
+    folder = home()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # One that is there may have been opened to others on purpose.
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    return folder
 
 
 def store() -> Path:

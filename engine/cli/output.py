@@ -60,6 +60,11 @@ class Output:
         self._colours = self.is_terminal and not os.environ.get("NO_COLOR")
         self._has_progress = False
 
+    @property
+    def width(self) -> int:
+        """Columns of the progress line; the last one is left free, or some terminals wrap."""
+        return shutil.get_terminal_size().columns - 1
+
     def say(self, text: str = "") -> None:
         """A line for people."""
         self.clear_progress()
@@ -73,8 +78,7 @@ class Output:
 
     def progress(self, text: str) -> None:
         """The one line that is written over and over, on a terminal."""
-        width = shutil.get_terminal_size().columns - 1
-        _write(self._stdout, _CLEAR_LINE + text[:width])
+        _write(self._stdout, _CLEAR_LINE + text[: self.width])
         self._has_progress = True
 
     def clear_progress(self) -> None:

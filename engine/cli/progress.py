@@ -26,6 +26,8 @@ from engine.contract.messages import (
 )
 
 _BAR_WIDTH = 20
+_SHORTEST_BAR = 5
+"""Columns; a shorter one says nothing."""
 _RECENT_STEPS = 30
 
 
@@ -86,27 +88,44 @@ class RunProgress:
         steps = sorted(ms for ms, _ in self._recent)
         return (self.max_steps - self.step) * steps[len(steps) // 2] / 1000
 
-    def line(self, *, bar: bool) -> str:
-        """All of it in one line; ``bar`` draws one in front."""
-        parts = [f"{self.phase.value}{self._phase_done}"]
-        if self.step:
-            parts.append(f"step {self.step}/{self.max_steps or '?'}")
-            parts.append(f"loss {words.loss(self.loss)}")
-        if (speed := self.tokens_per_second) is not None and self.step:
-            parts.append(f"{words.count(speed)} tokens/s")
-        parts += self._memory()
-        if (left := self.seconds_left) is not None and self.step < self.max_steps:
-            parts.append(f"{words.duration(left)} left")
-        return (self._bar() + "  " if bar and self.max_steps else "") + "  ".join(parts)
+    def line(self) -> str:
+        """All of it in one line."""
+        return "  ".join(part for parts in self._parts().values() for part in parts)
+
+    def line_with_bar(self, width: int) -> str:
+        """What fits into ``width`` columns, behind a bar; the time left is never given up."""
+        parts = self._parts()
+        for part in ("", "memory", "bar", "speed", "loss", "step"):
+            parts.pop(part, None)
+            text = "  ".join(found for some in parts.values() for found in some)
+            room = width - len(text) - 2
+            if self.max_steps and room >= _SHORTEST_BAR and part in ("", "memory"):
+                return f"{self._bar(min(_BAR_WIDTH, room))}  {text}"
+            if len(text) <= width and (not self.max_steps or part not in ("", "memory")):
+                break
+        return text
+
+    def _parts(self) -> dict[str, list[str]]:
+        """What there is to say, in the order of the line."""
+        steps, speed = self.step, self.tokens_per_second
+        left = self.seconds_left if steps < self.max_steps else None
+        return {
+            "phase": [f"{self.phase.value}{self._phase_done}"],
+            "step": [f"step {steps}/{self.max_steps or '?'}"] if steps else [],
+            "loss": [f"loss {words.loss(self.loss)}"] if steps else [],
+            "speed": [f"{words.count(speed)} tokens/s"] if speed is not None and steps else [],
+            "memory": self._memory(),
+            "left": [f"{words.duration(left)} left"] if left is not None else [],
+        }
 
     def _memory(self) -> list[str]:
         if self._vram_bytes:
             return [f"VRAM {words.size(self._vram_bytes)}"]
         return [f"RAM {words.size(self._ram_bytes)}"] if self._ram_bytes else []
 
-    def _bar(self) -> str:
-        filled = min(_BAR_WIDTH, _BAR_WIDTH * self.step // self.max_steps)
-        return "━" * filled + "─" * (_BAR_WIDTH - filled)
+    def _bar(self, width: int) -> str:
+        filled = min(width, width * self.step // self.max_steps)
+        return "━" * filled + "─" * (width - filled)
 
 
 def _share(progress: Progress) -> str:

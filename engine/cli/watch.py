@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -109,10 +110,10 @@ class Display:
 
     def _show_progress(self) -> None:
         if self._output.is_terminal:
-            self._output.progress(self.progress.line(bar=True))
+            self._output.progress(self.progress.line_with_bar(self._output.width))
         elif self.progress.step and time.monotonic() - self._shown_at > _PLAIN_SECONDS:
             self._shown_at = time.monotonic()
-            self._output.say(self.progress.line(bar=False))
+            self._output.say(self.progress.line())
 
     def _painted(self, message: Message, text: str) -> str:
         if isinstance(message, Finding):
@@ -209,5 +210,14 @@ def report(output: Output, done: Done, said: str = "") -> None:
     output.say(f"Run:    {done.folder}")
     if done.output:
         output.say(f"Output: {done.output}")
-    if done.outcome != "finished":
+    if _would_fail_again(done):
+        output.say("Nothing was trained yet. Correct the spec and train anew.")
+    elif done.outcome != "finished":
         output.say(f"Go on with it: fettle resume {done.run}")
+
+
+def _would_fail_again(done: Done) -> bool:
+    """Whether the worker gave up, with a reason, before there was anything to go on from."""
+    if done.outcome != "failed" or done.synthesised or done.step:
+        return False
+    return not any(Path(done.folder).glob("checkpoints/step-*"))

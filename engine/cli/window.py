@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -12,6 +13,18 @@ from pathlib import Path
 import engine
 from engine.cli.output import Exit, Output
 from engine.launch import ClientError
+
+X11_LIBRARIES = {
+    "libxcb-cursor.so.0": "libxcb-cursor0",
+    "libxcb-icccm.so.4": "libxcb-icccm4",
+    "libxcb-keysyms.so.1": "libxcb-keysyms1",
+    "libxcb-image.so.0": "libxcb-image0",
+    "libxcb-render-util.so.0": "libxcb-render-util0",
+    "libxcb-shape.so.0": "libxcb-shape0",
+    "libxcb-xkb.so.1": "libxcb-xkb1",
+    "libxkbcommon-x11.so.0": "libxkbcommon-x11-0",
+}
+"""What Qt needs for X11 and a server may lack, each with its package on Debian and Ubuntu."""
 
 
 def app(arguments: Namespace, output: Output) -> Exit:
@@ -27,9 +40,30 @@ def why_no_window() -> str | None:
         return "The window needs PySide6, which is not installed: pip install 'fettle[app]'"
     if sys.platform == "win32" or sys.platform == "darwin":
         return None
-    if any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")):
+    if any(os.environ.get(name) for name in ("WAYLAND_DISPLAY", "QT_QPA_PLATFORM")):
         return None
+    if os.environ.get("DISPLAY"):
+        return _why_no_x11()
     return "There is no display here (neither DISPLAY nor WAYLAND_DISPLAY is set)."
+
+
+def _why_no_x11() -> str | None:
+    """What Qt would miss to draw on an X11 display, before it says so in words of its own."""
+    missing = [name for name in X11_LIBRARIES if not _is_there(name)]
+    if not missing:
+        return None
+    return (
+        f"The window needs system libraries that are missing: {', '.join(missing)}. Install them, "
+        f"on Debian and Ubuntu with\n  sudo apt install {' '.join(X11_LIBRARIES.values())}"
+    )
+
+
+def _is_there(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def open_window(*arguments: str) -> int:

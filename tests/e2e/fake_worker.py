@@ -153,6 +153,8 @@ class FakeWorker:
         self.say("phase_changed", phase="loading model")
         self.wire.send({"type": "progress", "phase": "tokenising", "done": 1, "total": 2})
         self.say("phase_changed", phase="first step", max_steps=self.total)
+        if self.options["at"] == 0:
+            self._misbehave()
 
     @property
     def total(self) -> int:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from engine.cli import main
+from engine.cli import main, samples
 from tests.e2e.bad_datasets import BAD_DATASETS, GOOD, Bad, write
 from tests.e2e.bad_specs import BAD_SPECS, SOUND
 from tests.e2e.cli_driver import Fettle, Result
@@ -94,3 +97,19 @@ def test_all_complaints_come_at_once(tmp_path: Path, capsys: pytest.CaptureFixtu
     fields = [c["field"] for c in json.loads(captured.out)["complaints"]]
     assert {"nme", "model", "dataset", "training.seed", "training.max_length"} <= set(fields)
     assert "Did you mean name?" in captured.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names a place of Linux")
+@pytest.mark.parametrize("place", ["afile/x", "/proc/x", "", "x" * 300])
+def test_a_sample_model_in_an_impossible_place_is_refused_at_once(
+    place: str, fettle_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "afile").write_text("in the way", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    errors = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", errors)
+    monkeypatch.setattr(samples, "make", lambda *_: pytest.fail("it was tried"))
+    assert main(["sample-model", place]) == 2
+    assert errors.getvalue().startswith("fettle: ")
+    assert re.search(r"Name a (new folder|folder elsewhere)\.\n$", errors.getvalue())
+    assert [path.name for path in tmp_path.iterdir()] == ["afile"]

@@ -321,6 +321,22 @@ def test_what_a_finished_run_cannot_do_is_refused(command: str, bench: Bench) ->
 # ---------------------------------------------------------------- runs that do not go well
 
 
+def test_who_failed_before_the_first_step_is_not_told_to_resume(bench: Bench) -> None:
+    bench.worker("fail at=0 save=0")
+    result = bench.fettle("train", bench.spec)
+    assert result.code == 20
+    assert "Correct the spec and train anew." in result.out
+    assert "fettle resume" not in result.out
+
+
+def test_who_failed_later_is_told_to_resume(bench: Bench) -> None:
+    bench.worker("fail save=0")
+    result = bench.fettle("train", bench.spec)
+    assert result.code == 20
+    assert "Go on with it: fettle resume" in result.out
+    assert "Correct the spec" not in result.out
+
+
 @pytest.mark.parametrize(
     ("mode", "says"), [("fail", "No memory left."), ("segfault", "signal 11"), ("exit", "code 7")]
 )

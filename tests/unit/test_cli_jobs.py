@@ -104,3 +104,21 @@ class TestWindow:
         monkeypatch.setenv("DISPLAY", ":0")
         monkeypatch.setattr(window, "find_spec", lambda name: None)
         assert "pip install" in str(window.why_no_window())
+
+    def test_missing_libraries_are_named_before_qt_aborts(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pytest.importorskip("PySide6")
+        monkeypatch.setenv("DISPLAY", ":0")
+        monkeypatch.setattr(sys, "platform", "linux")
+        monkeypatch.setattr(window, "_is_there", lambda name: True)
+        assert window.why_no_window() is None
+        monkeypatch.setattr(window, "_is_there", lambda name: "cursor" not in name)
+        sentence = str(window.why_no_window())
+        assert "are missing: libxcb-cursor.so.0. Install" in sentence
+        assert "sudo apt install libxcb-cursor0 libxcb-icccm4 " in sentence
+        readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+        assert all(f" {package}" in readme for package in window.X11_LIBRARIES.values())
+
+    def test_a_library_is_looked_for_where_the_loader_looks(self) -> None:
+        assert not window._is_there("libfettle-none.so.0")

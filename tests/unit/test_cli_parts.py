@@ -147,24 +147,49 @@ class TestSettings:
 class TestProgress:
     def test_the_line_tells_what_is_known(self) -> None:
         progress = RunProgress(summary(step=0, max_steps=0, phase=Phase.WAITING))
-        assert progress.line(bar=True) == "waiting"
+        assert progress.line_with_bar(79) == "waiting"
         progress.feed(Progress(phase=Phase.TOKENISING, done=1, total=4))
-        assert progress.line(bar=True) == "tokenising 25 %"
+        assert progress.line_with_bar(79) == "tokenising 25 %"
         progress.feed(PhaseChanged(at=0, phase=Phase.TRAINING, max_steps=100))
         progress.feed(Telemetry(at=0, ram_used_bytes=1 << 30))
         for number in range(1, 51):
             progress.feed(step(number, tokens=200, loss=1.5))
-        assert progress.line(bar=False) == (
+        assert progress.line() == (
             "training  step 50/100  loss 1.5000  2 000 tokens/s  RAM 1.0 GiB  5 s left"
         )
-        assert progress.line(bar=True).startswith("━" * 10 + "─" * 10)
+        assert progress.line_with_bar(120).startswith("━" * 10 + "─" * 10 + "  training")
+
+    @pytest.mark.parametrize(
+        ("width", "bar", "missing"),
+        [
+            (95, 20, []),
+            (85, 10, []),
+            (79, 17, ["RAM"]),
+            (61, 0, ["RAM"]),
+            (45, 0, ["RAM", "tokens/s"]),
+            (30, 0, ["RAM", "tokens/s", "loss", "step"]),
+        ],
+    )
+    def test_a_narrow_terminal_shortens_the_bar_and_never_drops_the_time_left(
+        self, width: int, bar: int, missing: list[str]
+    ) -> None:
+        progress = RunProgress(summary(step=0, max_steps=100, phase=Phase.TRAINING))
+        progress.feed(Telemetry(at=0, ram_used_bytes=1 << 30))
+        for number in range(1, 51):
+            progress.feed(step(number, tokens=200, loss=1.5))
+        line = progress.line_with_bar(width)
+        assert len(line) <= width
+        assert line.endswith("5 s left")
+        assert sum(line.count(mark) for mark in "━─") == bar
+        parts = ["step", "loss", "tokens/s", "RAM"]
+        assert sorted(part for part in parts if part not in line) == sorted(missing)
 
     def test_memory_of_the_card_goes_before_ram(self) -> None:
         progress = RunProgress()
         progress.feed(Telemetry(at=0, ram_used_bytes=1 << 30))
         progress.feed(step(1, vram_reserved_bytes=2 << 30))
-        assert "VRAM 2.0 GiB" in progress.line(bar=False)
-        assert "RAM 1.0" not in progress.line(bar=False)
+        assert "VRAM 2.0 GiB" in progress.line()
+        assert "RAM 1.0" not in progress.line()
 
     def test_a_slow_step_among_quick_ones_does_not_move_the_time_left(self) -> None:
         progress = RunProgress()
@@ -184,7 +209,7 @@ class TestProgress:
     def test_a_loss_that_is_no_number_is_said(self) -> None:
         progress = RunProgress()
         progress.feed(step(1, loss=None))
-        assert "loss not a number" in progress.line(bar=False)
+        assert "loss not a number" in progress.line()
 
     @pytest.mark.parametrize(
         ("message", "text"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -75,3 +76,12 @@ def test_on_windows_it_is_a_pipe_named_after_the_home(monkeypatch: pytest.Monkey
 
 def test_the_bundled_resources_are_there() -> None:
     assert (paths.RESOURCES / "samples").is_dir()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="rights are those of the user's folder")
+def test_a_new_home_is_its_owners_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FETTLE_HOME", str(tmp_path / "above" / "home"))
+    made = paths.make_home()
+    assert stat.S_IMODE(made.stat().st_mode) == 0o700
+    made.chmod(0o750)
+    assert stat.S_IMODE(paths.make_home().stat().st_mode) == 0o750
