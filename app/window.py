@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut
+from PySide6.QtCore import QRect, QSize
+from PySide6.QtGui import QCloseEvent, QGuiApplication, QKeySequence, QShortcut
 from PySide6.QtWidgets import QMainWindow, QStackedWidget, QWidget
 
 from app.link import HostLink
@@ -19,7 +20,9 @@ from engine.contract.messages import RunSummary
 
 _GEOMETRY = "window/geometry"
 FIRST_SIZE = (1360, 860)
-LEAST_SIZE = (960, 600)
+LEAST_SIZE = (860, 480)
+TITLE_HEIGHT = 40
+"""Room left for the title bar, whose height is not known before the window is shown."""
 
 KEYS = {"Ctrl+1": "new_run", "Ctrl+N": "new_run", "Ctrl+2": "runs", "Ctrl+3": "settings"}
 
@@ -65,9 +68,25 @@ class Window(QMainWindow):
         body = QWidget()
         body.setLayout(whole)
         self.setCentralWidget(body)
-        self.setMinimumSize(*LEAST_SIZE)
         self.resize(*FIRST_SIZE)
-        self.restoreGeometry(self._preferences.blob(_GEOMETRY))
+        is_placed = self.restoreGeometry(self._preferences.blob(_GEOMETRY))
+        self._fit_to_screen(is_placed=is_placed)
+
+    def _fit_to_screen(self, *, is_placed: bool) -> None:
+        """No larger than the screen, whose logical size a scale factor divides, and within it."""
+        middle = self.geometry().center()
+        screen = (QGuiApplication.screenAt(middle) if is_placed else None) or self.screen()
+        room = screen.availableGeometry().adjusted(0, TITLE_HEIGHT, 0, 0)
+        self.setMinimumSize(QSize(*LEAST_SIZE).boundedTo(room.size()))
+        if self.isMaximized() or self.isFullScreen():
+            return
+        fitting = QRect(self.pos(), self.size().boundedTo(room.size()))
+        self.resize(fitting.size())
+        if is_placed:
+            fitting.moveRight(min(fitting.right(), room.right()))
+            fitting.moveBottom(min(fitting.bottom(), room.bottom()))
+            fitting.moveTo(max(fitting.x(), room.x()), max(fitting.y(), room.y() - TITLE_HEIGHT))
+            self.move(fitting.topLeft())
 
     def _bind_keys(self) -> None:
         for keys in KEYS:

@@ -524,3 +524,17 @@ def test_the_keyboard_reaches_each_way_of_tuning(page: NewRunPage, qtbot: QtBot)
     qtbot.keyClick(first, Qt.Key.Key_Tab)
     assert page.focusWidget() is not first
     assert page.focusWidget() in page.model._chips.values()
+
+
+def test_a_narrow_page_has_the_outlook_below_and_all_can_be_scrolled_to(page: NewRunPage) -> None:
+    page.resize(764, 540)
+    QApplication.processEvents()
+    left = page._area.widget()
+    assert left.isAncestorOf(page.outlook)
+    assert left.width() <= page._area.viewport().width()
+    for target in (page.model.pretrain, page.model._browse, page.data._browse):
+        assert target.mapTo(left, target.rect().bottomRight()).x() < left.width()
+    page.resize(1164, 860)
+    QApplication.processEvents()
+    assert not left.isAncestorOf(page.outlook)
+    assert page.outlook.width() == 400

@@ -17,6 +17,7 @@ from pytestqt.qtbot import QtBot
 
 from app.main import App, parse
 from app.widgets.rail import machine_words
+from app.window import FIRST_SIZE
 from engine.contract.lifecycle import State
 from engine.contract.messages import Refusal
 from tests.gui.host_double import HostDouble
@@ -205,13 +206,28 @@ def test_focus_can_be_seen(app: App, qtbot: QtBot) -> None:
 
 def test_it_opens_where_it_was_closed(app: App, qapp: QApplication, qtbot: QtBot) -> None:
     started(app, qtbot)
-    # No larger than the screen that there is not: a window is brought back into view.
-    app.window.resize(960, 640)
+    app.window.resize(800, 640)
     app.window.close()
     app.link.close()
     again = App(qapp)
     qtbot.addWidget(again.window)
-    assert (again.window.width(), again.window.height()) == (960, 640)
+    assert (again.window.width(), again.window.height()) == (800, 640)
+    end(again)
+
+
+def test_it_fits_the_screen_fresh_and_brought_back(
+    app: App, qapp: QApplication, qtbot: QtBot
+) -> None:
+    room = app.window.screen().availableGeometry()
+    assert room.width() < FIRST_SIZE[0], "this screen is too large to tell"
+    assert room.contains(app.window.geometry())
+    started(app, qtbot)
+    app.window.setGeometry(room.right() - 50, room.bottom() - 50, 2000, 1500)
+    app.window.close()
+    app.link.close()
+    again = App(qapp)
+    qtbot.addWidget(again.window)
+    assert room.contains(again.window.geometry())
     end(again)
 
 

@@ -32,9 +32,9 @@ class Header(QWidget):
         self.more.setMenu(self._make_menu())
         self.start = button("Start training", "primary", tip="Ctrl+Return")
         title = label("New run", "title")
-        self.setLayout(
-            row(title, self.name, None, self.undo, self.redo, self.more, self.start, spacing=12)
-        )
+        line = row(title, self.name, None, self.undo, self.redo, self.more, self.start, spacing=12)
+        line.setStretch(1, 20)
+        self.setLayout(line)
         self.name.textEdited.connect(self._on_name_edited)
         self.name.left.connect(form.seal)
         self.undo.clicked.connect(form.undo)
@@ -77,7 +77,7 @@ def _name_line() -> FormLine:
     line.setObjectName("name")
     line.setAccessibleName("Name of the run")
     line.setToolTip(fields()["name"].help)
-    line.setMinimumWidth(300)
+    line.setMinimumWidth(160)
     line.setMaximumWidth(340)
     line.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     return line
