@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -56,8 +57,29 @@ def _fill(staging: Path, spec: Spec, model: Any, tokenizer: Any, facts: Facts) -
     else:
         model.save_pretrained(staging)
     tokenizer.save_pretrained(staging)
+    _tidy(staging)
     (staging / "README.md").write_text(readme(spec, facts), encoding="utf-8")
     (staging / "train.py").write_text(script(spec), encoding="utf-8")
+
+
+def _tidy(folder: Path) -> None:
+    """Make identical runs give identical files, and take out what holds for this machine only."""
+    adapter, tokenizer = folder / "adapter_config.json", folder / "tokenizer_config.json"
+    if adapter.exists():
+        config = json.loads(adapter.read_text(encoding="utf-8"))
+        # PEFT holds the names in a set, whose order is another one in every process.
+        if isinstance(config.get("target_modules"), list):
+            config["target_modules"].sort()
+        _write_json(adapter, config, sort_keys=True)
+    if tokenizer.exists():
+        config = json.loads(tokenizer.read_text(encoding="utf-8"))
+        config.pop("local_files_only", None)
+        _write_json(tokenizer, config, sort_keys=False)
+
+
+def _write_json(path: Path, config: dict[str, Any], *, sort_keys: bool) -> None:
+    text = json.dumps(config, indent=2, ensure_ascii=False, sort_keys=sort_keys)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _put_in_place(staging: Path, final: Path) -> Path:

@@ -85,7 +85,11 @@ def test_a_run_from_its_start_to_its_removal(fettle: Fettle) -> None:
     assert (shown["state"], shown["step"], shown["attempt"]) == ("finished", STEPS, 2)
     output = Path(shown["output"])
     assert (output / "adapter_model.safetensors").is_file()
-    assert json.loads((output / "adapter_config.json").read_text())["r"] == 8
+    adapter = json.loads((output / "adapter_config.json").read_text())
+    assert adapter["r"] == 8
+    assert len(adapter["target_modules"]) == 14
+    assert adapter["target_modules"] == sorted(adapter["target_modules"])
+    assert "local_files_only" not in json.loads((output / "tokenizer_config.json").read_text())
     assert (output / "train.py").is_file()
     assert fettle("remove", run, "--json").code == 0
     # It is hidden at once, and deleted beside other work.
