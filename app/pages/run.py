@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QHideEvent, QShowEvent
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QFrame, QScrollArea, QWidget
 
 from app.link import HostLink
 from app.pages.run_actions import RunActions
@@ -47,11 +47,17 @@ class RunPage(QWidget):
         self.body = RunBody(theme.tokens)
         if preferences.text(_AXIS_KEY) == "step":
             self.body.board.set_axis("step")
-        page = column(self.header, self.notice, self.body, margins=(24, 18, 24, 20), spacing=14)
+        self.body.setObjectName("body")
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        area.setWidget(self.body)
+        page = column(self.header, self.notice, area, margins=(24, 18, 24, 20), spacing=14)
         page.setStretch(2, 1)
         self.setLayout(page)
         # What the parts would like to have must not make the window grow.
-        self.setMinimumSize(640, 480)
+        self.setMinimumSize(480, 320)
         self._numbers = QTimer(self, singleShot=True, interval=NUMBERS_MS)
         self._ages = QTimer(self, interval=AGES_MS)
         self._past = QTimer(self, singleShot=True, interval=PAST_MS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QProgressBar, QSizePolicy, QStackedWidget, QWidget
 
 from app import words
@@ -19,6 +20,8 @@ from app.widgets.tiles import TileRow
 from engine.contract.messages import Progress, RunSummary
 
 ACTIVITY_WIDTH = 292
+NARROW_ACTIVITY_WIDTH = 220
+NARROW_BELOW = 860
 
 
 class RunBody(QWidget):
@@ -66,7 +69,8 @@ class RunBody(QWidget):
         middle = column(self.failure, self.busy, self._graphs, self.log, spacing=12)
         middle.setStretch(2, 3)
         middle.setStretch(3, 1)
-        lower = row(middle, self._activity_card(), spacing=12)
+        self._activity = self._activity_card()
+        lower = row(middle, self._activity, spacing=12)
         lower.setStretch(0, 1)
         page = column(self.tiles, lower, spacing=14)
         page.setStretch(1, 1)
@@ -81,6 +85,12 @@ class RunBody(QWidget):
         card.column.addWidget(self.activity, 1)
         card.column.addWidget(self.log_button)
         return card
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Qt override."""
+        super().resizeEvent(event)
+        is_narrow = self.width() < NARROW_BELOW
+        self._activity.setFixedWidth(NARROW_ACTIVITY_WIDTH if is_narrow else ACTIVITY_WIDTH)
 
     # ------------------------------------------------------------ showing
 

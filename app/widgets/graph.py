@@ -7,13 +7,14 @@ length.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import msgspec
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QObject, QPointF, Qt, Signal
-from PySide6.QtGui import QFont, QKeyEvent, QMouseEvent
+from PySide6.QtGui import QFont, QKeyEvent, QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy
 
 from app import words
@@ -28,8 +29,9 @@ MARK_SHARE = 0.045
 """Height of a save's or an evaluation's mark, as a share of the graph."""
 SMOOTH_BELOW = 1200
 """Curves with fewer points on the screen are drawn with soft edges; it costs too much for more."""
-LEAST_HEIGHT = 64
-WORD_PIXELS = 18
+LEAST_HEIGHT = 96
+WORD_PIXELS = 20
+_TAG = re.compile("<[^>]*>")
 KEY_PAN, KEY_ZOOM = 0.1, 1.25
 
 
@@ -100,6 +102,7 @@ class Graph(Card):
         self.spec = spec
         self._tokens = tokens
         self._limit_value: float | None = None
+        self._aside_text = ""
         self.aside.setTextFormat(Qt.TextFormat.RichText)
         # A longer readout must not push the graphs about.
         self.aside.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
@@ -223,7 +226,7 @@ class Graph(Card):
         high = max(high, self._limit_value or high, self.spec.top or high)
         room = (high - low) or abs(high) or 1.0
         # The word above the limit needs its room in pixels, whatever the height of the graph.
-        words_share = WORD_PIXELS / max(2 * WORD_PIXELS, self._box.height())
+        words_share = WORD_PIXELS / max(WORD_PIXELS, self._box.height() - WORD_PIXELS)
         above = max(0.08, words_share if self._limit_value is not None else 0.0)
         return low if self.spec.from_zero else low - 0.06 * room, high + above * room * 1.1
 
@@ -251,7 +254,7 @@ class Graph(Card):
         """Show the curves' values at the cursor; with None their legend."""
         if values is None:
             legend = [self._tinted(curve.word, curve) for curve in self.spec.curves if curve.word]
-            self.aside.setText(" · ".join([*legend, self.spec.unit] if self.spec.unit else legend))
+            self._show_aside(" · ".join([*legend, self.spec.unit] if self.spec.unit else legend))
             return
         parts = []
         for curve in self.spec.curves:
@@ -259,7 +262,22 @@ class Graph(Card):
             if value is not None:
                 word = f"{curve.word} " if curve.word else ""
                 parts.append(self._tinted(word + self.spec.word(value / curve.unit), curve))
-        self.aside.setText(" · ".join(parts) or words.NONE)
+        self._show_aside(" · ".join(parts) or words.NONE)
+
+    def _show_aside(self, text: str) -> None:
+        """Where there is no room for all of it: without colours, and with an ellipsis."""
+        self._aside_text = text
+        plain = _TAG.sub("", text)
+        room, metrics = self.aside.width(), self.aside.fontMetrics()
+        if metrics.horizontalAdvance(plain) > room:
+            text = metrics.elidedText(plain, Qt.TextElideMode.ElideRight, room)
+        self.aside.setText(text)
+        self.aside.setToolTip(plain)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Qt override."""
+        super().resizeEvent(event)
+        self._show_aside(self._aside_text)
 
     def _tinted(self, text: str, curve: Curve) -> str:
         color = self._tokens.muted if curve.color == "raw" else getattr(self._tokens, curve.color)

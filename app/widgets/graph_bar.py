@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QWidget
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app.series import Axis
 from app.widgets.choice import Choice
-from app.widgets.parts import button, label, row
+from app.widgets.parts import button, elided, label, row
 
 _LEGEND = (("❘ save", "good"), ("❘ evaluation", "info"), ("┆ resume", "warning"))
+LEGEND_FROM = 560
+"""Width in pixels from which there is room for the words of the marks."""
 
 
 class GraphBar(QWidget):
@@ -38,13 +41,22 @@ class GraphBar(QWidget):
         self._axes.chosen.connect(self._on_axis_chosen)
         self.live.clicked.connect(self.live_chosen)
         self.fit.clicked.connect(self.fit_wanted)
-        self.place = label("", "small")
-        legend = [label(word, "small", tone=tone) for word, tone in _LEGEND]
-        self.setLayout(row(self.time, self.step, self.place, None, *legend, self.fit, self.live))
+        self.place = elided("small")
+        self.place.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._legend = [label(word, "small", tone=tone) for word, tone in _LEGEND]
+        line = row(self.time, self.step, self.place, *self._legend, self.fit, self.live)
+        line.setStretch(2, 1)
+        self.setLayout(line)
 
     def show_axis(self, axis: Axis) -> None:
         """Mark the axis that is shown."""
         (self.time if axis == "time" else self.step).setChecked(True)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Qt override: what the marks mean gives way to the buttons and the place."""
+        super().resizeEvent(event)
+        for word in self._legend:
+            word.setVisible(self.width() >= LEGEND_FROM)
 
     def _on_axis_chosen(self) -> None:
         self.axis_chosen.emit("time" if self.time.isChecked() else "step")

@@ -86,6 +86,14 @@ class ElidedLabel(QLabel):
         painter.drawText(room, int(Qt.AlignmentFlag.AlignVCenter), text)
 
 
+def elided(role: str = "") -> ElidedLabel:
+    """An empty line that ends in an ellipsis where there is no room for it."""
+    made = ElidedLabel()
+    made.setTextFormat(Qt.TextFormat.PlainText)
+    made.setProperty("role", role)
+    return made
+
+
 class Card(QFrame):
     """A framed box with a heading, a small text on the right, and a column for the rest."""
 

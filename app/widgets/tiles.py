@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from PySide6.QtGui import QFont, QFontMetrics, QResizeEvent
-from PySide6.QtWidgets import QFrame, QSizePolicy, QWidget
+from PySide6.QtWidgets import QFrame, QGridLayout, QSizePolicy, QWidget
 
 from app.run_words import TileText
 from app.theme import SANS
-from app.widgets.parts import column, label, row, set_look
+from app.widgets.parts import column, elided, set_look
+
+LEAST_WIDTH = 140
+"""Of a tile with its gap, in pixels, so that its number can be read."""
 
 
 class Tile(QFrame):
@@ -16,13 +19,14 @@ class Tile(QFrame):
     def __init__(self) -> None:
         super().__init__()
         self.setProperty("card", "true")
-        self.name, self.number = label("", "label"), label("", "number")
-        self.small = label("", "small")
+        self.name, self.number = elided("label"), elided("number")
+        self.small = elided("small")
         self.setLayout(
             column(self.name, self.number, self.small, margins=(16, 12, 10, 12), spacing=1)
         )
         self._large = QFont(SANS, weight=QFont.Weight.DemiBold)
         self._large.setPixelSize(22)
+        self._large.setFeature(QFont.Tag("tnum"), 1)
         self.number.setFixedHeight(27)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
@@ -42,7 +46,7 @@ class Tile(QFrame):
     def _fit_number(self) -> None:
         """A number that does not fit is written smaller."""
         metrics = QFontMetrics(self._large)
-        is_tight = metrics.horizontalAdvance(self.number.text()) > self.contentsRect().width() - 26
+        is_tight = metrics.horizontalAdvance(self.number.text()) > self.contentsRect().width() - 30
         set_look(self.number, "role", "number-tight" if is_tight else "number")
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -52,13 +56,33 @@ class Tile(QFrame):
 
 
 class TileRow(QWidget):
-    """Six tiles of equal width."""
+    """Six tiles of equal width, in two lines where one is too narrow for their numbers."""
 
     def __init__(self, count: int = 6) -> None:
         super().__init__()
         self.tiles = [Tile() for _ in range(count)]
-        self.setLayout(row(*self.tiles, spacing=12))
+        self._grid = QGridLayout()
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setSpacing(12)
+        self._in_line = 0
+        self.setLayout(self._grid)
+        self._lay_out(count)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+
+    def _lay_out(self, in_line: int) -> None:
+        if in_line == self._in_line:
+            return
+        self._in_line = in_line
+        for place, tile in enumerate(self.tiles):
+            self._grid.removeWidget(tile)
+            self._grid.addWidget(tile, place // in_line, place % in_line)
+            self._grid.setColumnStretch(place, 1 if place < in_line else 0)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Qt override."""
+        super().resizeEvent(event)
+        count = len(self.tiles)
+        self._lay_out(count if self.width() >= count * LEAST_WIDTH else (count + 1) // 2)
 
     def show_texts(self, texts: list[TileText]) -> None:
         """Show these numbers."""

@@ -593,3 +593,31 @@ def test_a_decision_is_no_warning() -> None:
     entry = run_words.entry_of(made)
     assert entry is not None
     assert entry.tone == "info"
+
+
+def test_a_narrow_page_shows_whole_numbers_and_scrolls(page: RunPage, link: HostLink) -> None:
+    page.show_run(RUN.run, RUN)
+    tell(link, RUN, night(RUN.run, end=time.time()))
+    for width, lines in ((764, 2), (1164, 1)):
+        page.resize(width, 540)
+        QApplication.processEvents()
+        tiles = page.body.tiles.tiles
+        assert len({tile.y() for tile in tiles}) == lines
+        for text in (text for tile in tiles for text in (tile.number, tile.small)):
+            assert text.fontMetrics().horizontalAdvance(text.text()) <= text.width()
+        assert page.body.width() <= page.width()
+        assert page.body.height() > page.height()
+        assert all(graph.plot.height() >= 96 for graph in page.body.board.graphs)
+
+
+def test_text_without_room_ends_in_an_ellipsis_and_is_whole_in_the_tip(
+    page: RunPage, link: HostLink, qtbot: QtBot
+) -> None:
+    page.show_run(RUN.run, RUN)
+    tell(link, RUN, night(RUN.run, end=time.time()))
+    page.resize(764, 540)
+    board = page.body.board
+    qtbot.waitUntil(lambda: board.graphs[1].spec.title == "Memory of the card")
+    qtbot.waitUntil(lambda: board.graphs[1].aside.text().endswith("…"))
+    memory = board.graphs[1]
+    assert memory.aside.toolTip() == "in use · reserved · allocated · GiB"
