@@ -529,9 +529,9 @@ def test_the_keyboard_reaches_each_way_of_tuning(page: NewRunPage, qtbot: QtBot)
 def test_a_narrow_page_has_the_outlook_below_and_all_can_be_scrolled_to(page: NewRunPage) -> None:
     page.resize(764, 540)
     QApplication.processEvents()
-    left = page._area.widget()
+    left = page.desk.area.widget()
     assert left.isAncestorOf(page.outlook)
-    assert left.width() <= page._area.viewport().width()
+    assert left.width() <= page.desk.area.viewport().width()
     for target in (page.model.pretrain, page.model._browse, page.data._browse):
         assert target.mapTo(left, target.rect().bottomRight()).x() < left.width()
     page.resize(1164, 860)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QFocusEvent, QHideEvent, QResizeEvent
-from PySide6.QtWidgets import QFrame, QScrollArea, QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QFocusEvent, QHideEvent
+from PySide6.QtWidgets import QWidget
 
 from app.form import Draft, Form
 from app.form_editors import focus
@@ -15,6 +15,7 @@ from app.form_fields import fields
 from app.link import HostLink
 from app.pages.new_run import outlook
 from app.pages.new_run.data_card import DataCard
+from app.pages.new_run.desk import SPACING, Desk
 from app.pages.new_run.files import Exchange
 from app.pages.new_run.header import Header
 from app.pages.new_run.keeper import DraftKeeper
@@ -24,18 +25,10 @@ from app.pages.new_run.settings_card import SettingsCard
 from app.pages.new_run.starter import Starter
 from app.preferences import Preferences
 from app.theme import Theme
-from app.widgets.parts import column, row
+from app.widgets.parts import column
 from engine.contract.messages import Complaint, Facts
 
-_RIGHT_PX = (300, 400)
-"""Least and greatest width of what stands beside the form."""
-_BELOW_PX = 380
-"""Height of the same below the form, where there is no room beside it."""
-_SPACING = 14
 _MARGIN = 24
-_SCROLL_BAR_PX = 14
-_WIDEST_PX = 16_777_215
-"""Qt's word for no limit."""
 _KEPT_BY_RESET = ("name", "method", "model.path", "dataset.path", "dataset.format")
 _ASKED = {
     "model.path": "Choose one from the list, or write a Hugging Face id or a folder.",
@@ -85,41 +78,10 @@ class NewRunPage(QWidget):
         self.data = DataCard(self.form, self._link, self._theme.tokens)
         self.settings = SettingsCard(self.form, self._preferences)
         self.outlook = OutlookCard()
-        self._cards = column(self.model, self.data, self.settings, spacing=13)
-        self._cards.addStretch(1)
-        left = QWidget()
-        left.setObjectName("body")
-        left.setLayout(self._cards)
-        self._area = QScrollArea()
-        self._area.setWidgetResizable(True)
-        self._area.setFrameShape(QFrame.Shape.NoFrame)
-        self._area.setWidget(left)
-        self._area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._body = row(self._area, self.outlook, spacing=_SPACING)
-        self._body.setStretch(0, 1)
-        page = column(self.header, self._body, margins=(_MARGIN, 20, _MARGIN, 20), spacing=_SPACING)
+        self.desk = Desk((self.model, self.data, self.settings), self.outlook)
+        page = column(self.header, self.desk, margins=(_MARGIN, 20, _MARGIN, 20), spacing=SPACING)
         page.setStretch(1, 1)
         self.setLayout(page)
-
-    def _share_width(self) -> None:
-        """What will run stands beside the form, or below it where the form needs all the width."""
-        least, most = _RIGHT_PX
-        room = self.width() - 2 * _MARGIN
-        cards = (self.model, self.data, self.settings)
-        form = max(card.minimumSizeHint().width() for card in cards) + _SCROLL_BAR_PX
-        beside = room - _SPACING - form
-        is_below = beside < least
-        if is_below != (self._cards.indexOf(self.outlook) >= 0):
-            if is_below:
-                self._cards.insertWidget(self._cards.count() - 1, self.outlook)
-            else:
-                self._body.addWidget(self.outlook)
-        if is_below:
-            self.outlook.setMaximumWidth(_WIDEST_PX)
-            self.outlook.setMinimumWidth(0)
-        else:
-            self.outlook.setFixedWidth(min(most, beside))
-        self.outlook.setMinimumHeight(_BELOW_PX if is_below else 0)
 
     def _connect(self) -> None:
         self.form.changed.connect(self._on_form_changed)
@@ -136,7 +98,7 @@ class NewRunPage(QWidget):
         self._starter.busy_changed.connect(self.header.start.setDisabled)
         self.outlook.field_wanted.connect(self.go_to)
         self.settings.refilled.connect(self._show_complaints)
-        self.settings.refilled.connect(self._share_width)
+        self.settings.refilled.connect(self.desk.share_width)
         self._link.connected.connect(self._on_connected)
         self._theme.changed.connect(self.data.recolor)
         if self._link.is_connected:
@@ -191,7 +153,7 @@ class NewRunPage(QWidget):
             target = self._control_of(path)
         if target is not None:
             focus(target)
-            self._area.ensureWidgetVisible(target, 0, 60)
+            self.desk.area.ensureWidgetVisible(target, 0, 60)
         self._show_complaints()
 
     def _control_of(self, path: str) -> QWidget | None:
@@ -253,11 +215,6 @@ class NewRunPage(QWidget):
         """
         super().focusInEvent(event)
         focus(self.model.line if self.form.spec is None else self.header.start)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Qt override."""
-        super().resizeEvent(event)
-        self._share_width()
 
     def hideEvent(self, event: QHideEvent) -> None:
         """Qt override: also comes when the window is closed."""
