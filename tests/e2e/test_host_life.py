@@ -335,7 +335,7 @@ def test_an_orphan_that_does_not_end_is_ended(hosts: HostUnderTest) -> None:
 
 
 def test_the_queue_survives_its_host(hosts: HostUnderTest) -> None:
-    hosts.fake("normal", steps=40)
+    hosts.fake("normal", steps=40, ms=60)
     hosts.start()
     client = hosts.connect()
     runs = [start_run(client, hosts.spec(name)) for name in ("one", "two", "three")]
