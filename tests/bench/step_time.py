@@ -10,10 +10,10 @@ from typing import Any
 
 from measure import PYTHON, ROOT, alternate, fettle, private_home
 
-STEPS, BATCH, ACCUMULATION, MAX_LENGTH = 24, 4, 2, 256
+STEPS, BATCH, ACCUMULATION, MAX_LENGTH = 16, 4, 2, 256
 SKIPPED = 4
 """First steps, in which allocators and caches fill."""
-ROUNDS = 4
+ROUNDS = 3
 
 
 class Pair:
