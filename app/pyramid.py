@@ -1,31 +1,35 @@
 """Curves of any length, drawn from at most a few thousand points.
 
-A :class:`Column` is a growing float64 array. A :class:`Pyramid` lies over one and keeps, for blocks
-of 8, 64, 512 … values, the least and the greatest, so that a view of a million values costs what a
-view of a thousand does. Appending only writes the value; the blocks are brought up to date by the
-next view, or before it where a long past comes in. NaN is a gap: it never counts as an extreme.
+A :class:`Column` is a growing array of floats. A :class:`Pyramid` lies over one and keeps, for
+blocks of 8, 64, 512 … values, the least and the greatest, so that a view of a million values costs
+what a view of a thousand does. Appending only writes the value; the blocks are brought up to date
+by the next view, or before it where a long past comes in. NaN is a gap: it never counts as an
+extreme.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 BLOCK = 8
 MAX_POINTS = 2000
 FIRST_ROOM = 1024
 
 
 class Column:
-    """A float64 array that grows at its end, in amortised constant time a value.
+    """An array of floats that grows at its end, in amortised constant time a value.
 
     As long as only NaN was added it takes no memory.
     """
 
-    def __init__(self, room: int = FIRST_ROOM) -> None:
+    def __init__(self, room: int = FIRST_ROOM, dtype: type[np.floating[Any]] = np.float64) -> None:
+        self.dtype = dtype
         self._wanted = room
-        self._room: Floats = np.empty(0)
+        self._room: Floats = np.empty(0, dtype)
         self._length = 0
         self._is_void = True
 
@@ -81,14 +85,14 @@ class Column:
 
     def _reserve(self, length: int) -> None:
         if self._is_void:
-            self._room = np.empty(max(length, self._wanted))
+            self._room = np.empty(max(length, self._wanted), self.dtype)
             self._room[: self._length] = np.nan
             self._is_void = False
         elif length > len(self._room):
             self._move(max(length, 2 * len(self._room)))
 
     def _move(self, size: int) -> None:
-        room = np.empty(size)
+        room = np.empty(size, self.dtype)
         room[: self._length] = self.values
         self._room = room
 
@@ -188,7 +192,7 @@ class Pyramid:
         level = 0
         while len(low) > BLOCK:
             if level == len(self._levels):
-                self._levels.append((Column(), Column()))
+                self._levels.append(self._new_level())
                 built = 0
             built //= BLOCK
             self._renew(self._levels[level], low, high, built)
@@ -196,6 +200,10 @@ class Pyramid:
             level += 1
         del self._levels[level:]
         self._built = length
+
+    def _new_level(self) -> tuple[Column, Column]:
+        dtype = self._column.dtype
+        return Column(dtype=dtype), Column(dtype=dtype)
 
     @staticmethod
     def _renew(level: tuple[Column, Column], low: Floats, high: Floats, block: int) -> None:

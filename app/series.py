@@ -32,17 +32,19 @@ from engine.contract.messages import (
 Axis = Literal["time", "step"]
 
 STEP_FIELDS = (
-    "seq", "at", "attempt", "step", "loss", "learning_rate", "grad_norm", "epoch", "step_ms",
+    "at", "attempt", "step", "loss", "learning_rate", "grad_norm", "epoch", "step_ms",
     "tokens", "vram_allocated_bytes", "vram_reserved_bytes", "vram_peak_bytes",
 )  # fmt: skip
 TELEMETRY_FIELDS = (
-    "seq", "at", "attempt", "ram_used_bytes", "cpu_percent", "vram_used_bytes",
+    "at", "attempt", "ram_used_bytes", "cpu_percent", "vram_used_bytes",
     "vram_total_bytes", "vram_process_bytes", "gpu_busy_percent",
 )  # fmt: skip
 DRAWN = frozenset({
     "loss", "smoothed", "learning_rate", "grad_norm", "step_ms", "vram_allocated_bytes",
     "vram_reserved_bytes", "ram_used_bytes", "cpu_percent", "vram_used_bytes", "gpu_busy_percent",
 })  # fmt: skip
+EXACT = {"at", "step"}
+"""Kept in double precision. The rest is for the eye, and a night is a million rows."""
 _NEEDED = {"seq", "at", "attempt"}
 """Without these a piece of the past has no place."""
 TREND_STEPS = 50
@@ -56,10 +58,14 @@ class Table:
 
     def __init__(self, names: tuple[str, ...]) -> None:
         # Rooms of different size, so that not all columns are moved at the same moment.
-        self.columns = {name: Column(FIRST_ROOM + 64 * place) for place, name in enumerate(names)}
+        self.columns = {
+            name: Column(FIRST_ROOM + 64 * place, np.float64 if name in EXACT else np.float32)
+            for place, name in enumerate(names)
+        }
         self.pyramids = {name: Pyramid(self.columns[name]) for name in DRAWN & set(names)}
         self.generation = 0
         """Goes up when rows are dropped, for those who keep something about them."""
+        self.newest_seq = 0.0
 
     def __len__(self) -> int:
         return len(self.columns["at"])
@@ -150,7 +156,8 @@ class RunSeries:
             if columns.kind == "step"
             else (self.telemetry, TELEMETRY_FIELDS)
         )
-        given = {name: _decode(columns.data[name]) for name in fields if name in columns.data}
+        wanted = ("seq", *fields)
+        given = {name: _decode(columns.data[name]) for name in wanted if name in columns.data}
         length = len(given["at"]) if set(given) >= _NEEDED else 0
         if not length:
             return
@@ -276,7 +283,7 @@ class RunSeries:
 
 
 def _row(record: Record, fields: Iterable[str]) -> dict[str, Floats]:
-    values = ((name, getattr(record, name)) for name in fields)
+    values = ((name, getattr(record, name)) for name in ("seq", *fields))
     return {n: np.array([np.nan if v is None else v], dtype=np.float64) for n, v in values}
 
 
@@ -286,10 +293,8 @@ def _decode(text: str) -> Floats:
 
 def _newer(table: Table, rows: dict[str, Floats]) -> dict[str, Floats]:
     """The rows whose ``seq`` the table has not seen. Rows without one (0 or NaN) always are new."""
-    if not len(table):
-        return rows
-    seq = rows["seq"]
-    newest = table["seq"][-1]
+    seq, newest = rows["seq"], table.newest_seq
+    table.newest_seq = max(newest, float(np.fmax.reduce(seq, initial=0.0)))
     if seq[0] > newest:
         return rows  # They rise.
     fresh = ~(seq > 0) | (seq > newest)

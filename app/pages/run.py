@@ -126,7 +126,7 @@ class RunPage(QWidget):
 
     def _plan_drawing(self) -> None:
         if self.feed.is_caught_up:
-            self.body.board.note_change()
+            self.body.board.note_growth()
         elif not self._past.isActive():
             self._past.start()
 

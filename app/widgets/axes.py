@@ -80,6 +80,7 @@ class PlaceAxis(DirectAxis):
 
     def __init__(self) -> None:
         super().__init__("bottom")
+        self.enableAutoSIPrefix(False)
         self.is_time = True
         self.setHeight(24)
 

@@ -1,8 +1,9 @@
 """The graphs of a run on one linked axis.
 
 The board owns the axis: which stretch is shown, whether it follows the newest point, and when to
-draw. Drawing is gathered to at most 30 times a second, cut into pieces that keep the window
-answering, and left out altogether while nobody can see it.
+draw. What a person does is drawn at once, what was measured at most twice a second, since the
+processor may be training. Drawing is cut into pieces that keep the window answering, and left out
+altogether while nobody can see it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from app.widgets.parts import column
 from app.widgets.stretch import Stretch
 
 FRAME_MS = 34
+LIVE_FRAME_MS = 500
+"""Between two frames that nobody but the run asked for."""
 DRAW_BUDGET_SECONDS = 0.012
 """Once it is used up, the other graphs wait for the next turn of the event loop."""
 SMALL_FROM = 4
@@ -54,6 +57,7 @@ class GraphBoard(QWidget):
         self._due: list[Graph] = []
         self._frame = QTimer(self, singleShot=True, interval=FRAME_MS)
         self._frame.timeout.connect(self._on_frame)
+        self._drawn_at = 0.0
         self.graphs: list[Graph] = []
         self._grid = QGridLayout()
         self._grid.setSpacing(12)
@@ -83,7 +87,7 @@ class GraphBoard(QWidget):
             graph.range_moved.connect(self._on_range_moved)
             graph.fit_wanted.connect(self.fit)
             graph.cursor_moved.connect(self._on_cursor_moved)
-        self.set_compact(self._is_compact)
+        self._share_room()
         for side in (0, 1):
             self._grid.setColumnStretch(side, 1)
 
@@ -103,9 +107,15 @@ class GraphBoard(QWidget):
         self.note_change()
 
     def note_change(self) -> None:
-        """The series has changed: draw soon."""
-        if not self._frame.isActive() and can_be_seen(self):
-            self._frame.start()
+        """What is shown has changed: draw soon."""
+        if can_be_seen(self) and not 0 <= self._frame.remainingTime() <= FRAME_MS:
+            self._frame.start(FRAME_MS)
+
+    def note_growth(self) -> None:
+        """The series has grown: draw when it is time to."""
+        if can_be_seen(self) and not self._frame.isActive():
+            since = 1000 * (time.monotonic() - self._drawn_at)
+            self._frame.start(max(FRAME_MS, LIVE_FRAME_MS - int(since)))
 
     def fit(self) -> None:
         """Show the whole run and follow it."""
@@ -114,7 +124,12 @@ class GraphBoard(QWidget):
 
     def set_compact(self, is_compact: bool) -> None:
         """Leave the two small graphs out, where something else needs the room."""
-        self._is_compact = is_compact
+        if is_compact != self._is_compact:
+            self._is_compact = is_compact
+            self._share_room()
+
+    def _share_room(self) -> None:
+        is_compact = self._is_compact
         for graph in self.graphs[SMALL_FROM:]:
             graph.setVisible(not is_compact)
         for line, share in enumerate((5, 4, 0 if is_compact else 3)):
@@ -134,6 +149,7 @@ class GraphBoard(QWidget):
     def _on_frame(self) -> None:
         if not can_be_seen(self):
             return
+        self._drawn_at = time.monotonic()
         if self._series.has_gpu != self._has_gpu and len(self._series.telemetry):
             self._build_graphs(has_gpu=self._series.has_gpu)
         self.stretch.follow(self._series.end(self.axis))

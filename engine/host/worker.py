@@ -23,14 +23,10 @@ import engine
 from engine.contract.messages import Heartbeat, Message, Ready
 from engine.contract.wire import Garbage, LineReader, frame
 from engine.host.settings import Settings
+from engine.launch import WORKER_DEFAULTS
 
 log = logging.getLogger(__name__)
 
-_DEFAULTS = {
-    # Threads that spin while they wait make training on a busy CPU 10 to 20 times slower.
-    "OMP_WAIT_POLICY": "PASSIVE",
-}
-"""What the environment of the host may change."""
 _ENVIRONMENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
@@ -167,7 +163,7 @@ def _environment() -> dict[str, str]:
     root = str(Path(engine.__file__).parents[1])
     given = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([root, given]) if given else root
-    return {**_DEFAULTS, **os.environ, **_ENVIRONMENT, "PYTHONPATH": path}
+    return {**WORKER_DEFAULTS, **os.environ, **_ENVIRONMENT, "PYTHONPATH": path}
 
 
 def _own_group() -> dict[str, Any]:

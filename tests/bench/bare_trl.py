@@ -57,6 +57,8 @@ def main() -> None:
                 save_strategy="no",
                 report_to="none",
                 use_cpu=True,
+                # TRL's own default computes in bf16, on a CPU too; Fettle does so on cards only.
+                bf16=False,
                 disable_tqdm=True,
                 gradient_checkpointing=True,
                 gradient_checkpointing_kwargs={"use_reentrant": False},
