@@ -1,0 +1,151 @@
+"""The closed form of a step's memory: what a trace leaves, small enough to move a slider over.
+
+A worker traces steps of the real model class on the meta device (:mod:`engine.worker.trace`) and
+fits, for each *segment* of a step and each *part* of what is alive at that segment's peak, a
+polynomial in micro-batch, length and rank. Here, without torch, it is only evaluated. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+FORMAT = 1
+
+Part = Literal[
+    "weights",  # frozen base weights, whatever their type
+    "trained_weights",  # base weights that are trained in full, modules_to_save among them
+    "adapter",
+    "gradients",
+    "optimizer",
+    "activations",  # saved for the backward pass
+    "recompute",  # alive only while a checkpointed layer is computed again or backward runs in it
+    "logits",  # the head's tiles, the loss and what they need
+    "offload",  # buffers on the card through which activations go to RAM and back
+    "inputs",
+    "transient",  # whatever else is alive for a moment: casts, unpacked weights, optimizer steps
+    "rounding",  # what the caching allocator holds beyond what was asked for
+]
+PARTS: tuple[Part, ...] = Part.__args__  # type: ignore[attr-defined]
+
+Moment = Literal["train", "resume", "evaluate", "export"]
+"""What the process is doing: each has its own segments."""
+
+DeviceKind = Literal["cuda", "cpu"]
+Precision = Literal["bf16", "fp16", "fp32"]
+Checkpointing = Literal["none", "full", "offload"]
+
+
+class Layout(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that decides which tensors a step makes, but for the sizes of a :class:`Point`."""
+
+    config: dict[str, Any]
+    """The model's ``config.json``."""
+    device: DeviceKind
+    precision: Precision
+    bits: Literal[4, 8, 16] = 16
+    bnb_4bit_quant_type: str = "nf4"
+    bnb_4bit_use_double_quant: bool = True
+    lora: dict[str, Any] | None = None
+    """Fields of ``LoraSpec`` without ``r``; None trains all weights."""
+    optim: str = "adamw_torch"
+    gradient_checkpointing: Checkpointing = "full"
+    attn_implementation: str = "sdpa"
+    packing: bool = False
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """The sizes that a form is evaluated at."""
+
+    batch: int
+    """per_device_train_batch_size."""
+    length: int
+    """Tokens of the longest row: max_length, or what the data comes to."""
+    rank: int = 0
+    """``lora.r``; 0 without LoRA."""
+
+    def monomials(self) -> tuple[float, ...]:
+        """1, b, b·s, b·s², r, r·b·s: what coefficients are for, in this order."""
+        tokens = self.batch * self.length
+        return (
+            1.0,
+            float(self.batch),
+            float(tokens),
+            float(tokens) * self.length,
+            float(self.rank),
+            float(self.rank) * tokens,
+        )
+
+
+Coefficients = tuple[float, float, float, float, float, float]
+"""Of :meth:`Point.monomials`."""
+
+
+class Segment(msgspec.Struct, frozen=True, kw_only=True):
+    """One stretch of a step, and what is alive at its peak."""
+
+    name: str
+    """Such as ``forward``, ``loss``, ``backward``, ``optimizer``; unique within a moment."""
+    moment: Moment
+    parts: dict[str, Coefficients]
+    """Bytes on the device by :data:`Part`."""
+
+
+class Form(msgspec.Struct, frozen=True, kw_only=True):
+    """A model trained in a certain way, traced."""
+
+    format: int = FORMAT
+    layers: int
+    parameters: Coefficients
+    """Weights of the base model, shared ones counted once."""
+    trainable: Coefficients
+    """Trained weights."""
+    adapter_file: Coefficients
+    """Bytes of ``adapter_model.safetensors``; of the whole model where all weights train."""
+    segments: list[Segment]
+    ram: Coefficients
+    """Bytes that offloaded activations take in the computer's memory."""
+    forward_flops: Coefficients
+    """Multiplications and additions of one micro-batch's forward pass."""
+    backward_flops: Coefficients
+    """Of its backward pass, with what checkpointing computes again."""
+    saved_bytes_moved: Coefficients
+    """Bytes that a micro-batch reads and writes on the device, roughly: for the roofline."""
+    traced_at: list[Point] = []
+    seconds: float = 0.0
+    """How long the trace took."""
+    versions: dict[str, str] = {}
+
+
+def value(coefficients: Coefficients, point: Point) -> float:
+    """The polynomial at a point."""
+    return sum(c * m for c, m in zip(coefficients, point.monomials(), strict=True))
+
+
+class Peak(msgspec.Struct, frozen=True, kw_only=True):
+    """The moment of a step at which most is alive."""
+
+    segment: str
+    parts: dict[str, int]
+    """Bytes by part; those without any are left out."""
+
+    @property
+    def total(self) -> int:
+        """Bytes of all parts."""
+        return sum(self.parts.values())
+
+
+def peak(form: Form, point: Point, moment: Moment = "train") -> Peak:
+    """The segment with the greatest need, and what it is made of. Raises ValueError if the form
+    has none of this moment."""
+    candidates = [s for s in form.segments if s.moment == moment]
+    peaks = [Peak(segment=s.name, parts=_bytes(s, point)) for s in candidates]
+    if not peaks:
+        raise ValueError(f"The form has no segment of {moment}.")
+    return max(peaks, key=lambda found: found.total)
+
+
+def _bytes(segment: Segment, point: Point) -> dict[str, int]:
+    found = {part: round(value(c, point)) for part, c in segment.parts.items()}
+    return {part: size for part, size in found.items() if size > 0}
