@@ -1,7 +1,7 @@
 """The graphs of a run on one linked axis.
 
 The board owns the axis: which stretch is shown, whether it follows the newest point, and when to
-draw. What a person does is drawn at once, what was measured at most twice a second, since the
+draw. What a person does is drawn at once, what was measured once or twice a second, since the
 processor may be training. Drawing is cut into pieces that keep the window answering, and left out
 altogether while nobody can see it.
 """
@@ -38,6 +38,8 @@ from app.widgets.stretch import Stretch
 FRAME_MS = 34
 LIVE_FRAME_MS = 500
 """Between two frames that nobody but the run asked for."""
+LIVE_FRAME_ON_CPU_MS = 1000
+"""The same where the run itself needs the processor."""
 DRAW_BUDGET_SECONDS = 0.012
 """Once it is used up, the other graphs wait for the next turn of the event loop."""
 SMALL_FROM = 4
@@ -115,7 +117,8 @@ class GraphBoard(QWidget):
         """The series has grown: draw when it is time to."""
         if can_be_seen(self) and not self._frame.isActive():
             since = 1000 * (time.monotonic() - self._drawn_at)
-            self._frame.start(max(FRAME_MS, LIVE_FRAME_MS - int(since)))
+            gap = LIVE_FRAME_MS if self._has_gpu else LIVE_FRAME_ON_CPU_MS
+            self._frame.start(max(FRAME_MS, gap - int(since)))
 
     def fit(self) -> None:
         """Show the whole run and follow it."""
