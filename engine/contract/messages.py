@@ -217,7 +217,8 @@ class Columns(Message, frozen=True, kw_only=True, tag=_snake):
     """A piece of a run's past metrics, by column, at most 1 MiB on the wire.
 
     ``data[name]`` is base64 of little-endian float64, one value a record, NaN where a record has
-    none; all columns of one message are equally long. Pieces come in ``seq`` order.
+    none; all columns of one message are equally long, and those without any number are left out.
+    Pieces come in ``seq`` order.
     """
 
     run: str

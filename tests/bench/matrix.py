@@ -9,7 +9,6 @@ and PEFT, to 1e-5.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import math
 import subprocess
@@ -22,6 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from measure import PYTHON, ROOT, machine, private_home
+
+from tests.worker.plain import held_back_loss
 
 FAMILIES = ("llama", "mistral", "qwen", "gemma")
 CHATS = ("alpaca_en_demo.json", "alpaca_zh_demo.json", "glaive_toolcall_en_demo.json")
@@ -93,7 +94,7 @@ def try_case(
     if done.get("outcome") != "finished":
         return row | {"passed": False, "difference": math.inf, "done": done}
     ours = final_eval_loss(Path(done["folder"]))
-    plain = plain_eval_loss(spec, Path(done["output"]))
+    plain = held_back_loss(spec, Path(done["output"]))
     difference = abs(plain - ours) / ours
     row |= {"eval_loss": ours, "plain_eval_loss": plain, "difference": difference}
     print(json.dumps(row), flush=True)
@@ -122,53 +123,6 @@ def final_eval_loss(folder: Path) -> float:
     lines = (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
     found = [row for row in map(json.loads, lines) if row["type"] == "evaluated"]
     return float(found[-1]["eval_loss"])
-
-
-def plain_eval_loss(spec: dict[str, Any], output: Path) -> float:
-    """The held-back rows' loss by nothing but transformers, PEFT and torch."""
-    import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
-
-    from engine.contract.validate import check
-    from engine.worker.batches import Collator, Rows
-    from engine.worker.packing import unpacked
-
-    sound, _ = check(spec)
-    assert sound
-    kinds = {4: {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4",
-                 "bnb_4bit_use_double_quant": True}, 8: {"load_in_8bit": True}}  # fmt: skip
-    quantization = BitsAndBytesConfig(**kinds[sound.bits]) if sound.bits in kinds else None
-    model = AutoModelForCausalLM.from_pretrained(
-        spec["model"]["path"] if sound.lora else output,
-        quantization_config=quantization,
-        dtype=torch.float32,
-    )
-    if sound.lora:
-        model = PeftModel.from_pretrained(model, output)
-    model.eval()
-    tokenizer = AutoTokenizer.from_pretrained(output)
-    method = importlib.import_module(f"engine.methods.{sound.method}.train")
-    held = method.prepare(sound, tokenizer, Silent()).evaluation
-    collate = Collator(Rows(samples=held, rows=unpacked(len(held))), tokenizer.pad_token_id)
-    total, targets = 0.0, 0
-    for batch in collate.split(range(len(held)), 2):
-        labels = batch.pop("labels")[:, 1:].reshape(-1)
-        with torch.no_grad():
-            logits = model(**batch).logits[:, :-1].reshape(len(labels), -1)
-        total += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
-        targets += int((labels != -100).sum())
-    return total / targets
-
-
-class Silent:
-    """A report that nobody hears."""
-
-    def __getattr__(self, _name: str) -> Any:
-        return self
-
-    def __call__(self, *_: Any, **__: Any) -> Any:
-        return self
 
 
 if __name__ == "__main__":

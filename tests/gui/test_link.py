@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QElapsedTimer, QObject, QTimer
@@ -32,7 +30,10 @@ from engine.contract.messages import (
 )
 from engine.contract.wire import frame
 from tests.gui.host_double import HostDouble, columns, event, step
+from tests.gui.pages import host, link
 from tests.gui.recorded import summary
+
+__all__ = ["host", "link"]
 
 RUN = "20261122-221503-support-bot"
 
@@ -57,21 +58,6 @@ class Seen(QObject):
 
     def _on_border(self, border: CaughtUp) -> None:
         self.borders.append(border.seq)
-
-
-@pytest.fixture
-def host(qapp: object, fettle_home: Path) -> Iterator[HostDouble]:
-    double = HostDouble()
-    double.listen()
-    yield double
-    double.stop()
-
-
-@pytest.fixture
-def link(host: HostDouble) -> Iterator[HostLink]:
-    made = HostLink(transport=LocalTransport(launch=host.listen))
-    yield made
-    made.close()
 
 
 def opened(link: HostLink, qtbot: QtBot) -> None:

@@ -15,10 +15,8 @@ import pytest
 import torch
 
 from engine.contract.messages import Done, Evaluated, Step
-from engine.contract.validate import check
-from engine.worker.batches import Collator, Rows
-from engine.worker.packing import unpacked
 from tests.worker.conftest import FAMILIES, Heard, make_spec, run_here
+from tests.worker.plain import held_back_loss
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -81,48 +79,9 @@ def test_a_run_ends_in_what_others_can_load(
     assert losses[-1] < losses[0]
     output = Path(done.output or "")
     _check_files(tmp_path / "run", output, adapter=kind != "full")
-    assert _plain_eval_loss(spec, output) == pytest.approx(
+    assert held_back_loss(spec, output) == pytest.approx(
         report.of(Evaluated)[-1].eval_loss, rel=1e-5
     )
-
-
-def _plain_eval_loss(spec: dict[str, Any], output: Path) -> float:
-    """The held-back rows' loss by nothing but transformers, PEFT and torch."""
-    import importlib
-
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
-
-    sound, _ = check(spec)
-    assert sound
-    bits = sound.bits
-    quantization = {
-        4: BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True
-        ),
-        8: BitsAndBytesConfig(load_in_8bit=True),
-        16: None,
-    }[bits]  # fmt: skip
-    base = spec["model"]["path"] if sound.lora else output
-    model = AutoModelForCausalLM.from_pretrained(
-        base, quantization_config=quantization, dtype=torch.float32
-    )
-    if sound.lora:
-        model = PeftModel.from_pretrained(model, output)
-    model.eval()
-    tokenizer = AutoTokenizer.from_pretrained(output)
-    method = importlib.import_module(f"engine.methods.{sound.method}.train")
-    held = method.prepare(sound, tokenizer, Heard()).evaluation
-    collate = Collator(Rows(samples=held, rows=unpacked(len(held))), tokenizer.pad_token_id)
-    total, targets = 0.0, 0
-    for batch in collate.split(range(len(held)), 2):
-        labels = batch.pop("labels")[:, 1:].reshape(-1)
-        with torch.no_grad():
-            logits = model(**batch).logits[:, :-1].reshape(len(labels), -1)
-        total += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
-        targets += int((labels != -100).sum())
-    assert targets == held.target_counts.sum() > 0
-    return total / targets
 
 
 def _check_files(run: Path, output: Path, *, adapter: bool) -> None:
@@ -194,7 +153,7 @@ def test_trained_embeddings_are_saved_and_learn_at_their_own_rate(
         moved = [float((new - old).abs().max()) for name, new in saved.items() if part in name]
         assert moved
         assert (max(moved) > 1e-3) == (rate is None), part
-    assert _plain_eval_loss(spec, output) == pytest.approx(
+    assert held_back_loss(spec, output) == pytest.approx(
         report.of(Evaluated)[-1].eval_loss, rel=1e-5
     )
 
