@@ -170,6 +170,27 @@ class Facts(Request, frozen=True, kw_only=True, tag=_snake):
     :class:`engine.planning.facts.MachineFacts`."""
 
 
+class Rehearse(Request, frozen=True, kw_only=True, tag=_snake):
+    """Try a spec without making a run: its heaviest steps on its own data, an evaluation, a save
+    and a resume, in a worker and a folder that are thrown away.
+
+    Reply data: ``rehearsal``, its name. Then this client alone gets PhaseChanged, Progress, Step,
+    Finding and Decision with that name as ``run``, and :class:`Rehearsed` last. It ends with the
+    connection. Refused with all complaints, and with ``busy`` while a run trains or waits, or
+    another spec is tried: both would share the card, and neither number would be right.
+    """
+
+    spec: dict[str, Any]
+    planned: dict[str, int] = {}
+    """Bytes foretold for a :data:`Pool`, to stand beside what is measured."""
+
+
+class StopRehearsal(Request, frozen=True, kw_only=True, tag=_snake):
+    """End what :class:`Rehearse` began; :class:`Rehearsed` (``stopped``) still comes."""
+
+    rehearsal: str
+
+
 class Warm(Request, frozen=True, kw_only=True, tag=_snake):
     """A run is likely soon: keep one idle worker with its imports done."""
 
@@ -293,7 +314,7 @@ class RunRemoved(Message, frozen=True, kw_only=True, tag=_snake):
 class Job(Message, frozen=True, kw_only=True, tag=_snake):
     """The work of a worker: exactly one, first."""
 
-    kind: Literal["train", "sample_model", "generate"]
+    kind: Literal["train", "sample_model", "generate", "rehearse"]
     run: str = ""
     folder: str = ""
     """Run folder (``train``), or where to write (``sample_model``)."""
@@ -470,6 +491,56 @@ class Done(Record, frozen=True, kw_only=True, tag=_snake):
     """Of the worker, if synthesised; negative is a signal."""
 
 
+# ---------------------------------------------------------------- rehearsal: host -> client
+
+
+Pool = Literal["vram", "vram_reserved", "vram_allocated", "tensors", "ram", "pinned", "disk"]
+"""A kind of memory: what the whole card holds; what torch holds of it, and uses of that; live
+tensors in RAM (where the CPU trains); the worker's resident memory beyond its imports; pinned RAM;
+what a checkpoint takes on the disk."""
+
+
+class PoolPeak(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The most that a rehearsal took of a pool."""
+
+    pool: Pool
+    measured_bytes: int
+    planned_bytes: int | None = None
+    limit_bytes: int | None = None
+    """What there is for a run; None if nobody knows."""
+    moment: str = ""
+    """At which the most was taken: a key of ``by_moment``."""
+    by_moment: dict[str, int] = {}
+    """The peak while ``load``, ``train``, ``evaluate``, ``save`` or ``resume`` went on."""
+
+
+class Rehearsed(Message, frozen=True, kw_only=True, tag=_snake):
+    """The end of a rehearsal."""
+
+    run: str
+    """Name of the rehearsal, from the reply to :class:`Rehearse`."""
+    verdict: Literal["fits", "would_die", "stopped"]
+    sentence: str
+    """For people: that it fits and with how much room, or where and of what it would have died."""
+    pools: list[PoolPeak] = []
+    step_seconds: float | None = None
+    """Of a step of ordinary size."""
+    longest_step_seconds: float | None = None
+    """Of the heaviest step, which may be measured more closely and so be slower."""
+    total_steps: int = 0
+    total_seconds: float | None = None
+    """Estimate for the whole run: loading, steps, evaluations and saves."""
+    checkpoint_bytes: int | None = None
+    heaviest: str = ""
+    """The heaviest batch, such as ``4 rows of 2 048 tokens``."""
+    device: str = ""
+    """``cuda`` or ``cpu``."""
+    seconds: float = 0.0
+    """How long the rehearsal took."""
+    findings: list[Finding] = []
+    """All that came up on the way, the reason of a failure last."""
+
+
 EVENT_TYPES = (
     StateChanged,
     PhaseChanged,
@@ -503,6 +574,8 @@ ALL_TYPES = (
     PreviewDataset,
     ListModels,
     Facts,
+    Rehearse,
+    StopRehearsal,
     Warm,
     Leave,
     Reply,
@@ -511,6 +584,7 @@ ALL_TYPES = (
     CaughtUp,
     RunChanged,
     RunRemoved,
+    Rehearsed,
     Job,
     StopJob,
     SaveNow,
