@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 import engine
+from engine.planning.pinned import Measured
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate",
             "safetensors", "tokenizers", "numpy")  # fmt: skip
@@ -36,6 +37,16 @@ class GpuFacts(msgspec.Struct, frozen=True, kw_only=True):
     cuda: str | None = None
     """Newest CUDA version that the driver supports, such as ``12.8``."""
     power_limit_watts: float | None = None
+    uuid: str | None = None
+    cores: int | None = None
+    """CUDA cores."""
+    sm_clock_mhz: int | None = None
+    """The highest."""
+    memory_clock_mhz: int | None = None
+    """The highest, as NVML counts: half of what the memory transfers a second."""
+    memory_bus_bits: int | None = None
+    drives_display: bool | None = None
+    """Whether a screen hangs on it."""
 
 
 class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +76,10 @@ class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
     gpus: list[GpuFacts] = []
     gpu_problem: str = ""
     """Why no card was found, for people; empty if there is one."""
+    visible_devices: str | None = None
+    """``CUDA_VISIBLE_DEVICES`` of the engine, None if it is not set."""
+    pinned: Measured | None = None
+    """The last measurement of pinned memory on this machine, if there was one."""
     packages: dict[str, str] = {}
     """Installed versions of what decides a result; what is missing is not there."""
 
@@ -89,6 +104,7 @@ def gather(store: Path) -> MachineFacts:
         store=str(store),
         store_free_bytes=free,
         store_total_bytes=total,
+        visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
         gpus=gpus,
         gpu_problem=problem,
         packages=installed(),
