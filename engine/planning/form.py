@@ -7,6 +7,7 @@ polynomial in micro-batch, length and rank. Here, without torch, it is only eval
 
 from __future__ import annotations
 
+import operator
 from typing import Any, Literal
 
 import msgspec
@@ -65,7 +66,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     rank: int = 0
     """``lora.r``; 0 without LoRA."""
 
-    def monomials(self) -> tuple[float, ...]:
+    def monomials(self) -> tuple[float, float, float, float, float, float]:
         """1, b, b·s, b·s², r, r·b·s: what coefficients are for, in this order."""
         tokens = self.batch * self.length
         return (
@@ -120,7 +121,7 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
 
 def value(coefficients: Coefficients, point: Point) -> float:
     """The polynomial at a point."""
-    return sum(c * m for c, m in zip(coefficients, point.monomials(), strict=True))
+    return _dot(coefficients, point.monomials())
 
 
 class Peak(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,5 +148,12 @@ def peak(form: Form, point: Point, moment: Moment = "train") -> Peak:
 
 
 def _bytes(segment: Segment, point: Point) -> dict[str, int]:
-    found = {part: round(value(c, point)) for part, c in segment.parts.items()}
+    # Once for all parts: a ladder evaluates hundreds of segments while a slider moves.
+    monomials = point.monomials()
+    found = {part: round(_dot(c, monomials)) for part, c in segment.parts.items()}
     return {part: size for part, size in found.items() if size > 0}
+
+
+def _dot(coefficients: Coefficients, monomials: Coefficients) -> float:
+    total: float = sum(map(operator.mul, coefficients, monomials))
+    return total
