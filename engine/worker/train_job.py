@@ -6,7 +6,7 @@ import importlib
 import importlib.metadata
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import datasets
 import pyarrow
@@ -42,10 +42,32 @@ from engine.worker.schedule import Schedule
 SAVED_VERSIONS = ("torch", "transformers", "peft", "trl", "bitsandbytes", "numpy")
 
 
+class Loaded(NamedTuple):
+    """Everything a course needs, whether it is the run itself or its rehearsal."""
+
+    compute: Compute
+    tokenizer: Any
+    model: Any
+    method: Any
+    """The module of the method."""
+    prepared: Prepared
+
+
 def run(job: Job, report: Report) -> Done:
     """Train. Raises whatever goes wrong; ``Halted`` if asked to end before the first step."""
     spec = read_spec(job.spec)
     folder = Path(job.folder)
+    loaded = load(spec, report)
+    resumed = Resumed(Path(job.checkpoint)) if job.checkpoint else None
+    course = plot_course(spec, report, folder, loaded, resumed=resumed)
+    report.enter(Phase.FIRST_STEP, max_steps=course.total_steps)
+    trainer = set_out(spec, loaded, folder, course, resumed=resumed)
+    trainer.train()
+    return _end(spec, folder, trainer, loaded.tokenizer, course, loaded.prepared, report)
+
+
+def load(spec: Spec, report: Report) -> Loaded:
+    """Model and data. Raises whatever is wrong with them."""
     report.enter(Phase.LOADING_MODEL)
     compute = choose_compute(spec, report)
     tokenizer = load_tokenizer(spec.model)
@@ -56,19 +78,22 @@ def run(job: Job, report: Report) -> Done:
     method = importlib.import_module(f"engine.methods.{spec.method}.train")
     prepared: Prepared = method.prepare(spec, tokenizer, report)
     must_fit_vocabulary(prepared.train, embedding_rows(model))
-    resumed = Resumed(Path(job.checkpoint)) if job.checkpoint else None
-    course = plot_course(
-        spec, report, folder, prepared, compute=compute, pad_id=tokenizer.pad_token_id,
-        resumed=resumed,
-    )  # fmt: skip
-    report.enter(Phase.FIRST_STEP, max_steps=course.total_steps)
+    return Loaded(compute, tokenizer, model, method, prepared)
+
+
+def set_out(
+    spec: Spec, loaded: Loaded, folder: Path, course: Course, *, resumed: Resumed | None,
+    kind: Any = None,
+) -> Any:  # fmt: skip
+    """The trainer, with the weights that it goes on from; ``kind`` takes the place of the method's
+    class."""
     trainer = make_trainer(
-        method.Trainer, spec, compute, model, tokenizer, prepared.train, folder, course
-    )
+        kind or loaded.method.Trainer, spec, loaded.compute, loaded.model, loaded.tokenizer,
+        loaded.prepared.train, folder, course,
+    )  # fmt: skip
     if resumed:
         state_files.restore_weights(resumed.folder, trainer.model)
-    trainer.train()
-    return _end(spec, folder, trainer, tokenizer, course, prepared, report)
+    return trainer
 
 
 def read_spec(raw: dict[str, Any]) -> Spec:
@@ -80,10 +105,10 @@ def read_spec(raw: dict[str, Any]) -> Spec:
 
 
 def plot_course(
-    spec: Spec, report: Report, folder: Path, prepared: Prepared, *, compute: Compute, pad_id: int,
-    resumed: Resumed | None,
-) -> Course:  # fmt: skip
+    spec: Spec, report: Report, folder: Path, loaded: Loaded, *, resumed: Resumed | None
+) -> Course:
     """Rows, order and saving of the run. Raises JobError if the data is not that of the save."""
+    prepared = loaded.prepared
     digest = prepared.train.digest()
     if resumed and resumed.state.data != digest:
         raise JobError(
@@ -93,25 +118,42 @@ def plot_course(
             remedy="Put the old file back to go on, or start a new run with the new one.",
         )
     rows = make_rows(prepared.train, spec)
+    return Course(
+        spec, report, make_schedule(spec, len(rows)),
+        train=rows,
+        evaluation=held_back_rows(prepared),
+        saver=make_saver(spec, report, folder, digest, resumed),
+        pad_id=loaded.tokenizer.pad_token_id,
+        offload_safely=offloads(spec, loaded.compute, pinned=False),
+        resumed=resumed,
+    )  # fmt: skip
+
+
+def make_schedule(spec: Spec, row_count: int) -> Schedule:
+    """The order of the run's rows."""
     training = spec.training
-    schedule = Schedule(
-        row_count=len(rows),
+    return Schedule(
+        row_count=row_count,
         batch=training.per_device_train_batch_size * training.gradient_accumulation_steps,
         seed=training.seed,
         num_train_epochs=training.num_train_epochs,
         max_steps=training.max_steps,
     )
-    saver = Saver(
+
+
+def make_saver(
+    spec: Spec, report: Report, folder: Path, digest: str, resumed: Resumed | None
+) -> Saver:
+    """What writes the checkpoints of data with this digest."""
+    return Saver(
         folder, spec, report, data=digest, versions=_versions(),
         resumed_step=resumed.state.position.step if resumed else 0,
     )  # fmt: skip
-    held_back = prepared.evaluation
-    evaluation = Rows(samples=held_back, rows=unpacked(len(held_back)))
-    return Course(
-        spec, report, schedule, train=rows, evaluation=evaluation, saver=saver, pad_id=pad_id,
-        offload_safely=offloads(spec, compute, pinned=False),
-        resumed=resumed,
-    )  # fmt: skip
+
+
+def held_back_rows(prepared: Prepared) -> Rows:
+    """The rows of the evaluation; they are never packed."""
+    return Rows(samples=prepared.evaluation, rows=unpacked(len(prepared.evaluation)))
 
 
 def make_rows(samples: Samples, spec: Spec) -> Rows:
