@@ -1,11 +1,12 @@
 """The bundled list of models that people are likely to start from.
 
-Data is in ``resources/models/*.toml`` (see the README there); anything else can be given as folder
-or a hub id. Pure apart from reading those files.
+Data is in ``resources/models/*.toml``, configs in ``resources/models/configs/*.json`` (see the
+README there); anything else can be given as folder or hub id. Pure apart from reading those files.
 """
 
 from __future__ import annotations
 
+import copy
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -16,9 +17,15 @@ import msgspec
 from engine.paths import RESOURCES
 
 FOLDER = RESOURCES / "models"
+CONFIGS = FOLDER / "configs"
 
 Variant = Literal["base", "instruct"]
 VARIANTS: tuple[Variant, ...] = ("base", "instruct")
+
+ChatTemplate = Literal[
+    "none", "chatml", "gemma", "llama2", "llama3", "mistral", "phi3", "phi4", "solar", "zephyr"
+]
+"""How the model's tokenizer writes a conversation; ``none``: it does not say."""
 
 
 class ModelShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,12 +61,20 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     """The hub may ask to sign in and accept terms first."""
     download_bytes: int
     shape: ModelShape
+    config: str
+    """Name of the file in ``configs``, which models of the same architecture share."""
+    differs: dict[str, Any] = {}
+    """What this model's own ``config.json`` says otherwise."""
+    chat_template: ChatTemplate = "none"
+    aliases: list[str] = []
+    """Other ids on the hub that lead to the same model."""
 
 
 class _Size(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One ``[[model]]`` of a file."""
 
     name: str
+    config: str
     model_type: str
     parameters: int
     licence: str
@@ -98,6 +113,7 @@ def _entry(size: _Size, variant: Variant, given: dict[str, Any], family: str) ->
     common: dict[str, Any] = {
         "name": size.name + (" Instruct" if variant == "instruct" else ""),
         "family": family,
+        "config": size.config,
         "model_type": size.model_type,
         "variant": variant,
         "parameters": size.parameters,
@@ -113,4 +129,23 @@ def _entry(size: _Size, variant: Variant, given: dict[str, Any], family: str) ->
 
 def find(id: str) -> ModelEntry | None:
     """The entry with this hub id, None if the catalogue does not know it."""
-    return next((entry for entry in load() if entry.id.lower() == id.lower()), None)
+    return _by_id().get(id.lower())
+
+
+@cache
+def _by_id() -> dict[str, ModelEntry]:
+    return {id.lower(): entry for entry in load() for id in (entry.id, *entry.aliases)}
+
+
+def config_of(id: str) -> dict[str, Any] | None:
+    """The ``config.json`` of the model with this hub id, None if the catalogue does not know it."""
+    entry = find(id)
+    if entry is None:
+        return None
+    own = {"max_position_embeddings": entry.context_length, **entry.differs}
+    return copy.deepcopy(_config(entry.config) | own)
+
+
+@cache
+def _config(name: str) -> dict[str, Any]:
+    return msgspec.json.decode((CONFIGS / f"{name}.json").read_bytes(), type=dict[str, Any])

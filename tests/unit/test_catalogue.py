@@ -15,8 +15,9 @@ WANTED = {
     "meta-llama/Llama-3.1-8B", "meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.2-1B",
     "meta-llama/Llama-3.2-1B-Instruct", "meta-llama/Llama-3.2-3B",
     "meta-llama/Llama-3.2-3B-Instruct", "mistralai/Mistral-7B-v0.1", "mistralai/Mistral-7B-v0.3",
-    "mistralai/Mistral-7B-Instruct-v0.3", "upstage/SOLAR-10.7B-v1.0", "google/gemma-7b",
-    "google/gemma-2-2b", "google/gemma-2-9b", "microsoft/phi-4",
+    "mistralai/Mistral-7B-Instruct-v0.2", "mistralai/Mistral-7B-Instruct-v0.3",
+    "upstage/SOLAR-10.7B-v1.0", "google/gemma-7b", "google/gemma-2-2b",
+    "google/gemma-2-9b", "microsoft/phi-4",
     "microsoft/Phi-3-mini-4k-instruct", "TinyLlama/TinyLlama-1.1B-Chat-v1.0",
     *(f"Qwen/Qwen2.5-{n}B{v}" for n in ("0.5", "1.5", "3", "7", "14", "32")
       for v in ("", "-Instruct")),
@@ -78,6 +79,51 @@ def test_find_goes_by_id_whatever_its_case() -> None:
     assert found is not None
     assert found.parameters == 494_032_768
     assert catalogue.find("nobody/nothing") is None
+
+
+@pytest.mark.parametrize("entry", catalogue.load(), ids=lambda entry: str(entry.id))
+def test_a_config_agrees_with_its_entry(entry: ModelEntry) -> None:
+    config = catalogue.config_of(entry.id.upper())
+    assert config is not None
+    heads = config["hidden_size"] // config["num_attention_heads"]
+    shape = {**config, "head_dim": config.get("head_dim", heads)}
+    assert all(shape[name] == getattr(entry.shape, name) for name in ModelShape.__struct_fields__)
+    assert config["model_type"] == entry.model_type
+    assert config["tie_word_embeddings"] == entry.tie_word_embeddings
+    assert config["max_position_embeddings"] == entry.context_length
+    assert config["architectures"][0].endswith("ForCausalLM")
+
+
+def test_every_config_is_used() -> None:
+    there = {path.stem for path in catalogue.CONFIGS.glob("*.json")}
+    assert there == {entry.config for entry in catalogue.load()}
+
+
+def test_a_variant_says_what_differs() -> None:
+    base = catalogue.config_of("Qwen/Qwen2.5-7B") or {}
+    tuned = catalogue.config_of("Qwen/Qwen2.5-7B-Instruct") or {}
+    different = {name for name in base if base[name] != tuned[name]}
+    assert different == {"eos_token_id", "max_position_embeddings"}
+
+
+def test_a_config_is_the_callers_own() -> None:
+    first = catalogue.config_of("meta-llama/Llama-3.2-1B") or {}
+    first["rope_scaling"]["factor"] = 1.0
+    again = catalogue.config_of("meta-llama/Llama-3.2-1B") or {}
+    assert again["rope_scaling"]["factor"] == 32.0
+    assert catalogue.config_of("nobody/nothing") is None
+
+
+def test_older_ids_lead_to_the_same_model() -> None:
+    assert catalogue.find("meta-llama/Meta-Llama-3.1-8B") == catalogue.find(
+        "meta-llama/Llama-3.1-8B"
+    )
+
+
+def test_instruct_models_have_a_chat_template() -> None:
+    entries = catalogue.load()
+    assert all(e.chat_template != "none" for e in entries if e.variant == "instruct")
+    assert {e.chat_template for e in entries if e.family == "qwen"} == {"chatml"}
 
 
 def test_loading_is_quick() -> None:
