@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     fields: dict[str, Any] = {}
     """What the worker says of it: sample cursor, fingerprints, versions, peak memory."""
     digest: str = ""
-    """sha256 of this manifest with an empty ``digest``: a flipped bit in it shows too."""
+    """sha256 of this manifest as JSON, keys sorted, with an empty ``digest``: a flipped bit in it
+    shows too. This rule is the same for every format to come, so that a manifest of a newer one
+    can be told from a damaged one."""
 
     @property
     def bytes(self) -> int:
@@ -147,15 +149,18 @@ def publish(
 ) -> Path:
     """Turn a staged folder into the checkpoint of ``step``; gives its final path.
 
-    ``hashes`` are what :func:`write_file` gave, by file name; those files must match. An older
-    checkpoint of the same step is replaced. Raises :class:`CheckpointError`, and then the staged
-    folder is gone and everything else is as it was.
+    ``hashes`` are what :func:`write_file` gave, by file name; those files must match. Files that it
+    does not name are read once more, to learn theirs. An older checkpoint of the same step is
+    replaced. Raises :class:`CheckpointError`, and then the staged folder is gone and everything
+    else is as it was.
     """
     try:
         _seal(staging, step, fields, hashes or {})
         problems = verify(staging)
         if problems:
-            raise CheckpointError(f"The save of step {step} did not reach the disk: {problems[0]}")
+            raise CheckpointError(
+                f"The disk did not keep what was written of step {step}: {problems[0]}"
+            )
         return _put_in_place(staging, staging.parent / name_of(step))
     except OSError as error:
         raise CheckpointError(disk_sentence(error, staging)) from error
@@ -169,16 +174,16 @@ def _seal(staging: Path, step: int, fields: dict[str, Any], hashes: Mapping[str,
     for name in _files_below(staging):
         path = staging / name
         sync_file(path)
-        files[name] = FileEntry(bytes=path.stat().st_size, sha256=_hash(path))
-    wrong = [
-        name for name, want in hashes.items() if name not in files or files[name].sha256 != want
-    ]
-    if wrong:
-        raise CheckpointError(f"The disk did not keep what was written to {staging / wrong[0]}.")
+        # Whether a given hash holds is seen when all is verified: nothing is read twice.
+        sha256 = hashes.get(name) or _hash(path)
+        files[name] = FileEntry(bytes=path.stat().st_size, sha256=sha256)
+    if missing := sorted(set(hashes) - set(files)):
+        raise CheckpointError(f"The disk did not keep what was written to {staging / missing[0]}.")
     manifest = Manifest(
         format=FORMAT, step=step, created_at=time.time(), files=files, fields=fields
     )
-    sealed = msgspec.structs.replace(manifest, digest=_digest(manifest))
+    digest = _digest(msgspec.to_builtins(manifest))
+    sealed = msgspec.structs.replace(manifest, digest=digest)
     write_file(staging / MANIFEST, [msgspec.json.format(msgspec.json.encode(sealed), indent=1)])
     for folder in {(staging / name).parent for name in files} | {staging}:
         sync_folder(folder)
@@ -213,12 +218,16 @@ def _hash(path: Path) -> str:
         return digest.hexdigest()
 
 
-def _digest(manifest: Manifest) -> str:
-    bare = msgspec.structs.replace(manifest, digest="")
+def _digest(manifest: dict[str, Any]) -> str:
+    bare = manifest | {"digest": ""}
     return hashlib.sha256(msgspec.json.encode(bare, order="sorted")).hexdigest()
 
 
 # ---------------------------------------------------------------- reading
+
+
+class _Newer(ValueError):
+    """The manifest is sound, and of a format that this Fettle does not know."""
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -230,44 +239,56 @@ def read_manifest(folder: Path) -> Manifest:
     except OSError as error:
         raise ValueError(f"{MANIFEST} cannot be read: {error.strerror}.") from None
     try:
-        version = msgspec.json.decode(data, type=_Version).format
+        raw = msgspec.json.decode(data, type=dict[str, Any])
+        # First the checksum: of a damaged manifest not even the format can be believed.
+        if _digest(raw) != raw.get("digest"):
+            raise ValueError(f"{MANIFEST} is damaged: its own checksum does not match.")
+        version = msgspec.convert(raw.get("format"), int)
         if version > FORMAT:
-            raise ValueError(f"It has format {version}, made by a newer Fettle; update Fettle.")
-        manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise _Newer(f"It has format {version}, made by a newer Fettle; update Fettle.")
+        return msgspec.convert(raw, Manifest)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ValueError(f"{MANIFEST} is damaged: {error}.") from None
-    if _digest(manifest) != manifest.digest:
-        raise ValueError(f"{MANIFEST} is damaged: its own checksum does not match.")
-    return manifest
-
-
-class _Version(msgspec.Struct):
-    format: int
 
 
 def _is_newer(folder: Path) -> bool:
-    """Whether it says so itself; a torn manifest says nothing."""
+    """Whether it says so itself; a damaged manifest says nothing."""
     try:
-        data = (folder / MANIFEST).read_bytes()
-        return msgspec.json.decode(data, type=_Version).format > FORMAT
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        read_manifest(folder)
+    except _Newer:
+        return True
+    except ValueError:
         return False
+    return False
 
 
 def verify(folder: Path) -> list[str]:
     """Everything wrong with a checkpoint, a sentence each; empty if every byte is as written."""
+    return _check(folder, _check_file)
+
+
+def _check(folder: Path, look: Callable[[Path, str, FileEntry], Iterator[str]]) -> list[str]:
     try:
         manifest = read_manifest(folder)
     except ValueError as error:
         return [str(error)]
     return [
-        problem
-        for name, entry in manifest.files.items()
-        for problem in _check_file(folder, name, entry)
+        problem for name, entry in manifest.files.items() for problem in look(folder, name, entry)
     ]
 
 
 def _check_file(folder: Path, name: str, entry: FileEntry) -> Iterator[str]:
+    problem = next(_check_size(folder, name, entry), None)
+    try:
+        if problem is not None:
+            yield problem
+        elif _hash(folder / name) != entry.sha256:
+            yield f"{name} has changed since it was saved."
+    except OSError as error:
+        yield f"{name} cannot be read: {error.strerror}."
+
+
+def _check_size(folder: Path, name: str, entry: FileEntry) -> Iterator[str]:
     path = folder / name
     if Path(name).is_absolute() or ".." in Path(name).parts or path.is_symlink():
         yield f"{name} lies outside the checkpoint."
@@ -276,8 +297,6 @@ def _check_file(folder: Path, name: str, entry: FileEntry) -> Iterator[str]:
         size = path.stat().st_size
         if size != entry.bytes:
             yield f"{name} has {size} bytes instead of {entry.bytes}."
-        elif _hash(path) != entry.sha256:
-            yield f"{name} has changed since it was saved."
     except FileNotFoundError:
         yield f"{name} is missing."
     except OSError as error:
@@ -329,12 +348,15 @@ def _set_aside(folder: Path) -> None:
     rename(folder, aside)
 
 
-def rotate(run_folder: Path, keep: int, best: int | None = None) -> list[int]:
+def rotate(
+    run_folder: Path, keep: int, best: int | None = None, *, verified: Container[int] = ()
+) -> list[int]:
     """Remove the oldest checkpoints but ``keep``; gives the steps removed.
 
     The newest :data:`KEPT_AT_LEAST` sound ones and that of step ``best`` always stay; so do unsound
     ones that are newer than these, for somebody to look at. Order is by step, never by file times,
-    which copying changes.
+    which copying changes. Of the steps ``verified``, which :func:`publish` has read a short while
+    ago, only manifest and sizes are looked at again.
     """
     found = list(reversed(published(run_folder)))
     if len(found) <= max(keep, KEPT_AT_LEAST):
@@ -345,7 +367,7 @@ def rotate(run_folder: Path, keep: int, best: int | None = None) -> list[int]:
         if sound >= KEPT_AT_LEAST:
             break
         protected.add(step)
-        sound += not verify(folder)
+        sound += not _check(folder, _check_size if step in verified else _check_file)
     removed = [step for step, _ in found[max(keep, KEPT_AT_LEAST) :] if step not in protected]
     for step, folder in found:
         if step in removed:

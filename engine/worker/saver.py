@@ -44,6 +44,8 @@ class Saver:
         self._saved_at = time.monotonic()
         self.saved_step = resumed_step
         """Of the newest save, 0 without any."""
+        self._verified: set[int] = set()
+        """Steps whose saves this worker has read back."""
         self._is_rotation_told = False
 
     def due(self, step: int) -> Reason | None:
@@ -85,13 +87,14 @@ class Saver:
             self._saved_at = time.monotonic()
             self._report.show(before)
         self.saved_step = position.step
+        self._verified.add(position.step)
         self._tell(folder, position, reason, time.monotonic() - began)
         self._rotate()
         return True
 
     def _rotate(self) -> None:
         try:
-            rotate(self._run_folder, self._training.save_total_limit)
+            rotate(self._run_folder, self._training.save_total_limit, verified=self._verified)
         except OSError as error:
             log.warning("An older save is not removed: %s", error)
             if not self._is_rotation_told:

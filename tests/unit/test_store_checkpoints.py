@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -36,6 +37,27 @@ def save(run: Path, step: int, content: bytes = b"weights", **fields: object) ->
     return publish(staging, step=step, fields=fields)
 
 
+def make_newer(folder: Path) -> None:
+    """Let the manifest be one of the next format, with something that nobody knows yet."""
+    raw = msgspec.json.decode((folder / MANIFEST).read_bytes())
+    raw |= {"format": checkpoints.FORMAT + 1, "shards": [1, 2], "digest": ""}
+    raw["digest"] = hashlib.sha256(msgspec.json.encode(raw, order="sorted")).hexdigest()
+    (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(raw), indent=2))
+
+
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Fills with the name of every file that is read to be hashed."""
+    names: list[str] = []
+    real = checkpoints._hash
+
+    def counting(path: Path) -> str:
+        names.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(checkpoints, "_hash", counting)
+    return names
+
+
 def test_a_published_checkpoint_is_sound_and_carries_its_fields(tmp_path: Path) -> None:
     folder = save(tmp_path, 200, cursor=1600, versions={"torch": "2.13"})
     assert folder == tmp_path / "checkpoints" / "step-00000200"
@@ -64,7 +86,8 @@ def test_a_manifest_that_is_gone_torn_or_newer_is_refused(tmp_path: Path) -> Non
     good = manifest.read_bytes()
     manifest.write_bytes(good[: len(good) // 2])
     assert "damaged" in verify(folder)[0]
-    manifest.write_bytes(good.replace(b'"format": 1', b'"format": 2'))
+    manifest.write_bytes(good)
+    make_newer(folder)
     assert "newer Fettle" in verify(folder)[0]
     manifest.unlink()
     assert verify(folder) == ["MANIFEST.json is missing."]
@@ -94,7 +117,7 @@ def test_a_manifest_cannot_point_outside(tmp_path: Path) -> None:
     manifest = read_manifest(folder)
     entry = next(iter(manifest.files.values()))
     evil = msgspec.structs.replace(manifest, files={"../../secret": entry})
-    evil = msgspec.structs.replace(evil, digest=checkpoints._digest(evil))
+    evil = msgspec.structs.replace(evil, digest=checkpoints._digest(msgspec.to_builtins(evil)))
     (folder / MANIFEST).write_bytes(msgspec.json.encode(evil))
     assert verify(folder) == ["../../secret lies outside the checkpoint."]
 
@@ -114,13 +137,26 @@ def test_the_newest_sound_one_is_chosen_and_broken_ones_are_set_aside(tmp_path: 
 
 def test_one_of_a_newer_fettle_is_neither_chosen_nor_set_aside(tmp_path: Path) -> None:
     older, newer = save(tmp_path, 1), save(tmp_path, 2)
-    manifest = newer / MANIFEST
-    manifest.write_bytes(manifest.read_bytes().replace(b'"format": 1', b'"format": 2'))
+    make_newer(newer)
     with pytest.raises(NewerCheckpoint, match="Update Fettle"):
         newest_verified(tmp_path)
     assert [folder for _, folder in published(tmp_path)] == [older, newer]
     latest = save(tmp_path, 3)
     assert newest_verified(tmp_path).folder == latest
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_a_flipped_bit_in_the_format_is_damage_and_no_newer_version(
+    tmp_path: Path, bit: int
+) -> None:
+    save(tmp_path, 1)
+    damaged = save(tmp_path, 2) / MANIFEST
+    content = bytearray(damaged.read_bytes())
+    content[content.index(b'"format": 1') + len(b'"format": ')] ^= 1 << bit
+    damaged.write_bytes(content)
+    choice = newest_verified(tmp_path)
+    assert choice.step == 1
+    assert "step 2 was set aside: MANIFEST.json is damaged" in choice.notes[0]
 
 
 def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:
@@ -225,6 +261,42 @@ def test_a_disk_that_swallows_bytes_is_found_out(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="did not keep"):
         publish(staging, step=1, fields={}, hashes={"a": meant})
     assert published(tmp_path) == []
+
+
+def test_a_save_reads_its_bytes_once_if_their_hashes_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = hashed(monkeypatch)
+    staging = stage(tmp_path, 1)
+    meant = write_file(staging / "a", [b"abc"])
+    (staging / "b").write_bytes(b"unknown")
+    publish(staging, step=1, fields={}, hashes={"a": meant})
+    assert sorted(names) == ["a", "b", "b"]
+
+
+def test_rotation_does_not_hash_again_what_was_just_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in (1, 2, 3, 4):
+        save(tmp_path, step)
+    names = hashed(monkeypatch)
+    assert rotate(tmp_path, 2, verified={3, 4}) == [2, 1]
+    assert names == []
+
+
+def test_rotation_trusts_no_save_that_has_lost_something_since(tmp_path: Path) -> None:
+    for step in (1, 2, 3, 4):
+        save(tmp_path, step)
+    (tmp_path / "checkpoints" / "step-00000004" / "model.safetensors").write_bytes(b"short")
+    assert rotate(tmp_path, 2, verified={3, 4}) == [1]
+    assert [step for step, _ in published(tmp_path)] == [2, 3, 4]
+
+
+def test_a_file_that_is_not_there_was_not_kept(tmp_path: Path) -> None:
+    staging = stage(tmp_path, 1)
+    (staging / "b").write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="did not keep"):
+        publish(staging, step=1, fields={}, hashes={"a": "0" * 64})
 
 
 def test_short_writes_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
