@@ -187,27 +187,6 @@ class Book:
             )
         return after
 
-    def give_up(self, run: str, state: State, sentence: str) -> None:
-        """Bring a run to rest whose journal cannot be opened: only its status says so."""
-        known = self.tallies[run]
-        at, attempt = time.time(), self.attempt(run)
-        known.apply(StateChanged(at=at, attempt=attempt, state=state, sentence=sentence))
-        known.pid = known.pid_started_at = None
-        self.changed(run)
-        outcome: Outcome = "failed" if state is State.FAILED else "stopped"
-        done = Done(
-            at=at,
-            run=run,
-            attempt=attempt,
-            outcome=outcome,
-            step=known.step,
-            folder=str(self.folder(run)),
-            sentence=sentence,
-            synthesised=True,
-        )
-        # Those who follow wait for it.
-        self.note(run, done)
-
     def note(self, run: str, message: Message) -> None:
         """Pass on what is not kept."""
         self._listener.on_note(run, message)
@@ -239,6 +218,28 @@ class Book:
         for run in list(self._journals):
             await self.close(run)
         self.disk.close()
+
+
+def give_up(book: Book, run: str, state: State, sentence: str) -> None:
+    """Bring a run to rest whose journal cannot be opened: only its status says so."""
+    known = book.tallies[run]
+    at, attempt = time.time(), book.attempt(run)
+    known.apply(StateChanged(at=at, attempt=attempt, state=state, sentence=sentence))
+    known.pid = known.pid_started_at = None
+    book.changed(run)
+    outcome: Outcome = "failed" if state is State.FAILED else "stopped"
+    done = Done(
+        at=at,
+        run=run,
+        attempt=attempt,
+        outcome=outcome,
+        step=known.step,
+        folder=str(book.folder(run)),
+        sentence=sentence,
+        synthesised=True,
+    )
+    # Those who follow wait for it.
+    book.note(run, done)
 
 
 def _finding_of(problem: str, attempt: int) -> Finding:

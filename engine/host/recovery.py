@@ -15,7 +15,7 @@ import psutil
 
 from engine.contract.lifecycle import LIVE, RESTING, Event, State
 from engine.contract.messages import Done, Record, decode_line
-from engine.host.book import Book
+from engine.host.book import Book, give_up
 from engine.host.course import Course
 from engine.host.settings import Settings
 from engine.host.worker import is_alive, kill_family
@@ -62,7 +62,7 @@ class Recovery:
                 await self._book.close(run)
             except (StoreError, OSError) as error:
                 log.error("%s is not recovered: %s", run, error)
-                self._book.give_up(run, State.INTERRUPTED, f"Interrupted. {error}")
+                give_up(self._book, run, State.INTERRUPTED, f"Interrupted. {error}")
             if run in self.lost:
                 self.lost.remove(run)
         await self._add_missing_ends()

@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 
 from engine.contract.lifecycle import LIVE, Event, IllegalMove, State
 from engine.host.attempt import Attempt
-from engine.host.book import Book
+from engine.host.book import Book, give_up
 from engine.host.course import Course
 from engine.host.pool import Pool
 from engine.host.settings import Settings
@@ -127,7 +127,7 @@ class Scheduler:
         except StoreError as error:
             log.error("%s is left out: %s", run, error)
             self._take_from_queue(run)
-            self._book.give_up(run, State.FAILED, f"The run could not be started. {error}")
+            give_up(self._book, run, State.FAILED, f"The run could not be started. {error}")
             return False
         return True
 
