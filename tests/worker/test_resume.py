@@ -174,7 +174,7 @@ def test_a_stop_whose_save_fails_does_not_say_that_it_saved(
 def test_old_saves_that_cannot_be_removed_end_no_training(
     models: Callable[[str], Path], chats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refusing(*_: object) -> list[int]:
+    def refusing(*_: object, **__: object) -> list[int]:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(saver, "rotate", refusing)
