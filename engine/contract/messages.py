@@ -170,6 +170,23 @@ class Facts(Request, frozen=True, kw_only=True, tag=_snake):
     :class:`engine.planning.facts.MachineFacts`."""
 
 
+class Trace(Request, frozen=True, kw_only=True, tag=_snake):
+    """Trace a training step of a spec's model, without weights or data; see
+    :mod:`engine.planning.form`.
+
+    Reply data: ``form`` (a :class:`engine.planning.form.Form`), ``config`` (the model's
+    ``config.json``), ``source`` (``folder``, ``catalogue``, ``cache`` or ``hub``: where the config
+    comes from), ``seconds`` that it took now, ``cached``. Refused where the model's code cannot be
+    traced.
+    """
+
+    spec: dict[str, Any]
+    device: Literal["cuda", "cpu"] = "cuda"
+    """What to trace for; need not be here."""
+    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
+    """What ``auto`` comes to on that device."""
+
+
 class Rehearse(Request, frozen=True, kw_only=True, tag=_snake):
     """Try a spec without making a run: its heaviest steps on its own data, an evaluation, a save
     and a resume, in a worker and a folder that are thrown away.
@@ -314,7 +331,7 @@ class RunRemoved(Message, frozen=True, kw_only=True, tag=_snake):
 class Job(Message, frozen=True, kw_only=True, tag=_snake):
     """The work of a worker: exactly one, first."""
 
-    kind: Literal["train", "sample_model", "generate", "rehearse"]
+    kind: Literal["train", "sample_model", "generate", "rehearse", "trace"]
     run: str = ""
     folder: str = ""
     """Run folder (``train``), or where to write (``sample_model``)."""
@@ -514,6 +531,15 @@ class PoolPeak(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The peak while ``load``, ``train``, ``evaluate``, ``save`` or ``resume`` went on."""
 
 
+class Traced(Message, frozen=True, kw_only=True, tag=_snake):
+    """What a job of kind ``trace`` found. The worker stays, and takes another job."""
+
+    form: dict[str, Any]
+    """A :class:`engine.planning.form.Form`."""
+    config: dict[str, Any] = {}
+    """The model's config, where the worker had to fetch it."""
+
+
 class Rehearsed(Message, frozen=True, kw_only=True, tag=_snake):
     """The end of a rehearsal."""
 
@@ -574,6 +600,7 @@ ALL_TYPES = (
     PreviewDataset,
     ListModels,
     Facts,
+    Trace,
     Rehearse,
     StopRehearsal,
     Warm,
@@ -584,6 +611,7 @@ ALL_TYPES = (
     CaughtUp,
     RunChanged,
     RunRemoved,
+    Traced,
     Rehearsed,
     Job,
     StopJob,

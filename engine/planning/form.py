@@ -87,10 +87,28 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     """One stretch of a step, and what is alive at its peak."""
 
     name: str
-    """Such as ``forward``, ``loss``, ``backward``, ``optimizer``; unique within a moment."""
+    """``forward``, ``loss``, ``backward`` or ``optimizer`` where it trains. A stretch may have
+    several: its peak is the greatest of those that hold at a point."""
     moment: Moment
     parts: dict[str, Coefficients]
     """Bytes on the device by :data:`Part`."""
+    min_batch: int = 1
+    max_batch: int | None = None
+    min_length: int = 0
+    max_length: int | None = None
+    accumulates: bool | None = None
+    """These five: for which points it holds; None for all. A batch of one is never padded, and
+    short rows need no mask for a sliding window."""
+
+    def holds_at(self, point: Point) -> bool:
+        """Whether the step at this point comes by here."""
+        return (
+            self.min_batch <= point.batch
+            and (self.max_batch is None or point.batch <= self.max_batch)
+            and self.min_length <= point.length
+            and (self.max_length is None or point.length <= self.max_length)
+            and (self.accumulates is None or self.accumulates == point.accumulates)
+        )
 
 
 class Form(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +158,7 @@ class Peak(msgspec.Struct, frozen=True, kw_only=True):
 def peak(form: Form, point: Point, moment: Moment = "train") -> Peak:
     """The segment with the greatest need, and what it is made of. Raises ValueError if the form
     has none of this moment."""
-    candidates = [s for s in form.segments if s.moment == moment]
+    candidates = [s for s in form.segments if s.moment == moment and s.holds_at(point)]
     peaks = [Peak(segment=s.name, parts=_bytes(s, point)) for s in candidates]
     if not peaks:
         raise ValueError(f"The form has no segment of {moment}.")
