@@ -1,27 +1,40 @@
 """What the engine's machine is. Everything that may be unknown is None, and says why where it can.
 
-Light: the standard library and msgspec; psutil and NVML are used where they are installed, so that
-a broken environment can still be described.
+:func:`gather` looks and judges; :func:`judge` alone is pure, so that any machine can be described.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
-import os
-import platform
-import shutil
+import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import msgspec
 
 import engine
+from engine.planning import platforms
+from engine.planning.hub_cache import is_offline
+from engine.planning.look import PACKAGES, installed, look
 from engine.planning.pinned import Measured
+from engine.planning.seen import NO_NVML, SILENT, CardSeen, MemorySeen, NvmlSeen, Seen
+from engine.planning.support import Support, support_of
 
-PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate",
-            "safetensors", "tokenizers", "numpy")  # fmt: skip
+__all__ = ["PACKAGES", "GpuFacts", "MachineFacts", "gather", "installed", "is_wsl", "judge"]
+
+GpuTrouble = Literal[
+    "",
+    "no_nvml",  # the package that asks the driver is missing
+    "no_driver",
+    "no_card",
+    "blocked",  # under WSL: the driver is not let through
+    "mismatch",  # the driver was updated without a restart
+    "silent",
+    "other",
+]
+Spill = Literal["never", "possible", "always"]
+"""Whether Windows moves a card's memory to RAM instead of refusing it: never on Linux; on Windows
+by a setting of the driver; under WSL always."""
 
 
 class GpuFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +60,10 @@ class GpuFacts(msgspec.Struct, frozen=True, kw_only=True):
     memory_bus_bits: int | None = None
     drives_display: bool | None = None
     """Whether a screen hangs on it."""
+    problem: str = ""
+    """Why the card does not answer, for people."""
+    support: Support | None = None
+    """What the installed torch and bitsandbytes can do with it."""
 
 
 class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,154 +79,188 @@ class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
     machine: str
     """Processor family, such as ``x86_64``."""
     is_wsl: bool = False
+    wsl_version: int | None = None
+    """1 or 2; 1 reaches no card."""
     wsl_distribution: str | None = None
+    wsl_foreign_driver: str | None = None
+    """A library of a Linux driver, which hides Windows' own under WSL."""
+    kernel: str = ""
+    container: str | None = None
+    """``docker``, ``podman`` …; None outside of containers."""
     cpu: str | None = None
     """Name of the processor."""
     cpu_count: int | None = None
     """Cores that this process may use, hyper-threads counted."""
     ram_total_bytes: int | None = None
+    """Of the computer, or what its container or WSL may have."""
     ram_available_bytes: int | None = None
+    swap_total_bytes: int | None = None
+    """On Windows the page file."""
+    swap_free_bytes: int | None = None
     store: str
     """Where runs are kept."""
     store_free_bytes: int | None = None
     store_total_bytes: int | None = None
+    store_filesystem: str | None = None
+    cache: str = ""
+    """Where Hugging Face's libraries keep models."""
+    cache_free_bytes: int | None = None
+    cache_filesystem: str | None = None
     gpus: list[GpuFacts] = []
     gpu_problem: str = ""
     """Why no card was found, for people; empty if there is one."""
+    gpu_trouble: GpuTrouble = ""
+    """The same as a word."""
+    display_vendors: list[str] = []
+    """``NVIDIA``, ``AMD``, ``Intel``: makers of the display controllers on the bus, as seen without
+    any driver; empty if nobody could look."""
     visible_devices: str | None = None
     """``CUDA_VISIBLE_DEVICES`` of the engine, None if it is not set."""
     pinned: Measured | None = None
     """The last measurement of pinned memory on this machine, if there was one."""
+    spill: Spill = "never"
+    sleep_minutes: float | None = None
+    """When the computer sleeps by itself while it is plugged in; 0 is never, None unknown."""
+    has_inhibitor: bool | None = None
+    """systemd-inhibit can keep it awake."""
+    on_battery: bool | None = None
+    has_hub_token: bool = False
+    """Whether a Hugging Face token is there; never which."""
+    is_offline: bool = False
+    """Hugging Face's libraries are told not to use the network."""
     packages: dict[str, str] = {}
     """Installed versions of what decides a result; what is missing is not there."""
+    torch_cuda: str | None = None
+    """CUDA that torch is built for, None for a build without."""
 
 
-def gather(store: Path) -> MachineFacts:
-    """Look at this machine. A driver in trouble may make it take minutes; use a thread."""
-    gpus, problem = _gpus()
-    ram_total, ram_available = _ram()
-    free, total = _disk(store)
+def gather(store: Path, home: Path | None = None) -> MachineFacts:
+    """Look at this machine. A driver in trouble may make it take seconds; use a thread. With
+    ``home`` the measurement of pinned memory that is kept there counts."""
+    return judge(look(store, home))
+
+
+def judge(seen: Seen) -> MachineFacts:
+    """What a machine is, from what it shows. Pure."""
+    wsl = platforms.wsl_version(seen)
+    cache = seen.cache
+    total, available = _ram(seen.memory)
+    trouble = _trouble(seen.nvml)
     return MachineFacts(
-        python=platform.python_version(),
+        python=seen.python,
         engine=engine.__version__,
-        platform=sys.platform,
-        system=_system(),
-        machine=platform.machine(),
-        is_wsl=is_wsl(),
-        wsl_distribution=os.environ.get("WSL_DISTRO_NAME"),
-        cpu=_cpu_name(),
-        cpu_count=_cpu_count(),
-        ram_total_bytes=ram_total,
-        ram_available_bytes=ram_available,
-        store=str(store),
-        store_free_bytes=free,
-        store_total_bytes=total,
-        visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
-        gpus=gpus,
-        gpu_problem=problem,
-        packages=installed(),
+        platform=seen.platform,
+        system=seen.system,
+        machine=seen.machine,
+        is_wsl=wsl is not None,
+        wsl_version=wsl,
+        wsl_distribution=platforms.distribution(seen) if wsl else None,
+        wsl_foreign_driver=seen.foreign_driver if wsl else None,
+        kernel=seen.release,
+        container=platforms.container(seen),
+        cpu=seen.cpu,
+        cpu_count=seen.cpu_count,
+        ram_total_bytes=total,
+        ram_available_bytes=available,
+        swap_total_bytes=seen.memory.swap_total_bytes,
+        swap_free_bytes=seen.memory.swap_free_bytes,
+        store=seen.store.path,
+        store_free_bytes=seen.store.free_bytes,
+        store_total_bytes=seen.store.total_bytes,
+        store_filesystem=seen.store.filesystem,
+        cache=cache.path if cache else "",
+        cache_free_bytes=cache.free_bytes if cache else None,
+        cache_filesystem=cache.filesystem if cache else None,
+        gpus=[_gpu(card, seen) for card in seen.nvml.cards],
+        gpu_problem=_SENTENCES.get(trouble, "").format(error=seen.nvml.error.strip(" .")),
+        gpu_trouble=trouble,
+        display_vendors=[platforms.VENDORS.get(v.lower(), v) for v in seen.pci_vendors],
+        visible_devices=seen.environ.get("CUDA_VISIBLE_DEVICES"),
+        pinned=seen.pinned,
+        spill="always" if wsl else "possible" if seen.platform == "win32" else "never",
+        sleep_minutes=_sleep_minutes(seen),
+        has_inhibitor=seen.sleep.has_inhibitor,
+        on_battery=seen.sleep.on_battery,
+        has_hub_token=seen.has_token,
+        is_offline=is_offline(seen.environ),
+        packages=seen.packages,
+        torch_cuda=seen.torch_cuda,
     )
-
-
-def installed() -> dict[str, str]:
-    """Versions of the packages that decide a result, as far as they are installed."""
-    found = {}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
 
 
 def is_wsl(release: str | None = None) -> bool:
     """Whether this Linux runs inside Windows; ``release`` is the kernel's, this one's if None."""
-    release = platform.release() if release is None else release
-    return sys.platform == "linux" and "microsoft" in release.lower()
+    release = platforms.kernel_release() if release is None else release
+    seen = Seen(platform=sys.platform, release=release, has_dxg=platforms.has_dxg())
+    return platforms.wsl_version(seen) is not None
 
 
-def _system() -> str:
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            known = platform.freedesktop_os_release()
-            return known.get("PRETTY_NAME") or known.get("NAME", "Linux")
-    return f"{platform.system()} {platform.release()}"
+# ---------------------------------------------------------------- cards
+
+_SENTENCES: dict[GpuTrouble, str] = {
+    "no_nvml": "nvidia-ml-py is not installed, so cards cannot be looked for.",
+    "no_driver": "No NVIDIA driver was found.",
+    "no_card": "The NVIDIA driver sees no card.",
+    "blocked": "The NVIDIA driver is not let through to the card ({error}).",
+    "mismatch": "The NVIDIA driver was updated while the old one still runs.",
+    "silent": "The NVIDIA driver does not answer.",
+    "other": "The NVIDIA driver does not answer: {error}.",
+}
+_TROUBLE_OF_CODE: dict[int, GpuTrouble] = {
+    NO_NVML: "no_nvml", SILENT: "silent", 9: "no_driver", 12: "no_driver", 17: "blocked",
+    18: "mismatch", 4: "blocked",
+}  # fmt: skip
 
 
-def _cpu_name() -> str | None:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or None
+def _trouble(nvml: NvmlSeen) -> GpuTrouble:
+    if nvml.error_code:
+        return _TROUBLE_OF_CODE.get(nvml.error_code, "other")
+    return "" if nvml.cards else "no_card"
 
 
-def _cpu_count() -> int | None:
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count()
+def _gpu(card: CardSeen, seen: Seen) -> GpuFacts:
+    total = card.total_bytes or None
+    free = card.free_bytes
+    cuda = f"{seen.nvml.cuda // 1000}.{seen.nvml.cuda % 1000 // 10}" if seen.nvml.cuda else None
+    return GpuFacts(
+        index=card.index,
+        name=card.name or None,
+        vram_total_bytes=total,
+        # More free than there is, or nothing known of the whole: then it is no measurement.
+        vram_free_bytes=free if total and free is not None and free <= total else None,
+        compute_capability=card.compute_capability,
+        driver=seen.nvml.driver,
+        cuda=cuda,
+        power_limit_watts=card.power_limit_watts,
+        uuid=card.uuid,
+        cores=card.cores,
+        sm_clock_mhz=card.sm_clock_mhz,
+        memory_clock_mhz=card.memory_clock_mhz,
+        memory_bus_bits=card.memory_bus_bits,
+        drives_display=card.drives_display,
+        problem=f"It does not answer: {card.error.strip(' .')}." if card.error else "",
+        support=support_of(
+            card.compute_capability, seen.packages, seen.torch_cuda, cuda, seen.bitsandbytes_cuda
+        ),
+    )
 
 
-def _ram() -> tuple[int | None, int | None]:
-    try:
-        import psutil
-    except ImportError:
-        return None, None
-    memory = psutil.virtual_memory()
-    return int(memory.total), int(memory.available)
+# ---------------------------------------------------------------- the computer
 
 
-def _disk(store: Path) -> tuple[int | None, int | None]:
-    """Free and total bytes of the disk that the store is or will be on."""
-    there = next((p for p in (store, *store.parents) if p.exists()), None)
-    if there is None:
-        return None, None
-    try:
-        usage = shutil.disk_usage(there)
-    except OSError:
-        return None, None
-    return usage.free, usage.total
+def _ram(memory: MemorySeen) -> tuple[int | None, int | None]:
+    """Total and available bytes, no more than the container may have."""
+    total, limit = memory.total_bytes, memory.limit_bytes
+    if limit is None or (total is not None and limit >= total):
+        return total, memory.available_bytes
+    available = memory.available_bytes
+    return limit, None if available is None else min(available, limit)
 
 
-def _gpus() -> tuple[list[GpuFacts], str]:
-    try:
-        import pynvml
-    except ImportError:
-        return [], "nvidia-ml-py is not installed, so cards cannot be looked for."
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        return [], f"No NVIDIA card was found: {error}."
-    try:
-        count = pynvml.nvmlDeviceGetCount()
-        return [_gpu(pynvml, index) for index in range(count)], ""
-    except pynvml.NVMLError as error:
-        return [], f"The NVIDIA driver does not answer: {error}."
-    finally:
-        with contextlib.suppress(pynvml.NVMLError):
-            pynvml.nvmlShutdown()
-
-
-def _gpu(nvml: Any, index: int) -> GpuFacts:
-    card = nvml.nvmlDeviceGetHandleByIndex(index)
-    found: dict[str, Any] = {}
-    for read in (
-        lambda: {"name": _text(nvml.nvmlDeviceGetName(card))},
-        lambda: _memory(nvml.nvmlDeviceGetMemoryInfo(card)),
-        lambda: {"compute_capability": tuple(nvml.nvmlDeviceGetCudaComputeCapability(card))},
-        lambda: {"driver": _text(nvml.nvmlSystemGetDriverVersion())},
-        lambda: {"cuda": _cuda(nvml.nvmlSystemGetCudaDriverVersion_v2())},
-        lambda: {"power_limit_watts": nvml.nvmlDeviceGetEnforcedPowerLimit(card) / 1000},
-    ):
-        with contextlib.suppress(nvml.NVMLError):
-            found |= read()
-    return GpuFacts(index=index, **found)
-
-
-def _memory(info: Any) -> dict[str, int]:
-    return {"vram_total_bytes": int(info.total), "vram_free_bytes": int(info.free)}
-
-
-def _cuda(number: int) -> str:
-    return f"{number // 1000}.{number % 1000 // 10}"
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+def _sleep_minutes(seen: Seen) -> float | None:
+    """From powercfg: the last two numbers are for mains and battery, in seconds, in any language;
+    systemd tells only whether sleep is switched off."""
+    if seen.sleep.is_masked:
+        return 0.0
+    numbers = re.findall(r"0x([0-9a-fA-F]{8})\b", seen.sleep.powercfg)
+    return int(numbers[-2], 16) / 60 if len(numbers) >= 2 else None

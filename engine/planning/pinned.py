@@ -2,13 +2,18 @@
 
 Copies between card and RAM are quick only from pinned memory. Windows limits it, and hands WSL far
 less than it has; reports go from 210 MB to half the computer's memory, so it is measured, by
-:mod:`engine.worker.pinned_probe` in a process that is thrown away. Pure.
+:mod:`engine.planning.pinned_probe` in a process that is thrown away.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
+from engine.store.files import write_atomic
+
+FILE = "pinned.json"
 _MIB = 1 << 20
 USABLE_SHARE = 0.8
 """Of what was measured: the limit moves with what else runs."""
@@ -47,3 +52,28 @@ def budget_bytes(measured: Measured | None, platform: str, ram_bytes: int | None
     if platform == "wsl":
         return ASSUMED_WSL_BYTES
     return int(CAP_SHARE * ram_bytes) if ram_bytes else ASSUMED_WINDOWS_BYTES
+
+
+# ---------------------------------------------------------------- what was measured is kept
+
+
+class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """The file ``pinned.json`` of the home."""
+
+    key: str
+    """Driver, cards and start of the computer."""
+    measured: Measured
+
+
+def read(home: Path, key: str) -> Measured | None:
+    """The measurement that was kept; None if there is none of this very machine and start."""
+    try:
+        kept = msgspec.json.decode((home / FILE).read_bytes(), type=_Kept)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return kept.measured if kept.key == key else None
+
+
+def keep(home: Path, key: str, measured: Measured) -> None:
+    """Keep a measurement. Raises OSError."""
+    write_atomic(home / FILE, msgspec.json.encode(_Kept(key=key, measured=measured)), durable=False)
