@@ -28,6 +28,7 @@ JOBS = {
     "train": "engine.worker.train_job",
     "generate": "engine.worker.generate",
     "sample_model": "engine.worker.sample_model_job",
+    "rehearse": "engine.worker.rehearse_job",
 }
 """Module with ``run(job, report) -> Done`` of each kind."""
 LEAVE_WITHIN_SECONDS = 120.0

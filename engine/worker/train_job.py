@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import datasets
+import msgspec
 import pyarrow
 from transformers import PrinterCallback
 from trl import SFTConfig
@@ -19,7 +20,7 @@ from engine.contract.lifecycle import Phase
 from engine.contract.messages import Done, Job
 from engine.contract.spec import Spec
 from engine.contract.validate import check
-from engine.worker import output, state_files
+from engine.worker import meter, output, state_files
 from engine.worker.batches import Rows
 from engine.worker.course import Course, Resumed
 from engine.worker.failures import JobError
@@ -56,8 +57,18 @@ class Loaded(NamedTuple):
 def run(job: Job, report: Report) -> Done:
     """Train. Raises whatever goes wrong; ``Halted`` if asked to end before the first step."""
     spec = read_spec(job.spec)
+    report.enter(Phase.LOADING_MODEL)
+    compute = choose_compute(spec, report)
+    if not meter.is_asked():
+        return _train(job, spec, compute, report)
+    with meter.Meter(compute.device) as metered:
+        done = _train(job, spec, compute, report)
+    return msgspec.structs.replace(done, data={"pools": msgspec.to_builtins(metered.pools())})
+
+
+def _train(job: Job, spec: Spec, compute: Compute, report: Report) -> Done:
     folder = Path(job.folder)
-    loaded = load(spec, report)
+    loaded = load(spec, compute, report)
     resumed = Resumed(Path(job.checkpoint)) if job.checkpoint else None
     course = plot_course(spec, report, folder, loaded, resumed=resumed)
     report.enter(Phase.FIRST_STEP, max_steps=course.total_steps)
@@ -66,19 +77,21 @@ def run(job: Job, report: Report) -> Done:
     return _end(spec, folder, trainer, loaded.tokenizer, course, loaded.prepared, report)
 
 
-def load(spec: Spec, report: Report) -> Loaded:
+def load(spec: Spec, compute: Compute, report: Report) -> Loaded:
     """Model and data. Raises whatever is wrong with them."""
-    report.enter(Phase.LOADING_MODEL)
-    compute = choose_compute(spec, report)
     tokenizer = load_tokenizer(spec.model)
-    model = load_model(spec, compute)
-    if spec.lora:
-        model = add_adapter(model, spec.lora, spec.training.seed)
+    model = fresh_model(spec, compute)
     report.enter(Phase.TOKENISING)
     method = importlib.import_module(f"engine.methods.{spec.method}.train")
     prepared: Prepared = method.prepare(spec, tokenizer, report)
     must_fit_vocabulary(prepared.train, embedding_rows(model))
     return Loaded(compute, tokenizer, model, method, prepared)
+
+
+def fresh_model(spec: Spec, compute: Compute) -> Any:
+    """The model as training begins with it. Raises JobError."""
+    model = load_model(spec, compute)
+    return add_adapter(model, spec.lora, spec.training.seed) if spec.lora else model
 
 
 def set_out(

@@ -1,0 +1,140 @@
+"""Which of a run's batches are the heaviest: the run's own order is gone through, nothing is
+guessed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import msgspec
+
+from engine.worker.batches import Rows
+from engine.worker.schedule import Schedule, Turn
+
+WINDOWS_LOOKED_AT = 200_000
+"""Steps of the run that are gone through; the heaviest batch of so many is hardly surpassed."""
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """What a batch looks like to the model, padding included."""
+
+    rows: int
+    width: int
+    """Tokens of its longest row."""
+
+    @property
+    def weight(self) -> tuple[int, int]:
+        """Sorts batches by the memory they need: padded tokens, then length, for attention."""
+        return self.rows * self.width, self.width
+
+
+class Pick(msgspec.Struct, frozen=True, kw_only=True):
+    """The steps of a run that are worth trying."""
+
+    windows: list[list[int]]
+    """Rows of the heaviest steps, in the order in which to try them."""
+    shape: Shape
+    """Of the heaviest batch."""
+    ordinary: list[int]
+    """Rows of the step that is nearest to the mean."""
+
+
+class Chosen(Schedule, frozen=True, kw_only=True):
+    """These steps over and over, in place of the run's own order."""
+
+    windows: list[list[int]]
+    steps: int
+
+    @property
+    def total_steps(self) -> int:
+        """Steps at which it ends at the latest."""
+        return self.steps
+
+    def turns(self, cursor: int = 0) -> Iterator[Turn]:
+        """Steps from the cursor on, which counts steps here."""
+        while True:
+            rows = self.windows[cursor % len(self.windows)]
+            cursor += 1
+            yield Turn(rows=rows, cursor=cursor, epoch=0.0)
+
+
+def row_lengths(data: Rows) -> list[int]:
+    """Tokens of each row."""
+    lengths = data.samples.lengths.tolist()
+    return [sum(lengths[sample] for sample in row) for row in data.rows]
+
+
+def shape_of(lengths: Sequence[int], *, one_line: bool = False) -> Shape:
+    """The batch of rows with these lengths."""
+    if one_line:
+        return Shape(rows=1, width=sum(lengths))
+    return Shape(rows=len(lengths), width=max(lengths))
+
+
+def pick(lengths: Sequence[int], schedule: Schedule, size: int, *, one_line: bool = False) -> Pick:
+    """The heaviest steps of a run with rows of these lengths, in batches of at most ``size``.
+
+    The first comes twice: only from the second step on is the optimizer's state there. If its
+    heavy batch is the first of the step, when no gradients are there yet, the step with the
+    heaviest later batch follows.
+    """
+    steps = _Steps(lengths, size, one_line=one_line)
+    heaviest, later, sums = steps.best(schedule)
+    mean = sum(sums.values()) / len(sums)
+    nearest = min(sums, key=lambda place: abs(sums[place] - mean))
+    shapes = steps.shapes(heaviest)
+    top = max(shapes, key=lambda shape: shape.weight)
+    windows = [heaviest, heaviest]
+    if later and all(shape.weight < top.weight for shape in shapes[1:]):
+        windows.append(later)
+    return Pick(windows=windows, shape=top, ordinary=_turn(schedule, nearest))
+
+
+def _turn(schedule: Schedule, place: int) -> list[int]:
+    return next(islice(schedule.turns(), place, None)).rows
+
+
+class _Steps:
+    """Goes through the steps of a run."""
+
+    def __init__(self, lengths: Sequence[int], size: int, *, one_line: bool) -> None:
+        self._lengths = lengths
+        self._size = size
+        self._one_line = one_line
+
+    def shapes(self, rows: Sequence[int]) -> list[Shape]:
+        """The batches of one step."""
+        return [
+            shape_of([self._lengths[row] for row in rows[at : at + self._size]],
+                     one_line=self._one_line)
+            for at in range(0, len(rows), self._size)
+        ]  # fmt: skip
+
+    def best(self, schedule: Schedule) -> tuple[list[int], list[int], dict[int, int]]:
+        """The step with the heaviest batch, that with the heaviest batch but for the first of each
+        step (empty if steps have only one), and the padded tokens of every step."""
+        heaviest: tuple[tuple[int, int], list[int]] = ((0, 0), [])
+        later: tuple[tuple[int, int], list[int]] = ((0, 0), [])
+        sums = {}
+        count = min(schedule.total_steps, WINDOWS_LOOKED_AT)
+        for place, turn in enumerate(islice(schedule.turns(), count)):
+            weights = [shape.weight for shape in self.shapes(turn.rows)]
+            sums[place] = sum(cells for cells, _ in weights)
+            if max(weights) > heaviest[0]:
+                heaviest = max(weights), turn.rows
+            if len(weights) > 1 and max(weights[1:]) > later[0]:
+                later = max(weights[1:]), turn.rows
+        return heaviest[1], later[1], sums
+
+
+def longest_batch(lengths: Sequence[int], size: int) -> list[int]:
+    """The heaviest batch of an evaluation, which goes through the rows in order; empty if there
+    are none."""
+    batches = [list(range(at, min(at + size, len(lengths)))) for at in range(0, len(lengths), size)]
+    weights = [shape_of([lengths[row] for row in batch]).weight for batch in batches]
+    return max(zip(weights, batches, strict=True))[1] if batches else []
+
+
+def padded_tokens(lengths: Sequence[int], size: int) -> int:
+    """Of a whole evaluation, padding included."""
+    return sum(shape_of(lengths[at : at + size]).weight[0] for at in range(0, len(lengths), size))

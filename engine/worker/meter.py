@@ -1,0 +1,220 @@
+"""The peaks of every kind of memory that a job takes, moment by moment.
+
+    with Meter("cpu") as meter:
+        meter.enter("train")
+        ...
+    meter.pools()
+
+Peaks that somebody counts anyway (torch's allocators, the kernel's high-water mark of the resident
+memory) are read and set back at the borders of moments, so no spike is missed. What nobody counts
+(the whole card; resident memory where the mark cannot be set back) is looked at by a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, Protocol
+
+import msgspec
+import psutil
+import torch
+
+from engine.contract.messages import Pool, PoolPeak
+from engine.worker.live_tensors import LiveTensors
+
+Moment = Literal["load", "train", "evaluate", "save", "resume"]
+
+ASKED_BY = "FETTLE_METER"
+"""Environment variable that makes a training run tell its peaks in its Done."""
+_LOOK_SECONDS = 0.02
+_CLEAR_REFS = Path("/proc/self/clear_refs")
+_STATUS = Path("/proc/self/status")
+
+
+def is_asked() -> bool:
+    """Whether a run is to be metered: it costs time."""
+    return os.environ.get(ASKED_BY, "") not in ("", "0")
+
+
+class Gauge(Protocol):
+    """Counts one pool."""
+
+    def peak(self) -> int:
+        """The most bytes since the last :meth:`reset`, or since it was made."""
+
+    def reset(self) -> None:
+        """Begin anew from what is taken now."""
+
+
+class Meter:
+    """Use as a context; ``device`` is where the model computes, ``cuda`` or ``cpu``."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._gauges: dict[Pool, Gauge] = {}
+        self._peaks: dict[Pool, dict[str, int]] = {}
+        self._moment: Moment = "load"
+        self._limits: dict[Pool, int] = {}
+        self._live: LiveTensors | None = None
+        self._looks: list[Callable[[], None]] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="meter", daemon=True)
+
+    def __enter__(self) -> Meter:
+        free = psutil.virtual_memory().available
+        self._limits = {"ram": free, "tensors": free}
+        self._gauges["ram"] = resident = Resident()
+        if not resident.is_exact:
+            self._looks.append(resident.look)
+        if self._device == "cuda":
+            self._add_cuda()
+        else:
+            self._live = self._gauges["tensors"] = LiveTensors().open()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self.let_tensors_be()
+
+    def let_tensors_be(self) -> None:
+        """Count live tensors no longer: what comes now is timed."""
+        self._note()
+        self._gauges.pop("tensors", None)
+        if self._live:
+            self._live.close()
+
+    def _add_cuda(self) -> None:
+        card = Card()
+        self._limits["vram"] = torch.cuda.mem_get_info()[1]
+        self._looks.append(card.look)
+        self._gauges["vram"] = card
+        self._gauges["vram_reserved"] = Counted(torch.cuda.max_memory_reserved, _reset_cuda)
+        self._gauges["vram_allocated"] = Counted(torch.cuda.max_memory_allocated, _reset_cuda)
+        self._gauges["pinned"] = Counted(_pinned_peak, torch.cuda.reset_peak_host_memory_stats)
+
+    def enter(self, moment: Moment) -> None:
+        """What comes now counts for this moment; a moment can come several times."""
+        if moment == self._moment:
+            return
+        self._note()
+        self._moment = moment
+        for gauge in self._gauges.values():
+            gauge.reset()
+
+    def pools(self) -> list[PoolPeak]:
+        """The peaks up to now, or to the end of the block."""
+        if not self._over.is_set():
+            self._note()
+        return [
+            msgspec.structs.replace(_as_peak(pool, found), limit_bytes=self._limits.get(pool))
+            for pool, found in self._peaks.items()
+        ]
+
+    def _note(self) -> None:
+        for pool, gauge in self._gauges.items():
+            found = self._peaks.setdefault(pool, {})
+            found[self._moment] = max(found.get(self._moment, 0), gauge.peak())
+
+    def _look(self) -> None:
+        while self._looks and not self._over.wait(_LOOK_SECONDS):
+            for look in self._looks:
+                look()
+
+
+def _as_peak(pool: Pool, found: dict[str, int]) -> PoolPeak:
+    moment = max(found, key=lambda name: found[name])
+    return PoolPeak(pool=pool, measured_bytes=found[moment], moment=moment, by_moment=dict(found))
+
+
+# ---------------------------------------------------------------- what is counted
+
+
+class Counted:
+    """A peak that torch counts."""
+
+    def __init__(self, peak: Callable[[], int], reset: Callable[[], None]) -> None:
+        self.peak = peak
+        self.reset = reset
+        reset()
+
+
+def _reset_cuda() -> None:
+    torch.cuda.reset_peak_memory_stats()
+
+
+def _pinned_peak() -> int:
+    return int(torch.cuda.host_memory_stats().get("allocated_bytes.peak", 0))
+
+
+class Resident:
+    """Resident memory of this process beyond what it had when this was made: so its imports, which
+    every job has, do not count."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self.is_exact = _set_mark_back()
+        """Whether the kernel's high-water mark can be set back (Linux)."""
+        self._base = self._seen = self._now()
+
+    def peak(self) -> int:
+        """Bytes, 0 if there were never more than at the beginning."""
+        self.look()
+        return max(0, (_mark() if self.is_exact else self._seen) - self._base)
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._seen = self._now()
+        if self.is_exact:
+            _set_mark_back()
+
+    def look(self) -> None:
+        """Take note of what is taken now."""
+        self._seen = max(self._seen, self._now())
+
+    def _now(self) -> int:
+        return int(self._process.memory_info().rss)
+
+
+def _set_mark_back() -> bool:
+    try:
+        _CLEAR_REFS.write_text("5")
+        return _mark() > 0
+    except OSError:
+        return False
+
+
+def _mark() -> int:
+    """Peak of the resident memory since the mark was set back; 0 if the kernel has none."""
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+class Card:
+    """All that is taken on the card, by anyone: with CUDA's own part, which torch does not see."""
+
+    def __init__(self) -> None:
+        self._seen = self._now()
+
+    def peak(self) -> int:
+        """Bytes."""
+        self.look()
+        return self._seen
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._seen = self._now()
+
+    def look(self) -> None:
+        """Take note of what is taken now."""
+        self._seen = max(self._seen, self._now())
+
+    def _now(self) -> int:
+        free, total = torch.cuda.mem_get_info()
+        return int(total - free)

@@ -1,0 +1,258 @@
+"""The job ``rehearse``: the heaviest steps of a run on its own data, an evaluation, a save and a
+resume, with the parts that the run itself uses; then nothing of it is left."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from engine.contract.lifecycle import Phase
+from engine.contract.messages import Done, Job, PoolPeak, Rehearsed
+from engine.contract.spec import Spec
+from engine.store.checkpoints import FOLDER, name_of, read_manifest
+from engine.worker import heaviest
+from engine.worker.batches import Rows
+from engine.worker.course import Resumed
+from engine.worker.failures import JobError
+from engine.worker.heaviest import Chosen, Pick, Shape
+from engine.worker.loading import Compute, choose_compute
+from engine.worker.meter import Meter
+from engine.worker.packing import unpacked
+from engine.worker.prepared import Prepared
+from engine.worker.report import Report
+from engine.worker.train_job import (
+    Loaded,
+    fresh_model,
+    load,
+    make_rows,
+    make_saver,
+    make_schedule,
+    offloads,
+    read_spec,
+    set_out,
+)
+from engine.worker.tried import Stage, Tried, announcing
+
+_SKIPPED_AT_MOST = 24
+"""Steps that the scaler of fp16 may leave out until it has found its factor."""
+_ORDINARY_STEPS = 2
+"""Of which the second is timed."""
+
+
+class _Times(msgspec.Struct):
+    """Seconds, filled in as the rehearsal goes on."""
+
+    load: float = 0.0
+    longest_step: float = 0.0
+    step: float = 0.0
+    evaluation: float = 0.0
+    """Of all held-back rows."""
+    save: float = 0.0
+
+
+def run(job: Job, report: Report) -> Done:
+    """Rehearse in ``job.folder``, which is gone afterwards. Raises whatever the run would."""
+    folder = Path(job.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        found = _Rehearsal(read_spec(job.spec), folder, report).go()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return Done(at=time.time(), outcome="finished", step=0, data=msgspec.to_builtins(found))
+
+
+class _Rehearsal:
+    """One rehearsal. Its parts come one after the other in :meth:`go`."""
+
+    def __init__(self, spec: Spec, folder: Path, report: Report) -> None:
+        self._real = spec
+        self._spec = undisturbed(spec)
+        self._folder = folder
+        self._report = report
+        self._times = _Times()
+
+    def go(self) -> Rehearsed:
+        """All of it. Raises whatever the run would; ``Halted`` if asked to end."""
+        began = time.monotonic()
+        self._report.enter(Phase.LOADING_MODEL)
+        compute = choose_compute(self._spec, self._report)
+        with Meter(compute.device) as meter:
+            self._stage = Stage(self._report, meter)
+            loaded = self._load(compute)
+            pick = self._pick(loaded)
+            checkpoint = self._try_heaviest(loaded, pick)
+            loaded = loaded._replace(model=None)
+            _forget()
+            self._try_resume(loaded, pick, checkpoint)
+            pools = meter.pools()
+        size = read_manifest(checkpoint).bytes
+        return Rehearsed(
+            run="",
+            verdict="fits",
+            sentence="",
+            pools=[*pools, PoolPeak(pool="disk", measured_bytes=size, moment="save")],
+            step_seconds=self._times.step,
+            longest_step_seconds=self._times.longest_step,
+            total_steps=self._schedule.total_steps,
+            total_seconds=total_seconds(self._real, self._schedule.total_steps, self._times),
+            checkpoint_bytes=size,
+            heaviest=in_words(pick.shape),
+            device=compute.device,
+            seconds=time.monotonic() - began,
+        )
+
+    # ------------------------------------------------------------ what there is to try
+
+    def _load(self, compute: Compute) -> Loaded:
+        began = time.monotonic()
+        loaded = load(self._spec, compute, self._report)
+        self._times.load = time.monotonic() - began
+        return loaded
+
+    def _pick(self, loaded: Loaded) -> Pick:
+        self._rows = make_rows(loaded.prepared.train, self._real)
+        self._schedule = make_schedule(self._real, len(self._rows))
+        return heaviest.pick(
+            heaviest.row_lengths(self._rows),
+            self._schedule,
+            self._real.training.per_device_train_batch_size,
+            one_line=self._rows.packed and self._rows.one_line,
+        )
+
+    # ------------------------------------------------------------ trying
+
+    def _try_heaviest(self, loaded: Loaded, pick: Pick) -> Path:
+        """Steps, evaluation, save; gives the checkpoint. The trainer is gone afterwards."""
+        wanted = len(pick.windows)
+        steps = wanted + (_SKIPPED_AT_MOST if loaded.compute.precision == "fp16" else 0)
+        course = self._course(loaded, pick.windows, wanted, steps, resumed=None)
+        self._stage.batch = f"the longest batch ({in_words(pick.shape)})"
+        trainer = self._set_out(loaded, course, resumed=None)
+        trainer.train()
+        self._times.longest_step = min(course.seconds[1:] or course.seconds)
+        self._look_at_losses(course)
+        self._evaluate(course, trainer, loaded.prepared)
+        return self._save(course, trainer)
+
+    def _evaluate(self, course: Tried, trainer: Any, prepared: Prepared) -> None:
+        size = self._spec.training.per_device_train_batch_size
+        lengths = prepared.evaluation.lengths.tolist()
+        if not lengths:
+            return
+        self._stage.meter.enter("evaluate")
+        self._stage.tell(Phase.EVALUATING, "evaluation of the longest held-back batch")
+        began = time.monotonic()
+        course.evaluate(trainer)
+        seconds = time.monotonic() - began
+        longest = [lengths[row] for row in heaviest.longest_batch(lengths, size)]
+        share = heaviest.shape_of(longest).weight[0] / heaviest.padded_tokens(lengths, size)
+        self._times.evaluation = seconds / share
+
+    def _save(self, course: Tried, trainer: Any) -> Path:
+        self._stage.meter.enter("save")
+        self._stage.tell(Phase.SAVING, "writing of a checkpoint")
+        began = time.monotonic()
+        course.save_at_end(trainer)
+        if not course.saved_step:
+            raise JobError(
+                "save_failed",
+                "A checkpoint could not be written.",
+                remedy="The finding before this one says why; a run without saves can be lost.",
+            )
+        self._times.save = time.monotonic() - began
+        return self._folder / FOLDER / name_of(course.saved_step)
+
+    def _try_resume(self, loaded: Loaded, pick: Pick, checkpoint: Path) -> None:
+        """Go on from the checkpoint with a new model, as a resume does, for ordinary steps."""
+        self._stage.meter.enter("resume")
+        self._stage.tell(Phase.LOADING_MODEL, "loading of the model for a resume")
+        loaded = loaded._replace(model=fresh_model(self._spec, loaded.compute))
+        resumed = Resumed(checkpoint)
+        steps = resumed.state.position.step + _ORDINARY_STEPS + _SKIPPED_AT_MOST
+        course = self._course(loaded, [pick.ordinary], _ORDINARY_STEPS, steps, resumed=resumed)
+        course.is_timed = True
+        self._stage.batch = "an ordinary batch"
+        self._stage.tell(Phase.LOADING_MODEL, "loading of the checkpoint")
+        trainer = self._set_out(loaded, course, resumed=resumed)
+        trainer.train()
+        self._times.step = min(course.seconds)
+
+    # ------------------------------------------------------------ the run's own parts
+
+    def _course(
+        self, loaded: Loaded, windows: list[list[int]], wanted: int, steps: int,
+        resumed: Resumed | None,
+    ) -> Tried:  # fmt: skip
+        training = self._spec.training
+        size = training.per_device_train_batch_size
+        held_back = loaded.prepared.evaluation
+        longest = held_back.take(heaviest.longest_batch(held_back.lengths.tolist(), size))
+        chosen = Chosen(
+            row_count=len(self._rows), batch=size, seed=training.seed, windows=windows, steps=steps
+        )
+        digest = loaded.prepared.train.digest()
+        course = Tried(
+            self._spec, self._report, chosen,
+            train=self._rows,
+            evaluation=Rows(samples=longest, rows=unpacked(len(longest))),
+            saver=make_saver(self._spec, self._report, self._folder, digest, resumed),
+            pad_id=loaded.tokenizer.pad_token_id,
+            offload_safely=offloads(self._spec, loaded.compute, pinned=False),
+            resumed=resumed,
+        )  # fmt: skip
+        return course.expect(self._stage, wanted)
+
+    def _set_out(self, loaded: Loaded, course: Tried, resumed: Resumed | None) -> Any:
+        kind = announcing(loaded.method.Trainer, self._stage.tell_part)
+        return set_out(self._spec, loaded, self._folder, course, resumed=resumed, kind=kind)
+
+    def _look_at_losses(self, course: Tried) -> None:
+        if course.has_grown:
+            first, second = course.losses[:2]
+            self._report.found(
+                "loss_grows",
+                f"One step at the full learning rate raised the loss from {first:.2f} to "
+                f"{second:.2f}.",
+                cause="The step is too large for this model; the run may come to nothing.",
+                remedy="Lower training.learning_rate, or raise training.warmup_steps.",
+            )
+
+
+def undisturbed(spec: Spec) -> Spec:
+    """The spec at its full learning rate from the first step on, with no saves or evaluations of
+    its own accord."""
+    training = msgspec.structs.replace(
+        spec.training, save_minutes=0.0, save_steps=0, eval_steps=0, warmup_steps=0,
+        lr_scheduler_type="constant",
+    )  # fmt: skip
+    return msgspec.structs.replace(spec, training=training)
+
+
+def total_seconds(spec: Spec, total_steps: int, times: _Times) -> float:
+    """Estimate for the whole run from what its parts took."""
+    training = spec.training
+    evaluations = 1 + (total_steps // training.eval_steps if training.eval_steps else 0)
+    work = total_steps * times.step + evaluations * times.evaluation
+    saves = 1 + (total_steps // training.save_steps if training.save_steps else 0)
+    if training.save_minutes:
+        saves += int(work / 60 / training.save_minutes)
+    return times.load + work + saves * times.save
+
+
+def in_words(shape: Shape) -> str:
+    """``4 rows of 2 048 tokens``."""
+    rows = "1 row" if shape.rows == 1 else f"{shape.rows} rows"
+    return f"{rows} of {shape.width:,} tokens".replace(",", " ")
+
+
+def _forget() -> None:
+    """Give back what the first trainer held: a resume begins in a new process."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

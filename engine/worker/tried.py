@@ -1,0 +1,114 @@
+"""Steps that are only tried: told part by part, so that whoever hears the last words of a worker
+that was killed knows what it was doing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from engine.contract.lifecycle import Phase
+from engine.contract.messages import PhaseChanged
+from engine.worker.batches import Window
+from engine.worker.course import Course
+from engine.worker.meter import Meter
+from engine.worker.report import Report
+
+_GROWN = 2.0
+"""Times the first loss: more, on the same rows after one step, is no noise."""
+
+
+class Stage:
+    """Tells people and the meter what is being tried."""
+
+    def __init__(self, report: Report, meter: Meter) -> None:
+        self.meter = meter
+        self._report = report
+        self.batch = ""
+        """The batch of the steps that are tried, in words."""
+
+    def tell(self, phase: Phase, what: str) -> None:
+        """Now this is done. Raises :class:`Halted` if the job is to end."""
+        self._report.raise_if_ending()
+        self._report.phase = phase
+        self._report.send(PhaseChanged(at=time.time(), phase=phase, detail=what))
+
+    def tell_part(self, part: str) -> None:
+        """Now this part of a step is done."""
+        self.tell(Phase.TRAINING, f"{part} of {self.batch}")
+
+
+class Tried(Course):
+    """A course that ends after ``wanted`` steps have changed the weights.
+
+    The scaler of fp16 leaves steps out while it looks for its factor, and only a step that was not
+    left out makes the optimizer's state.
+    """
+
+    stage: Stage
+    wanted = 1
+    is_timed = False
+    """Its steps are run as quickly as the run's own: live tensors are no longer counted."""
+
+    def expect(self, stage: Stage, wanted: int) -> Tried:
+        """Say what this course is for."""
+        self.stage, self.wanted = stage, wanted
+        self.seconds: list[float] = []
+        """Of each step."""
+        self.losses: list[float] = []
+        self._applied = 0
+        return self
+
+    def before_step(self, window: Window) -> None:
+        self.stage.meter.enter("train")
+        if self.is_timed:
+            self.stage.meter.let_tensors_be()
+        self._began = time.monotonic()
+        super().before_step(window)
+
+    def after_step(
+        self, trainer: Any, loss: float, grad_norm: float | None, learning_rate: float
+    ) -> bool:
+        # Before the course saves what is thrown away anyway.
+        self._report.raise_if_ending()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.seconds.append(time.monotonic() - self._began)
+        self.losses.append(loss)
+        ended = super().after_step(trainer, loss, grad_norm, learning_rate)
+        self._applied += not trainer.accelerator.optimizer_step_was_skipped
+        return ended or self._applied >= self.wanted
+
+    @property
+    def has_grown(self) -> bool:
+        """Whether the second step, on the same rows, came to a far greater loss than the first."""
+        return len(self.losses) > 1 and self.losses[1] > _GROWN * self.losses[0]
+
+
+def announcing(kind: Any, tell: Callable[[str], None]) -> Any:
+    """A trainer's class that says which part of a step it is at."""
+
+    class Announcing(kind):  # type: ignore[misc]
+        def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+            if not torch.is_grad_enabled():
+                return super().compute_loss(*args, **kwargs)
+            tell("forward pass")
+            found = super().compute_loss(*args, **kwargs)
+            loss = found[0] if isinstance(found, tuple) else found
+            loss.register_hook(_on_backward)
+            return found
+
+        def create_optimizer(self, model: Any = None) -> Any:
+            optimizer = super().create_optimizer(model)
+            optimizer.register_step_pre_hook(_on_optimizer_step)
+            return optimizer
+
+    def _on_backward(gradient: torch.Tensor) -> None:
+        tell("backward pass")
+
+    def _on_optimizer_step(*_: Any) -> None:
+        tell("optimizer step")
+
+    return Announcing
