@@ -18,6 +18,7 @@ from app import words
 from app.series import Axis, RunSeries
 from app.theme import Tokens
 from app.widgets.axes import time_word
+from app.widgets.frames import Frames
 from app.widgets.graph import Graph
 from app.widgets.graph_bar import GraphBar
 from app.widgets.graph_marks import marks_of
@@ -35,11 +36,6 @@ from app.widgets.graph_specs import (
 from app.widgets.parts import column
 from app.widgets.stretch import Stretch
 
-FRAME_MS = 34
-LIVE_FRAME_MS = 500
-"""Between two frames that nobody but the run asked for."""
-LIVE_FRAME_ON_CPU_MS = 1000
-"""The same where the run itself needs the processor."""
 DRAW_BUDGET_SECONDS = 0.012
 """Once it is used up, the other graphs wait for the next turn of the event loop."""
 SMALL_FROM = 4
@@ -57,9 +53,8 @@ class GraphBoard(QWidget):
         self.stretch = Stretch()
         self._cursor: float | None = None
         self._due: list[Graph] = []
-        self._frame = QTimer(self, singleShot=True, interval=FRAME_MS)
-        self._frame.timeout.connect(self._on_frame)
-        self._drawn_at = 0.0
+        self.frames = Frames(self)
+        self.frames.due.connect(self._on_frame)
         self.graphs: list[Graph] = []
         self._grid = QGridLayout()
         self._grid.setSpacing(12)
@@ -77,6 +72,7 @@ class GraphBoard(QWidget):
 
     def _build_graphs(self, *, has_gpu: bool) -> None:
         self._has_gpu = has_gpu
+        self.frames.is_on_cpu = not has_gpu
         memory, busy = (CARD_MEMORY, GPU_BUSY) if has_gpu else (PROCESS_MEMORY, CPU_BUSY)
         for old in self.graphs:
             self._grid.removeWidget(old)
@@ -89,9 +85,8 @@ class GraphBoard(QWidget):
             graph.range_moved.connect(self._on_range_moved)
             graph.fit_wanted.connect(self.fit)
             graph.cursor_moved.connect(self._on_cursor_moved)
-        self._share_room()
-        for side in (0, 1):
-            self._grid.setColumnStretch(side, 1)
+        share_room(self._grid, self.graphs, is_compact=self._is_compact)
+        self.note_change()
 
     # ------------------------------------------------------------ what the page uses
 
@@ -110,15 +105,13 @@ class GraphBoard(QWidget):
 
     def note_change(self) -> None:
         """What is shown has changed: draw soon."""
-        if can_be_seen(self) and not 0 <= self._frame.remainingTime() <= FRAME_MS:
-            self._frame.start(FRAME_MS)
+        if can_be_seen(self):
+            self.frames.want_soon()
 
     def note_growth(self) -> None:
         """The series has grown: draw when it is time to."""
-        if can_be_seen(self) and not self._frame.isActive():
-            since = 1000 * (time.monotonic() - self._drawn_at)
-            gap = LIVE_FRAME_MS if self._has_gpu else LIVE_FRAME_ON_CPU_MS
-            self._frame.start(max(FRAME_MS, gap - int(since)))
+        if can_be_seen(self):
+            self.frames.want_in_time()
 
     def fit(self) -> None:
         """Show the whole run and follow it."""
@@ -129,15 +122,8 @@ class GraphBoard(QWidget):
         """Leave the two small graphs out, where something else needs the room."""
         if is_compact != self._is_compact:
             self._is_compact = is_compact
-            self._share_room()
-
-    def _share_room(self) -> None:
-        is_compact = self._is_compact
-        for graph in self.graphs[SMALL_FROM:]:
-            graph.setVisible(not is_compact)
-        for line, share in enumerate((5, 4, 0 if is_compact else 3)):
-            self._grid.setRowStretch(line, share)
-        self.note_change()
+            share_room(self._grid, self.graphs, is_compact=is_compact)
+            self.note_change()
 
     def set_axis(self, axis: Axis) -> None:
         """Show everything over time or over steps."""
@@ -152,7 +138,6 @@ class GraphBoard(QWidget):
     def _on_frame(self) -> None:
         if not can_be_seen(self):
             return
-        self._drawn_at = time.monotonic()
         if self._series.has_gpu != self._has_gpu and len(self._series.telemetry):
             self._build_graphs(has_gpu=self._series.has_gpu)
         self.stretch.follow(self._series.end(self.axis))
@@ -182,7 +167,7 @@ class GraphBoard(QWidget):
             total = self._series.telemetry.last("vram_total_bytes")
             graph.set_limit(total and total / GIB, f"card {words.size(total)}")
         graph.refresh(self._series, self.axis, self.stretch.x0, self.stretch.x1, self._marks)
-        self._read_out(graph)
+        read_out(graph, self._series, self.axis, self._cursor)
 
     # ------------------------------------------------------------ moving and reading
 
@@ -201,17 +186,8 @@ class GraphBoard(QWidget):
     def _on_cursor_moved(self, x: float | None) -> None:
         self._cursor = x
         for graph in self.graphs:
-            self._read_out(graph)
+            read_out(graph, self._series, self.axis, self._cursor)
         self.bar.place.setText("" if x is None else place_word(self._series, self.axis, x))
-
-    def _read_out(self, graph: Graph) -> None:
-        x = self._cursor
-        graph.set_cursor(x)
-        if x is None:
-            graph.show_readout(None)
-            return
-        names = [curve.name for curve in graph.spec.curves]
-        graph.show_readout({name: self._series.value_at(name, self.axis, x) for name in names})
 
     def showEvent(self, event: QShowEvent) -> None:
         """Qt override: catch up with what came while nobody looked."""
@@ -223,7 +199,7 @@ class GraphBoard(QWidget):
         """Qt override."""
         super().hideEvent(event)
         self.window().removeEventFilter(self)
-        self._frame.stop()
+        self.frames.stop()
         self._due.clear()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
@@ -231,6 +207,26 @@ class GraphBoard(QWidget):
         if event.type() == QEvent.Type.WindowStateChange:
             self.note_change()
         return super().eventFilter(watched, event)
+
+
+def share_room(grid: QGridLayout, graphs: list[Graph], *, is_compact: bool) -> None:
+    """The first graphs are the highest; the small ones may be left out."""
+    for graph in graphs[SMALL_FROM:]:
+        graph.setVisible(not is_compact)
+    for line, share in enumerate((5, 4, 0 if is_compact else 3)):
+        grid.setRowStretch(line, share)
+    for side in (0, 1):
+        grid.setColumnStretch(side, 1)
+
+
+def read_out(graph: Graph, series: RunSeries, axis: Axis, x: float | None) -> None:
+    """Show a graph's hair line and the values there; without a place its legend."""
+    graph.set_cursor(x)
+    if x is None:
+        graph.show_readout(None)
+        return
+    names = [curve.name for curve in graph.spec.curves]
+    graph.show_readout({name: series.value_at(name, axis, x) for name in names})
 
 
 def can_be_seen(widget: QWidget) -> bool:

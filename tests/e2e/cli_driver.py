@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,11 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 _FETTLE = "import sys; from engine.cli import main; sys.exit(main())"
+
+
+def _hear_ctrl_c() -> None:
+    """A test that was started in the background by a shell would hand on its deafness."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Result(NamedTuple):
@@ -81,4 +87,5 @@ class Fettle:
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            preexec_fn=_hear_ctrl_c if os.name == "posix" else None,
         )

@@ -75,7 +75,7 @@ def settle(page: RunPage) -> None:
     board = page.body.board
     limit = time.monotonic() + 5
     QTest.qWait(1)
-    while board._frame.isActive() or board._due:
+    while board.frames.is_waiting or board._due:
         assert time.monotonic() < limit
         QTest.qWait(5)
 
