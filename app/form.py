@@ -14,7 +14,6 @@ import msgspec
 from PySide6.QtCore import QObject, Signal
 
 from app.form_fields import fields
-from app.form_words import NOWHERE
 from engine.contract.messages import Complaint, Refusal
 from engine.contract.spec import Spec
 from engine.contract.validate import check
@@ -40,8 +39,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     tables: frozenset[str] = frozenset(OPTIONAL_TABLES)
     """The optional tables that are wanted. Values of the others are kept, and not sent."""
     unknown: dict[str, Any] = {}
-    """Settings of an imported file that do not exist or have no editor, so that they can be
-    complained about."""
+    """Settings of an imported file that do not exist, so that they can be complained about."""
 
     @classmethod
     def from_raw(cls, raw: dict[str, Any]) -> Draft:
@@ -51,8 +49,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
         for key, value in raw.items():
             inner = {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {}
             for path, item in (inner if isinstance(value, dict) else {key: value}).items():
-                is_shown = path in fields() and path not in NOWHERE
-                (values if is_shown else unknown)[path] = item
+                (values if path in fields() else unknown)[path] = item
         tables = frozenset(name for name in OPTIONAL_TABLES if name in raw)
         return cls(values=values, tables=tables, unknown=unknown)
 
@@ -111,6 +108,32 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
             wanted = RATES[tuning]
             unwritten = wanted == fields()[_RATE].default
             draft = draft.with_value(_RATE, None if unwritten else wanted)
+        return draft
+
+    def with_patch(self, patch: dict[str, Any]) -> Draft:
+        """The same with several settings changed at once, as remedies and trades want it.
+
+        Keys are dotted names; None gives a setting its default, or takes a whole table out.
+        """
+        draft = self
+        for path, value in patch.items():
+            draft = draft._patched(path, value)
+        return draft
+
+    def _patched(self, path: str, value: Any) -> Draft:
+        if path in self.unknown:
+            return self.without_unknown(path)
+        if path in OPTIONAL_TABLES:
+            tables = self.tables - {path} if value is None else self.tables | {path}
+            draft = msgspec.structs.replace(self, tables=tables)
+            given = value if isinstance(value, dict) else {}
+            return draft.with_patch({f"{path}.{name}": item for name, item in given.items()})
+        if path not in fields():
+            return self
+        table = path.partition(".")[0]
+        draft = self.with_value(path, None if value == fields()[path].default else value)
+        if table in OPTIONAL_TABLES and value is not None:
+            draft = msgspec.structs.replace(draft, tables=draft.tables | {table})
         return draft
 
     def without_unknown(self, path: str) -> Draft:
@@ -194,6 +217,15 @@ class Form(QObject):
         """Put another draft in place, as one step to undo."""
         self._refused.clear()
         self._put(draft, "")
+
+    def apply(self, patch: dict[str, Any]) -> bool:
+        """Change several settings, as one step to undo; False if they are like that already."""
+        draft = self._draft.with_patch(patch)
+        if draft == self._draft:
+            return False
+        self.seal()
+        self.replace(draft)
+        return True
 
     def restore(self, draft: Draft) -> None:
         """Put a remembered draft in place, with nothing to undo."""

@@ -109,11 +109,11 @@ BASIC = (
 )
 """Settings of the basic view, in reading order, three to a row."""
 
-ELSEWHERE = ("name", "method", "model.path", "dataset.path", "dataset.format", "quantization.bits")
+ELSEWHERE = (
+    "name", "method", "model.path", "dataset.path", "dataset.format", "quantization.bits",
+    "hardware.profile",
+)  # fmt: skip
 """Settings with a place of their own on the page, so in no grid."""
-
-NOWHERE = ("hardware.profile",)
-"""Settings that do nothing yet, so the page does not show them; an imported one is kept."""
 
 GROUPS = (
     ("training", "Training"),

@@ -41,11 +41,30 @@ def test_every_setting_has_a_name_a_meaning_and_a_place() -> None:
     assert set(BASIC) < set(fields())
 
 
-def test_what_is_not_shown_is_kept_and_can_be_removed() -> None:
+def test_an_imported_profile_is_kept() -> None:
     raw = to_raw(EXAMPLE) | {"hardware": {"profile": "rtx-3060-12"}}
     draft = Draft.from_raw(raw)
     assert draft.raw()["hardware"] == {"profile": "rtx-3060-12"}
-    assert "hardware.profile" in draft.unknown
+    assert draft.unknown == {}
+
+
+def test_a_patch_is_one_step_to_undo(form: Form) -> None:
+    before = form.draft
+    patch = {"training.per_device_train_batch_size": 1, "training.gradient_accumulation_steps": 8}
+    assert form.apply(patch)
+    assert {path: form.draft.get(path) for path in patch} == patch
+    assert not form.apply(patch)
+    form.undo()
+    assert form.draft == before
+
+
+def test_a_patch_brings_its_table_and_takes_it_out(form: Form) -> None:
+    form.set_tuning("full")
+    assert form.apply({"lora": {"r": 8}, "quantization.bits": 4})
+    assert (form.draft.tuning, form.draft.get("lora.r")) == ("lora4", 8)
+    assert form.apply({"quantization": None, "lora.r": None, "no.such": 1})
+    assert (form.draft.tuning, form.draft.get("lora.r")) == ("lora16", 16)
+    assert form.spec is not None
 
 
 def test_every_named_choice_exists() -> None:

@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 
 from app.endpoint import Place
 from app.form_fields import fields
-from app.form_words import BASIC, ELSEWHERE, NOWHERE
+from app.form_words import BASIC, ELSEWHERE
 from app.link import HostLink
 from app.pages.new_run import NewRunPage, outlook
 from app.pages.new_run.catalogue import bundled
@@ -23,6 +23,7 @@ from app.pages.new_run.preview import example_html, pieces, table
 from app.preferences import Preferences
 from app.theme import Theme
 from app.transport import LocalTransport
+from app.widgets.line_button import LineButton
 from engine.contract.messages import Complaint, ListModels, PreviewDataset, Refusal, Start
 from engine.contract.spec import Spec
 from engine.contract.toml import EXAMPLE, read_file, to_raw
@@ -102,7 +103,7 @@ def click(qtbot: QtBot, target: QWidget) -> None:
 
 
 def test_a_new_page_asks_for_model_and_data(page: NewRunPage) -> None:
-    assert page.outlook.headline == "Choose a model and data"
+    assert page.budget.headline == "Choose a model and data"
 
 
 def test_filling_in_and_starting_opens_the_run(
@@ -179,7 +180,7 @@ def test_a_complaint_takes_one_to_its_field(page: NewRunPage, qtbot: QtBot) -> N
     page.model.line.setFocus()
     (link,) = [
         made
-        for made in page.outlook.findChildren(QPushButton)
+        for made in page.budget.findChildren(QPushButton)
         if made.property("field") == "training.max_length"
     ]
     click(qtbot, link)
@@ -187,7 +188,7 @@ def test_a_complaint_takes_one_to_its_field(page: NewRunPage, qtbot: QtBot) -> N
 
 
 def test_every_complaint_has_a_way_to_its_field(page: NewRunPage, qtbot: QtBot) -> None:
-    for path in set(fields()) - set(NOWHERE):
+    for path in set(fields()):
         page.model.line.setFocus()
         page.header.start.setFocus()
         page.go_to(path)
@@ -200,7 +201,7 @@ def test_every_complaint_has_a_way_to_its_field(page: NewRunPage, qtbot: QtBot) 
 def test_expert_shows_every_setting_with_its_meaning(page: NewRunPage, qtbot: QtBot) -> None:
     assert set(page.settings.editors) == set(BASIC)
     click(qtbot, page.settings.expert)
-    assert set(page.settings.editors) == set(fields()) - set(ELSEWHERE + NOWHERE)
+    assert set(page.settings.editors) == set(fields()) - set(ELSEWHERE)
     for path, editor in page.settings.editors.items():
         assert fields()[path].help in editor.toolTip().replace("&quot;", '"')
         assert editor.control.accessibleName()
@@ -288,7 +289,9 @@ def test_the_data_is_shown_as_rows_and_as_the_model_sees_it(
     assert "Alpaca" in page.data.aside.text()
     assert page.data.example.isVisible()
     assert "&lt;my&gt;" in page.data.example.text()
-    assert page.outlook.headline.startswith("about 119 steps")
+    page.budget.facts.open()
+    lines = [line.figure for line in page.budget.facts.findChildren(LineButton)]
+    assert "about 119 steps" in lines
 
 
 def test_a_format_can_be_forced(
@@ -420,7 +423,7 @@ def test_a_setting_that_does_not_exist_can_be_removed(
     page.exchange.import_file(path)
     (link,) = [
         made
-        for made in page.outlook.findChildren(QPushButton)
+        for made in page.budget.findChildren(QPushButton)
         if made.property("field") == "training.sed"
     ]
     click(qtbot, link)
@@ -493,14 +496,6 @@ def test_steps(training: dict[str, Any], rows: int | None, headline: str) -> Non
     assert outlook.steps(spec_with(**training), rows).headline == headline
 
 
-def test_precision_is_explained_by_the_card() -> None:
-    spec = spec_with()
-    turing = {"gpus": [{"name": "RTX 2080 Ti", "compute_capability": [7, 5]}]}
-    ampere = {"gpus": [{"name": "RTX 3060", "compute_capability": [8, 6]}]}
-    titles = [outlook.choices(spec, facts)[0].title for facts in (turing, ampere, {"gpus": []})]
-    assert titles == ["Computes in fp16", "Computes in bf16", "Computes in fp32"]
-
-
 def test_only_answers_are_trained_on() -> None:
     assert [part for part, is_trained in pieces(CONVERSATION, "sft") if is_trained] == [
         "On its way. "
@@ -526,15 +521,15 @@ def test_the_keyboard_reaches_each_way_of_tuning(page: NewRunPage, qtbot: QtBot)
     assert page.focusWidget() in page.model._chips.values()
 
 
-def test_a_narrow_page_has_the_outlook_below_and_all_can_be_scrolled_to(page: NewRunPage) -> None:
+def test_a_narrow_page_has_the_budget_below_and_all_can_be_scrolled_to(page: NewRunPage) -> None:
     page.resize(764, 540)
     QApplication.processEvents()
     left = page.desk.area.widget()
-    assert left.isAncestorOf(page.outlook)
+    assert left.isAncestorOf(page.budget)
     assert left.width() <= page.desk.area.viewport().width()
     for target in (page.model.pretrain, page.model._browse, page.data._browse):
         assert target.mapTo(left, target.rect().bottomRight()).x() < left.width()
     page.resize(1164, 860)
     QApplication.processEvents()
-    assert not left.isAncestorOf(page.outlook)
-    assert page.outlook.width() == 400
+    assert not left.isAncestorOf(page.budget)
+    assert page.budget.width() == 400

@@ -1,7 +1,6 @@
-"""What will come of a spec: only what follows from it and from what is known, in short lines. Pure.
+"""What a spec says of itself, in short lines, beside what is foretold of it. Pure.
 
-Memory and time are not foretold here. A number that cannot be known before the data is tokenised is
-said to be unknown, with the reason.
+A number that cannot be known before the data is tokenised is said to be unknown, with the reason.
 """
 
 from __future__ import annotations
@@ -13,9 +12,10 @@ import msgspec
 from msgspec import UNSET
 
 from app.form_words import choice
-from app.words import NONE, count, counted, rate, size
+from app.words import count, counted, rate, size
 from engine.contract.spec import Spec
 from engine.formats import split_sizes
+from engine.planning.plan import Choice
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,13 +23,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     value: str
-
-
-class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that Fettle chose, and why."""
-
-    title: str
-    reason: str
+    how: str = ""
+    """Where it comes from; empty if that is plain."""
 
 
 class Steps(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,25 +37,36 @@ class Steps(msgspec.Struct, frozen=True, kw_only=True):
 def steps(spec: Spec, row_count: int | None) -> Steps:
     """How many optimizer steps there will be, as far as that can be said."""
     training = spec.training
-    batch = training.per_device_train_batch_size * training.gradient_accumulation_steps
     if training.max_steps > 0:
         return Steps(
             headline=counted(training.max_steps, "step"),
             explanation=f"As max steps says. {_batch_words(spec)}",
         )
-    if row_count is None or training.packing or spec.method == "pretrain":
+    total = total_steps(spec, row_count)
+    if total is None or row_count is None:
         return Steps(
             headline=f"{_epochs(training.num_train_epochs)}",
             explanation=f"{_batch_words(spec)} How many steps that is shows once the text is cut "
             "into tokens.",
         )
     rows, _ = split_sizes(row_count, spec.dataset.eval_fraction)
-    total = math.ceil(math.ceil(rows / batch) * training.num_train_epochs)
     return Steps(
         headline=f"about {counted(total, 'step')}",
         explanation=f"{_epochs(training.num_train_epochs).capitalize()} of "
         f"{counted(rows, 'row')}. {_batch_words(spec)}",
     )
+
+
+def total_steps(spec: Spec, row_count: int | None) -> int | None:
+    """Optimizer steps of the whole run; None where that is not known before tokenising."""
+    training = spec.training
+    if training.max_steps > 0:
+        return training.max_steps
+    if row_count is None or training.packing or spec.method == "pretrain":
+        return None
+    rows, _ = split_sizes(row_count, spec.dataset.eval_fraction)
+    batch = training.per_device_train_batch_size * training.gradient_accumulation_steps
+    return math.ceil(math.ceil(rows / batch) * training.num_train_epochs)
 
 
 def _batch_words(spec: Spec) -> str:
@@ -79,8 +85,10 @@ def _epochs(number: float) -> str:
 
 def lines(spec: Spec, row_count: int | None, option_facts: str) -> list[Line]:
     """The facts of the run."""
-    found = [Line(name="Model", value=spec.model.path.rstrip("/\\").replace("\\", "/"))]
-    found[0] = Line(name="Model", value=found[0].value.rpartition("/")[2])
+    length = steps(spec, row_count)
+    found = [Line(name="Length", value=length.headline, how=length.explanation)]
+    name = spec.model.path.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
+    found.append(Line(name="Model", value=name))
     if option_facts:
         found.append(Line(name="Size", value=option_facts.partition(" · ")[0]))
     found.append(Line(name="Trains", value=_trains(spec)))
@@ -125,80 +133,26 @@ def _saves(spec: Spec) -> str:
     return " and ".join(when) + f", {training.save_total_limit} kept" if when else "at the end"
 
 
-def choices(spec: Spec, facts: dict[str, Any]) -> list[Choice]:
-    """What is chosen for the person, and why."""
+def habits(spec: Spec) -> list[Choice]:
+    """What Fettle does whatever the machine, and why."""
     found = []
-    if spec.training.precision == "auto":
-        found.append(_precision(facts))
-    if spec.training.gradient_checkpointing == "full":
-        found.append(
-            Choice(
-                title="Activations are computed again",
-                reason="Much less memory, about a quarter slower. Checkpointing: None turns it "
-                "off.",
-            )
-        )
     if spec.training.save_minutes:
         found.append(
             Choice(
-                title=f"Saves every {spec.training.save_minutes:g} minutes",
+                field="training.save_minutes",
+                value=f"{spec.training.save_minutes:g} min",
                 reason="That is the most a power cut or a crash can cost. Each save is verified.",
-            )
-        )
-    if facts.get("is_wsl") and spec.hardware.safe_mode == "auto":
-        found.append(
-            Choice(
-                title="Safe mode is on",
-                reason="Under WSL pinned memory is known to fail, so Fettle pins none.",
             )
         )
     if not spec.model.trust_remote_code:
         found.append(
             Choice(
-                title="The model's own code does not run",
+                field="The model's own code",
+                value="does not run",
                 reason="Only weights and settings are read from its folder.",
             )
         )
     return found
-
-
-def _precision(facts: dict[str, Any]) -> Choice:
-    gpu = first_gpu(facts)
-    if not facts:
-        return Choice(
-            title="Precision is chosen by the card",
-            reason="bf16 where the card has it, fp16 on older ones, fp32 without a GPU.",
-        )
-    if gpu is None:
-        return Choice(title="Computes in fp32", reason="No GPU was found on this machine.")
-    name = str(gpu.get("name") or "the card")
-    if has_bf16(gpu):
-        return Choice(title="Computes in bf16", reason=f"{name} has it; no loss scaling needed.")
-    return Choice(title="Computes in fp16", reason=f"{name} has no bf16.")
-
-
-def first_gpu(facts: dict[str, Any]) -> dict[str, Any] | None:
-    """The first card of the engine's machine."""
-    gpus = facts.get("gpus") or []
-    return gpus[0] if gpus and isinstance(gpus[0], dict) else None
-
-
-def has_bf16(gpu: dict[str, Any]) -> bool:
-    """Whether a card computes in bf16: from compute capability 8.0 on."""
-    capability = gpu.get("compute_capability") or (0, 0)
-    return int(capability[0]) >= 8
-
-
-def machine_line(facts: dict[str, Any]) -> str:
-    """The engine's machine in a few words."""
-    if not facts:
-        return ""
-    gpu = first_gpu(facts)
-    if gpu is None:
-        return "for this machine: no GPU"
-    parts = [str(gpu.get("name") or NONE), size(gpu.get("vram_total_bytes"))]
-    parts += ["WSL"] if facts.get("is_wsl") else []
-    return "for this card: " + ", ".join(part for part in parts if part != NONE)
 
 
 def where(facts: dict[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QFocusEvent, QHideEvent
@@ -13,27 +12,23 @@ from app.form import Draft, Form
 from app.form_editors import focus
 from app.form_fields import fields
 from app.link import HostLink
-from app.pages.new_run import outlook
+from app.pages.new_run.adviser import Adviser
+from app.pages.new_run.budget_card import BudgetCard
 from app.pages.new_run.data_card import DataCard
 from app.pages.new_run.desk import SPACING, Desk
 from app.pages.new_run.files import Exchange
 from app.pages.new_run.header import Header
 from app.pages.new_run.keeper import DraftKeeper
 from app.pages.new_run.model_card import ModelCard
-from app.pages.new_run.outlook_card import OutlookCard
 from app.pages.new_run.settings_card import SettingsCard
 from app.pages.new_run.starter import Starter
 from app.preferences import Preferences
 from app.theme import Theme
 from app.widgets.parts import column
-from engine.contract.messages import Complaint, Facts
+from engine.contract.messages import Complaint
 
 _MARGIN = 24
 _KEPT_BY_RESET = ("name", "method", "model.path", "dataset.path", "dataset.format")
-_ASKED = {
-    "model.path": "Choose one from the list, or write a Hugging Face id or a folder.",
-    "dataset.path": "Choose a file, or drop one on this page.",
-}
 
 
 class NewRunPage(QWidget):
@@ -60,12 +55,15 @@ class NewRunPage(QWidget):
         self._link = link
         self._preferences = preferences
         self._theme = theme
-        self._facts: dict[str, Any] = {}
         self._shown_problems: set[str] = set()
         self.form = Form(self)
         self.exchange = Exchange(self.form, self)
         self._starter = Starter(self.form, link, self)
         self._build()
+        self.adviser = Adviser(
+            self.form, link, preferences, (self.model, self.data, self.budget),
+            self.settings.machine, self,
+        )  # fmt: skip
         self._connect()
         self.keeper = DraftKeeper(self.form, preferences, self)
         self.form.restore(self.keeper.remembered())
@@ -77,14 +75,14 @@ class NewRunPage(QWidget):
         self.model = ModelCard(self.form, self._link, self._preferences)
         self.data = DataCard(self.form, self._link, self._theme.tokens)
         self.settings = SettingsCard(self.form, self._preferences)
-        self.outlook = OutlookCard()
-        self.desk = Desk((self.model, self.data, self.settings), self.outlook)
+        self.budget = BudgetCard(self._theme.tokens)
+        self.desk = Desk((self.model, self.data, self.settings), self.budget)
         page = column(self.header, self.desk, margins=(_MARGIN, 20, _MARGIN, 20), spacing=SPACING)
         page.setStretch(1, 1)
         self.setLayout(page)
 
     def _connect(self) -> None:
-        self.form.changed.connect(self._on_form_changed)
+        self.form.changed.connect(self._show_complaints)
         self.header.start.clicked.connect(self._on_start)
         self.header.bind_keys(self)
         self.header.import_action.triggered.connect(self.exchange.ask_import)
@@ -96,19 +94,13 @@ class NewRunPage(QWidget):
         self._starter.started.connect(self._on_started)
         self._starter.refused.connect(self._on_refused)
         self._starter.busy_changed.connect(self.header.start.setDisabled)
-        self.outlook.field_wanted.connect(self.go_to)
+        self.budget.field_wanted.connect(self.go_to)
         self.settings.refilled.connect(self._show_complaints)
         self.settings.refilled.connect(self.desk.share_width)
-        self._link.connected.connect(self._on_connected)
         self._theme.changed.connect(self.data.recolor)
-        if self._link.is_connected:
-            self._on_connected()
+        self._theme.changed.connect(self.budget.set_tokens)
 
     # ------------------------------------------------------------ showing
-
-    def _on_form_changed(self) -> None:
-        self._show_complaints()
-        self._show_outlook()
 
     def _show_complaints(self) -> None:
         said = {c.field: f"{c.problem} {c.remedy}".strip() for c in self.form.complaints}
@@ -119,23 +111,6 @@ class NewRunPage(QWidget):
             editor.complain(said.get(path, "") if is_due else "")
         is_due = "model.path" in draft.values or "model.path" in self._shown_problems
         self.model.complain(said.get("model.path", "") if is_due else "")
-
-    def _show_outlook(self) -> None:
-        self.settings.aside.setText(outlook.machine_line(self._facts))
-        spec, complaints = self.form.spec, self.form.complaints
-        if spec is None or complaints:
-            asked = [c for c in map(_in_form_words, complaints) if c is not None]
-            is_new = not set(_ASKED) & set(self.form.draft.values) and len(asked) == len(_ASKED)
-            self.outlook.show_complaints(asked, is_new)
-            return
-        row_count = self.data.facts.get("row_count")
-        option = self.model.option
-        self.outlook.show_run(
-            outlook.steps(spec, row_count),
-            outlook.lines(spec, row_count, option.facts if option else ""),
-            outlook.choices(spec, self._facts),
-            outlook.where(self._facts),
-        )
 
     def go_to(self, path: str) -> None:
         """Bring the editor of a setting into view and give it the keyboard.
@@ -162,6 +137,7 @@ class NewRunPage(QWidget):
             "model.path": self.model.combo,
             "dataset.path": self.data.path.control,
             "dataset.format": self.data.format.control,
+            "hardware.profile": self.settings.machine,
             "method": self.model.pretrain,
             "quantization.bits": self.model.chip(self.form.draft.tuning),
         }
@@ -171,13 +147,6 @@ class NewRunPage(QWidget):
         return editor.control if editor is not None and editor.isEnabled() else None
 
     # ------------------------------------------------------------ what happens
-
-    def _on_connected(self, _data: object = None) -> None:
-        self._link.ask(Facts).replied.connect(self._on_facts)
-
-    def _on_facts(self, data: dict[str, Any]) -> None:
-        self._facts = data.get("facts") or {}
-        self._show_outlook()
 
     def _on_start(self) -> None:
         if self.form.spec is None:
@@ -239,13 +208,3 @@ class NewRunPage(QWidget):
             self.model.choose(self._link.place.path_there(str(path)))
         else:
             self.data.choose(self._link.place.path_there(str(path)))
-
-
-def _in_form_words(complaint: Complaint) -> Complaint | None:
-    """What is merely not there yet is asked for, not blamed; None for what then comes by itself."""
-    if complaint.problem != "This is missing.":
-        return complaint
-    if complaint.field == "name":
-        return None
-    asked = _ASKED.get(complaint.field)
-    return Complaint(field=complaint.field, problem=asked) if asked else complaint

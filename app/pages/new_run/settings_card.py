@@ -8,7 +8,8 @@ from PySide6.QtWidgets import QGridLayout, QWidget
 from app.form import Form
 from app.form_editors import Editor, make_editor
 from app.form_fields import fields
-from app.form_words import BASIC, ELSEWHERE, GROUPS, NOWHERE
+from app.form_words import BASIC, ELSEWHERE, GROUPS
+from app.pages.new_run.profile_menu import ProfileMenu
 from app.preferences import Preferences
 from app.widgets.choice import Choice
 from app.widgets.parts import Card, button, column, label, row
@@ -35,8 +36,8 @@ class SettingsCard(Card):
         self._groups: dict[str, list[QWidget]] = {}
         self._body = QWidget()
         self.setAccessibleName("Settings")
-        self.aside = label("", "aside")
-        self.column.addLayout(row(label("Settings", "heading"), None, self.aside, self._views()))
+        self.machine = ProfileMenu()
+        self.column.addLayout(row(label("Settings", "heading"), None, self.machine, self._views()))
         self.column.addWidget(self._body)
         self._fill()
         form.changed.connect(self._on_form_changed)
@@ -90,8 +91,7 @@ class SettingsCard(Card):
     def _expert_parts(self) -> list[QWidget]:
         parts: list[QWidget] = []
         for table, title in GROUPS:
-            apart = ELSEWHERE + NOWHERE
-            paths = [p for p in fields() if p.startswith(f"{table}.") and p not in apart]
+            paths = [p for p in fields() if p.startswith(f"{table}.") and p not in ELSEWHERE]
             heading = label(title, "heading")
             heading.setContentsMargins(0, 10, 0, 0)
             grid = QWidget()

@@ -1,0 +1,237 @@
+"""Keeps the plan of what is filled in up to date: evaluates at once, traces when it has to.
+
+A change of sizes (batch, length, rank) only evaluates the form that is there. Another model, or
+another way of training it, needs a new trace: that is asked for once nothing has changed for a
+moment, and until it is there the plan before stays in view, pale.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from app.form import Draft, Form
+from app.link import HostLink
+from app.pages.new_run.outlook import total_steps
+from app.pages.new_run.traces import Failure, Key, Traced, Traces, key_of
+from engine.contract.spec import Spec
+from engine.contract.validate import check
+from engine.paths import home
+from engine.planning.facts import MachineFacts
+from engine.planning.form import Form as TracedForm
+from engine.planning.hardware import Machine, UnknownProfile, machine_of
+from engine.planning.plan import Plan
+
+_EVALUATE_AFTER_MS = 10
+TRACE_AFTER_MS = 400
+_SOME_DATA = "data"
+"""Stands for a file that is not chosen yet: a plan needs none."""
+
+Stage = Literal["empty", "waiting", "tracing", "no_engine", "failed", "planned"]
+
+
+class Forecast(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be said of what is filled in."""
+
+    stage: Stage
+    """``empty``: no model yet. ``waiting``: something filled in is wrong."""
+    plan: Plan | None = None
+    """In any stage: the newest there was for this model."""
+    fit: dict[str, Any] | None = None
+    """Changes that make it fit and keep the result; empty if it fits, None if there are none."""
+    sentence: str = ""
+    """Why there is no newer one, for people."""
+
+
+class Forecaster(QObject):
+    """Makes plans.
+
+    Signals:
+        changed: the newest :class:`Forecast`.
+        machine_changed: the machine that is planned for is another.
+    """
+
+    changed = Signal(object)
+    machine_changed = Signal()
+
+    def __init__(self, form: Form, link: HostLink, parent: QObject) -> None:
+        super().__init__(parent)
+        self._form = form
+        self._link = link
+        self.traces = Traces(link, self)
+        self.forecast = Forecast(stage="empty")
+        self.machine: Machine | None = None
+        """What is planned for; None before the engine told what there is."""
+        self.facts: MachineFacts | None = None
+        self.platform = ""
+        """Planned for: empty stands for the one that is there."""
+        self.row_count: int | None = None
+        """Rows of the data, where they are counted."""
+        self._problem = ""
+        self._model = ""
+        self._spec: Spec | None = None
+        self._missing: dict[Key, Spec] = {}
+        """Layouts that the ladder of this plan could not look at yet."""
+        self._soon = QTimer(self, singleShot=True, interval=_EVALUATE_AFTER_MS)
+        self._soon.timeout.connect(self._on_soon)
+        self._pause = QTimer(self, singleShot=True, interval=TRACE_AFTER_MS)
+        self._pause.timeout.connect(self._on_pause)
+        form.changed.connect(self._soon.start)
+        self.traces.arrived.connect(self._on_arrived)
+        link.connected.connect(self._on_link_changed)
+        link.disconnected.connect(self._on_link_changed)
+
+    # ------------------------------------------------------------ what it is made for
+
+    def set_facts(self, facts: dict[str, Any]) -> None:
+        """The engine's machine is this."""
+        try:
+            self.facts = msgspec.convert(facts, MachineFacts)
+        except msgspec.ValidationError:
+            # An engine of another version tells other things; profiles can still be planned for.
+            self.facts = None
+        self._soon.start()
+
+    def set_platform(self, platform: str) -> None:
+        """Plan for ``linux``, ``windows``, ``wsl``, or the one that is there (empty)."""
+        self.platform = platform
+        self._soon.start()
+
+    def retry(self) -> None:
+        """Ask again for what failed."""
+        self.traces.forget_failures()
+        self._soon.start()
+
+    def _choose_machine(self) -> None:
+        before, self._problem = self.machine, ""
+        draft = self._form.draft
+        self.machine = None
+        if self.facts is not None:
+            gpu = draft.get("hardware.gpu")
+            profile = str(draft.get("hardware.profile") or "auto")
+            try:
+                found = machine_of(
+                    self.facts, profile, self.platform or None, gpu=gpu if type(gpu) is int else 0
+                )
+                self.machine = self._with_lessons(found)
+            except UnknownProfile as error:
+                self._problem = str(error)
+        if self.machine != before:
+            self.machine_changed.emit()
+
+    def _with_lessons(self, machine: Machine) -> Machine:
+        """The machine with what earlier runs taught of its card, where that is kept here."""
+        if not machine.is_detected or self._link.place.kind != "this":
+            return machine
+        from engine.planning import learnt
+
+        torch = machine.packages.get("torch")
+        lesson = learnt.read(home(), machine.profile.name, machine.driver, torch)
+        return msgspec.structs.replace(
+            machine, learnt_offset_bytes=lesson.offset_bytes, error_share=lesson.error_share
+        )
+
+    # ------------------------------------------------------------ evaluating
+
+    def _on_soon(self) -> None:
+        self._choose_machine()
+        forecast = self._evaluate()
+        self.forecast = forecast
+        self.changed.emit(forecast)
+
+    def _evaluate(self) -> Forecast:
+        draft = self._form.draft
+        model = draft.get("model.path")
+        if not model or not isinstance(model, str):
+            self._spec = None
+            self._pause.stop()
+            return Forecast(stage="empty")
+        old = self.forecast.plan if model == self._model else None
+        self._spec = plannable(draft)
+        if self._spec is None:
+            return Forecast(stage="waiting", plan=old)
+        if self.machine is None:
+            return self._no_machine(old)
+        key = self._key(self._spec)
+        found = self.traces.get(key)
+        if isinstance(found, Traced):
+            self._pause.stop()
+            self._model = model
+            return self._planned(self._spec, found, self.machine)
+        if isinstance(found, Failure):
+            return Forecast(stage="failed", plan=old, sentence=found.sentence)
+        return self._not_yet(key, old)
+
+    def _no_machine(self, old: Plan | None) -> Forecast:
+        if self._problem:
+            return Forecast(stage="failed", plan=old, sentence=self._problem)
+        if self._link.outage:
+            return Forecast(stage="no_engine", plan=old, sentence=self._link.outage)
+        return Forecast(stage="tracing", plan=old)
+
+    def _not_yet(self, key: Key, old: Plan | None) -> Forecast:
+        if self._link.outage and not self._link.is_connected:
+            return Forecast(stage="no_engine", plan=old, sentence=self._link.outage)
+        if not self.traces.is_asked(key):
+            self._pause.start()
+        return Forecast(stage="tracing", plan=old)
+
+    def _key(self, spec: Spec) -> Key:
+        from engine.planning.choices import device_of, precision_of, settle
+
+        assert self.machine is not None
+        settled, _ = settle(spec, self.machine)
+        precision, _ = precision_of(spec, self.machine)
+        return key_of(settled, device_of(self.machine), precision)
+
+    def _planned(self, spec: Spec, traced: Traced, machine: Machine) -> Forecast:
+        from engine.planning.ladder import make_it_fit
+        from engine.planning.planner import make_plan
+
+        self._missing.clear()
+        plan = make_plan(
+            spec, traced.form, machine, steps=total_steps(spec, self.row_count),
+            forms=self._alternative,
+        )  # fmt: skip
+        fit: dict[str, Any] | None = {}
+        if plan.verdict == "does_not_fit":
+            fit = make_it_fit(spec, traced.form, machine, self._alternative)
+        self._ask_next()
+        return Forecast(stage="planned", plan=plan, fit=fit)
+
+    def _alternative(self, spec: Spec) -> TracedForm | None:
+        """The form of another layout; asked for in the background if it is not there yet."""
+        key = self._key(spec)
+        found = self.traces.get(key)
+        if found is None:
+            self._missing.setdefault(key, spec)
+        return found.form if isinstance(found, Traced) else None
+
+    def _ask_next(self) -> None:
+        """One after the other, so that a trace that somebody waits for is never far behind."""
+        if self._missing and not any(map(self.traces.is_asked, self._missing)):
+            key, spec = next(iter(self._missing.items()))
+            self.traces.ask(key, spec)
+
+    # ------------------------------------------------------------ what happens
+
+    def _on_pause(self) -> None:
+        if self._spec is not None and self.machine is not None:
+            self.traces.ask(self._key(self._spec), self._spec)
+
+    def _on_arrived(self, _key: Key) -> None:
+        self._soon.start()
+
+    def _on_link_changed(self, _data: object) -> None:
+        self._soon.start()
+
+
+def plannable(draft: Draft) -> Spec | None:
+    """The spec of a draft, if it is sound but for its data, of which a plan needs none."""
+    raw = draft.raw()
+    raw["dataset"] = {"path": _SOME_DATA} | raw.get("dataset", {})
+    raw["name"] = raw.get("name") or _SOME_DATA
+    spec, _ = check(raw)
+    return spec

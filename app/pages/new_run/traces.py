@@ -1,0 +1,129 @@
+"""Traces of models, asked of the host once each and kept: what a plan is evaluated from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from PySide6.QtCore import QObject, Signal
+
+from app.link import HostLink
+from app.pages.new_run.starter import as_the_engine_reads
+from engine.contract.messages import Refusal, Trace
+from engine.contract.spec import Spec
+from engine.planning.form import Form
+
+KEPT = 64
+
+# What of a spec says nothing of which tensors a step makes.
+_SIZES = ("name", "dataset", "hardware", "method")
+_POINT = {
+    "training": (
+        "max_length", "per_device_train_batch_size", "gradient_accumulation_steps",
+        "num_train_epochs", "max_steps", "learning_rate", "embedding_learning_rate",
+        "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm", "seed",
+        "save_minutes", "save_steps", "save_total_limit", "eval_steps", "precision",
+    ),
+    "lora": ("r", "lora_alpha", "use_rslora"),
+}  # fmt: skip
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """What a trace depends on: equal keys have the same form."""
+
+    layout: str
+    device: str
+    precision: str
+
+
+class Traced(msgspec.Struct, frozen=True, kw_only=True):
+    """What the host answered."""
+
+    form: Form
+    config: dict[str, Any]
+    source: str = ""
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why there is no trace."""
+
+    sentence: str
+    code: str = ""
+
+
+def key_of(spec: Spec, device: str, precision: str) -> Key:
+    """The key of a spec's trace: without the sizes that a form is evaluated at."""
+    raw: dict[str, Any] = msgspec.to_builtins(spec)
+    for name in _SIZES:
+        raw.pop(name, None)
+    for table, names in _POINT.items():
+        for name in names:
+            (raw.get(table) or {}).pop(name, None)
+    layout = msgspec.json.encode(raw, order="deterministic").decode()
+    return Key(layout=layout, device=device, precision=precision)
+
+
+class Traces(QObject):
+    """Forms by key, and those that are being asked for.
+
+    Signals:
+        arrived: the :class:`Key` that has a form or a failure now.
+    """
+
+    arrived = Signal(object)
+
+    def __init__(self, link: HostLink, parent: QObject) -> None:
+        super().__init__(parent)
+        self._link = link
+        self._found: dict[Key, Traced | Failure] = {}
+        self._asked: set[Key] = set()
+        link.connected.connect(self._on_connected)
+        link.moved.connect(self.forget)
+
+    def get(self, key: Key) -> Traced | Failure | None:
+        """What is known; None if nothing is yet."""
+        return self._found.get(key)
+
+    def is_asked(self, key: Key) -> bool:
+        """An answer is awaited."""
+        return key in self._asked
+
+    def ask(self, key: Key, spec: Spec) -> None:
+        """Have the host trace it, unless it did or does."""
+        if key in self._found or key in self._asked:
+            return
+        self._asked.add(key)
+        raw = as_the_engine_reads(msgspec.to_builtins(spec), self._link.place)
+        pending = self._link.ask(Trace, spec=raw, device=key.device, precision=key.precision)
+        pending.setProperty("key", key)
+        pending.replied.connect(self._on_replied)
+        pending.refused.connect(self._on_refused)
+
+    def forget(self) -> None:
+        """Other models lie at another place."""
+        self._found.clear()
+
+    def forget_failures(self) -> None:
+        """What failed may do better now."""
+        self._found = {k: found for k, found in self._found.items() if isinstance(found, Traced)}
+
+    def _on_connected(self, _data: object) -> None:
+        self.forget_failures()
+
+    def _on_replied(self, data: dict[str, Any]) -> None:
+        try:
+            self._keep(msgspec.convert(data, Traced))
+        except msgspec.ValidationError as error:
+            self._keep(Failure(sentence=f"The engine's trace cannot be read: {error}."))
+
+    def _on_refused(self, refusal: Refusal) -> None:
+        said = " ".join(str(c.problem + " " + c.remedy).strip() for c in refusal.complaints)
+        self._keep(Failure(sentence=said or refusal.sentence, code=refusal.code))
+
+    def _keep(self, found: Traced | Failure) -> None:
+        key: Key = self.sender().property("key")
+        self._asked.discard(key)
+        self._found[key] = found
+        while len(self._found) > KEPT:
+            self._found.pop(next(iter(self._found)))
+        self.arrived.emit(key)

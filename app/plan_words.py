@@ -1,0 +1,154 @@
+"""A plan in words and figures, as the window shows it. Pure: values in, texts out."""
+
+from __future__ import annotations
+
+import msgspec
+
+from app.words import GIB, SPACE, count, seconds, size, span
+from engine.planning.plan import Budget, Item, Plan, Rung, Timing
+
+SMALL_SHARE = 0.004
+"""Items below this share of the total are one line."""
+
+TONES = {"fits": "good", "tight": "warning", "does_not_fit": "danger", "unknown": "info"}
+SMALL_PART = "small"
+_FASTER = 0.005
+_MINUS = "\N{MINUS SIGN}"
+
+
+def gib(number: float) -> str:
+    """Bytes of a part, finer than :func:`app.words.size`: ``3.90 GiB``, ``80 MiB``."""
+    if number < GIB / 10:
+        return size(number)
+    return f"{number / GIB:.2f}{SPACE}GiB"
+
+
+def change(number: int) -> str:
+    """A difference in bytes with its sign: ``+1.4 GiB``."""
+    if not number:
+        return "same memory"
+    return f"{'+' if number > 0 else _MINUS}{size(abs(number))}"
+
+
+def headline(plan: Plan) -> str:
+    """What training takes at its peak, of what there is: ``8.5 of 11.0 GiB``."""
+    total = plan.budgets[0].total_bytes
+    if plan.card_bytes is None or plan.card_bytes < GIB:
+        return size(total)
+    return f"{total / GIB:.1f} of {plan.card_bytes / GIB:.1f}{SPACE}GiB"
+
+
+def tone(plan: Plan) -> str:
+    """The colour of the verdict."""
+    return TONES[plan.verdict]
+
+
+def lines(budget: Budget) -> list[Item]:
+    """The items of a budget, with what is too small to be seen as one line."""
+    least = budget.total_bytes * SMALL_SHARE
+    shown = [item for item in budget.items if item.size_bytes >= least]
+    small = [item for item in budget.items if 0 < item.size_bytes < least]
+    if len(small) < 2:
+        return shown + small
+    parts = ", ".join(f"{item.label} {gib(item.size_bytes)}" for item in small)
+    rest = Item(
+        part=SMALL_PART,
+        label="Small parts",
+        size_bytes=sum(item.size_bytes for item in small),
+        how=f"{parts}.",
+    )
+    return [*shown, rest]
+
+
+def story(plan: Plan) -> str:
+    """Where the figures come from, what a resume takes, and how large the result's file is."""
+    source = (
+        "Traced from the real model code."
+        if plan.traced
+        else "From a formula: no trace of the model was to be had, so it is less exact."
+    )
+    file = (
+        f"The adapter file will be {size(plan.adapter_file_bytes)}."
+        if plan.trainable_parameters < plan.total_parameters
+        else f"The model's files will be {size(plan.adapter_file_bytes)}."
+    )
+    return " ".join(filter(None, (source, _resume(plan), file)))
+
+
+def _resume(plan: Plan) -> str:
+    train = plan.budgets[0]
+    found = next((b for b in plan.budgets if b.moment == "resume"), None)
+    if found is None:
+        return ""
+    more = found.total_bytes - train.total_bytes
+    if more <= 0:
+        return f"Resume needs {size(found.total_bytes)}, no more than the first start."
+    return f"Resume needs {size(found.total_bytes)}, {size(more)} more than the first start."
+
+
+def speed(rung: Rung) -> str:
+    """How a change tells on speed: ``18 % faster``."""
+    if abs(rung.speed - 1) < _FASTER:
+        return "same speed"
+    percent = max(1, round(abs(rung.speed - 1) * 100))
+    return f"{percent}{SPACE}% {'faster' if rung.speed > 1 else 'slower'}"
+
+
+def price(rung: Rung) -> str:
+    """What a change does to memory and speed: ``+1.4 GiB · 18 % faster``."""
+    parts = [change(-rung.saves_bytes), speed(rung)]
+    if not rung.fits:
+        parts[1] = "does not fit"
+    return " · ".join(parts)
+
+
+def forecast(timing: Timing | None) -> str:
+    """The time a run takes: ``Estimated 2 h 50 m · 12.1 s per step``."""
+    if timing is None:
+        return ""
+    step = f"{seconds(timing.step_seconds)} per step"
+    if timing.total_seconds is None:
+        return f"Estimated {step}"
+    return f"Estimated {span(timing.total_seconds)} · {step}"
+
+
+def forecast_why(timing: Timing | None) -> str:
+    """What the estimate of time rests on."""
+    if timing is None:
+        return ""
+    bound = f" Held back by {timing.bound_by}." if timing.bound_by else ""
+    return (
+        f"An estimate: about {count(timing.tokens_per_second)} tokens a second, from the card's "
+        f"published rates.{bound} Try it first measures it."
+    )
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True):
+    """The ladder, parted by whether what is learnt stays the same."""
+
+    keeping: list[Rung]
+    changing: list[Rung]
+
+
+def split(ladder: list[Rung]) -> Split:
+    """Changes that keep the result, and those that do not."""
+    return Split(
+        keeping=[rung for rung in ladder if rung.keeps_result],
+        changing=[rung for rung in ladder if not rung.keeps_result],
+    )
+
+
+def moments(plan: Plan) -> list[tuple[str, Budget]]:
+    """The other moments of the run's life that take memory, named."""
+    names = {"resume": "Resume", "evaluate": "Evaluation", "export": "Merge and export"}
+    return [(names[b.moment], b) for b in plan.budgets[1:] if b.moment in names]
+
+
+def parts(budget: Budget) -> str:
+    """What a budget is made of, in a sentence."""
+    return ", ".join(f"{item.label} {gib(item.size_bytes)}" for item in lines(budget)) + "."
+
+
+def remarks(plan: Plan) -> list[str]:
+    """What is worth knowing beside the verdict; of resuming :func:`story` tells already."""
+    return [text for text in plan.advice if not text.startswith("Resuming ")]
