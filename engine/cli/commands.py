@@ -27,6 +27,7 @@ _MODULES = {
     "spec": "specs",
     "sample-model": "samples",
     "demo": "demo",
+    "doctor": "doctor",
     "app": "window",
 }
 """The module of :mod:`engine.cli` that has the command's function, named like the command."""

@@ -120,4 +120,8 @@ def _other_commands(commands: argparse._SubParsersAction[_Parser], common: _Pars
     sample.add_argument("dir", metavar="DIR", help="folder to write it to")
     sample.add_argument("--family", choices=FAMILIES, default="llama", help="default: llama")
     sample.add_argument("--seed", type=int, default=0, help="default: 0")
+    doctor = _command(
+        commands, common, "doctor", "look this machine over: what is well, and what to do"
+    )
+    doctor.add_argument("--report", action="store_true", help="plain text for a bug report")
     _command(commands, common, "app", "open the window")

@@ -167,7 +167,8 @@ class ListModels(Request, frozen=True, kw_only=True, tag=_snake):
 
 class Facts(Request, frozen=True, kw_only=True, tag=_snake):
     """What the engine's machine is. Reply data: ``facts``, see
-    :class:`engine.planning.facts.MachineFacts`."""
+    :class:`engine.planning.facts.MachineFacts`; beside its fields ``checks``, a list of
+    :class:`engine.planning.checkup.Check`, see :func:`engine.planning.doctor.to_wire`."""
 
 
 class Trace(Request, frozen=True, kw_only=True, tag=_snake):

@@ -27,6 +27,7 @@ from engine.host.hub import RunSource, fit_to_line
 from engine.host.parts import Parts
 from engine.host.threads import apart
 from engine.planning import facts
+from engine.planning.examination import examine_machine
 from engine.planning.inventory import list_models
 from engine.store import runs
 from engine.store.checkpoints import NewerCheckpoint, newest_verified
@@ -166,8 +167,7 @@ async def watch(parts: Parts, connection: Connection, request: m.Watch) -> Answe
 
 
 async def machine_facts(parts: Parts, connection: Connection, request: m.Facts) -> Answer:
-    found = await apart(facts.gather, parts.book.store)
-    return Answer({"facts": msgspec.to_builtins(found)})
+    return Answer({"facts": await apart(examine_machine, parts.book.store)})
 
 
 async def preview_dataset(

@@ -1,0 +1,111 @@
+"""What is well with a machine, what is not, why it matters and what to do. Pure.
+
+The window's Doctor page is built from the reply to ``Facts``: ``facts["checks"]`` is a list of
+:class:`Check` objects in the order to show them, grouped by ``group``. The report to copy is
+:func:`report` of that list; it needs nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal
+
+import msgspec
+
+from engine.planning import doctor_cards, doctor_system
+from engine.planning.checkup import Check, State
+from engine.planning.facts import MachineFacts
+
+GROUPS: tuple[str, ...] = ("Card", "Memory", "Disk", "Software", "System")
+"""In the order to show them."""
+
+Worst = Literal["ok", "note", "warning", "problem"]
+_ORDER: tuple[State, ...] = ("ok", "note", "warning", "problem")
+_MARKS: dict[State, str] = {"ok": "ok", "note": "note", "warning": "warning", "problem": "PROBLEM"}
+
+_CHECKS: tuple[Callable[[MachineFacts], Iterator[Check]], ...] = (
+    doctor_cards.checks,
+    doctor_system.checks,
+)
+
+
+def examine(facts: MachineFacts, own_profile_problems: Iterable[str] = ()) -> list[Check]:
+    """All checks of a machine, in the order to show them."""
+    found = [check for make in _CHECKS for check in make(facts)]
+    found += [
+        Check(
+            id="profiles", group="System", name="Own hardware profiles", state="warning",
+            value=problem, why="A plan cannot be made for a card of this file.",
+            remedy="Mend the file; the README of the bundled ones tells its shape.",
+        )
+        for problem in own_profile_problems
+    ]  # fmt: skip
+    return sorted(found, key=lambda check: GROUPS.index(check.group))
+
+
+def to_wire(facts: MachineFacts, checks: list[Check]) -> dict[str, Any]:
+    """The reply to ``Facts``: the facts with ``checks`` beside them.
+
+    Each check: ``id`` (stable name, unique), ``group`` (one of :data:`GROUPS`), ``name`` (what is
+    looked at), ``state`` (``ok``, ``note``, ``warning``, ``problem``), ``value`` (what was seen),
+    ``why`` (why it matters), ``remedy`` (what to do; empty if nothing is to be done).
+    """
+    return {**msgspec.to_builtins(facts), "checks": [msgspec.to_builtins(c) for c in checks]}
+
+
+def verdict(checks: list[Check]) -> State:
+    """The worst state of all."""
+    return max((check.state for check in checks), key=_ORDER.index, default="ok")
+
+
+def headline(checks: list[Check]) -> str:
+    """The whole in a sentence."""
+    counts = {state: sum(check.state == state for check in checks) for state in _ORDER}
+    problems, warnings = counts["problem"], counts["warning"]
+    if problems:
+        rest = f" and {_count(warnings, 'warning')}" if warnings else ""
+        return f"{_count(problems, 'problem')}{rest}: see what to do below."
+    if warnings:
+        return f"Ready to train, with {_count(warnings, 'warning')}."
+    return "Ready to train."
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def report(checks: list[Check]) -> str:
+    """All checks as text to copy into a bug report: no secrets, and no name of a user."""
+    lines = ["Fettle doctor", headline(checks)]
+    for group in GROUPS:
+        members = [check for check in checks if check.group == group]
+        if members:
+            lines += ["", group]
+            lines += [line for check in members for line in _lines(check)]
+    return without_names("\n".join(lines)) + "\n"
+
+
+def _lines(check: Check) -> list[str]:
+    lines = [f"  {_MARKS[check.state]:<8} {check.name}: {check.value}"]
+    if check.state in ("warning", "problem"):
+        lines += [f"           {text}" for text in (check.why, check.remedy) if text]
+    return lines
+
+
+_HOMES = (
+    r"(?i)\b[a-z]:[\\/]users[\\/][^\\/\s:*?\"<>|]+",
+    r"/mnt/[a-z]/Users/[^/\s]+",
+    r"(?<![\w/])/(?:home|Users)/[^/\s]+",
+    r"(?<![\w/])/root(?=/|\s|$)",
+)
+_SECRETS = (r"\bhf_[A-Za-z0-9]{8,}", r"(?<=://)[^/\s@]+@")
+
+
+def without_names(text: str) -> str:
+    """The text with users' folders written as ``~``, and nothing that could be a secret."""
+    for pattern in _HOMES:
+        text = re.sub(pattern, "~", text)
+    for pattern in _SECRETS:
+        text = re.sub(pattern, "…", text)
+    return text
