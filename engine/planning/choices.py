@@ -1,0 +1,200 @@
+"""What ``auto`` comes to on a machine, each with its reason and its cost. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from engine.contract.spec import Spec
+from engine.planning import figures
+from engine.planning.form import DeviceKind, Point, Precision
+from engine.planning.hardware import Machine
+from engine.planning.plan import Choice
+
+BF16_CAPABILITY = (8, 0)
+FLASH_CAPABILITY = (8, 0)
+
+Way = Literal["pinned", "ring", "blocking"]
+"""How offloaded activations travel to RAM."""
+
+RING_BYTES = (256 << 20, 128 << 20, 64 << 20)
+"""Sizes of a pinned ring, best first: 4 to 2 blocks of 64 to 32 MiB."""
+
+_OPTIMIZERS = {
+    "adamw_torch": ("AdamW, 32-bit", "8 bytes a trained weight."),
+    "adamw_torch_fused": ("AdamW, 32-bit, one kernel", "8 bytes a trained weight."),
+    "adamw_8bit": ("AdamW 8-bit", "2 bytes a trained weight; its memory is rounded to 8 bits."),
+    "paged_adamw_8bit": (
+        "AdamW 8-bit, paged",
+        "2 bytes a trained weight, in RAM if need be.",
+    ),
+    "sgd": ("SGD", "No memory of its own; needs a learning rate of another size."),
+    "adafactor": ("Adafactor", "A few bytes a row and column; another rule than AdamW."),
+}
+
+
+def patched(spec: Spec, patch: dict[str, Any]) -> Spec:
+    """The spec with dotted fields set; None removes one. Raises ``msgspec.ValidationError``."""
+    raw: dict[str, Any] = msgspec.to_builtins(spec)
+    for field, value in patch.items():
+        *tables, name = field.split(".")
+        table = raw
+        for key in tables:
+            table = table.setdefault(key, {})
+        if value is None:
+            table.pop(name, None)
+        else:
+            table[name] = value
+    return msgspec.convert(raw, Spec)
+
+
+def point_of(spec: Spec) -> Point:
+    """The sizes of the spec's longest batch."""
+    return Point(
+        batch=spec.training.per_device_train_batch_size,
+        length=spec.training.max_length,
+        rank=spec.lora.r if spec.lora else 0,
+    )
+
+
+def device_of(machine: Machine) -> DeviceKind:
+    """What the worker computes on there."""
+    return "cpu" if is_cpu(machine) else "cuda"
+
+
+def is_cpu(machine: Machine) -> bool:
+    """Whether it has no card to compute on."""
+    return machine.profile.compute_capability is None
+
+
+def precision_of(spec: Spec, machine: Machine) -> tuple[Precision, Choice]:
+    """The number format of the computation, as the worker takes it."""
+    wanted = spec.training.precision
+    found, reason = _cpu_precision(wanted) if is_cpu(machine) else _card_precision(wanted, machine)
+    return found, Choice(
+        field="training.precision", value=found, reason=reason, cost=_precision_cost(found, wanted)
+    )
+
+
+def _cpu_precision(wanted: str) -> tuple[Precision, str]:
+    if wanted == "bf16":
+        return "bf16", "As asked."
+    if wanted == "fp16":
+        return "fp32", "fp16 is refused: processors do not compute in it."
+    return "fp32", "There is no GPU; without one fp32 is the quickest that is exact."
+
+
+def _card_precision(wanted: str, machine: Machine) -> tuple[Precision, str]:
+    card = machine.profile
+    capability = card.compute_capability or (0, 0)
+    has_bf16 = card.has_bf16 and capability >= BF16_CAPABILITY
+    number = ".".join(map(str, capability))
+    lacks = f"has compute capability {number}; bf16 is in hardware from 8.0 on"
+    if wanted == "bf16" and not has_bf16:
+        return "fp16", f"bf16 is refused: the {card.name} {lacks}, and emulated it crawls."
+    if wanted == "auto" and has_bf16:
+        return "bf16", f"The {card.name} has bf16 in hardware: half the memory, range of fp32."
+    if wanted == "auto":
+        return "fp16", f"The {card.name} {lacks}."
+    return ("bf16" if wanted == "bf16" else "fp16" if wanted == "fp16" else "fp32"), "As asked."
+
+
+def _precision_cost(found: Precision, wanted: str) -> str:
+    if found == "fp16":
+        return "Losses are scaled so that small gradients survive; a step may be left out."
+    return "Twice the memory of half precision." if found == "fp32" and wanted == "fp32" else ""
+
+
+def attention_of(spec: Spec, machine: Machine) -> Choice:
+    """How attention is computed."""
+    wanted = spec.model.attn_implementation
+    field = "model.attn_implementation"
+    capability = machine.profile.compute_capability
+    if wanted == "flash_attention_2" and (capability is None or capability < FLASH_CAPABILITY):
+        card = machine.profile.name
+        reason = (
+            f"flash_attention_2 is refused: it needs compute capability 8.0; the {card} has less."
+        )
+        return Choice(field=field, value="sdpa", reason=reason, cost="Slower on long samples.")
+    if wanted != "auto":
+        cost = "Keeps a table of length × length a head." if wanted == "eager" else ""
+        return Choice(field=field, value=wanted, reason="As asked.", cost=cost)
+    return Choice(
+        field=field,
+        value="sdpa",
+        reason="It is in torch itself, needs no build and takes the quickest kernel of the card.",
+        cost="Packed rows need a mask, which grows with the square of the length."
+        if spec.training.packing
+        else "",
+    )
+
+
+def settle(spec: Spec, machine: Machine) -> tuple[Spec, list[Choice]]:
+    """The spec with everything that was ``auto`` settled for the machine, and why."""
+    precision, first = precision_of(spec, machine)
+    attention = attention_of(spec, machine)
+    patch = {"training.precision": precision, "model.attn_implementation": attention.value}
+    if spec.quantization and spec.bits == 4:
+        wanted = spec.quantization.bnb_4bit_compute_dtype
+        patch["quantization.bnb_4bit_compute_dtype"] = precision if wanted == "auto" else wanted
+    return patched(spec, patch), [first, attention, _optimizer(spec), _checkpointing(spec)]
+
+
+def _optimizer(spec: Spec) -> Choice:
+    name, cost = _OPTIMIZERS[spec.training.optim]
+    return Choice(field="training.optim", value=name, reason="As asked.", cost=cost)
+
+
+def _checkpointing(spec: Spec) -> Choice:
+    costs = {
+        "none": "All activations stay on the card until the backward pass.",
+        "full": "Each layer is computed a second time: about a third more work.",
+        "offload": "As full, and each layer's input travels to RAM and back.",
+    }
+    wanted = spec.training.gradient_checkpointing
+    return Choice(
+        field="training.gradient_checkpointing", value=wanted, reason="As asked.",
+        cost=costs[wanted],
+    )  # fmt: skip
+
+
+def way_of(spec: Spec, machine: Machine, ram_bytes: int) -> Way | None:
+    """How ``ram_bytes`` of activations would travel to RAM; None where nothing does."""
+    if spec.training.gradient_checkpointing != "offload" or is_cpu(machine):
+        return None
+    budget = machine.pinned_budget_bytes
+    if spec.hardware.safe_mode == "off" or budget is None or ram_bytes <= budget:
+        return "pinned" if spec.hardware.safe_mode != "on" else "blocking"
+    return "ring" if budget >= RING_BYTES[-1] else "blocking"
+
+
+def pinned_bytes(way: Way | None, machine: Machine, ram_bytes: int) -> int:
+    """What of the computer's memory is pinned that way."""
+    if way == "pinned":
+        return ram_bytes
+    budget = machine.pinned_budget_bytes or 0
+    return next((size for size in RING_BYTES if size <= budget), 0) if way == "ring" else 0
+
+
+def offload_choice(way: Way, machine: Machine, ram_bytes: int) -> Choice:
+    """The way that offloaded activations take, and why."""
+    size, budget = figures.gib(ram_bytes), figures.gib(machine.pinned_budget_bytes or 0)
+    ring = figures.gib(pinned_bytes("ring", machine, ram_bytes))
+    reasons = {
+        "pinned": (f"pinned, {size}", "Copies from pinned memory run beside the computation.", ""),
+        "ring": (
+            f"through a pinned ring of {ring}",
+            f"{size} of activations, and this machine lets a process pin {budget}.",
+            "The processor copies once more; hidden behind the computation of most models.",
+        ),
+        "blocking": (
+            "unpinned, blocking",
+            f"Pinned memory is scarce here ({budget}), and asking for more than there is fails."
+            if machine.pinned_budget_bytes is not None
+            else "Safe mode pins nothing.",
+            "Each copy stops the card: up to half as slow again.",
+        ),
+    }
+    value, reason, cost = reasons[way]
+    return Choice(field="offload", value=value, reason=reason, cost=cost)

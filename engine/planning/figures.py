@@ -1,0 +1,39 @@
+"""Sizes and counts in the words of a plan, each with its unit."""
+
+from __future__ import annotations
+
+GIB = 1 << 30
+MIB = 1 << 20
+
+
+def gib(size_bytes: float, digits: int = 1) -> str:
+    """Bytes as ``2.5 GiB``; below a tenth of one as ``84 MiB``."""
+    if abs(size_bytes) < GIB / 10:
+        return f"{size_bytes / MIB:.0f} MiB" if abs(size_bytes) >= MIB else small(size_bytes)
+    return f"{size_bytes / GIB:.{digits}f} GiB"
+
+
+def small(size_bytes: float) -> str:
+    """Bytes as ``229 KiB`` or ``12 B``, for what comes a token or a weight."""
+    if abs(size_bytes) < 1024:
+        return f"{size_bytes:.4g} B"
+    if abs(size_bytes) < MIB:
+        return f"{size_bytes / 1024:.4g} KiB"
+    return f"{size_bytes / MIB:.4g} MiB" if abs(size_bytes) < GIB else gib(size_bytes, 2)
+
+
+def count(number: float) -> str:
+    """A number with thin groups: ``6 738 415 616``."""
+    return f"{number:,.0f}".replace(",", " ")
+
+
+def percent(share: float) -> str:
+    """A share as ``18 %``."""
+    return f"{share * 100:.0f} %"
+
+
+def file_size(size_bytes: float) -> str:
+    """A file's size as file managers and the hub write it: ``84 MB``, ``2.1 GB``."""
+    if size_bytes >= 1e9:
+        return f"{size_bytes / 1e9:.1f} GB"
+    return f"{size_bytes / 1e6:.0f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"

@@ -1,0 +1,72 @@
+"""How long a step takes, estimated from a card's published rates. Pure.
+
+Matrix products run at a share of the card's rate; what only moves memory (norms, activations,
+unpacking 4-bit weights) comes on top at a share of its bandwidth, since one stream runs them in
+turn. Below a size the launches of so many small kernels are what takes the time.
+"""
+
+from __future__ import annotations
+
+from engine.contract.spec import Spec
+from engine.planning.choices import Way, is_cpu, point_of, way_of
+from engine.planning.form import Form, Point, value
+from engine.planning.hardware import Machine, Profile
+from engine.planning.plan import Timing
+
+COMPUTE_SHARE = 0.65
+"""Of the tensor rate that large matrix products reach; published LoRA runs: 0.5 to 0.82."""
+TRAFFIC_SHARE = 0.75
+"""Of the bandwidth that elementwise kernels reach."""
+LAUNCH_SECONDS = 6e-6
+"""Python and the driver, for one operation."""
+LAYER_LAUNCHES = {"none": 640, "full": 906, "offload": 950}
+"""Operations of one layer in a step of PEFT's LoRA, by checkpointing; counted on Llama-3-8B."""
+COPY_BYTES_PER_SECOND: dict[Way, float] = {"pinned": 25e9, "ring": 10e9, "blocking": 9.6e9}
+"""Between card and RAM: PCIe 4.0 × 16 from pinned memory; a ring is filled by the processor."""
+_UPDATE_BYTES = {
+    "adamw_torch": 28, "adamw_torch_fused": 28, "adamw_8bit": 16, "paged_adamw_8bit": 16,
+    "sgd": 12, "adafactor": 20,
+}  # fmt: skip
+"""Read and written by the optimizer for each trained weight in fp32, gradient included."""
+
+
+def timing(form: Form, spec: Spec, machine: Machine, steps: int | None = None) -> Timing:
+    """The estimate; ``steps`` are those of the whole run."""
+    point, card = point_of(spec), machine.profile
+    way = way_of(spec, machine, round(value(form.ram, point)))
+    accumulation = spec.training.gradient_accumulation_steps
+    parts = _micro_batch(form, spec, point, card, way)
+    busy = parts["compute"] + parts["memory traffic"]
+    if parts["kernel launches"] > busy and not is_cpu(machine):
+        busy = parts["kernel launches"]
+    else:
+        del parts["kernel launches"]
+    copies = parts["offload copies"]
+    micro = busy + copies if way == "blocking" else max(busy, copies)
+    update = value(form.trainable, point) * _UPDATE_BYTES[spec.training.optim]
+    step = accumulation * micro + update / (card.bandwidth_bytes_per_second * TRAFFIC_SHARE)
+    known = steps if steps is not None else max(spec.training.max_steps, 0) or None
+    return Timing(
+        step_seconds=step,
+        tokens_per_second=point.batch * point.length * accumulation / step,
+        total_seconds=step * known if known else None,
+        bound_by=max(parts, key=lambda name: parts[name]),
+    )
+
+
+def _micro_batch(
+    form: Form, spec: Spec, point: Point, card: Profile, way: Way | None
+) -> dict[str, float]:
+    """Seconds of one micro-batch by what they go into."""
+    half = spec.training.precision in ("bf16", "fp16")
+    rate = card.half_flops if half else card.single_flops
+    flops = value(form.forward_flops, point) + value(form.backward_flops, point)
+    moved = value(form.saved_bytes_moved, point)
+    copied = 2 * value(form.ram, point) if way else 0.0
+    launches = form.layers * LAYER_LAUNCHES[spec.training.gradient_checkpointing]
+    return {
+        "compute": max(flops, 1.0) / (rate * COMPUTE_SHARE),
+        "memory traffic": max(moved, 0.0) / (card.bandwidth_bytes_per_second * TRAFFIC_SHARE),
+        "kernel launches": launches * LAUNCH_SECONDS,
+        "offload copies": copied / COPY_BYTES_PER_SECOND[way or "pinned"],
+    }
