@@ -229,6 +229,8 @@ class Complaint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is wrong, in one sentence, with the value or line."""
     remedy: str = ""
     """What to write instead."""
+    patch: dict[str, Any] = {}
+    """What does it at one click: dotted field of the spec to its new value, None to remove it."""
 
     def __str__(self) -> str:
         return f"{self.field}: {self.problem} {self.remedy}".rstrip()
