@@ -18,6 +18,7 @@ Command = Callable[[Namespace, Output], Exit]
 _MODULES = {
     "train": "training",
     "resume": "training",
+    "plan": "plan",
     "runs": "listing",
     "show": "listing",
     "follow": "control",

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import engine
 
+PLATFORMS = ("linux", "windows", "wsl")
 FAMILIES = ("llama", "mistral", "qwen", "gemma")
 RUN_HELP = "a run's folder, a unique prefix of its name, or: last"
 
@@ -76,11 +77,31 @@ def _training_commands(commands: argparse._SubParsersAction[_Parser], common: _P
         help="change a setting of the file, such as training.max_steps=100",
     )
     train.add_argument("--detach", action="store_true", help="start it and return")
+    plan = _command(commands, common, "plan", "say whether a TOML file fits into memory, and why")
+    _plan_arguments(plan)
     resume = _command(commands, common, "resume", "go on with a run from its newest checkpoint")
     resume.add_argument("run", metavar="RUN", type=run_name, help=RUN_HELP)
     resume.add_argument("--detach", action="store_true", help="queue it and return")
     demo = _command(commands, common, "demo", "train a tiny model on bundled data, in a minute")
     demo.add_argument("--headless", action="store_true", help="in the terminal, without a window")
+
+
+def _plan_arguments(plan: _Parser) -> None:
+    plan.add_argument("spec", metavar="SPEC", help="the file; its dataset need not exist")
+    plan.add_argument(
+        "--set", dest="settings", metavar="A.B=C", action="append", default=[],
+        help="change a setting of the file",
+    )  # fmt: skip
+    plan.add_argument("--profile", metavar="P", help="a card that need not be here, such as t4")
+    plan.add_argument(
+        "--platform", choices=PLATFORMS, help="plan as if it ran there; default: this machine's"
+    )
+    plan.add_argument(
+        "--pinned", type=int, metavar="MIB", help="pinned memory that a process may have there"
+    )
+    plan.add_argument(
+        "--fit", action="store_true", help="find the cheapest change that makes it fit"
+    )
 
 
 def _run_commands(commands: argparse._SubParsersAction[_Parser], common: _Parser) -> None:

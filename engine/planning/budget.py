@@ -155,6 +155,8 @@ def _ram_sentence(found: Sizes, machine: Machine) -> str:
     """Why the computer's memory is too small, if it is."""
     if is_cpu(machine) or machine.ram_bytes is None or found.ram_bytes <= machine.ram_bytes:
         return ""
+    if not machine.is_detected:
+        return ""  # Another machine's card: its memory is not this one's either.
     if found.ram_bytes <= WORKER_RAM_BYTES:
         return ""  # That little is a guess; what runs now is proof that it can.
     return (

@@ -7,8 +7,8 @@ MIB = 1 << 20
 
 
 def gib(size_bytes: float, digits: int = 1) -> str:
-    """Bytes as ``2.5 GiB``; below a tenth of one as ``84 MiB``."""
-    if abs(size_bytes) < GIB / 10:
+    """Bytes as ``2.5 GiB``; what is too small for the digits as ``84 MiB``."""
+    if abs(size_bytes) < GIB * (0.5 if digits == 1 else 0.1):
         return f"{size_bytes / MIB:.0f} MiB" if abs(size_bytes) >= MIB else small(size_bytes)
     return f"{size_bytes / GIB:.{digits}f} GiB"
 

@@ -125,10 +125,12 @@ def test_on_the_cpu_the_computers_memory_counts() -> None:
 
 def test_offload_that_does_not_fit_into_ram_is_refused_with_the_reason() -> None:
     spec = spec_of(gradient_checkpointing="offload", max_length=65536)
-    plan = plan_of(spec, profile="h100", ram_bytes=16 * GIB)
+    plan = plan_of(spec, profile="h100", ram_bytes=16 * GIB, is_detected=True)
     assert plan.verdict == "does_not_fit"
     assert "RAM" in plan.sentence
-    assert plan_of(spec, profile="h100", ram_bytes=256 * GIB).verdict == "fits"
+    assert plan_of(spec, profile="h100", ram_bytes=256 * GIB, is_detected=True).verdict == "fits"
+    # A card of another machine is not judged by this one's memory.
+    assert plan_of(spec, profile="h100", ram_bytes=16 * GIB).verdict == "fits"
 
 
 # ---------------------------------------------------------------- choices
