@@ -24,6 +24,7 @@ LABELS = {
     "lora.lora_dropout": "LoRA dropout",
     "lora.target_modules": "Layers with an adapter",
     "lora.modules_to_save": "Layers trained in full",
+    "lora.trainable_tokens": "Tokens trained alone",
     "lora.use_rslora": "Rank-stabilised (rsLoRA)",
     "lora.use_dora": "DoRA",
     "dataset.path": "Data",

@@ -102,6 +102,14 @@ class LoraSpec(Table, frozen=True, kw_only=True):
             "lm_head here make the adapter as large as those layers."
         ),
     ] = []
+    trainable_tokens: Annotated[
+        list[str],
+        Meta(
+            description="Tokens whose own rows in embed_tokens and lm_head are trained, and no "
+            "others: for tokens that are new to the model, such as <|im_start|>. Costs next to "
+            "nothing in the file."
+        ),
+    ] = []
     use_rslora: Annotated[
         bool,
         Meta(description="Scale by lora_alpha / sqrt(r): steadier at high rank."),

@@ -174,6 +174,8 @@ def _adapter_for_quantized(spec: Spec) -> Iterator[Complaint]:
 def _embedding_rate_is_used(spec: Spec) -> Iterator[Complaint]:
     if spec.training.embedding_learning_rate is None or spec.lora is UNSET:
         return
+    if spec.lora.trainable_tokens:
+        return
     if not set(spec.lora.modules_to_save) & set(EMBEDDING_MODULES):
         yield Complaint(
             field="training.embedding_learning_rate",
@@ -220,7 +222,7 @@ def _targets_are_named(spec: Spec) -> Iterator[Complaint]:
             problem="No layer gets an adapter.",
             remedy='Write target_modules = "all-linear".',
         )
-    for field in ("target_modules", "modules_to_save"):
+    for field in ("target_modules", "modules_to_save", "trainable_tokens"):
         names = getattr(spec.lora, field)
         if isinstance(names, list) and not all(name.strip() for name in names):
             yield Complaint(
@@ -228,6 +230,19 @@ def _targets_are_named(spec: Spec) -> Iterator[Complaint]:
                 problem="One of the names is empty.",
                 remedy="Remove it.",
             )
+
+
+def _tokens_are_trained_once(spec: Spec) -> Iterator[Complaint]:
+    if spec.lora is UNSET or not spec.lora.trainable_tokens:
+        return
+    targets = spec.lora.target_modules
+    named = {*spec.lora.modules_to_save, *(targets if isinstance(targets, list) else [])}
+    if named & set(EMBEDDING_MODULES):
+        yield Complaint(
+            field="lora.trainable_tokens",
+            problem="embed_tokens or lm_head is trained as a whole, with these tokens in it.",
+            remedy="Remove trainable_tokens, or take the layer out of the other list.",
+        )
 
 
 def _numbers_are_finite(spec: Spec) -> Iterator[Complaint]:
@@ -252,6 +267,7 @@ RULES: tuple[Callable[[Spec], Iterator[Complaint]], ...] = (
     _steps_make_sense,
     _texts_are_visible,
     _targets_are_named,
+    _tokens_are_trained_once,
     _numbers_are_finite,
 )
 """Checks over several fields; each yields what it finds."""

@@ -55,6 +55,7 @@ def forecast(config: dict[str, Any], lora: LoraSpec | None) -> Forecast | None:
     in_full = [m for m in modules if is_saved(m.name, lora)]
     tensors = [t for m in modules if is_adapted(m, lora) for t in _lora_tensors(m, lora)]
     tensors += [tensor for module in in_full for tensor in _own_tensors(module)]
+    tensors += _token_tensors(config, lora)
     again = _shared(config, in_full)
     return Forecast(
         trainable=sum(numbers(shape) for _, shape in tensors) - again,
@@ -100,6 +101,15 @@ def _own_tensors(module: Module) -> Iterator[tuple[str, Shape]]:
     yield f"{module.name}.weight", module.weight
     if module.bias:
         yield f"{module.name}.bias", (module.weight[0],)
+
+
+def _token_tensors(config: dict[str, Any], lora: LoraSpec) -> list[tuple[str, Shape]]:
+    """Rows of single tokens; where the embeddings are tied, one row does for both."""
+    if not lora.trainable_tokens:
+        return []
+    shape = (len(set(lora.trainable_tokens)), config["hidden_size"])
+    names = [EMBEDDING] if is_tied(config) else [EMBEDDING, HEAD]
+    return [(f"{name}.token_adapter.trainable_tokens_delta", shape) for name in names]
 
 
 def _shared(config: dict[str, Any], in_full: list[Module]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -181,21 +181,58 @@ def quantization(spec: Spec, compute: Compute) -> BitsAndBytesConfig | None:
     )
 
 
-def add_adapter(model: PreTrainedModel, lora: LoraSpec, seed: int) -> Any:
-    """The model with a fresh adapter, whose weights are a function of the seed. Raises JobError if
-    the model has no such layers."""
+def add_adapter(
+    model: PreTrainedModel, lora: LoraSpec, seed: int, token_ids: Sequence[int] = ()
+) -> Any:
+    """The model with a fresh adapter, whose weights are a function of the seed; of ``token_ids``
+    the embeddings are trained too. Raises JobError if the model has no such layers."""
     seed_everything(seed)
     tied = bool(model.config.get_text_config().tie_word_embeddings)
+    config = lora_config(lora, keep_tied=tied)
+    if token_ids:
+        config.trainable_token_indices = {name: list(token_ids) for name in _embeddings(model)}
     try:
-        adapted = get_peft_model(model, lora_config(lora, keep_tied=tied))
+        adapted = get_peft_model(model, config)
     except ValueError as error:
         raise _bad_adapter(str(error)) from error
+    if token_ids:
+        _lend_bias(adapted.get_output_embeddings())
     if isinstance(adapted.get_output_embeddings(), BaseTunerLayer):
         raise _bad_adapter("The loss is computed from lm_head itself, past any adapter on it.")
     # What is trained stays in fp32: the scaler of fp16 wants it, small updates need it.
     for parameter in trainable(adapted).values():
         parameter.data = parameter.data.float()
     return adapted
+
+
+def _embeddings(model: PreTrainedModel) -> list[str]:
+    """Names of the layers that have a row for each token: first the input's, then the output's."""
+    names = {id(module): name for name, module in model.named_modules()}
+    whole: Any = model
+    ends = (whole.get_input_embeddings(), whole.get_output_embeddings())
+    return [names[id(module)] for module in ends if module is not None]
+
+
+def _lend_bias(head: Any) -> None:
+    """TRL computes the loss from the head's weight and bias; PEFT's wrapper has but the weight, and
+    leaves a bias out. Raises JobError if there is one."""
+    if getattr(head.original_module, "bias", None) is not None:
+        raise _bad_adapter("lm_head has a bias, which is lost where single tokens are trained.")
+    head.bias = None
+
+
+def ids_of(tokens: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The ids of tokens, in order, each once. Raises JobError if the tokenizer lacks one."""
+    known = tokenizer.get_vocab()
+    missing = [token for token in tokens if token not in known]
+    if missing:
+        raise JobError(
+            "bad_adapter",
+            f"The tokenizer has no token {missing[0]!r}.",
+            cause="lora.trainable_tokens names tokens that the model has a row for.",
+            remedy="Write it as in the model's tokenizer.json, or take it out of the list.",
+        )
+    return sorted({known[token] for token in tokens})
 
 
 def _bad_adapter(cause: str) -> JobError:
@@ -217,7 +254,8 @@ def lora_config(lora: LoraSpec, *, keep_tied: bool = False) -> LoraConfig:
         lora_alpha=lora.lora_alpha,
         lora_dropout=lora.lora_dropout,
         target_modules=lora.target_modules,
-        modules_to_save=lora.modules_to_save or None,
+        # A copy: PEFT adds to the list where embeddings are tied.
+        modules_to_save=list(lora.modules_to_save) or None,
         use_rslora=lora.use_rslora,
         use_dora=lora.use_dora,
         ensure_weight_tying=tie,

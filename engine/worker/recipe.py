@@ -9,7 +9,14 @@ from engine.contract.spec import Spec
 
 def script(spec: Spec) -> str:
     """A complete Python script for the spec."""
-    parts = [_head(spec), _MODEL, _data(spec), _arguments(spec), _TRAINER]
+    tokens = bool(spec.lora and spec.lora.trainable_tokens)
+    parts = [
+        _head(spec),
+        _MODEL + (_TOKENS if tokens else ""),
+        _data(spec),
+        _arguments(spec),
+        _TRAINER + (_LENT_BIAS if tokens else "") + _TRAINING,
+    ]
     return "\n".join(part.strip("\n") + "\n" for part in parts)
 
 
@@ -23,6 +30,8 @@ def _head(spec: Spec) -> str:
         "PRECISION": spec.training.precision,
         "SEED": spec.training.seed,
     }
+    if spec.lora and spec.lora.trainable_tokens:
+        settings["TRAINED_TOKENS"] = spec.lora.trainable_tokens
     lines = "\n".join(f"{name} = {value!r}" for name, value in settings.items())
     lora = f"LoraConfig({_keywords(_lora(spec))})" if spec.lora else "None"
     quantization = f"BitsAndBytesConfig({_keywords(_bits(spec))})" if spec.bits != 16 else "None"
@@ -60,6 +69,7 @@ def _bits(spec: Spec) -> dict[str, Any]:
 def _lora(spec: Spec) -> dict[str, Any]:
     assert spec.lora
     values = {name: getattr(spec.lora, name) for name in spec.lora.__struct_fields__}
+    values.pop("trainable_tokens")
     return {
         "task_type": "CAUSAL_LM",
         **values,
@@ -86,6 +96,11 @@ model = AutoModelForCausalLM.from_pretrained(
     MODEL, revision=REVISION, trust_remote_code=TRUST_REMOTE_CODE, dtype=dtype,
     quantization_config=QUANTIZATION, device_map={"": 0 if cuda else "cpu"}, use_safetensors=True,
 )
+"""
+
+_TOKENS = """
+ids = tokenizer.convert_tokens_to_ids(TRAINED_TOKENS)
+LORA.trainable_token_indices = {"embed_tokens": ids, "lm_head": ids}
 """
 
 
@@ -169,7 +184,11 @@ trainer = SFTTrainer(
     model=model, args=arguments, train_dataset=data, eval_dataset=held_back,
     processing_class=tokenizer, peft_config=LORA,
 )
-trainer.train()
+"""
+_LENT_BIAS = """# TRL asks the head for a bias; PEFT's wrapper around it has none.
+trainer.model.get_output_embeddings().bias = None
+"""
+_TRAINING = """trainer.train()
 if held_back:
     print(trainer.evaluate())
 trainer.save_model()

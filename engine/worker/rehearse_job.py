@@ -172,7 +172,7 @@ class _Rehearsal:
         """Go on from the checkpoint with a new model, as a resume does, for ordinary steps."""
         self._stage.meter.enter("resume")
         self._stage.tell(Phase.LOADING_MODEL, "loading of the model for a resume")
-        loaded = loaded._replace(model=fresh_model(self._spec, loaded.compute))
+        loaded = loaded._replace(model=fresh_model(self._spec, loaded.compute, loaded.tokenizer))
         resumed = Resumed(checkpoint)
         steps = resumed.state.position.step + _ORDINARY_STEPS + _SKIPPED_AT_MOST
         course = self._course(loaded, [pick.ordinary], _ORDINARY_STEPS, steps, resumed=resumed)

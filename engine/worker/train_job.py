@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import datasets
 import msgspec
 import pyarrow
-from transformers import PrinterCallback
+from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTConfig
 
 import engine.methods.pretrain.train
@@ -29,6 +29,7 @@ from engine.worker.loading import (
     add_adapter,
     choose_compute,
     embedding_rows,
+    ids_of,
     load_model,
     load_tokenizer,
     trainable,
@@ -80,7 +81,7 @@ def _train(job: Job, spec: Spec, compute: Compute, report: Report) -> Done:
 def load(spec: Spec, compute: Compute, report: Report) -> Loaded:
     """Model and data. Raises whatever is wrong with them."""
     tokenizer = load_tokenizer(spec.model)
-    model = fresh_model(spec, compute)
+    model = fresh_model(spec, compute, tokenizer)
     report.enter(Phase.TOKENISING)
     method = importlib.import_module(f"engine.methods.{spec.method}.train")
     prepared: Prepared = method.prepare(spec, tokenizer, report)
@@ -88,10 +89,14 @@ def load(spec: Spec, compute: Compute, report: Report) -> Loaded:
     return Loaded(compute, tokenizer, model, method, prepared)
 
 
-def fresh_model(spec: Spec, compute: Compute) -> Any:
+def fresh_model(spec: Spec, compute: Compute, tokenizer: PreTrainedTokenizerBase) -> Any:
     """The model as training begins with it. Raises JobError."""
+    # Names are looked up first: loading takes long.
+    token_ids = ids_of(spec.lora.trainable_tokens, tokenizer) if spec.lora else []
     model = load_model(spec, compute)
-    return add_adapter(model, spec.lora, spec.training.seed) if spec.lora else model
+    if not spec.lora:
+        return model
+    return add_adapter(model, spec.lora, spec.training.seed, token_ids)
 
 
 def set_out(

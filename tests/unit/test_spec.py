@@ -157,6 +157,17 @@ def test_a_wrong_value_names_field_problem_and_remedy(
         ({"lora__target_modules": ["q_proj", ""]}, "lora.target_modules", "Remove it."),
         ({"lora__modules_to_save": [""]}, "lora.modules_to_save", "Remove it."),
         ({"lora__lora_alpha": float("inf")}, "lora.lora_alpha", "finite"),
+        ({"lora__trainable_tokens": [" "]}, "lora.trainable_tokens", "Remove it."),
+        (
+            {"lora__trainable_tokens": ["<s>"], "lora__modules_to_save": ["lm_head"]},
+            "lora.trainable_tokens",
+            "Remove trainable_tokens",
+        ),
+        (
+            {"lora__trainable_tokens": ["<s>"], "lora__target_modules": ["embed_tokens"]},
+            "lora.trainable_tokens",
+            "Remove trainable_tokens",
+        ),
     ],
 )
 def test_settings_that_do_not_go_together(changed: dict[str, Any], field: str, remedy: str) -> None:
@@ -172,6 +183,10 @@ def test_settings_that_do_not_go_together(changed: dict[str, Any], field: str, r
         {"training__embedding_learning_rate": 1e-5},
         {
             "lora__modules_to_save": ["lm_head"],
+            "training__embedding_learning_rate": 1e-5,
+        },
+        {
+            "lora__trainable_tokens": ["<|im_start|>"],
             "training__embedding_learning_rate": 1e-5,
         },
         {"method": "pretrain", "dataset__format": "text"},
