@@ -45,6 +45,11 @@ def store() -> Path:
     return home() / "runs"
 
 
+def rehearsals() -> Path:
+    """The folder that holds one folder a rehearsal, while it goes on."""
+    return home() / "rehearsals"
+
+
 def host_folder() -> Path:
     """The private (0700) folder of the host: token, lock, log and, where it fits, the socket."""
     return home() / "host"

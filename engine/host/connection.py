@@ -144,6 +144,10 @@ class Connection:
         self.unfollow(run)
         self._follows[run] = self._spawn(follower.run(upto))
 
+    def attend(self, work: Coroutine[Any, Any, None]) -> None:
+        """Work for this client; it is cancelled when the client goes."""
+        self._spawn(work)
+
     def unfollow(self, run: str) -> None:
         """Send nothing more of the run."""
         task = self._follows.pop(run, None)

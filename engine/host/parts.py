@@ -9,6 +9,7 @@ from engine.host.book import Book
 from engine.host.hub import Hub
 from engine.host.pool import Pool
 from engine.host.recovery import Recovery
+from engine.host.rehearsal import Rehearsals
 from engine.host.scheduler import Scheduler
 
 
@@ -21,11 +22,13 @@ class Parts(NamedTuple):
     pool: Pool
     scheduler: Scheduler
     recovery: Recovery
+    rehearsals: Rehearsals
     keep_warm: Callable[[], None]
     """Look, soon, whether an idle worker should be there."""
     leave: Callable[[], None]
     """End the host."""
 
     def is_busy(self) -> bool:
-        """Whether a run is live or waits, or an earlier host's worker still saves."""
-        return self.scheduler.is_busy or bool(self.recovery.lost)
+        """Whether a run is live or waits, a spec is tried, or an earlier host's worker still
+        saves."""
+        return self.scheduler.is_busy or self.rehearsals.is_busy or bool(self.recovery.lost)

@@ -25,6 +25,7 @@ from engine.host.connection import Answer, Connection, Refused
 from engine.host.follow import Follower
 from engine.host.hub import RunSource, fit_to_line
 from engine.host.parts import Parts
+from engine.host.rehearsal import make_name
 from engine.host.threads import apart
 from engine.planning import facts
 from engine.planning.examination import examine_machine
@@ -167,7 +168,11 @@ async def watch(parts: Parts, connection: Connection, request: m.Watch) -> Answe
 
 
 async def machine_facts(parts: Parts, connection: Connection, request: m.Facts) -> Answer:
-    return Answer({"facts": await apart(examine_machine, parts.book.store)})
+    return Answer({"facts": await apart(_examine, parts)})
+
+
+def _examine(parts: Parts) -> dict[str, Any]:
+    return examine_machine(parts.book.store, may_measure=not parts.is_busy())
 
 
 async def preview_dataset(
@@ -189,6 +194,36 @@ async def models(parts: Parts, connection: Connection, request: m.ListModels) ->
 async def check(parts: Parts, connection: Connection, request: m.Check) -> Answer:
     _, complaints = await apart(complaints_about, request.spec)
     return Answer({"complaints": [msgspec.to_builtins(complaint) for complaint in complaints]})
+
+
+async def rehearse(parts: Parts, connection: Connection, request: m.Rehearse) -> Answer:
+    spec, complaints = await apart(complaints_about, request.spec)
+    if spec is None:
+        raise Refused("This cannot be trained.", complaints=complaints)
+    if parts.is_busy():
+        raise Refused(_busy_sentence(parts), "busy")
+    name = make_name()
+    work = partial(parts.rehearsals.work, name, to_raw(spec), request.planned, tell=connection.send)
+    return Answer({"rehearsal": name}, then=partial(_attend, connection, work))
+
+
+def _attend(connection: Connection, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    connection.attend(work())
+
+
+def _busy_sentence(parts: Parts) -> str:
+    if parts.rehearsals.is_busy:
+        return "Another spec is tried just now. Wait until that is over, or stop it."
+    return (
+        "A run trains or waits, and trying a spec beside it would take memory from it and measure "
+        "neither. Try it when the queue is empty."
+    )
+
+
+async def stop_rehearsal(parts: Parts, connection: Connection, request: m.StopRehearsal) -> Answer:
+    if not parts.rehearsals.stop(request.rehearsal):
+        raise Refused(f"{request.rehearsal} has ended already.", "not_found")
+    return Answer()
 
 
 async def start(parts: Parts, connection: Connection, request: m.Start) -> Answer:
@@ -300,6 +335,8 @@ HANDLERS: dict[type[m.Request], Handler] = {
     m.PreviewDataset: preview_dataset,
     m.ListModels: models,
     m.Check: check,
+    m.Rehearse: rehearse,
+    m.StopRehearsal: stop_rehearsal,
     m.Start: start,
     m.Resume: resume,
     m.Stop: stop,

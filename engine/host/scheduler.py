@@ -34,6 +34,8 @@ class Scheduler:
         self._news.set()  # Runs may wait from the time of an earlier host.
         self._launching = ""
         self._attempt: Attempt | None = None
+        self.card = asyncio.Lock()
+        """Held by whoever computes, a run or a rehearsal: two would share the card's memory."""
         self._leaving = asyncio.Event()
         self._chosen: dict[str, Choice] = {}
         """Checkpoints that were verified just now, so that they are not read twice."""
@@ -86,7 +88,10 @@ class Scheduler:
             await self._news.wait()
             self._news.clear()
             while self._book.queue and not self._leaving.is_set():
-                await self._serve(self._book.queue[0])
+                async with self.card:
+                    # The wait for the card may have been long.
+                    if self._book.queue and not self._leaving.is_set():
+                        await self._serve(self._book.queue[0])
 
     async def leave(self, timeout_s: float) -> None:
         """Let the run that trains save and end; others stay in the queue for the next host."""

@@ -21,6 +21,7 @@ from engine.host.hub import Hub
 from engine.host.parts import Parts
 from engine.host.pool import Pool
 from engine.host.recovery import Recovery
+from engine.host.rehearsal import Rehearsals
 from engine.host.scheduler import Scheduler
 from engine.host.settings import Settings
 
@@ -41,13 +42,15 @@ class Host:
         self._hub.summarise = book.summary
         recovery = Recovery(book, settings)
         pool = Pool(settings, paths.host_folder(), self._hub.has_window)
+        scheduler = Scheduler(book, pool, settings)
         self._parts = Parts(
             token=token,
             book=book,
             hub=self._hub,
             pool=pool,
-            scheduler=Scheduler(book, pool, settings),
+            scheduler=scheduler,
             recovery=recovery,
+            rehearsals=Rehearsals(pool, settings, scheduler.card),
             keep_warm=self._keep_warm,
             leave=self._leaving.set,
         )
@@ -58,6 +61,7 @@ class Host:
         self._take_signals()
         async with _listening(self._on_connected):
             self._spawn(self._parts.scheduler.work(self._parts.recovery.work()))
+            self._spawn(self._parts.rehearsals.sweep())
             self._spawn(self._leave_when_idle())
             await self._leaving.wait()
         await self._end()
@@ -111,6 +115,7 @@ class Host:
         self._leaving.set()
 
     async def _end(self) -> None:
+        self._parts.rehearsals.leave()
         await self._parts.scheduler.leave(self._settings.leave_seconds)
         for task in list(self._tasks):
             task.cancel()

@@ -28,6 +28,7 @@ from engine.host.hub import Hub
 from engine.host.parts import Parts
 from engine.host.pool import Pool
 from engine.host.recovery import Recovery
+from engine.host.rehearsal import Rehearsals
 from engine.host.scheduler import Scheduler
 from engine.host.settings import Settings
 from engine.host.worker import is_alive, start_time_of
@@ -61,6 +62,7 @@ class House:
             pool=self.pool,
             scheduler=self.scheduler,
             recovery=self.recovery,
+            rehearsals=Rehearsals(self.pool, settings, self.scheduler.card),
             keep_warm=_nothing,
             leave=_nothing,
         )
