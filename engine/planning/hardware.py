@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from engine.paths import RESOURCES, home
-from engine.planning import pinned
+from engine.planning import learnt, pinned
 from engine.planning.cards import card_index
 from engine.planning.facts import GpuFacts, MachineFacts
 
@@ -339,6 +339,7 @@ def _machine(
 ) -> Machine:  # fmt: skip
     where = {"linux": "", "windows": ", Windows", "wsl": ", WSL"}[kind]
     measured = facts.pinned if kind == platform_of(facts) else None
+    lesson = _lesson(facts, profile, driver) if is_detected else learnt.Lesson()
     return Machine(
         name=profile.name + where,
         profile=profile,
@@ -349,6 +350,12 @@ def _machine(
         pinned_budget_bytes=pinned.budget_bytes(measured, kind, facts.ram_total_bytes)
         if profile.memory_bytes is not None
         else None,
+        learnt_offset_bytes=lesson.offset_bytes,
+        error_share=lesson.error_share,
         packages=facts.packages,
         driver=driver,
     )
+
+
+def _lesson(facts: MachineFacts, profile: Profile, driver: str | None) -> learnt.Lesson:
+    return learnt.read(home(), profile.name, driver, facts.packages.get("torch"))

@@ -30,7 +30,9 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     pinned_bytes: int | None = None
     """What a process got before it was refused, or the cap; None if it was not measured."""
     cap_bytes: int | None = None
-    """Where the probe stops by itself."""
+    """Where the probe stops by itself; what it got, if nothing was refused."""
+    largest_block_bytes: int | None = None
+    """The largest piece that was granted at once."""
     why: str = ""
     """Why nothing was measured, or what refused; for people."""
 
