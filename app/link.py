@@ -22,6 +22,7 @@ from engine.contract.messages import (
     Message,
     Progress,
     Record,
+    Rehearsed,
     Request,
     RunChanged,
     RunRemoved,
@@ -48,6 +49,8 @@ class HostLink(QObject):
         run_changed: a run's new :class:`RunSummary`.
         run_removed: name of a run whose folder is gone.
         progress_received: a :class:`Progress`.
+        rehearsal_received: a :class:`Rehearsed`, or a record of what is not followed: rehearsals
+            send theirs without being followed.
         moved: the engine lives at another place from now on; what is known of runs is not of it.
     """
 
@@ -59,6 +62,7 @@ class HostLink(QObject):
     run_changed = Signal(object)
     run_removed = Signal(str)
     progress_received = Signal(object)
+    rehearsal_received = Signal(object)
     moved = Signal()
 
     def __init__(
@@ -204,8 +208,12 @@ class HostLink(QObject):
     def _on_message(self, message: Message) -> None:
         if isinstance(message, Record):
             followed = self._followed.get(message.run)
-            if followed is not None and followed.take_record(message):
+            if followed is None:
+                self.rehearsal_received.emit(message)
+            elif followed.take_record(message):
                 self.record_received.emit(message)
+        elif isinstance(message, Rehearsed):
+            self.rehearsal_received.emit(message)
         elif isinstance(message, Columns | CaughtUp):
             self._on_past(message)
         elif isinstance(message, RunChanged):

@@ -42,6 +42,7 @@ class App:
         window.add_page("runs", self._make_runs)
         window.add_page("run", self._make_run)
         window.add_page("new_run", self._make_new_run)
+        window.add_page("doctor", self._make_doctor)
         window.add_page("settings", self._make_settings)
         self.preferences.theme_changed.connect(self.theme.choose)
         self.preferences.place_changed.connect(self._on_place_changed)
@@ -74,6 +75,13 @@ class App:
 
         page = NewRunPage(self.link, self.preferences, self.theme)
         page.run_started.connect(self.window.open_run)
+        page.said.connect(self.window.say)
+        return page
+
+    def _make_doctor(self) -> QWidget:
+        from app.pages.doctor import DoctorPage
+
+        page = DoctorPage(self.link, self.theme)
         page.said.connect(self.window.say)
         return page
 

@@ -24,7 +24,10 @@ LEAST_SIZE = (860, 480)
 TITLE_HEIGHT = 40
 """Room left for the title bar, whose height is not known before the window is shown."""
 
-KEYS = {"Ctrl+1": "new_run", "Ctrl+N": "new_run", "Ctrl+2": "runs", "Ctrl+3": "settings"}
+KEYS = {
+    "Ctrl+1": "new_run", "Ctrl+N": "new_run", "Ctrl+2": "runs", "Ctrl+3": "doctor",
+    "Ctrl+4": "settings",
+}  # fmt: skip
 
 
 class ShowsRuns(Protocol):

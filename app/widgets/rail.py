@@ -27,7 +27,11 @@ class Rail(QFrame):
 
     chosen = Signal(str)
 
-    ENTRIES = (("new_run", "New run", "plus"), ("runs", "Runs", "list"))
+    ENTRIES = (
+        ("new_run", "New run", "plus"),
+        ("runs", "Runs", "list"),
+        ("doctor", "Doctor", "stethoscope"),
+    )
     LAST = ("settings", "Settings", "settings")
 
     def __init__(self, link: HostLink, tokens: Tokens) -> None:

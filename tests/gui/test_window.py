@@ -105,7 +105,8 @@ def test_arguments() -> None:
         (Qt.Key.Key_1, "new_run"),
         (Qt.Key.Key_N, "new_run"),
         (Qt.Key.Key_2, "runs"),
-        (Qt.Key.Key_3, "settings"),
+        (Qt.Key.Key_3, "doctor"),
+        (Qt.Key.Key_4, "settings"),
     ],
 )
 def test_keys_go_to_pages(app: App, qtbot: QtBot, key: Qt.Key, page: str) -> None:
@@ -139,7 +140,12 @@ def entry(app: App, text: str) -> QAbstractButton:
 
 def test_the_rail_leads_everywhere(app: App, qtbot: QtBot) -> None:
     started(app, qtbot)
-    for text, page in (("New run", "new_run"), ("Settings", "settings"), ("Runs", "runs")):
+    for text, page in (
+        ("New run", "new_run"),
+        ("Doctor", "doctor"),
+        ("Settings", "settings"),
+        ("Runs", "runs"),
+    ):
         QTest.mouseClick(entry(app, text), Qt.MouseButton.LeftButton)
         assert app.window.shown == page
         assert entry(app, text).isChecked()
@@ -170,14 +176,14 @@ def test_tab_reaches_everything_that_can_be_pressed(app: App, qtbot: QtBot) -> N
         focus = QApplication.focusWidget()
         assert focus is not None
         reached.add(focus)
-    wanted = [entry(app, name) for name in ("New run", "Runs", "Settings")]
+    wanted = [entry(app, name) for name in ("New run", "Runs", "Doctor", "Settings")]
     wanted += [runs.search, runs.order, runs.new_run, runs.now_view]  # type: ignore[attr-defined]
     assert not [widget.accessibleName() for widget in wanted if widget not in reached]
 
 
 def test_what_can_be_pressed_has_a_name(app: App, qtbot: QtBot) -> None:
     started(app, qtbot)
-    for name in ("runs", "run", "new_run", "settings"):
+    for name in ("runs", "run", "new_run", "doctor", "settings"):
         page = app.window.page(name)
         kinds = (QAbstractButton, QLineEdit, QComboBox)
         nameless = [
@@ -297,7 +303,7 @@ def test_the_machine_in_a_few_words(facts: dict[str, object], text: str) -> None
 def test_no_gl_context_is_made(app: App, qtbot: QtBot) -> None:
     """The window shares the card with the training: raster surfaces only."""
     started(app, qtbot)
-    for name in ("run", "runs", "new_run", "settings"):
+    for name in ("run", "runs", "new_run", "doctor", "settings"):
         app.window.show_page(name)
     from PySide6.QtOpenGLWidgets import QOpenGLWidget
 

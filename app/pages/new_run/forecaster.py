@@ -154,7 +154,7 @@ class Forecaster(QObject):
             return Forecast(stage="waiting", plan=old)
         if self.machine is None:
             return self._no_machine(old)
-        key = self._key(self._spec)
+        key, _ = self._layout(self._spec)
         found = self.traces.get(key)
         if isinstance(found, Traced):
             self._pause.stop()
@@ -178,13 +178,13 @@ class Forecaster(QObject):
             self._pause.start()
         return Forecast(stage="tracing", plan=old)
 
-    def _key(self, spec: Spec) -> Key:
-        from engine.planning.choices import device_of, precision_of, settle
+    def _layout(self, spec: Spec) -> tuple[Key, Spec]:
+        """What the spec's trace is kept under, and the spec that is to be traced."""
+        from engine.planning.choices import device_of, settle
 
         assert self.machine is not None
         settled, _ = settle(spec, self.machine)
-        precision, _ = precision_of(spec, self.machine)
-        return key_of(settled, device_of(self.machine), precision)
+        return key_of(settled, device_of(self.machine), settled.training.precision), settled
 
     def _planned(self, spec: Spec, traced: Traced, machine: Machine) -> Forecast:
         from engine.planning.ladder import make_it_fit
@@ -203,10 +203,10 @@ class Forecaster(QObject):
 
     def _alternative(self, spec: Spec) -> TracedForm | None:
         """The form of another layout; asked for in the background if it is not there yet."""
-        key = self._key(spec)
+        key, settled = self._layout(spec)
         found = self.traces.get(key)
         if found is None:
-            self._missing.setdefault(key, spec)
+            self._missing.setdefault(key, settled)
         return found.form if isinstance(found, Traced) else None
 
     def _ask_next(self) -> None:
@@ -219,7 +219,7 @@ class Forecaster(QObject):
 
     def _on_pause(self) -> None:
         if self._spec is not None and self.machine is not None:
-            self.traces.ask(self._key(self._spec), self._spec)
+            self.traces.ask(*self._layout(self._spec))
 
     def _on_arrived(self, _key: Key) -> None:
         self._soon.start()

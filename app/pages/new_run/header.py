@@ -16,6 +16,7 @@ _KEYS = (
     ("undo", QKeySequence.StandardKey.Undo),
     ("redo", QKeySequence.StandardKey.Redo),
     ("start", "Ctrl+Return"),
+    ("rehearse", "Ctrl+T"),
 )
 
 
@@ -30,9 +31,17 @@ class Header(QWidget):
         self.redo = button("Redo", "quiet", tip="Do it again (Ctrl+Shift+Z)")
         self.more = button("More", tip="Import, export, copy as a command, start over")
         self.more.setMenu(self._make_menu())
+        self.rehearse = button(
+            "Try it first",
+            tip="Runs the heaviest steps, an evaluation, a save and a resume on your data, "
+            "measures them, and leaves nothing behind (Ctrl+T)",
+        )
         self.start = button("Start training", "primary", tip="Ctrl+Return")
         title = label("New run", "title")
-        line = row(title, self.name, None, self.undo, self.redo, self.more, self.start, spacing=12)
+        line = row(
+            title, self.name, None, self.undo, self.redo, self.more, self.rehearse, self.start,
+            spacing=12,
+        )  # fmt: skip
         line.setStretch(1, 20)
         self.setLayout(line)
         self.name.textEdited.connect(self._on_name_edited)

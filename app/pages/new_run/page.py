@@ -20,8 +20,10 @@ from app.pages.new_run.files import Exchange
 from app.pages.new_run.header import Header
 from app.pages.new_run.keeper import DraftKeeper
 from app.pages.new_run.model_card import ModelCard
+from app.pages.new_run.rehearsal_card import RehearsalCard
 from app.pages.new_run.settings_card import SettingsCard
 from app.pages.new_run.starter import Starter
+from app.pages.new_run.trials import Trials
 from app.preferences import Preferences
 from app.theme import Theme
 from app.widgets.parts import column
@@ -64,6 +66,7 @@ class NewRunPage(QWidget):
             self.form, link, preferences, (self.model, self.data, self.budget),
             self.settings.machine, self,
         )  # fmt: skip
+        self.trials = Trials(self.trial, self.header.rehearse, self.adviser, link, self)
         self._connect()
         self.keeper = DraftKeeper(self.form, preferences, self)
         self.form.restore(self.keeper.remembered())
@@ -76,7 +79,8 @@ class NewRunPage(QWidget):
         self.data = DataCard(self.form, self._link, self._theme.tokens)
         self.settings = SettingsCard(self.form, self._preferences)
         self.budget = BudgetCard(self._theme.tokens)
-        self.desk = Desk((self.model, self.data, self.settings), self.budget)
+        self.trial = RehearsalCard()
+        self.desk = Desk((self.trial, self.model, self.data, self.settings), self.budget)
         page = column(self.header, self.desk, margins=(_MARGIN, 20, _MARGIN, 20), spacing=SPACING)
         page.setStretch(1, 1)
         self.setLayout(page)
@@ -84,6 +88,7 @@ class NewRunPage(QWidget):
     def _connect(self) -> None:
         self.form.changed.connect(self._show_complaints)
         self.header.start.clicked.connect(self._on_start)
+        self.header.rehearse.clicked.connect(self._on_try)
         self.header.bind_keys(self)
         self.header.import_action.triggered.connect(self.exchange.ask_import)
         self.header.export_action.triggered.connect(self.exchange.ask_export)
@@ -94,6 +99,9 @@ class NewRunPage(QWidget):
         self._starter.started.connect(self._on_started)
         self._starter.refused.connect(self._on_refused)
         self._starter.busy_changed.connect(self.header.start.setDisabled)
+        self.trial.start_wanted.connect(self.header.start.click)
+        self.trials.refused.connect(self._on_refused)
+        self.trials.begun.connect(self._on_tried)
         self.budget.field_wanted.connect(self.go_to)
         self.settings.refilled.connect(self._show_complaints)
         self.settings.refilled.connect(self.desk.share_width)
@@ -148,14 +156,26 @@ class NewRunPage(QWidget):
 
     # ------------------------------------------------------------ what happens
 
+    def _is_ready(self) -> bool:
+        """Nothing is missing; else the first thing that is gets the keyboard."""
+        if self.form.spec is not None:
+            return True
+        self._on_imported()
+        fields_due = [c.field for c in self.form.complaints]
+        # An empty name follows from the others being empty.
+        self.go_to(next((field for field in fields_due if field != "name"), "name"))
+        return False
+
     def _on_start(self) -> None:
-        if self.form.spec is None:
-            self._on_imported()
-            fields_due = [c.field for c in self.form.complaints]
-            # An empty name follows from the others being empty.
-            self.go_to(next((field for field in fields_due if field != "name"), "name"))
-        elif self.header.start.isEnabled():
+        if self._is_ready() and self.header.start.isEnabled():
             self._starter.start()
+
+    def _on_try(self) -> None:
+        if self._is_ready():
+            self.trials.start(self.form.draft.raw())
+
+    def _on_tried(self) -> None:
+        self.desk.area.verticalScrollBar().setValue(0)
 
     def _on_started(self, run: str) -> None:
         self.keeper.remember()
