@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -11,26 +11,18 @@ from engine.planning import figures
 from engine.planning.form import DeviceKind, Point, Precision
 from engine.planning.hardware import Machine
 from engine.planning.plan import Choice
+from engine.planning.safe_mode import OffloadWay, SafeMode, choose, situation_of
 
 BF16_CAPABILITY = (8, 0)
 FLASH_CAPABILITY = (8, 0)
 
-Way = Literal["pinned", "ring", "blocking"]
-"""How offloaded activations travel to RAM."""
-
-RING_BYTES = (256 << 20, 128 << 20, 64 << 20)
-"""Sizes of a pinned ring, best first: 4 to 2 blocks of 64 to 32 MiB."""
-
 _OPTIMIZERS = {
-    "adamw_torch": ("AdamW, 32-bit", "8 bytes a trained weight."),
-    "adamw_torch_fused": ("AdamW, 32-bit, one kernel", "8 bytes a trained weight."),
-    "adamw_8bit": ("AdamW 8-bit", "2 bytes a trained weight; its memory is rounded to 8 bits."),
-    "paged_adamw_8bit": (
-        "AdamW 8-bit, paged",
-        "2 bytes a trained weight, in RAM if need be.",
-    ),
-    "sgd": ("SGD", "No memory of its own; needs a learning rate of another size."),
-    "adafactor": ("Adafactor", "A few bytes a row and column; another rule than AdamW."),
+    "adamw_torch": "8 bytes a trained weight.",
+    "adamw_torch_fused": "8 bytes a trained weight.",
+    "adamw_8bit": "2 bytes a trained weight; its memory is rounded to 8 bits.",
+    "paged_adamw_8bit": "2 bytes a trained weight, in RAM if need be.",
+    "sgd": "No memory of its own; needs a learning rate of another size.",
+    "adafactor": "A few bytes a row and column; another rule than AdamW.",
 }
 
 
@@ -130,20 +122,38 @@ def attention_of(spec: Spec, machine: Machine) -> Choice:
     )
 
 
+def safety_of(spec: Spec, machine: Machine) -> SafeMode:
+    """The safe mode that the run takes there."""
+    return choose(spec.hardware.safe_mode, situation_of(machine))
+
+
 def settle(spec: Spec, machine: Machine) -> tuple[Spec, list[Choice]]:
     """The spec with everything that was ``auto`` settled for the machine, and why."""
     precision, first = precision_of(spec, machine)
-    attention = attention_of(spec, machine)
-    patch = {"training.precision": precision, "model.attn_implementation": attention.value}
+    attention, optimizer = attention_of(spec, machine), optimizer_of(spec, machine)
+    patch = {
+        "training.precision": precision,
+        "model.attn_implementation": attention.value,
+        "training.optim": optimizer.value,
+    }
     if spec.quantization and spec.bits == 4:
         wanted = spec.quantization.bnb_4bit_compute_dtype
         patch["quantization.bnb_4bit_compute_dtype"] = precision if wanted == "auto" else wanted
-    return patched(spec, patch), [first, attention, _optimizer(spec), _checkpointing(spec)]
+    return patched(spec, patch), [first, attention, optimizer, _checkpointing(spec)]
 
 
-def _optimizer(spec: Spec) -> Choice:
-    name, cost = _OPTIMIZERS[spec.training.optim]
-    return Choice(field="training.optim", value=name, reason="As asked.", cost=cost)
+def optimizer_of(spec: Spec, machine: Machine) -> Choice:
+    """The optimizer: as asked, but not paged where that fails."""
+    wanted = spec.training.optim
+    line = next(
+        (ln for ln in safety_of(spec, machine).lines if ln.action == "paged_optimizers"), None
+    )
+    if wanted == "paged_adamw_8bit" and line:
+        found = "adamw_8bit"
+        return Choice(field="training.optim", value=found, reason=line.reason, cost=line.cost)
+    return Choice(
+        field="training.optim", value=wanted, reason="As asked.", cost=_OPTIMIZERS[wanted]
+    )
 
 
 def _checkpointing(spec: Spec) -> Choice:
@@ -159,42 +169,48 @@ def _checkpointing(spec: Spec) -> Choice:
     )  # fmt: skip
 
 
-def way_of(spec: Spec, machine: Machine, ram_bytes: int) -> Way | None:
-    """How ``ram_bytes`` of activations would travel to RAM; None where nothing does."""
+def way_of(spec: Spec, machine: Machine) -> OffloadWay | None:
+    """How activations would travel to RAM; None where nothing does."""
     if spec.training.gradient_checkpointing != "offload" or is_cpu(machine):
         return None
-    budget = machine.pinned_budget_bytes
-    if spec.hardware.safe_mode == "off" or budget is None or ram_bytes <= budget:
-        return "pinned" if spec.hardware.safe_mode != "on" else "blocking"
-    return "ring" if budget >= RING_BYTES[-1] else "blocking"
+    return safety_of(spec, machine).offload
 
 
-def pinned_bytes(way: Way | None, machine: Machine, ram_bytes: int) -> int:
-    """What of the computer's memory is pinned that way."""
-    if way == "pinned":
-        return ram_bytes
-    budget = machine.pinned_budget_bytes or 0
-    return next((size for size in RING_BYTES if size <= budget), 0) if way == "ring" else 0
+def pinned_bytes(spec: Spec, machine: Machine, ram_bytes: int) -> int:
+    """What of the computer's memory the run pins for ``ram_bytes`` of activations."""
+    way = way_of(spec, machine)
+    if way == "ring":
+        return safety_of(spec, machine).ring_bytes
+    return ram_bytes if way == "pinned" else 0
 
 
-def offload_choice(way: Way, machine: Machine, ram_bytes: int) -> Choice:
-    """The way that offloaded activations take, and why."""
-    size, budget = figures.gib(ram_bytes), figures.gib(machine.pinned_budget_bytes or 0)
-    ring = figures.gib(pinned_bytes("ring", machine, ram_bytes))
-    reasons = {
-        "pinned": (f"pinned, {size}", "Copies from pinned memory run beside the computation.", ""),
-        "ring": (
-            f"through a pinned ring of {ring}",
-            f"{size} of activations, and this machine lets a process pin {budget}.",
-            "The processor copies once more; hidden behind the computation of most models.",
-        ),
-        "blocking": (
-            "unpinned, blocking",
-            f"Pinned memory is scarce here ({budget}), and asking for more than there is fails."
-            if machine.pinned_budget_bytes is not None
-            else "Safe mode pins nothing.",
-            "Each copy stops the card: up to half as slow again.",
-        ),
-    }
-    value, reason, cost = reasons[way]
-    return Choice(field="offload", value=value, reason=reason, cost=cost)
+def offload_choice(spec: Spec, machine: Machine, ram_bytes: int) -> Choice | None:
+    """The way that offloaded activations take, and why; None where nothing is offloaded."""
+    way = way_of(spec, machine)
+    if way is None:
+        return None
+    size = figures.gib(ram_bytes)
+    line = next((ln for ln in safety_of(spec, machine).lines if ln.action == "offload"), None)
+    value = {
+        "pinned": f"pinned, {size}",
+        "ring": f"{size} through a pinned ring of "
+        f"{figures.gib(pinned_bytes(spec, machine, ram_bytes))}",
+        "blocking": f"{size}, unpinned, blocking",
+    }[way]
+    reason = "Copies from pinned memory run beside the computation."
+    return Choice(
+        field="offload",
+        value=value,
+        reason=line.reason if line else reason,
+        cost=line.cost if line else "",
+    )
+
+
+def safety_choices(spec: Spec, machine: Machine) -> list[Choice]:
+    """What else safe mode leaves out there, a choice a line."""
+    told = ("offload", "paged_optimizers", "fp16", "flash_attention")
+    lines = [ln for ln in safety_of(spec, machine).lines if ln.action not in told]
+    return [
+        Choice(field=f"safe_mode.{ln.action}", value=ln.title, reason=ln.reason, cost=ln.cost)
+        for ln in lines
+    ]

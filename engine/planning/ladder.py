@@ -15,7 +15,7 @@ import msgspec
 from engine.contract.spec import Spec
 from engine.planning import rungs
 from engine.planning.budget import Sizes, sizes, verdict_of
-from engine.planning.choices import patched, point_of
+from engine.planning.choices import patched, point_of, settle
 from engine.planning.figures import file_size
 from engine.planning.form import Form, value
 from engine.planning.hardware import Machine
@@ -65,10 +65,17 @@ class Bench:
         self.machine = machine
         self._forms = forms
         self._known: dict[bytes, Form | None] = {layout_key(spec): form}
+        self._outcomes: dict[bytes, Outcome | None] = {}
         self.base = self._outcome(spec, form)
 
     def outcome(self, patch: dict[str, Any]) -> Outcome | None:
         """What the spec comes to with the patch; None without a form."""
+        key = msgspec.json.encode(patch, order="sorted")
+        if key not in self._outcomes:
+            self._outcomes[key] = self._work_out(patch)
+        return self._outcomes[key]
+
+    def _work_out(self, patch: dict[str, Any]) -> Outcome | None:
         spec = patched(self.spec, patch)
         form = self._form(spec)
         return self._outcome(spec, form) if form else None
@@ -98,7 +105,7 @@ def make_it_fit(
 ) -> dict[str, Any] | None:
     """The patch that makes the spec fit at the least cost in speed and keeps its result and its
     effective batch; empty if it fits, None if nothing does."""
-    bench = Bench(spec, form, machine, forms)
+    bench = Bench(settle(spec, machine)[0], form, machine, forms)
     found = _cheapest(bench, {}, bench.base)
     return found.patch if found else None
 
@@ -143,12 +150,14 @@ def _best(
 ) -> tuple[float, Change] | None:
     """The largest micro-batch with which the group's change fits, and its speed."""
     spec = patched(bench.spec, start)
-    for smaller in chain([Change(title="", patch={})], rungs.batches(spec)):
-        change = _together(smaller, group)
-        outcome = bench.outcome({**start, **change.patch})
-        if outcome is None:
-            return None
-        if outcome.verdict == wanted:
+    steps = [Change(title="", patch={}), *rungs.batches(spec)]
+    changes = [_together(smaller, group) for smaller in steps]
+    outcomes = (bench.outcome({**start, **change.patch}) for change in changes)
+    least = bench.outcome({**start, **changes[-1].patch})
+    if least is None or least.verdict == "does_not_fit":
+        return None  # Then no larger batch fits either.
+    for change, outcome in zip(changes, outcomes, strict=True):
+        if outcome and outcome.verdict == wanted:
             return outcome.tokens_per_second, change
     return None
 

@@ -43,9 +43,8 @@ def make_plan(
     verdict, sentence = budget.verdict_of(found, machine)
     budgets = [budget.budget(form, settled, machine, m) for m in budget.moments_of(form)]
     ram = max(round(value(form.ram, point)), 0)
-    way = choices.way_of(settled, machine, ram)
-    if way:
-        chosen.append(choices.offload_choice(way, machine, ram))
+    if offload := choices.offload_choice(settled, machine, ram):
+        chosen.append(offload)
     return Plan(
         machine=machine.name,
         verdict=verdict,
@@ -54,13 +53,13 @@ def make_plan(
         available_bytes=budget.limit_bytes(machine),
         budgets=budgets,
         ram_bytes=budgets[0].total_bytes if is_cpu(machine) else found.ram_bytes,
-        pinned_bytes=choices.pinned_bytes(way, machine, ram),
+        pinned_bytes=choices.pinned_bytes(settled, machine, ram),
         trainable_parameters=round(value(form.trainable, point)),
         total_parameters=round(value(form.parameters, point)),
         adapter_file_bytes=round(value(form.adapter_file, point)),
         checkpoint_bytes=_checkpoint_bytes(form, settled),
         timing=timing(form, settled, machine, steps),
-        choices=[*chosen, *_elsewhere(machine)],
+        choices=[*chosen, *_elsewhere(settled, machine)],
         ladder=ladder(settled, form, machine, forms),
         advice=[*_notes(budgets, machine), *advice],
         spec=to_raw(settled),
@@ -78,15 +77,17 @@ def _checkpoint_bytes(form: Form, spec: Spec) -> int:
     return round(4 * trained) + states
 
 
-def _elsewhere(machine: Machine) -> list[Choice]:
+def _elsewhere(spec: Spec, machine: Machine) -> list[Choice]:
     """Choices that no field of the spec stands for."""
+    safety = choices.safety_choices(spec, machine)
     loader = Choice(
         field="loader",
         value="no extra processes, nothing pinned",
         reason="Samples are tokenised beforehand and lie in memory, so there is nothing to "
         "prepare while the card computes.",
     )
-    return [loader, *_cards(machine)]
+    plain = [] if any(c.field == "safe_mode.loader_workers" for c in safety) else [loader]
+    return [*plain, *_cards(machine), *safety]
 
 
 def _cards(machine: Machine) -> list[Choice]:

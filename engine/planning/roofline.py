@@ -8,10 +8,11 @@ turn. Below a size the launches of so many small kernels are what takes the time
 from __future__ import annotations
 
 from engine.contract.spec import Spec
-from engine.planning.choices import Way, is_cpu, point_of, way_of
+from engine.planning.choices import is_cpu, point_of, way_of
 from engine.planning.form import Form, Point, value
 from engine.planning.hardware import Machine, Profile
 from engine.planning.plan import Timing
+from engine.planning.safe_mode import OffloadWay
 
 COMPUTE_SHARE = 0.65
 """Of the tensor rate that large matrix products reach; published LoRA runs: 0.5 to 0.82."""
@@ -21,7 +22,7 @@ LAUNCH_SECONDS = 6e-6
 """Python and the driver, for one operation."""
 LAYER_LAUNCHES = {"none": 640, "full": 906, "offload": 950}
 """Operations of one layer in a step of PEFT's LoRA, by checkpointing; counted on Llama-3-8B."""
-COPY_BYTES_PER_SECOND: dict[Way, float] = {"pinned": 25e9, "ring": 10e9, "blocking": 9.6e9}
+COPY_BYTES_PER_SECOND: dict[OffloadWay, float] = {"pinned": 25e9, "ring": 10e9, "blocking": 9.6e9}
 """Between card and RAM: PCIe 4.0 × 16 from pinned memory; a ring is filled by the processor."""
 _UPDATE_BYTES = {
     "adamw_torch": 28, "adamw_torch_fused": 28, "adamw_8bit": 16, "paged_adamw_8bit": 16,
@@ -33,7 +34,7 @@ _UPDATE_BYTES = {
 def timing(form: Form, spec: Spec, machine: Machine, steps: int | None = None) -> Timing:
     """The estimate; ``steps`` are those of the whole run."""
     point, card = point_of(spec), machine.profile
-    way = way_of(spec, machine, round(value(form.ram, point)))
+    way = way_of(spec, machine)
     accumulation = spec.training.gradient_accumulation_steps
     parts = _micro_batch(form, spec, point, card, way)
     busy = parts["compute"] + parts["memory traffic"]
@@ -55,7 +56,7 @@ def timing(form: Form, spec: Spec, machine: Machine, steps: int | None = None) -
 
 
 def _micro_batch(
-    form: Form, spec: Spec, point: Point, card: Profile, way: Way | None
+    form: Form, spec: Spec, point: Point, card: Profile, way: OffloadWay | None
 ) -> dict[str, float]:
     """Seconds of one micro-batch by what they go into."""
     half = spec.training.precision in ("bf16", "fp16")

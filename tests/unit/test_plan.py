@@ -174,22 +174,32 @@ def test_flash_attention_on_turing_becomes_sdpa() -> None:
 @pytest.mark.parametrize(
     ("budget", "safe_mode", "way"),
     [
-        (None, "auto", "pinned"),
-        (200 << 20, "auto", "ring"),
-        (32 << 20, "auto", "unpinned"),
-        (94 * GIB, "auto", "pinned"),
-        (200 << 20, "off", "pinned"),
+        (None, "auto", "unpinned, blocking"),
+        (200 << 20, "auto", "through a pinned ring of 128 MiB"),
+        (32 << 20, "auto", "unpinned, blocking"),
+        (94 * GIB, "auto", "through a pinned ring of 256 MiB"),
+        (200 << 20, "off", "pinned, 1.0 GiB"),
     ],
 )
 def test_offload_pins_no_more_than_there_is(budget: int | None, safe_mode: str, way: str) -> None:
     hardware = msgspec.convert({"safe_mode": safe_mode}, HardwareSpec)
     spec = msgspec.structs.replace(
-        spec_of(gradient_checkpointing="offload", max_length=4096), hardware=hardware
+        spec_of(gradient_checkpointing="offload", max_length=2048), hardware=hardware
     )
     plan = plan_of(spec, platform="wsl", pinned_budget_bytes=budget)
     assert way in choice(plan, "offload")
-    if safe_mode == "auto" and budget is not None:
-        assert plan.pinned_bytes <= budget
+    if safe_mode == "auto":
+        assert plan.pinned_bytes <= (budget or 0)
+
+
+def test_safe_mode_is_told_line_by_line_and_paged_optimizers_are_replaced() -> None:
+    plan = plan_of(spec_of(optim="paged_adamw_8bit"), platform="wsl", pinned_budget_bytes=0)
+    assert plan.spec["training"]["optim"] == "adamw_8bit"
+    assert "not fully supported in WSL" in choice(plan, "training.optim")
+    assert "Windows moves a full card's memory" in choice(plan, "safe_mode.memory_cap")
+    plain = plan_of(spec_of(optim="paged_adamw_8bit"), platform="linux")
+    assert plain.spec["training"]["optim"] == "paged_adamw_8bit"
+    assert not [c for c in plain.choices if c.field.startswith("safe_mode")]
 
 
 def test_several_cards_are_planned_one_by_one() -> None:
