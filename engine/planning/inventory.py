@@ -42,7 +42,7 @@ def check_model(path: str, revision: str | None = None) -> list[Complaint]:
     A folder is looked through; of a hub id only its form is checked, and that it is in the cache
     where the network may not be used.
     """
-    place = _as_path(path)
+    place = as_path(path)
     if place is not None and place.is_dir():
         return [_complaint(problem) for problem in model_folder.problems(place)]
     if place is not None and place.exists():
@@ -127,7 +127,7 @@ def _described(place: Path, path: str, name: str, source: str) -> dict[str, Any]
 # ---------------------------------------------------------------- checking
 
 
-def _as_path(path: str) -> Path | None:
+def as_path(path: str) -> Path | None:
     """The text as a path, None where it cannot be one."""
     try:
         place = Path(path).expanduser()
