@@ -79,6 +79,9 @@ class Start(Request, frozen=True, kw_only=True, tag=_snake):
     """
 
     spec: dict[str, Any]
+    plan: dict[str, Any] = {}
+    """What a plan for this card foretold, see :func:`engine.planning.planner.expectation`; kept in
+    run.json, so that the finished run can be compared with it."""
 
 
 class Check(Request, frozen=True, kw_only=True, tag=_snake):

@@ -14,8 +14,10 @@ from engine.contract.lifecycle import Event, State
 from engine.contract.messages import Job, Message, Progress, Record, SaveNow, StopJob, Telemetry
 from engine.host.book import Book
 from engine.host.course import Course, tail_of
+from engine.host.lesson import Lesson
 from engine.host.settings import Settings
 from engine.host.telemetry import Sampler
+from engine.host.threads import begin
 from engine.host.worker import Worker, describe_exit
 from engine.store.checkpoints import Choice
 from engine.store.runs import WORKER_LOG
@@ -43,6 +45,7 @@ class Attempt:
         self._reason = ""
         """Why this host killed the worker; empty if it did not."""
         self._is_mute = False
+        self._lesson = Lesson()
 
     async def work(self, spec: dict[str, Any], start: Choice, host_log: Path) -> None:
         """The whole attempt; the run rests when this returns, and the worker is gone."""
@@ -59,6 +62,8 @@ class Attempt:
         if not self._course.is_over:
             self._conclude(code, host_log)
         self._forget_worker()
+        if self._lesson.has_something:
+            begin(self._lesson.learn, self._book.folder(self.run))
 
     def stop(self, *, now: bool) -> None:
         """Save and end, or with ``now`` end."""
@@ -126,6 +131,7 @@ class Attempt:
 
     def _on_message(self, message: Message) -> None:
         if isinstance(message, Record):
+            self._lesson.note(message)
             self._course.take(message)
             if self._course.is_over and self._over_at is None:
                 self._over_at = time.monotonic()
@@ -134,6 +140,7 @@ class Attempt:
 
     def _on_sampled(self, sample: Telemetry) -> None:
         if not self._course.is_over:
+            self._lesson.note(sample)
             self._course.take(sample)
 
     async def _watch(self) -> None:

@@ -239,6 +239,7 @@ async def start(parts: Parts, connection: Connection, request: m.Start) -> Answe
                 spec=to_raw(spec),
                 versions={"fettle": engine.__version__, **facts.installed()},
                 now=datetime.now().astimezone(),
+                plan=request.plan,
             )
         )
         run = await parts.book.add(folder)

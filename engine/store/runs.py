@@ -43,6 +43,8 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     """UNIX time, seconds."""
     versions: dict[str, str] = {}
     """Package name to version, as installed when the run was made."""
+    plan: dict[str, Any] = {}
+    """What was foretold of it, see :class:`engine.planning.learnt.Expected`; empty if nothing."""
 
 
 def slug(name: str) -> str:
@@ -53,7 +55,13 @@ def slug(name: str) -> str:
 
 
 def create(
-    store: Path, *, name: str, spec: dict[str, Any], versions: dict[str, str], now: datetime
+    store: Path,
+    *,
+    name: str,
+    spec: dict[str, Any],
+    versions: dict[str, str],
+    now: datetime,
+    plan: dict[str, Any] | None = None,
 ) -> Path:
     """Make a run folder with its ``run.json``. ``now`` must know its time zone.
 
@@ -66,8 +74,9 @@ def create(
         hidden.mkdir(parents=True)
         final = _free_name(store, stem)
         content = RunFile(
-            run=final.name, name=name, spec=spec, created_at=now.timestamp(), versions=versions
-        )
+            run=final.name, name=name, spec=spec, created_at=now.timestamp(), versions=versions,
+            plan=plan or {},
+        )  # fmt: skip
         text = msgspec.json.format(msgspec.json.encode(content), indent=1)
         write_atomic(hidden / RUN_FILE, text)
         rename(hidden, final)

@@ -1,0 +1,102 @@
+"""A finished run on a card teaches; any other does not."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from engine.contract.lifecycle import Event
+from engine.contract.messages import Done, Message, Step, Telemetry
+from engine.host.lesson import Lesson
+from engine.planning import learnt
+from engine.planning.learnt import Expected
+from engine.store import runs
+from tests.unit.test_host_duties import House, run_async
+
+MIB = 1 << 20
+EXPECTED = Expected(
+    card="RTX 3090", driver="580.65", torch="2.13.0", peak_bytes=8000 * MIB, context_bytes=300 * MIB
+)
+
+
+def step(peak: int | None) -> Step:
+    return Step(at=1.0, step=1, loss=1.0, learning_rate=1e-4, step_ms=1.0, vram_peak_bytes=peak)
+
+
+def done(outcome: str = "finished") -> Done:
+    return Done(at=2.0, outcome=outcome, step=1)  # type: ignore[arg-type]
+
+
+def make_run(store: Path, plan: dict[str, object]) -> Path:
+    return runs.create(
+        store, name="t", spec={"name": "t"}, versions={}, now=datetime.now(UTC), plan=plan
+    )
+
+
+def lesson_of(*messages: Message) -> Lesson:
+    lesson = Lesson()
+    for message in messages:
+        lesson.note(message)
+    return lesson
+
+
+def known(home: Path) -> learnt.Lesson:
+    return learnt.read(home, "RTX 3090", "580.65", "2.13.0")
+
+
+def test_the_driver_knows_best(fettle_home: Path) -> None:
+    seen = [Telemetry(at=1.0, vram_process_bytes=size * MIB) for size in (100, 8200, 8100)]
+    lesson = lesson_of(step(7600 * MIB), *seen, done())
+    assert lesson.has_something
+    lesson.learn(make_run(fettle_home / "runs", msgspec.to_builtins(EXPECTED)))
+    assert known(fettle_home).offset_bytes == 200 * MIB
+
+
+@pytest.mark.parametrize("process", [None, 500 * MIB])
+def test_without_the_driver_torch_tells_what_it_took_and_cuda_comes_on_top(
+    fettle_home: Path, process: int | None
+) -> None:
+    lesson = lesson_of(step(7600 * MIB), Telemetry(at=1.0, vram_process_bytes=process), done())
+    lesson.learn(make_run(fettle_home / "runs", msgspec.to_builtins(EXPECTED)))
+    assert known(fettle_home).offset_bytes == -100 * MIB
+
+
+def test_runs_that_did_not_finish_or_had_no_card_teach_nothing() -> None:
+    assert not lesson_of(step(7600 * MIB), done("failed")).has_something
+    assert not lesson_of(step(7600 * MIB)).has_something
+    assert not lesson_of(step(None), done()).has_something
+
+
+@pytest.mark.parametrize("plan", [{}, {"card": 7}])
+def test_a_run_without_a_sound_plan_teaches_nothing(
+    fettle_home: Path, plan: dict[str, object]
+) -> None:
+    lesson_of(step(MIB), done()).learn(make_run(fettle_home / "runs", plan))
+    assert not (fettle_home / learnt.FILE).exists()
+
+
+def test_the_host_takes_the_lesson_of_a_run(fettle_home: Path) -> None:
+    ready = {"type": "ready", "pid": 1, "import_seconds": 0, "versions": {}}
+    words = [ready, *(json.loads(msgspec.json.encode(m)) for m in (step(9000 * MIB), done()))]
+    said = "; ".join(f"echo '{json.dumps(word)}'" for word in words[1:])
+    script = f"echo '{json.dumps(ready)}'; read job; {said}"
+
+    async def work() -> None:
+        house = House(fettle_home, "/bin/sh", "-c", script)
+        folder = make_run(house.book.store, msgspec.to_builtins(EXPECTED))
+        run = await house.book.add(folder)
+        house.book.move(run, Event.ENQUEUE)
+        house.scheduler.enqueue(run)
+        await house.scheduler._serve(run)
+        await house.book.close_all()
+
+    run_async(work)
+    deadline = time.monotonic() + 10
+    while not (fettle_home / learnt.FILE).exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert known(fettle_home).offset_bytes == 1300 * MIB
