@@ -16,13 +16,14 @@ from engine.client import Client, Refused, connect
 from engine.contract.messages import Complaint, Facts, Trace
 from engine.contract.spec import Spec
 from engine.contract.toml import to_raw
+from engine.paths import home
 from engine.planning.choices import device_of, settle
 from engine.planning.facts import MachineFacts
 from engine.planning.form import Form
 from engine.planning.hardware import Machine, UnknownProfile, machine_of
 from engine.planning.ladder import make_it_fit
 from engine.planning.plan import Plan
-from engine.planning.planner import make_plan
+from engine.planning.planner import make_plan, taught
 
 TRACE_SECONDS = 120.0
 """For one trace: a worker may have to import everything first."""
@@ -77,6 +78,7 @@ def _machine(client: Client, spec: Spec, arguments: Namespace) -> Machine:
         field = "--profile" if arguments.profile else "hardware.profile"
         complaint = Complaint(field=field, problem=str(error))
         raise Refused(str(error), [complaint]) from error
+    machine = taught(machine, home())
     if arguments.pinned is not None:
         budget = arguments.pinned * _MIB
         machine = msgspec.structs.replace(machine, pinned_budget_bytes=budget)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 
 from engine.contract.spec import HardwareSpec, ModelSpec, QuantizationSpec, Spec
 from engine.contract.validate import check
-from engine.planning.choices import patched, settle
+from engine.planning import learnt
+from engine.planning.choices import patched, point_of, settle
 from engine.planning.form import Form, Segment, peak
+from engine.planning.learnt import Expected
 from engine.planning.plan import Plan
-from engine.planning.planner import expectation, make_plan
+from engine.planning.planner import expectation, make_plan, taught
 from engine.planning.roofline import timing
 from tests.unit.plan_forms import WEIGHTS, form_of, machine, spec_of
 
@@ -56,15 +59,9 @@ def test_items_sum_up_to_the_total_and_to_the_traced_peak(
         assert budget.total_bytes == sum(item.size_bytes for item in budget.items)
         assert all(item.size_bytes > 0 for item in budget.items)
         beside = [item.size_bytes for item in budget.items if item.part in ("context", "reserve")]
-        point = point_at(settled)
+        point = point_of(settled)
         traced = peak(form_of(settled), point, budget.moment).total
         assert budget.total_bytes - sum(beside) == traced
-
-
-def point_at(spec: Spec):  # type: ignore[no-untyped-def]
-    from engine.planning.choices import point_of
-
-    return point_of(spec)
 
 
 def test_every_item_has_its_formula() -> None:
@@ -275,6 +272,19 @@ def test_only_a_plan_for_this_card_can_be_compared_with_its_run() -> None:
     assert expected["peak_bytes"] == plan.budgets[0].total_bytes
     assert expected["driver"] == "580.65"
     assert expectation(plan, machine()) == {}
+
+
+def test_a_machine_is_taught_by_the_runs_of_its_own_card_only(tmp_path: Path) -> None:
+    place = machine(is_detected=True, driver="580.65", packages={"torch": "2.13.0"})
+    plan = make_plan(spec_of(), form_of(spec_of()), place)
+    expected = msgspec.convert(expectation(plan, place), Expected)
+    learnt.record(tmp_path, expected, expected.peak_bytes + (300 << 20))
+    after = taught(place, tmp_path)
+    assert after.learnt_offset_bytes == 300 << 20
+    assert after.error_share < place.error_share
+    again = make_plan(spec_of(), form_of(spec_of()), after)
+    assert expectation(again, after) == expectation(plan, place)
+    assert taught(machine(), tmp_path) == machine()
 
 
 def test_a_plan_takes_no_more_than_20_ms() -> None:

@@ -1,0 +1,70 @@
+"""The plan on a terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from engine.cli.output import Output
+from engine.cli.plan_report import report
+from engine.contract.spec import Spec
+from engine.planning.choices import settle
+from engine.planning.hardware import Machine
+from engine.planning.plan import Plan
+from engine.planning.planner import make_plan
+from tests.unit.plan_forms import form_of, machine, spec_of
+
+
+def plan_of(spec: Spec, place: Machine) -> Plan:
+    settled, _ = settle(spec, place)
+    return make_plan(spec, form_of(settled), place, forms=form_of)
+
+
+def lines_of(spec: Spec, place: Machine) -> list[str]:
+    output = Output(as_json=False, stdout=io.StringIO(), stderr=io.StringIO())
+    return report(plan_of(spec, place), output)
+
+
+CASES = [
+    (spec_of(), machine("rtx-3090")),
+    (spec_of(max_length=16384, max_steps=7), machine("t4", "wsl", pinned_budget_bytes=200 << 20)),
+    (spec_of(gradient_checkpointing="offload"), machine("3x-rtx-3090", "windows")),
+    (spec_of(), machine("cpu")),
+    (spec_of(), machine("h100", available_bytes=None)),
+]
+
+
+@pytest.mark.parametrize(("spec", "place"), CASES)
+def test_the_verdict_comes_first_and_no_line_is_long(spec: Spec, place: Machine) -> None:
+    lines = lines_of(spec, place)
+    assert lines[0] == f"{place.name}  {plan_of(spec, place).sentence}"
+    assert max(map(len, lines)) <= 120
+    assert any("(an estimate, bound by" in line for line in lines)
+
+
+@pytest.mark.parametrize(("spec", "place"), CASES)
+def test_the_bar_is_to_scale(spec: Spec, place: Machine) -> None:
+    bar = next(line.strip() for line in lines_of(spec, place) if "│" in line)
+    plan = plan_of(spec, place)
+    limit = plan.available_bytes or plan.budgets[0].total_bytes
+    filled = len(bar.replace("│", "").replace("·", ""))
+    share = plan.budgets[0].total_bytes / max(limit, plan.budgets[0].total_bytes)
+    assert abs(filled / 48 - share) < 0.05
+    assert (bar[-1] != "│") == (plan.budgets[0].total_bytes > limit * 1.02)
+    assert len(bar) == 49
+
+
+def test_rungs_say_what_they_save_and_what_they_change() -> None:
+    text = "\n".join(lines_of(*CASES[1]))
+    kept, changing = text.split("These change the result:")
+    assert "What would make room" in kept
+    assert "Batch 2 → 1, accumulation 4 → 8: -" in kept
+    assert "does not fit" in kept
+    assert "Max length" in changing
+    assert "Longer samples are cut there." in changing
+
+
+def test_steps_that_are_known_give_the_whole_time() -> None:
+    assert "in all (an estimate" in "\n".join(lines_of(*CASES[1]))
+    assert "in all (an estimate" not in "\n".join(lines_of(*CASES[0]))
