@@ -18,13 +18,17 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from engine.contract.spec import LoraSpec
 from engine.contract.validate import check
 from engine.planning.adapter import forecast
+from engine.planning.embeddings import cost_of
 from engine.store import checkpoints
 from engine.worker.failures import JobError
 from engine.worker.loading import ids_of
 from engine.worker.recipe import script
 from tests.worker.conftest import Heard, make_spec, run_here
 
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore:.*tie_word_embeddings:UserWarning"),
+]
 Models = Callable[[str], Path]
 TOKENS = {"llama": "<|start_header_id|>", "qwen": "<|im_start|>"}
 
@@ -83,6 +87,26 @@ def test_resume_goes_on_with_the_same_rows(
     assert any("trainable_tokens_delta" in name for name in first)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("optim", ["adamw_torch", "adamw_8bit", "adafactor", "sgd"])
+@pytest.mark.parametrize("family", TOKENS)
+def test_optimizer_states_are_as_large_as_told(
+    family: str, optim: str, models: Models, chats: Path, report: Heard, tmp_path: Path
+) -> None:
+    raw = make_spec(models(family), chats, max_steps=1, optim=optim, save_steps=1)
+    raw["lora"]["modules_to_save"] = ["embed_tokens", "lm_head"]
+    run_here(tmp_path / "run", raw, report)
+    save = dict(checkpoints.published(tmp_path / "run"))[1]
+    states = load_file(save / "optimizer.safetensors")
+    embeddings = [v for k, v in states.items() if "embed_tokens" in k or "lm_head" in k]
+    real = sum(tensor.numel() * tensor.element_size() for tensor in embeddings)
+    spec, _ = check(raw)
+    assert spec is not None
+    config = AutoConfig.from_pretrained(models(family)).to_dict()
+    told = cost_of("both", spec, config).optimizer_bytes
+    # The code book of 8-bit states is a few kilobytes, whatever the model.
+    assert real == pytest.approx(told, rel=0.01, abs=4200 if "8bit" in optim else 16)
 
 
 def test_the_script_repeats_it_with_plain_trl(models: Models, texts: Path, tmp_path: Path) -> None:
