@@ -17,7 +17,8 @@ from engine.contract.messages import Complaint, Facts, Trace
 from engine.contract.spec import Spec
 from engine.contract.toml import to_raw
 from engine.paths import home
-from engine.planning.choices import device_of, settle
+from engine.planning.choices import device_of, precision_of, settle
+from engine.planning.embedding_words import advice
 from engine.planning.facts import MachineFacts
 from engine.planning.form import Form
 from engine.planning.hardware import Machine, UnknownProfile, machine_of
@@ -41,10 +42,10 @@ def plan(arguments: Namespace, output: Output) -> Exit:
         traces = Traces(client, machine)
         if output.is_terminal:
             output.progress("Tracing a step of the model …")
-        form = traces.first(settled)
+        form, config = traces.first(settled)
         traces.limit(None if arguments.fit else LADDER_SECONDS)
         fix = make_it_fit(settled, form, machine, traces.form) if arguments.fit else None
-        found = make_plan(spec, form, machine, forms=traces.form)
+        found = make_plan(spec, form, machine, forms=traces.form, advice=advice(settled, config))
     _show(found, fix, arguments, output)
     return Exit.FAILED if found.verdict == "does_not_fit" else Exit.FINISHED
 
@@ -93,8 +94,9 @@ class Traces:
         self._machine = machine
         self._deadline: float | None = None
 
-    def first(self, spec: Spec) -> Form:
-        """The form without which there is no plan. Raises :class:`Refused`."""
+    def first(self, spec: Spec) -> tuple[Form, dict[str, Any]]:
+        """The form without which there is no plan, and the model's config. Raises
+        :class:`Refused`."""
         return self._ask(spec)
 
     def limit(self, seconds: float | None) -> None:
@@ -106,15 +108,16 @@ class Traces:
         if self._deadline is not None and time.monotonic() > self._deadline:
             return None
         try:
-            return self._ask(spec)
+            return self._ask(spec)[0]
         except Refused:
             return None
 
-    def _ask(self, spec: Spec) -> Form:
+    def _ask(self, spec: Spec) -> tuple[Form, dict[str, Any]]:
         request = Trace(
             id=0,
             spec=to_raw(spec),
             device=device_of(self._machine),
-            precision=settle(spec, self._machine)[0].training.precision,  # type: ignore[arg-type]
+            precision=precision_of(spec, self._machine)[0],
         )
-        return msgspec.convert(self._client.request(request, TRACE_SECONDS)["form"], Form)
+        reply = self._client.request(request, TRACE_SECONDS)
+        return msgspec.convert(reply["form"], Form), reply["config"]

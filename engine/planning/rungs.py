@@ -146,11 +146,14 @@ def fewer_modules(spec: Spec) -> Iterator[Change]:
     saved = list(spec.lora.modules_to_save) if spec.lora else []
     trained = [name for name in EMBEDDING_MODULES if name in saved]
     if len(trained) == 2:
-        yield _modules(
+        head = _modules(
             "Train lm_head only",
             [name for name in saved if name != "embed_tokens"],
             "The output layer learns, the input embeddings stay; enough for most new text.",
         )
+        yield head
+        # The states of embed_tokens stay in 32 bits even then; those of lm_head do not.
+        yield from (joined(head, smaller) for smaller in smaller_optimizer(spec))
     if trained:
         left = [name for name in saved if name not in trained]
         none = {"training.embedding_learning_rate": None}
