@@ -54,6 +54,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     gradient_checkpointing: Checkpointing = "full"
     attn_implementation: str = "sdpa"
     packing: bool = False
+    triton: bool = True
+    """Whether Triton is there, as on Linux; without it TRL's head takes more for each tile."""
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,8 +68,12 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     rank: int = 0
     """``lora.r``; 0 without LoRA."""
 
-    def monomials(self) -> tuple[float, float, float, float, float, float]:
-        """1, b, b·s, b·s², r, r·b·s: what coefficients are for, in this order."""
+    accumulates: bool = True
+    """gradient_accumulation_steps > 1: gradients are alive while the next batch is computed."""
+
+    def monomials(self) -> tuple[float, ...]:
+        """1, b, b·s, b·s², r, r·b·s, s, s² and the rows of a tile of the head: what coefficients
+        are for, in this order."""
         tokens = self.batch * self.length
         return (
             1.0,
@@ -76,11 +82,17 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
             float(tokens) * self.length,
             float(self.rank),
             float(self.rank) * tokens,
+            float(self.length),
+            float(self.length) ** 2,
+            float(min(self.batch * (self.length - 1), TILE_ROWS)),
         )
 
 
-Coefficients = tuple[float, float, float, float, float, float]
-"""Of :meth:`Point.monomials`."""
+TILE_ROWS = 4096
+"""Positions that the head computes at once; TRL's own number."""
+
+Coefficients = tuple[float, ...]
+"""Of :meth:`Point.monomials`; those left out at the end are 0."""
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
