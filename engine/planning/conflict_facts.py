@@ -6,7 +6,6 @@ Every name is in :data:`NAMES`, but for ``config.*`` (the model's own config), `
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -21,10 +20,12 @@ from engine.contract.spec import (
     Spec,
     TrainingSpec,
 )
-from engine.planning import adapter, catalogue, hub_cache
-from engine.planning.facts import PACKAGES, GpuFacts, MachineFacts
+from engine.planning import catalogue, hub_cache
+from engine.planning.conflict_machine import machine_facts
+from engine.planning.conflict_run import run_facts
+from engine.planning.facts import PACKAGES, MachineFacts
 from engine.planning.hardware import Machine
-from engine.planning.model_facts import config_facts, linear_names
+from engine.planning.model_facts import config_facts
 from engine.planning.rules import version
 
 MachineLike: TypeAlias = MachineFacts | Machine | dict[str, Any] | None
@@ -32,9 +33,7 @@ Table = dict[str, Any]
 
 ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
 _GIB = 2**30
-_MOMENT_BYTES = {"adamw_8bit": 2.03, "paged_adamw_8bit": 2.03, "sgd": 0.0, "adafactor": 0.1}
-"""Of optimizer state in a checkpoint for each trained number; 8 for those not named."""
-_LEARNERS_OF_BNB = ("adamw_8bit", "paged_adamw_8bit")
+_NEEDED = ("torch", "transformers", "trl", "peft", "accelerate")
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,11 +64,11 @@ def facts_of(
     installed = packages if packages is not None else machine.packages if machine else {}
     table = {
         **_spec_facts(spec),
-        **_machine_facts(machine, spec),
-        **package_facts({**installed, **known.packages}, machine),
+        **machine_facts(machine, spec.hardware.gpu),
+        **package_facts(installed, known.packages, machine),
         **(config_facts(config) if config else {}),
     }
-    table |= _run_facts(spec, table, config, known)
+    table |= run_facts(spec, table, config, known.rows)
     table |= _model_facts(spec, config, known)
     table |= _environ_facts(known.environ)
     return {name: value for name, value in table.items() if value is not None}
@@ -92,122 +91,6 @@ def _spec_facts(spec: Spec) -> Table:
     }
 
 
-def _run_facts(spec: Spec, table: Table, config: dict[str, Any] | None, known: Known) -> Table:
-    training = spec.training
-    batch = training.per_device_train_batch_size * training.gradient_accumulation_steps
-    learnt = None
-    if known.rows is not None:
-        learnt = max(math.floor(known.rows * (1 - spec.dataset.eval_fraction)), 1)
-    return {
-        "run.method": spec.method,
-        "run.bits": spec.bits,
-        "run.kind": "lora" if spec.lora else "full",
-        "run.precision": _precision(spec, table),
-        "run.attention": _attention(spec),
-        "run.needs_bitsandbytes": spec.bits != 16 or training.optim in _LEARNERS_OF_BNB,
-        "run.effective_batch": batch,
-        "run.rows": learnt,
-        **_steps(spec, batch, learnt),
-        **_adapter_facts(spec, table, config),
-        **_checkpoint_facts(spec, config),
-    }
-
-
-def _precision(spec: Spec, table: Table) -> str | None:
-    """What the worker computes in; None if the card is not known."""
-    wanted = spec.training.precision
-    if wanted != "auto":
-        return wanted
-    if table.get("gpu.is_there") is False:
-        return "fp32"
-    capability = table.get("gpu.capability")
-    return None if capability is None else "bf16" if capability >= (8, 0) else "fp16"
-
-
-def _attention(spec: Spec) -> str:
-    wanted = spec.model.attn_implementation
-    return "sdpa" if wanted == "auto" else wanted
-
-
-def _steps(spec: Spec, batch: int, rows: int | None) -> Table:
-    """Steps and passes over the data, as far as the rows are known."""
-    training = spec.training
-    an_epoch = None if rows is None else math.ceil(rows / batch)
-    limited = training.max_steps if training.max_steps > 0 else None
-    steps = limited
-    if steps is None and an_epoch is not None and not training.packing:
-        steps = max(1, math.ceil(training.num_train_epochs * an_epoch))
-    passes = None if limited else training.num_train_epochs
-    if limited and an_epoch is not None and not training.packing:
-        passes = limited / an_epoch
-    return {
-        "run.steps": steps,
-        "run.passes": passes,
-        "run.fitting_batch": None if rows is None else min(rows, _batch(spec)),
-        "run.fitting_accumulation": None if rows is None else max(rows // _batch(spec), 1),
-    }
-
-
-def _batch(spec: Spec) -> int:
-    return spec.training.per_device_train_batch_size
-
-
-def _adapter_facts(spec: Spec, table: Table, config: dict[str, Any] | None) -> Table:
-    lora = spec.lora
-    rate = spec.training.learning_rate
-    found: Table = {
-        "run.tenth_of_rate": float(f"{rate / 10:.3g}"),
-        "run.embedding_rate": spec.training.embedding_learning_rate or 0.0,
-    }
-    if not lora:
-        return found
-    targets = lora.target_modules if isinstance(lora.target_modules, list) else []
-    kept = [name for name in targets if _last(name) != "lm_head"]
-    linear = linear_names(config) if config else None
-    saved = [name for name in lora.modules_to_save if linear and _last(name) in linear]
-    scale = lora.lora_alpha / (math.sqrt(lora.r) if lora.use_rslora else lora.r)
-    return found | {
-        "run.adapter_scale": scale,
-        "run.twice_rank": 2.0 * lora.r,
-        "run.targets": [_last(name) for name in targets],
-        "run.saved": [_last(name) for name in lora.modules_to_save],
-        "run.targets_without_head": kept or "all-linear",
-        "run.saved_with_head": [*lora.modules_to_save, "lm_head"],
-        "run.saved_with_embeddings": sorted({*lora.modules_to_save, "embed_tokens", "lm_head"}),
-        "run.saved_linear": saved if linear else None,
-        "run.saved_linear_count": len(saved) if linear else None,
-        "run.saved_without_linear": [n for n in lora.modules_to_save if n not in saved],
-        "run.matching_targets": _matching(targets, linear),
-        "run.model_layers": sorted(linear) if linear else None,
-    }
-
-
-def _matching(targets: list[str], linear: frozenset[str] | None) -> int | None:
-    """How many of the named layers the model has; None if its layers are not known."""
-    if linear is None or not targets:
-        return None
-    return sum(_last(name) in linear | {"embed_tokens", "lm_head"} for name in targets)
-
-
-def _last(name: str) -> str:
-    return name.rpartition(".")[2]
-
-
-def _checkpoint_facts(spec: Spec, config: dict[str, Any] | None) -> Table:
-    if not config:
-        return {}
-    try:
-        forecast = adapter.forecast(config, spec.lora or None)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return {}  # a config that lacks a size, or has it as a text
-    if forecast is None:
-        return {}
-    each = 4 + _MOMENT_BYTES.get(spec.training.optim, 8.0)
-    size = forecast.trainable * each / _GIB
-    saves = size * (spec.training.save_total_limit + 1)
-    return {"run.checkpoint_gib": size, "run.saves_gib": saves}
-
-
 # ---------------------------------------------------------------- model
 
 
@@ -215,7 +98,7 @@ def _model_facts(spec: Spec, config: dict[str, Any] | None, known: Known) -> Tab
     path = spec.model.path
     entry = catalogue.find(path)
     is_id = hub_cache.is_hub_id(path) and (known.is_cached is not None or entry is not None)
-    kind = config.get("model_type") if config else None
+    kind = str(config.get("model_type")) if config else None
     return {
         "hub.is_cached": known.is_cached,
         "model.is_hub_id": is_id,
@@ -225,90 +108,6 @@ def _model_facts(spec: Spec, config: dict[str, Any] | None, known: Known) -> Tab
         "model.is_known": None if known.model_types is None or kind is None
         else kind in known.model_types,
     }  # fmt: skip
-
-
-# ---------------------------------------------------------------- machine
-
-
-def _machine_facts(machine: MachineFacts | Machine | None, spec: Spec) -> Table:
-    if isinstance(machine, Machine):
-        return _planned(machine)
-    if machine is None:
-        return {}
-    card = chosen_card(machine, spec.hardware.gpu)
-    return {
-        "machine.platform": _platform(machine),
-        "machine.ram_gib": _gib(machine.ram_total_bytes),
-        "gpu.is_there": _has_card(machine),
-        "gpu.count": len(machine.gpus) or None,
-        "gpu.number": spec.hardware.gpu,
-        **(_card_facts(card) if card else {}),
-        "torch.cuda": version(machine.torch_cuda) if machine.torch_cuda else None,
-        "store.path": machine.store,
-        "store.file_system": machine.store_filesystem,
-        "store.free_gib": _gib(machine.store_free_bytes),
-        "hub.file_system": machine.cache_filesystem,
-        "hub.free_gib": _gib(machine.cache_free_bytes),
-        "hub.path": machine.cache,
-        "hub.has_token": machine.has_hub_token,
-        "hub.is_offline": machine.is_offline,
-    }
-
-
-def _planned(machine: Machine) -> Table:
-    capability = machine.profile.compute_capability
-    return {
-        "machine.platform": machine.platform,
-        "machine.ram_gib": _gib(machine.ram_bytes),
-        "gpu.is_there": capability is not None,
-        "gpu.name": machine.profile.name,
-        "gpu.capability": capability,
-        "gpu.memory_gib": _gib(machine.profile.memory_bytes),
-    }
-
-
-def chosen_card(machine: MachineFacts, number: int) -> GpuFacts | None:
-    """The card that the run gets; None if there is none, or it cannot be told which."""
-    cards = machine.gpus
-    if machine.visible_devices is not None:
-        shown = [text.strip() for text in machine.visible_devices.split(",")]
-        wanted = shown[number] if number < len(shown) else ""
-        return next((c for c in cards if wanted and wanted in (str(c.index), c.uuid)), None)
-    return next((card for card in cards if card.index == number), None)
-
-
-def _has_card(machine: MachineFacts) -> bool | None:
-    if machine.visible_devices is not None and machine.visible_devices.strip() in ("", "-1"):
-        return False
-    if machine.gpus:
-        return True
-    return False if machine.gpu_trouble in ("no_card", "no_driver") else None
-
-
-def _card_facts(card: GpuFacts) -> Table:
-    return {
-        "gpu.name": card.name or "the card",
-        "gpu.capability": card.compute_capability,
-        "gpu.memory_gib": _gib(card.vram_total_bytes),
-        "gpu.driver": version(card.driver) if card.driver else None,
-        "gpu.cuda": version(card.cuda) if card.cuda else None,
-        "gpu.cuda_major": _major(card.cuda),
-    }
-
-
-def _platform(machine: MachineFacts) -> str:
-    if machine.is_wsl:
-        return "wsl"
-    return {"win32": "windows"}.get(machine.platform, machine.platform)
-
-
-def _gib(size: int | None) -> float | None:
-    return None if size is None else size / _GIB
-
-
-def _major(text: str | None) -> int | None:
-    found = version(text) if text else None
-    return found[0] if found else None
 
 
 def _environ_facts(environ: Mapping[str, str]) -> Table:
@@ -323,19 +122,22 @@ def _environ_facts(environ: Mapping[str, str]) -> Table:
 # ---------------------------------------------------------------- packages
 
 
-def package_facts(packages: Mapping[str, str], machine: MachineFacts | Machine | None) -> Table:
-    """Versions, what is missing, and what torch is built for."""
-    if not packages:
-        return {}
-    looked_for = {*PACKAGES, *packages}
-    table: Table = {
-        f"package.{name}": version(packages[name]) for name in packages if packages[name]
-    }
-    table |= {f"package.{name}.is_there": bool(packages.get(name)) for name in looked_for}
-    needed = ("torch", "transformers", "trl", "peft", "accelerate")
-    missing = [name for name in needed if not packages.get(name)]
+def package_facts(
+    installed: Mapping[str, str],
+    more: Mapping[str, str],
+    machine: MachineFacts | Machine | None,
+) -> Table:
+    """Versions, what is missing, and what torch is built for. Where nothing at all is installed,
+    nobody has looked."""
+    looked_for = {*more, *((*PACKAGES, *installed) if installed else ())}
+    versions = {**installed, **more}
+    table: Table = {f"package.{name}": version(text) for name, text in versions.items() if text}
+    table |= {f"package.{name}.is_there": bool(versions.get(name)) for name in looked_for}
+    if not installed:
+        return table
+    missing = [name for name in _NEEDED if not installed.get(name)]
     table |= {"package.missing": missing, "package.missing_count": len(missing)}
-    return table | _torch_facts(packages.get("torch", ""), machine)
+    return table | _torch_facts(installed.get("torch", ""), machine)
 
 
 def _torch_facts(torch: str, machine: MachineFacts | Machine | None) -> Table:

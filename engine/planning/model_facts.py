@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.planning.architecture import is_tied, modules_of
+from engine.planning.architecture import Module, is_tied, modules_of
 
 Config = dict[str, Any]
 
 _BITS_OF = {"gptq": "bits", "awq": "bits"}
+_SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+          "num_attention_heads")  # fmt: skip
+_MAY_BE_NULL = ("num_key_value_heads", "head_dim")
+_MOST_LAYERS = 2000
 _TAUGHT_POSITIONS = frozenset(
     {"gpt2", "gpt_neo", "gpt_bigcode", "opt", "biogpt", "xglm", "ctrl", "openai-gpt"}
 )
@@ -19,11 +23,12 @@ def config_facts(config: Config) -> dict[str, Any]:
     """Its plain values as ``config.<name>``, and what follows from them. A value that is no plain
     one is left out; so is what cannot be told."""
     text = text_config(config)
+    kind = text["model_type"]
     plain = {f"config.{k}": v for k, v in text.items() if isinstance(v, (bool, int, float, str))}
     derived = {
         "config.context": _context(text),
         "config.is_tied": _tied(config, text),
-        "config.has_taught_positions": text.get("model_type") in _TAUGHT_POSITIONS,
+        "config.has_taught_positions": kind in _TAUGHT_POSITIONS,
         "config.has_softcap": bool(text.get("attn_logit_softcapping")),
         "config.expert_count": _experts(text),
         "config.smallest_dimension": _smallest_dimension(text),
@@ -32,22 +37,44 @@ def config_facts(config: Config) -> dict[str, Any]:
         **_quantised(config),
     }
     found = {name: value for name, value in derived.items() if value is not None}
-    return {**plain, **found, "config.model_type": config.get("model_type", "")}
+    return {**plain, **found, "config.model_type": _kind(config)}
 
 
 def text_config(config: Config) -> Config:
-    """The part of a config that is about text; of a plain model the whole."""
+    """The part of a config that is about text, of a plain model the whole; with a model_type."""
     inner = config.get("text_config")
-    return {**config, **inner} if isinstance(inner, dict) else config
+    whole = {**config, **inner} if isinstance(inner, dict) else config
+    return {**whole, "model_type": _kind(whole)}
+
+
+def _kind(config: Config) -> str:
+    found = config.get("model_type")
+    return found if isinstance(found, str) else ""
+
+
+def is_sound(config: Config) -> bool:
+    """Whether the sizes in it are whole numbers that a model can have; nothing is computed from
+    others."""
+    sizes = [config[name] for name in _SIZES if name in config]
+    sizes += [config[name] for name in _MAY_BE_NULL if config.get(name) is not None]
+    return all(type(size) is int and 0 < size <= 1 << 24 for size in sizes) and (
+        config.get("num_hidden_layers", 1) <= _MOST_LAYERS
+    )
+
+
+def _layer(config: Config) -> list[Module]:
+    """What one layer, the embedding and the head hold; empty if not known."""
+    one = {**config, "num_hidden_layers": 1}
+    try:
+        return modules_of(one) or [] if is_sound(one) else []
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return []
 
 
 def linear_names(config: Config) -> frozenset[str] | None:
     """Last parts of the names of the linear layers, ``lm_head`` apart; None if not known."""
-    try:
-        modules = modules_of(text_config(config))
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return None
-    if modules is None:
+    modules = _layer(text_config(config))
+    if not modules:
         return None
     names = {module.name.rpartition(".")[2] for module in modules if module.kind == "linear"}
     return frozenset(names - {"lm_head"})
@@ -78,11 +105,7 @@ def _experts(config: Config) -> int:
 
 def _smallest_dimension(config: Config) -> int | None:
     """Of all matrices that an adapter on every linear layer is put on."""
-    try:
-        modules = modules_of(config)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return None
-    sizes = [size for m in modules or () if m.kind == "linear" for size in m.weight]
+    sizes = [size for m in _layer(config) if m.kind == "linear" for size in m.weight]
     return min(sizes) if sizes else None
 
 
