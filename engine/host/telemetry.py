@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,8 @@ import msgspec
 import psutil
 
 from engine.contract.messages import Telemetry
+from engine.planning.cards import card_index
+from engine.planning.seen import CardSeen
 
 log = logging.getLogger(__name__)
 
@@ -100,10 +103,14 @@ class ProcessTree:
 
 
 class Card:
-    """One NVIDIA card through NVML; measures nothing where there is none."""
+    """One NVIDIA card through NVML; measures nothing where there is none.
 
-    def __init__(self, index: int) -> None:
-        self._index = index
+    ``number`` is what the spec says; where ``CUDA_VISIBLE_DEVICES`` hides cards from the worker, it
+    counts those that are left, here as there.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
         self._nvml: Any = None
         self._handle: Any = None
 
@@ -115,10 +122,20 @@ class Card:
             return
         try:
             pynvml.nvmlInit()
-            self._handle = pynvml.nvmlDeviceGetHandleByIndex(self._index)
-            self._nvml = pynvml
+            self._handle = self._find(pynvml)
+            self._nvml = pynvml if self._handle is not None else None
         except pynvml.NVMLError as error:
-            log.info("No telemetry of card %d: %s", self._index, error)
+            log.info("No telemetry of card %d: %s", self._number, error)
+
+    def _find(self, nvml: Any) -> Any:
+        """The card that the worker trains on; None if it is hidden."""
+        count = nvml.nvmlDeviceGetCount()
+        seen = [CardSeen(index=index, uuid=_uuid(nvml, index)) for index in range(count)]
+        index = card_index(self._number, os.environ.get("CUDA_VISIBLE_DEVICES"), seen)
+        if index is None:
+            log.info("Card %d is hidden by CUDA_VISIBLE_DEVICES", self._number)
+            return None
+        return nvml.nvmlDeviceGetHandleByIndex(index)
 
     def close(self) -> None:
         """Let go of NVML."""
@@ -142,6 +159,13 @@ class Card:
             with contextlib.suppress(nvml.NVMLError):
                 found |= read()
         return found
+
+
+def _uuid(nvml: Any, index: int) -> str | None:
+    with contextlib.suppress(nvml.NVMLError):
+        found = nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetHandleByIndex(index))
+        return found.decode() if isinstance(found, bytes) else str(found)
+    return None
 
 
 def _memory(info: Any) -> dict[str, Any]:

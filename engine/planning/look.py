@@ -51,9 +51,9 @@ def look(store: Path, home: Path | None = None) -> Seen:
         pci_vendors=_display_vendors(Path("/sys/bus/pci/devices")),
         cpu=_cpu_name(),
         cpu_count=_cpu_count(),
-        memory=_memory(),
-        store=_disk(store),
-        cache=_disk(hub_cache.folder()),
+        memory=memory(),
+        store=disk(store),
+        cache=disk(hub_cache.folder()),
         nvml=cards,
         pinned=pinned.read(home, machine_key(cards)) if home else None,
         sleep=_sleep(),
@@ -143,19 +143,20 @@ def _has_token() -> bool:
 # ---------------------------------------------------------------- memory and disks
 
 
-def _memory() -> MemorySeen:
+def memory() -> MemorySeen:
+    """The computer's memory now."""
     try:
         import psutil
     except ImportError:
         return MemorySeen(limit_bytes=_limit())
-    memory = psutil.virtual_memory()
+    found = psutil.virtual_memory()
     try:
         swap = psutil.swap_memory()
     except (OSError, RuntimeError):
-        return MemorySeen(total_bytes=int(memory.total), available_bytes=int(memory.available))
+        return MemorySeen(total_bytes=int(found.total), available_bytes=int(found.available))
     return MemorySeen(
-        total_bytes=int(memory.total),
-        available_bytes=int(memory.available),
+        total_bytes=int(found.total),
+        available_bytes=int(found.available),
         swap_total_bytes=int(swap.total),
         swap_free_bytes=int(swap.free),
         limit_bytes=_limit(),
@@ -171,7 +172,7 @@ def _limit() -> int | None:
     return None
 
 
-def _disk(folder: Path) -> DiskSeen:
+def disk(folder: Path) -> DiskSeen:
     """The disk that the folder is or will be on."""
     there = next((p for p in (folder, *folder.parents) if _exists(p)), None)
     if there is None:

@@ -1,8 +1,8 @@
 """Safe mode: what is known to hang, fail or crawl on some machines is left out there. Pure.
 
 Every line stands for one thing that is left out, with its reason and its cost. ``auto`` takes the
-lines that the machine needs, ``on`` takes all, ``off`` none. The worker applies them
-(:mod:`engine.worker.safely`), the plan and the doctor show them.
+lines that the machine needs, ``on`` takes all, ``off`` only what the card cannot do at all. The
+worker applies them (:mod:`engine.worker.safely`), the plan and the doctor show them.
 """
 
 from __future__ import annotations
@@ -40,10 +40,11 @@ SMALL_CARD_BYTES = 8 << 30
 DESKTOP_MARGIN_BYTES = 512 << 20
 """What a small card keeps free for the desktop that it shows."""
 _BF16 = (8, 0)
+_WITHOUT_CARD: tuple[Action, ...] = ("loader_workers", "no_fork", "tokenizers", "store")
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
-    """What safe mode depends on."""
+    """What safe mode depends on. Without a card only what has nothing to do with one matters."""
 
     platform: PlatformKind
     compute_capability: tuple[int, int] | None = None
@@ -53,6 +54,11 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     pinned_budget_bytes: int | None = None
     """None where nothing limits it."""
     store_filesystem: str | None = None
+
+    @property
+    def has_card(self) -> bool:
+        """Whether there is a card to compute on."""
+        return self.compute_capability is not None or self.card_bytes is not None
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +88,9 @@ class SafeMode(msgspec.Struct, frozen=True, kw_only=True):
         return any(line.action == action for line in self.lines)
 
 
+NOTHING_LEFT_OUT = SafeMode(switch="off", lines=[], offload="pinned")
+
+
 def situation_of(machine: Machine, store_filesystem: str | None = None) -> Situation:
     """What safe mode depends on, of a machine that a run is planned for."""
     card = machine.profile
@@ -97,7 +106,7 @@ def situation_of(machine: Machine, store_filesystem: str | None = None) -> Situa
 
 def choose(switch: Switch, situation: Situation) -> SafeMode:
     """The safe mode of a run."""
-    lines = [] if switch == "off" else list(_lines(situation, everything=switch == "on"))
+    lines = list(_lines(situation, switch))
     return SafeMode(
         switch=switch,
         lines=lines,
@@ -136,17 +145,19 @@ def _margin(lines: list[Line], situation: Situation) -> int:
 # ---------------------------------------------------------------- the lines
 
 
-def _lines(situation: Situation, *, everything: bool) -> Iterator[Line]:
+def _lines(situation: Situation, switch: Switch) -> Iterator[Line]:
+    everything, auto = switch == "on", switch == "auto"
     needs: tuple[tuple[bool, Callable[[Situation], Iterator[Line]]], ...] = (
-        (situation.platform == "wsl" or everything, _wsl),
-        (situation.platform == "windows" and not everything, _windows),
-        (_is_small(situation), _small_card),
+        (everything or (auto and situation.platform == "wsl"), _wsl),
+        (auto and situation.platform == "windows", _windows),
+        (switch != "off" and _is_small(situation), _small_card),
+        # Not a matter of choice: the card cannot.
         (_is_old(situation), _old_card),
     )
     seen: set[Action] = set()
     for needed, make in needs:
         for line in make(situation) if needed else ():
-            if line.action not in seen:
+            if line.action not in seen and (situation.has_card or line.action in _WITHOUT_CARD):
                 seen.add(line.action)
                 yield line
 

@@ -54,7 +54,7 @@ class Bridge:
         """Then put optimizer and schedule back to where the course stands."""
         prepared: tuple[Any, Any] = super()._prepare_for_training(*args, **kwargs)  # type: ignore[misc]
         if self.course.offload_safely:
-            offload_to_ram(self.model)  # type: ignore[attr-defined]
+            offload_to_ram(self.model, self.course.ring)  # type: ignore[attr-defined]
         self.course.restore(self)
         return prepared
 

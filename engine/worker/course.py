@@ -16,6 +16,7 @@ from engine.worker import rng, state_files
 from engine.worker.batches import Collator, Rows, Window, WindowLoader
 from engine.worker.evaluating import evaluation_mode
 from engine.worker.failures import JobError
+from engine.worker.offload import Ring
 from engine.worker.report import Report
 from engine.worker.saver import LAST, Reason, Saver
 from engine.worker.schedule import Schedule
@@ -50,7 +51,8 @@ class Course:
 
     def __init__(
         self, spec: Spec, report: Report, schedule: Schedule, *, train: Rows, evaluation: Rows,
-        saver: Saver, pad_id: int, offload_safely: bool = False, resumed: Resumed | None = None,
+        saver: Saver, pad_id: int, offload_safely: bool = False, ring: Ring | None = None,
+        resumed: Resumed | None = None,
     ) -> None:  # fmt: skip
         self._training = spec.training
         self._report = report
@@ -70,6 +72,8 @@ class Course:
         self.halted = False
         """Ended before the last step, because somebody wished it."""
         self.offload_safely = offload_safely
+        self.ring = ring
+        """What offloaded activations pass through then; without it their copies block."""
         self.embedding_learning_rate = spec.training.embedding_learning_rate
         self.total_steps = schedule.total_steps
         self.loader = WindowLoader(

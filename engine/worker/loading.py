@@ -24,6 +24,9 @@ from transformers import (
 )
 
 from engine.contract.spec import LoraSpec, ModelSpec, Spec
+from engine.planning.cards import chosen, visible
+from engine.planning.safe_mode import NOTHING_LEFT_OUT, SafeMode
+from engine.worker import safely
 from engine.worker.failures import JobError
 from engine.worker.report import Report
 
@@ -40,6 +43,8 @@ class Compute(msgspec.Struct, frozen=True, kw_only=True):
 
     device: Literal["cuda", "cpu"]
     precision: Precision
+    safe: SafeMode = NOTHING_LEFT_OUT
+    """What is left out on this machine."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -50,8 +55,10 @@ class Compute(msgspec.Struct, frozen=True, kw_only=True):
 def choose_compute(spec: Spec, report: Report) -> Compute:
     """The device and precision for a spec; says what ``auto`` came to. Raises JobError if a
     certain card is wanted and not there."""
+    platform, segments = safely.this_platform(), False
     if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         show_only_card(spec.hardware.gpu)
+        segments = safely.before_cuda(spec.hardware.safe_mode, platform)
     device: Literal["cuda", "cpu"] = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu" and spec.hardware.gpu > 0:
         raise JobError(
@@ -61,22 +68,22 @@ def choose_compute(spec: Spec, report: Report) -> Compute:
             remedy="`nvidia-smi` lists the cards; the first is 0. Set hardware.gpu to one of them.",
         )
     precision, reason = _precision(spec.training.precision, device)
-    if reason:
+    safe = safely.choose(spec, device, platform)
+    if reason and not (precision == "fp16" and safe.has("fp16")):
         report.decided(f"Precision is {precision}.", reason)
-    return Compute(device=device, precision=precision)
+    safely.tell(spec, safe, report, precision=precision, segments=segments)
+    safely.cap_memory(safe)
+    return Compute(device=device, precision=precision, safe=safe)
 
 
 def show_only_card(number: int) -> None:
     """Hide all cards but this from CUDA, which must not have started. Where somebody has hidden
     some already, the number counts those that are left. Raises JobError if there are too few."""
     left = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if left is None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(number)
-        return
-    cards = [] if left.strip() in ("", "-1") else [card.strip() for card in left.split(",")]
-    if number < len(cards):
-        os.environ["CUDA_VISIBLE_DEVICES"] = cards[number]
-    elif cards:
+    name = chosen(number, left)
+    if name is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = name
+    elif cards := visible(left):
         raise JobError(
             "no_gpu",
             f"There is no card number {number}.",

@@ -37,6 +37,7 @@ from engine.worker.loading import (
 from engine.worker.packing import packed, unpacked
 from engine.worker.prepared import Prepared, must_fit_vocabulary
 from engine.worker.report import Report
+from engine.worker.safely import adjusted, make_offload_ring
 from engine.worker.samples import Samples
 from engine.worker.saver import Saver
 from engine.worker.schedule import Schedule
@@ -60,6 +61,7 @@ def run(job: Job, report: Report) -> Done:
     spec = read_spec(job.spec)
     report.enter(Phase.LOADING_MODEL)
     compute = choose_compute(spec, report)
+    spec = adjusted(spec, compute.safe)
     if not meter.is_asked():
         return _train(job, spec, compute, report)
     with meter.Meter(compute.device) as metered:
@@ -143,6 +145,7 @@ def plot_course(
         saver=make_saver(spec, report, folder, digest, resumed),
         pad_id=loaded.tokenizer.pad_token_id,
         offload_safely=offloads(spec, loaded.compute, pinned=False),
+        ring=make_offload_ring(spec, loaded.compute.safe, report),
         resumed=resumed,
     )  # fmt: skip
 
@@ -187,19 +190,9 @@ def make_rows(samples: Samples, spec: Spec) -> Rows:
 
 
 def offloads(spec: Spec, compute: Compute, *, pinned: bool) -> bool:
-    """Whether activations go to RAM this way; only a card that is not in safe mode pins memory."""
+    """Whether activations go to RAM this way; only a card that is not in safe mode pins them."""
     wanted = spec.training.gradient_checkpointing == "offload"
-    return wanted and pinned == (compute.device == "cuda" and not is_safe_mode(spec))
-
-
-def is_safe_mode(spec: Spec) -> bool:
-    """Whether to avoid what is known to hang under WSL, pinned memory above all."""
-    if spec.hardware.safe_mode != "auto":
-        return spec.hardware.safe_mode == "on"
-    try:
-        return "microsoft" in Path("/proc/version").read_text(encoding="utf-8").lower()
-    except OSError:
-        return False
+    return wanted and pinned == (compute.device == "cuda" and compute.safe.offload == "pinned")
 
 
 def make_trainer(
