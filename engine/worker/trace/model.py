@@ -1,0 +1,159 @@
+"""Builds the model of a layout on the meta device, as the worker would load it for real."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import msgspec
+import torch
+from peft import get_peft_model
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedConfig
+from trl.trainer.utils import add_fused_lm_head
+
+from engine.contract.spec import LoraSpec
+from engine.planning.form import Layout
+from engine.worker.loading import DTYPES, lora_config, trainable
+from engine.worker.trace.ram import checkpoint_to_ram
+from engine.worker.trace.sizes import CannotTrace
+from engine.worker.trace.stand_ins import Kernels, Linear4bit, Linear8bit
+
+FUSED_OUTPUTS = ("log_probs", "entropy", "is_top1")
+"""What TRL's SFTTrainer asks of the head."""
+
+
+class Built(msgspec.Struct):
+    """A model that can be trained on the meta device."""
+
+    model: Any
+    """With its adapter, if it has one."""
+    base: Any
+    layers: list[nn.Module]
+    kernels: Kernels
+
+
+def period(config: dict[str, Any]) -> int:
+    """After how many layers their kinds repeat."""
+    kinds = _config(config, None).layer_types if config.get("layer_types") else None
+    kinds = kinds or getattr(_config(config, None), "layer_types", None)
+    if not kinds:
+        return 1
+    for length in range(1, len(kinds)):
+        if all(kinds[at] == kinds[at % length] for at in range(len(kinds))):
+            return length
+    return len(kinds)
+
+
+def depth(config: dict[str, Any]) -> int:
+    """How many layers the model has. Raises CannotTrace."""
+    layers = getattr(_config(config, None), "num_hidden_layers", None)
+    if not isinstance(layers, int) or layers < 1:
+        raise CannotTrace("The model's config does not say how many layers it has.")
+    return layers
+
+
+def window(config: dict[str, Any]) -> int | None:
+    """Tokens from which on layers with a sliding window need a mask; None without any."""
+    found = _config(config, None)
+    kinds = getattr(found, "layer_types", None)
+    if kinds is not None and "sliding_attention" not in kinds:
+        return None
+    size = getattr(found, "sliding_window", None)
+    return int(size) if size else None
+
+
+def _config(config: dict[str, Any], layers: int | None) -> PreTrainedConfig:
+    """The model's config, cut to its first layers. Raises CannotTrace."""
+    kind = config.get("model_type")
+    if kind not in CONFIG_MAPPING:
+        raise CannotTrace(f"transformers has no model of the kind {kind!r}.")
+    values = copy.deepcopy(config)
+    values.pop("quantization_config", None)
+    if layers is not None:
+        values["num_hidden_layers"] = layers
+        if values.get("layer_types"):
+            values["layer_types"] = values["layer_types"][:layers]
+    found: PreTrainedConfig = CONFIG_MAPPING[kind].from_dict(values)
+    return found
+
+
+def build(layout: Layout, *, layers: int, rank: int) -> Built:
+    """The model with so many layers. Raises CannotTrace."""
+    config = _config(layout.config, layers)
+    compute = DTYPES[layout.precision]
+    cast = compute if layout.precision != "fp32" else None
+    kernels = Kernels(layout.device, cast)
+    attention = layout.attn_implementation
+    # On a card flash attention takes what SDPA takes without a mask.
+    attention = "sdpa" if attention in ("auto", "flash_attention_2") else attention
+    with torch.device("meta"):
+        base: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            config,
+            trust_remote_code=False,
+            attn_implementation=attention,
+            dtype=torch.float32 if layout.lora is None else compute,
+        )
+    _quantize(base, layout, compute)
+    model = base
+    if layout.lora is not None:
+        model = _adapted(base, layout.lora, rank)
+    add_fused_lm_head(base, outputs=FUSED_OUTPUTS)
+    _checkpoint(model, base, layout, kernels)
+    base.forward = kernels.casting(base.forward)
+    model.train()
+    return Built(model=model, base=base, layers=_layers(base, layers), kernels=kernels)
+
+
+def _quantize(base: Any, layout: Layout, compute: torch.dtype) -> None:
+    """The head stays as it is, as with transformers."""
+    if layout.bits == 16:
+        return
+    if layout.lora is not None and layout.lora.get("use_dora"):
+        raise CannotTrace("DoRA on quantized weights cannot be traced.")
+    head = base.get_output_embeddings()
+    for name, module in list(base.named_modules()):
+        if type(module) is not nn.Linear or module is head:
+            continue
+        above, _, last = name.rpartition(".")
+        packed: nn.Module = (
+            Linear4bit(module, double=layout.bnb_4bit_use_double_quant, dtype=compute)
+            if layout.bits == 4
+            else Linear8bit(module)
+        )
+        setattr(base.get_submodule(above), last, packed)
+
+
+def _adapted(base: Any, lora: dict[str, Any], rank: int) -> Any:
+    spec = msgspec.convert({**lora, "r": rank}, LoraSpec)
+    tied = bool(base.config.get_text_config().tie_word_embeddings)
+    try:
+        adapted = get_peft_model(base, lora_config(spec, keep_tied=tied))
+    except ValueError as error:
+        raise CannotTrace(f"The adapter does not fit the model. {error}") from error
+    for parameter in trainable(adapted).values():
+        parameter.data = parameter.data.float()
+    return adapted
+
+
+def _checkpoint(model: Any, base: Any, layout: Layout, kernels: Kernels) -> None:
+    if layout.gradient_checkpointing == "none":
+        return
+    offloads = layout.gradient_checkpointing == "offload" and layout.device == "cuda"
+    model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    way = checkpoint_to_ram if offloads else checkpoint
+
+    def checkpointed(function: Any, *args: Any, **kwargs: Any) -> Any:
+        # What is computed again is computed under autocast, as the first time.
+        return way(kernels.casting(function), *args, use_reentrant=False, **kwargs)
+
+    base._set_gradient_checkpointing(enable=True, gradient_checkpointing_func=checkpointed)
+
+
+def _layers(base: Any, count: int) -> list[nn.Module]:
+    """The decoder's layers. Raises CannotTrace if it is not built of a list of them."""
+    lists = [m for m in base.modules() if isinstance(m, nn.ModuleList) and len(m) == count]
+    if not lists:
+        raise CannotTrace("The model is not built of a list of layers.")
+    return list(lists[0])

@@ -1,0 +1,179 @@
+"""Writes down what a step on the meta device makes and frees, operation by operation."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Collection
+from functools import partial
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from torch.utils.flop_counter import flop_registry
+
+from engine.planning.form import PARTS, Part
+from engine.worker.trace.live_bytes import LiveBytes, tensors_in
+from engine.worker.trace.sizes import MONOMIALS, Sizes
+
+
+class Place(NamedTuple):
+    """A stretch of a step: ``turn`` is 1 for the first micro-batch, 2 for the next, 0 else."""
+
+    turn: int
+    stage: str
+    layer: int | None = None
+
+
+class Stretch(msgspec.Struct):
+    """What was alive each time something new had been made, in formulas: an array of moments ×
+    parts × monomials."""
+
+    place: Place
+    moments: np.ndarray
+
+
+class _Birth(msgspec.Struct):
+    formula: np.ndarray
+    place: Place
+    part: Part | None
+    died: int = -1
+    """Number of the stretch it died in."""
+
+
+class Recorder(LiveBytes):
+    """One pass over a step; ``place`` says where it is."""
+
+    def __init__(self, sizes: Sizes, devices: tuple[str, ...]) -> None:
+        super().__init__(devices, sees_inputs=False)
+        self.place = Place(0, "start")
+        self.flops: dict[tuple[int, str], np.ndarray] = {}
+        self.moved: dict[tuple[int, str], np.ndarray] = {}
+        """Bytes read and written, by turn and stage."""
+        self._sizes = sizes
+        self._births: list[_Birth] = []
+        self._events: list[tuple[int, int]] = []
+        """Number of a storage, and 1 when it is made or -1 when it goes."""
+        self._borders: list[tuple[int, Place]] = [(0, self.place)]
+        self._numbers: dict[int, int] = {}
+
+    def at(self, turn: int, stage: str, layer: int | None = None) -> None:
+        """The step has come to this stretch."""
+        self.place = Place(turn, stage, layer)
+        self._borders.append((len(self._events), self.place))
+
+    def reserve(self, formula: np.ndarray, part: Part) -> None:
+        """Something that no tensor stands for is there from now on."""
+        self._events.append((len(self._births), 1))
+        self._births.append(_Birth(formula, self.place, part))
+
+    def count(self, operations: int) -> None:
+        """A stand-in would have computed this much."""
+        self._count_into(self.flops, self._of_positions(self._sizes.formula(operations)))
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        self._see((made,))
+        self._weigh(func, args, kwargs or {}, made)
+        return made
+
+    # ------------------------------------------------------------ instead of LiveBytes' own
+
+    def _add(self, storage: Any, part: Part) -> None:
+        key, number = storage._cdata, len(self._births)
+        self._numbers[key] = number
+        self._alive[key] = (part, 0)
+        self._watch[key] = weakref.ref(storage, partial(self._on_died, key))
+        self._births.append(_Birth(self._sizes.formula(storage.nbytes()), self.place, None))
+        self._events.append((number, 1))
+
+    def hold(self, tensors: Any, part: Part) -> None:
+        """As :meth:`LiveBytes.hold`: for all the time that they are alive."""
+        tensors = list(tensors)
+        for tensor in tensors:
+            self._see((tensor,))
+            if (key := tensor.untyped_storage()._cdata) in self._numbers:
+                self._births[self._numbers[key]].part = part
+
+    def _on_died(self, key: int, _: object) -> None:
+        number = self._numbers.pop(key)
+        del self._alive[key], self._watch[key]
+        self._births[number].died = len(self._borders) - 1
+        self._events.append((number, -1))
+
+    def _weigh(self, func: Any, args: Any, kwargs: Any, made: Any) -> None:
+        if self.place.stage == "start":
+            return
+        count = flop_registry.get(func._overloadpacket)
+        if count is not None:
+            operations = int(count(*args, **kwargs, out_val=made))
+            self._count_into(self.flops, self._of_positions(self._sizes.formula(operations)))
+        if not func.is_view:
+            for tensor in tensors_in((*args, made)):
+                size = tensor.numel() * tensor.element_size()
+                self._count_into(self.moved, self._of_positions(self._sizes.formula(size)))
+
+    def _count_into(self, counts: dict[tuple[int, str], np.ndarray], formula: np.ndarray) -> None:
+        key = (self.place.turn, self.place.stage)
+        counts[key] = counts.get(key, 0) + formula
+
+    def _of_positions(self, formula: np.ndarray) -> np.ndarray:
+        """All tiles of the head together have all positions: b·s - b, not a tile's rows."""
+        if not formula[8]:
+            return formula
+        whole = formula.copy()
+        whole[1] -= formula[8]
+        whole[2] += formula[8]
+        whole[8] = 0
+        return whole
+
+    # ------------------------------------------------------------ afterwards
+
+    def stretches(self) -> list[Stretch]:
+        """Every stretch in order."""
+        changes = np.zeros((len(self._events), len(PARTS), MONOMIALS))
+        parts = [PARTS.index(self._part_of(birth)) for birth in self._births]
+        for row, (number, sign) in enumerate(self._events):
+            changes[row, parts[number]] = sign * self._births[number].formula
+        alive = np.cumsum(changes, axis=0)
+        signs = np.array([sign for _, sign in self._events])
+        ends = [begin for begin, _ in self._borders[1:]] + [len(self._events)]
+        return [
+            Stretch(place, self._moments(alive, signs, begin, end))
+            for (begin, place), end in zip(self._borders, ends, strict=True)
+        ]
+
+    def sizes_at(self, monomials: np.ndarray) -> list[int]:
+        """Bytes of everything that was made, at a point."""
+        formulas = np.array([birth.formula for birth in self._births])
+        return [int(round(size)) for size in formulas @ monomials]
+
+    def replayed(self, sizes: list[int]) -> list[tuple[int, int]]:
+        """What was made and freed, for :func:`engine.planning.allocator.replay`."""
+        return [(number, sizes[number] if sign > 0 else -1) for number, sign in self._events]
+
+    def staying(self, sizes: list[int], parts: Collection[str]) -> int:
+        """Bytes of these parts."""
+        return sum(
+            size for size, birth in zip(sizes, self._births, strict=True) if birth.part in parts
+        )
+
+    def _moments(self, alive: Any, signs: Any, begin: int, end: int) -> np.ndarray:
+        """After each thing made; and at the beginning, with what was there already."""
+        rows = [max(begin - 1, 0), *(begin + np.flatnonzero(signs[begin:end] > 0))]
+        found: np.ndarray = alive[rows]
+        return found
+
+    def _part_of(self, birth: _Birth) -> Part:
+        if birth.part is not None:
+            return birth.part
+        stage = birth.place.stage
+        if stage == "loss" or (stage == "backward" and birth.place.layer is None):
+            return "logits"
+        if stage == "backward":
+            return "recompute"
+        if stage == "forward":
+            died = self._borders[birth.died][1].stage if birth.died >= 0 else "backward"
+            return "transient" if died in ("forward", "loss") else "activations"
+        return "transient"

@@ -1,0 +1,249 @@
+"""One training step on the meta device, as the trainer does it: two micro-batches, clipping, the
+optimizer; then an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest import mock
+
+import msgspec
+import numpy as np
+import torch
+from torch import nn
+from transformers import masking_utils
+from trl.kernels import chunked_logprob
+from trl.trainer import utils as trl_utils
+
+from engine.planning.form import Layout
+from engine.worker.loading import trainable
+from engine.worker.trace import optimizers, ram
+from engine.worker.trace.model import Built
+from engine.worker.trace.recorder import Recorder
+from engine.worker.trace.sizes import Sizes
+
+
+class Traced(msgspec.Struct):
+    """What one pass left."""
+
+    recorder: Recorder
+    ram: np.ndarray
+    """Bytes of activations and paged states in the computer's memory."""
+
+
+def trace_step(layout: Layout, built: Built, sizes: Sizes, *, padded: bool) -> Traced:
+    """Trace a step of these sizes. ``padded``: rows of a batch are of unequal length."""
+    devices = ("meta", "cpu") if layout.device == "cpu" else ("meta",)
+    recorder = Recorder(sizes, devices)
+    step = _Step(layout, built, sizes, recorder)
+    with ExitStack() as around:
+        for patch in _patches(layout, built, sizes, recorder, padded=padded):
+            around.enter_context(patch)
+        for hook in step.hooks():
+            around.enter_context(hook)
+        around.enter_context(built.kernels)
+        around.enter_context(recorder)
+        step.run()
+    return Traced(recorder, step.in_ram)
+
+
+class _Step:
+    def __init__(self, layout: Layout, built: Built, sizes: Sizes, recorder: Recorder) -> None:
+        self._layout = layout
+        self._built = built
+        self._sizes = sizes
+        self._recorder = recorder
+        self._turn = 0
+        self._is_forward = False
+        self.in_ram: Any = sizes.formula(0)
+
+    def run(self) -> None:
+        model, recorder = self._built.model, self._recorder
+        self._hold_weights()
+        optimizer = optimizers.make(self._layout.optim, self._layout.device, model)
+        if optimizer is None:
+            self.in_ram = optimizers.reserve_states(
+                self._layout.optim, self._layout.device, model, self._sizes, recorder
+            )
+        else:
+            self._make_states(optimizer)
+        model.train()
+        ram.moved.clear()
+        inputs = [self._inputs() for _ in range(2)] if self._layout.device == "cpu" else []
+        for turn in (1, 2):
+            self._train(turn, inputs[turn - 1] if inputs else self._inputs())
+        self._update(optimizer)
+        del inputs
+        self._evaluate()
+
+    # ------------------------------------------------------------ what stays
+
+    def _hold_weights(self) -> None:
+        recorder = self._recorder
+        recorder.at(0, "start")
+        adapter = self._layout.lora is not None
+        for name, value in self._built.model.named_parameters():
+            part: Any = "weights"
+            if value.requires_grad:
+                part = "adapter" if adapter and "modules_to_save" not in name else "trained_weights"
+            recorder.hold([value.data], part)
+        recorder.hold(self._built.model.buffers(), "weights")
+
+    def _make_states(self, optimizer: torch.optim.Optimizer) -> None:
+        """The states are there from the first step on; a step costs most after it."""
+        self._recorder.at(0, "states")
+        for parameter in trainable(self._built.model).values():
+            parameter.grad = torch.empty_like(parameter)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        for state in optimizer.state.values():
+            self._recorder.hold([v for v in state.values() if torch.is_tensor(v)], "optimizer")
+
+    def _inputs(self) -> dict[str, torch.Tensor]:
+        shape = (self._sizes.batch, self._sizes.length)
+        names = ["input_ids", "labels"]
+        names.append("position_ids" if self._layout.packing else "attention_mask")
+        made = {name: torch.empty(shape, dtype=torch.int64, device="meta") for name in names}
+        self._recorder.hold(made.values(), "inputs")
+        return made
+
+    # ------------------------------------------------------------ a micro-batch
+
+    def _train(self, turn: int, inputs: dict[str, torch.Tensor]) -> None:
+        self._turn = turn
+        loss = self._forward(inputs)
+        if self._layout.device == "cuda":
+            inputs.clear()
+        self._recorder.at(turn, "backward")
+        if turn == 1 and ram.moved:
+            self.in_ram = self.in_ram + sum(self._sizes.formula(size) for size in ram.moved)
+        torch.autograd.backward(loss / 1)
+        for parameter in trainable(self._built.model).values():
+            if parameter.grad is not None:
+                self._recorder.hold([parameter.grad], "gradients")
+
+    def _forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """As TRL's ``compute_loss``; the worst case, every position is a target."""
+        self._is_forward = True
+        self._recorder.at(self._turn, "forward")
+        outputs = self._built.model(**inputs, use_cache=False, fused_lm_head=True)
+        losses = -outputs.log_probs
+        targets = torch.empty((), dtype=torch.int64, device="meta")
+        loss: torch.Tensor = losses.sum() / targets.clamp(min=1)
+        outputs.label_mask.sum(), outputs.entropy.detach().sum(), outputs.is_top1.sum()
+        self._is_forward = False
+        return loss
+
+    def _update(self, optimizer: torch.optim.Optimizer | None) -> None:
+        self._recorder.at(0, "optimizer")
+        parameters = list(trainable(self._built.model).values())
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        if optimizer is not None:
+            optimizer.step()
+        for parameter in parameters:
+            parameter.grad = None
+        self._recorder.at(0, "rest")
+
+    def _evaluate(self) -> None:
+        self._turn = 3
+        self._built.model.eval()
+        inputs = self._inputs()
+        with torch.no_grad():
+            self._forward(inputs)
+        self._recorder.at(0, "end")
+        self._built.model.train()
+
+    # ------------------------------------------------------------ borders
+
+    def hooks(self) -> Iterator[Any]:
+        """Tell the recorder which layer is at work."""
+        for number, layer in enumerate(self._built.layers):
+            yield _removed(layer.register_forward_pre_hook(self._before(number)))
+        yield _removed(self._built.layers[-1].register_forward_hook(self._after_last))
+
+    def _before(self, number: int) -> Any:
+        def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
+            if not self._is_forward:
+                return
+            if number:
+                self._watch(args[0], number - 1)
+            self._recorder.at(self._turn, "forward", number)
+
+        return hook
+
+    def _after_last(self, module: nn.Module, args: Any, result: Any) -> None:
+        if self._is_forward:
+            found = result if isinstance(result, torch.Tensor) else result[0]
+            self._watch(found, len(self._built.layers) - 1)
+            self._recorder.at(self._turn, "loss")
+
+    def _watch(self, hidden: torch.Tensor, number: int) -> None:
+        """When the gradient of a layer's result is there, its backward pass begins."""
+        if not hidden.requires_grad:
+            return
+        turn, recorder = self._turn, self._recorder
+
+        def hook(gradient: torch.Tensor) -> None:
+            recorder.at(turn, "backward", number)
+
+        hidden.register_hook(hook)
+
+
+@contextmanager
+def _removed(handle: Any) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+class _Torch:
+    """torch, as TRL's kernels should see it: they ask whether the tensors' device autocasts."""
+
+    def __init__(self, built: Built) -> None:
+        self._kernels = built.kernels
+
+    def is_autocast_enabled(self, device: str) -> bool:
+        return self._kernels.is_autocasting
+
+    def get_autocast_dtype(self, device: str) -> torch.dtype | None:
+        return self._kernels.autocast_dtype
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+
+def _patches(
+    layout: Layout, built: Built, sizes: Sizes, recorder: Recorder, *, padded: bool
+) -> Iterator[Any]:
+    """Where transformers and TRL look at values, which are not there, say what they would be."""
+    yield mock.patch.object(masking_utils, "is_tracing", lambda *_: padded or layout.packing)
+    yield mock.patch.object(masking_utils, "fast_all", lambda *_: True)
+    yield mock.patch.object(chunked_logprob, "TOKEN_CHUNK_SIZE", sizes.rows)
+    yield mock.patch.object(chunked_logprob, "torch", _Torch(built))
+    if layout.device == "cuda":
+        yield mock.patch.object(chunked_logprob, "_addmm_fp32", _summed(recorder))
+    if layout.device == "cuda" and layout.triton:
+        yield mock.patch.object(chunked_logprob, "_forward_tile", _takes_nothing)
+        yield mock.patch.object(chunked_logprob, "_backward_tile", _takes_nothing)
+        yield mock.patch.object(trl_utils, "_ChunkedLogProbFunction", _Compacting)
+
+
+def _takes_nothing(*args: Any, **kwargs: Any) -> None:
+    """A Triton kernel that works in place."""
+
+
+def _summed(recorder: Recorder) -> Any:
+    def addmm(into: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
+        recorder.count(2 * left.shape[0] * left.shape[1] * right.shape[1])
+
+    return addmm
+
+
+class _Compacting:
+    """Picks the positions with a target, which makes a copy of the hidden states."""
+
+    @staticmethod
+    def apply(hidden: torch.Tensor, *rest: Any) -> Any:
+        return chunked_logprob.ChunkedLogProbFunction.apply(hidden.clone(), *rest)

@@ -1,0 +1,204 @@
+"""Traces a layout: a step of the model at few layers, and the form that follows from it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from engine.planning.form import PARTS, Form, Layout, Point, Segment
+from engine.worker.loading import trainable
+from engine.worker.trace import fit, rounding
+from engine.worker.trace import model as models
+from engine.worker.trace.fit import Course, Regime
+from engine.worker.trace.model import Built
+from engine.worker.trace.sizes import Sizes, as_coefficients, choose
+from engine.worker.trace.step import Traced, trace_step
+
+VERSIONS = ("torch", "transformers", "peft", "trl")
+_WHOLE_UP_TO = 4
+"""Layers of a model that is not worth extrapolating."""
+_RANK = 211
+"""A prime: see :mod:`engine.worker.trace.sizes`."""
+_USUAL_RANK = 16
+_BATCH = 2
+
+
+class _Subject(msgspec.Struct):
+    """The layout's model at two depths, or whole."""
+
+    layout: Layout
+    depth: int
+    depths: list[int]
+    built: list[Built]
+
+    def grown(self, measure: Callable[[Built], Any]) -> Any:
+        """A measure of the whole model: it grows by the same with each layer."""
+        return self.between([measure(built) for built in self.built])
+
+    def between(self, values: list[Any]) -> Any:
+        """A value of the whole model from those of the depths."""
+        if len(values) == 1:
+            return values[0]
+        share = (self.depth - self.depths[0]) / (self.depths[1] - self.depths[0])
+        return values[0] + share * (values[1] - values[0])
+
+
+class _Pass(msgspec.Struct):
+    """What was traced in a regime."""
+
+    regime: Regime
+    sizes: Sizes
+    traced: list[Traced]
+
+
+def trace(layout: Layout, *, whole: bool = False) -> Form:
+    """The form of a layout. ``whole`` traces every layer, which takes longer and gives the same.
+    Raises CannotTrace."""
+    began = time.perf_counter()
+    subject = _build(layout, whole=whole)
+    passes = [_pass(subject, regime) for regime in _regimes(layout)]
+    segments = [segment for done in passes for segment in _segments(subject, done)]
+    return _form(subject, passes[-1], segments, time.perf_counter() - began)
+
+
+def _build(layout: Layout, *, whole: bool) -> _Subject:
+    depth, period = models.depth(layout.config), models.period(layout.config)
+    first = depth % period + 3 * period
+    few = whole or depth <= max(_WHOLE_UP_TO, first)
+    depths = [depth] if few else [first, first + period]
+    rank = _RANK if layout.lora is not None else 0
+    built = [models.build(layout, layers=layers, rank=rank) for layers in depths]
+    return _Subject(layout, depth, depths, built)
+
+
+def _regimes(layout: Layout) -> list[Regime]:
+    window = models.window(layout.config)
+    if window is None or layout.packing or layout.attn_implementation == "eager":
+        return [Regime(batch=False), Regime(batch=True)]
+    return [
+        Regime(batch=False, max_length=window - 1),
+        Regime(batch=False, min_length=window),
+        Regime(batch=True),
+    ]
+
+
+def _pass(subject: _Subject, regime: Regime) -> _Pass:
+    layout = subject.layout
+    dimensions = {
+        size
+        for value in subject.built[0].model.parameters()
+        for size in (*value.shape, value.numel())
+        if size % _RANK
+    }
+    limits = {"at_least": regime.min_length, "at_most": regime.max_length}
+    sizes = choose(
+        dimensions, batch=regime.batch, rank=_RANK if layout.lora is not None else 0, **limits
+    )
+    traced = [trace_step(layout, built, sizes, padded=regime.batch) for built in subject.built]
+    return _Pass(regime, sizes, traced)
+
+
+def _segments(subject: _Subject, done: _Pass) -> Iterator[Segment]:
+    recorders = [traced.recorder for traced in done.traced]
+    if len(recorders) == 1:
+        course = Course(recorders[0].stretches())
+    else:
+        depths = (subject.depths[0], subject.depths[1])
+        course = fit.extrapolate(recorders[0], recorders[1], depths, subject.depth)
+    rank = subject.layout.lora is not None
+    share = 0.0
+    if subject.layout.device == "cuda":
+        share = rounding.share(
+            recorders[-1],
+            batch=_BATCH if done.regime.batch else 1,
+            rank=_USUAL_RANK if rank else 0,
+        )
+    for segment in fit.segments(course, done.regime, rank=rank):
+        yield rounding.with_rounding(segment, share) if share else segment
+    yield from _at_rest(subject, done, course)
+
+
+def _at_rest(subject: _Subject, done: _Pass, course: Course) -> Iterator[Segment]:
+    """While a run goes on from a save, and while it writes its result, no step is under way."""
+    rest = course.of(0, "rest")[0].copy()
+    rest[PARTS.index("inputs")] = 0
+    where = fit.where(done.regime)
+    yield fit.segment(rest, "restore", "resume", **where)
+    yield fit.segment(rest, "export", "export", **where)
+    before = rest.copy()
+    before[PARTS.index("optimizer")] = 0
+    before[PARTS.index("transient")] = _while_loading(subject, rest)
+    yield fit.segment(before, "load", "resume", **where)
+
+
+def _while_loading(subject: _Subject, rest: np.ndarray) -> np.ndarray:
+    """On a card, the largest matrix before it is quantized; without one, the saved weights."""
+    layout = subject.layout
+    if layout.device == "cuda":
+        largest = max(_matrices(subject.built[0])) if layout.bits < 16 else 0
+        unit = np.zeros(rest.shape[1])
+        unit[0] = 2.0 * largest
+        return unit
+    if layout.lora is not None:
+        saved: np.ndarray = rest[PARTS.index("adapter")] + rest[PARTS.index("trained_weights")]
+        return saved
+    unit = np.zeros(rest.shape[1])
+    unit[0] = 4.0 * max(_matrices(subject.built[0]))
+    return unit
+
+
+def _matrices(built: Built) -> list[int]:
+    """Numbers in each matrix of the base model."""
+    found = [value.numel() for value in built.base.parameters()]
+    for module in built.base.modules():
+        if hasattr(module, "in_features"):
+            found.append(module.in_features * module.out_features)
+    return found
+
+
+def _form(subject: _Subject, last: _Pass, segments: list[Segment], seconds: float) -> Form:
+    layout, sizes = subject.layout, last.sizes
+
+    def counted(kind: str, *stages: str) -> np.ndarray:
+        counts = [getattr(traced.recorder, kind) for traced in last.traced]
+        total: np.ndarray = subject.between(
+            [sum(count.get((1, stage), sizes.formula(0)) for stage in stages) for count in counts]
+        )
+        return total
+
+    trained = subject.grown(lambda built: _numbers_in(built, sizes, only_trained=True))
+    all_numbers = subject.grown(lambda built: _numbers_in(built, sizes, only_trained=False))
+    base = all_numbers - trained if layout.lora is not None else all_numbers
+    return Form(
+        layers=subject.depth,
+        parameters=as_coefficients(base),
+        trainable=as_coefficients(trained),
+        adapter_file=as_coefficients(4.0 * trained),
+        segments=segments,
+        ram=as_coefficients(subject.between([traced.ram for traced in last.traced])),
+        forward_flops=as_coefficients(counted("flops", "forward", "loss")),
+        backward_flops=as_coefficients(counted("flops", "backward")),
+        saved_bytes_moved=as_coefficients(counted("moved", "forward", "loss", "backward")),
+        traced_at=[Point(batch=sizes.batch, length=sizes.length, rank=sizes.rank)],
+        seconds=seconds,
+        versions={name: importlib.metadata.version(name) for name in VERSIONS},
+    )
+
+
+def _numbers_in(built: Built, sizes: Sizes, *, only_trained: bool) -> np.ndarray:
+    """Numbers in the weights, packed ones counted as what they stand for."""
+    if only_trained:
+        counts = [value.numel() for value in trainable(built.model).values()]
+    else:
+        packed = {id(m.weight): m for m in built.model.modules() if hasattr(m, "unpacked_numbers")}
+        counts = [
+            packed[id(value)].unpacked_numbers if id(value) in packed else value.numel()
+            for value in built.model.parameters()
+        ]
+    total: np.ndarray = sum((sizes.formula(count) for count in counts), sizes.formula(0))
+    return total
