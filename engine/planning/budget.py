@@ -248,16 +248,30 @@ def _weights_how(parameters: int, spec: Spec) -> str:
 
 def formula(coefficients: Coefficients, point: Point) -> str:
     """The polynomial in words: ``3.90 GiB + 8 KiB × 4 096 tokens``."""
-    tokens = f"{figures.count(point.batch * point.length)} tokens"
-    length, rank = figures.count(point.length), f"rank {point.rank}"
-    factors = ("", f"batch {point.batch}", tokens, f"{tokens} × {length}", rank,
-               f"{rank} × {tokens}")  # fmt: skip
     terms = [
         _term(c, factor, first=not index)
-        for index, (c, factor) in enumerate(zip(coefficients, factors, strict=True))
-        if c and not (factor.startswith("rank") and not point.rank)
+        for index, (c, factor) in enumerate(zip(coefficients, _factors(point), strict=False))
+        if c and (point.rank or not factor.startswith("rank"))
     ]
     return " ".join([terms[0].removeprefix("+ "), *terms[1:]]) if terms else "0 bytes"
+
+
+def _factors(point: Point) -> tuple[str, ...]:
+    """The monomials of a point in words, in their order."""
+    tokens = f"{figures.count(point.batch * point.length)} tokens"
+    length, rank = figures.count(point.length), f"rank {point.rank}"
+    tile = f"{figures.count(point.monomials()[-1])} positions of a tile"
+    return (
+        "",
+        f"batch {point.batch}",
+        tokens,
+        f"{tokens} × {length}",
+        rank,
+        f"{rank} × {tokens}",
+        f"length {length}",
+        f"length {length} × {length}",
+        tile,
+    )
 
 
 def _term(coefficient: float, factor: str, *, first: bool) -> str:

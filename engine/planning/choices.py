@@ -47,6 +47,7 @@ def point_of(spec: Spec) -> Point:
         batch=spec.training.per_device_train_batch_size,
         length=spec.training.max_length,
         rank=spec.lora.r if spec.lora else 0,
+        accumulates=spec.training.gradient_accumulation_steps > 1,
     )
 
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from engine.contract.spec import HardwareSpec, ModelSpec, QuantizationSpec, Spec
 from engine.contract.validate import check
 from engine.planning import learnt
+from engine.planning.budget import formula
 from engine.planning.choices import patched, point_of, settle
-from engine.planning.form import Form, Segment, peak
+from engine.planning.form import Form, Point, Segment, peak
 from engine.planning.learnt import Expected
 from engine.planning.plan import Plan
 from engine.planning.planner import expectation, make_plan, taught
@@ -308,3 +309,19 @@ def test_a_plan_takes_no_more_than_20_ms() -> None:
         make_plan(spec, form, place, forms=forms)
         seconds.append(time.perf_counter() - began)
     assert min(seconds) < 0.020
+
+
+def test_a_formula_has_a_term_for_each_monomial_and_adds_up() -> None:
+    point = Point(batch=2, length=1024, rank=16)
+    everything = tuple(float(n) for n in range(1, 10))
+    text = formula(everything, point)
+    assert text.count(" + ") == 8
+    assert "8 B × length 1 024 × 1 024" in text
+    assert "9 B × 2 046 positions of a tile" in text
+    assert formula((5.0, 0, -2.0), point) == "5 B - 2 B × 2 048 tokens"
+    assert "rank" not in formula(everything, Point(batch=2, length=1024))
+
+
+def test_without_accumulation_the_form_is_asked_for_that() -> None:
+    assert point_of(spec_of()).accumulates
+    assert not point_of(spec_of(gradient_accumulation_steps=1)).accumulates
