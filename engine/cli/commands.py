@@ -19,6 +19,7 @@ _MODULES = {
     "train": "training",
     "resume": "training",
     "plan": "plan",
+    "rehearse": "rehearse",
     "runs": "listing",
     "show": "listing",
     "follow": "control",

@@ -20,6 +20,8 @@ class Exit(IntEnum):
 
     FINISHED = 0
     BAD_INPUT = 2
+    WOULD_DIE = 3
+    """A rehearsal found that the run would not get through."""
     STOPPED = 10
     FAILED = 20
     DETACHED = 130

@@ -14,7 +14,8 @@ FAMILIES = ("llama", "mistral", "qwen", "gemma")
 RUN_HELP = "a run's folder, a unique prefix of its name, or: last"
 
 _EPILOG = """\
-exit codes: 0 finished, 10 stopped, 20 failed, 2 bad input, 130 left with Ctrl-C (training goes on)
+exit codes: 0 finished, 10 stopped, 20 failed, 2 bad input, 3 a rehearsal found that the run would
+die, 130 left with Ctrl-C (training goes on)
 FETTLE_HOME moves all that Fettle keeps."""
 
 
@@ -79,6 +80,14 @@ def _training_commands(commands: argparse._SubParsersAction[_Parser], common: _P
     train.add_argument("--detach", action="store_true", help="start it and return")
     plan = _command(commands, common, "plan", "say whether a TOML file fits into memory, and why")
     _plan_arguments(plan)
+    rehearse = _command(
+        commands, common, "rehearse", "try the heaviest steps of a TOML file, and leave no trace"
+    )
+    rehearse.add_argument("spec", metavar="SPEC", help="the file")
+    rehearse.add_argument(
+        "--set", dest="settings", metavar="A.B=C", action="append", default=[],
+        help="change a setting of the file",
+    )  # fmt: skip
     resume = _command(commands, common, "resume", "go on with a run from its newest checkpoint")
     resume.add_argument("run", metavar="RUN", type=run_name, help=RUN_HELP)
     resume.add_argument("--detach", action="store_true", help="queue it and return")

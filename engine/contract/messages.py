@@ -565,6 +565,9 @@ class Rehearsed(Message, frozen=True, kw_only=True, tag=_snake):
     checkpoint_bytes: int | None = None
     heaviest: str = ""
     """The heaviest batch, such as ``4 rows of 2 048 tokens``."""
+    heaviest_rows: int = 0
+    heaviest_tokens: int = 0
+    """Of its longest row: what a plan has to be made for to be compared."""
     device: str = ""
     """``cuda`` or ``cpu``."""
     seconds: float = 0.0
