@@ -284,8 +284,8 @@ class HardwareSpec(Table, frozen=True, kw_only=True):
     profile: Annotated[
         str,
         Meta(
-            description="Kept for planning for another machine, such as rtx-3060-12; it changes "
-            "nothing yet."
+            description="The card to plan for, such as rtx-3060-12; auto is the one that is there. "
+            "Training itself always uses the card that is there."
         ),
     ] = "auto"
     gpu: Annotated[

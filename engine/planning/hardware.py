@@ -114,6 +114,7 @@ class UnknownProfile(ValueError):
     def __init__(self, id: str) -> None:
         known = [profile.id for profile in profiles()]
         close = difflib.get_close_matches(id.lower(), known, n=1, cutoff=0.5)
+        self.nearest = close[0] if close else None
         self.remedy = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(known)}."
         super().__init__(f"There is no hardware profile {id!r}. {self.remedy}")
 
