@@ -26,6 +26,7 @@ from engine.worker.meter import Meter
 from engine.worker.packing import unpacked
 from engine.worker.prepared import Prepared
 from engine.worker.report import Report
+from engine.worker.safely import adjusted, make_offload_ring
 from engine.worker.train_job import (
     Loaded,
     fresh_model,
@@ -82,6 +83,8 @@ class _Rehearsal:
         began = time.monotonic()
         self._report.enter(Phase.LOADING_MODEL)
         compute = choose_compute(self._spec, self._report)
+        self._spec = adjusted(self._spec, compute.safe)
+        self._real = adjusted(self._real, compute.safe)
         with Meter(compute.device) as meter:
             self._stage = Stage(self._report, meter)
             loaded = self._load(compute)
@@ -103,6 +106,8 @@ class _Rehearsal:
             total_seconds=total_seconds(self._real, self._schedule.total_steps, self._times),
             checkpoint_bytes=size,
             heaviest=in_words(pick.shape),
+            heaviest_rows=pick.shape.rows,
+            heaviest_tokens=pick.shape.width,
             device=compute.device,
             seconds=time.monotonic() - began,
         )
@@ -204,6 +209,7 @@ class _Rehearsal:
             saver=make_saver(self._spec, self._report, self._folder, digest, resumed),
             pad_id=loaded.tokenizer.pad_token_id,
             offload_safely=offloads(self._spec, loaded.compute, pinned=False),
+            ring=make_offload_ring(self._spec, loaded.compute.safe, self._report),
             resumed=resumed,
         )  # fmt: skip
         return course.expect(self._stage, wanted)
