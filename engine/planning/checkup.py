@@ -9,7 +9,7 @@ import msgspec
 State = Literal["ok", "note", "warning", "problem"]
 """``note``: good to know. ``warning``: it works, but badly or not for long. ``problem``: training
 on the card is impossible, or will fail."""
-Group = Literal["Card", "Memory", "Disk", "Software", "System"]
+Group = Literal["Card", "Memory", "Disk", "Software", "System", "Safe mode"]
 
 GIB = 1 << 30
 

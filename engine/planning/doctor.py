@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from engine.planning import doctor_cards, doctor_system
+from engine.planning import doctor_cards, doctor_safe, doctor_system
 from engine.planning.checkup import Check, State
 from engine.planning.facts import MachineFacts
 
-GROUPS: tuple[str, ...] = ("Card", "Memory", "Disk", "Software", "System")
+GROUPS: tuple[str, ...] = ("Card", "Memory", "Disk", "Software", "System", "Safe mode")
 """In the order to show them."""
 
-Worst = Literal["ok", "note", "warning", "problem"]
 _ORDER: tuple[State, ...] = ("ok", "note", "warning", "problem")
 _MARKS: dict[State, str] = {"ok": "ok", "note": "note", "warning": "warning", "problem": "PROBLEM"}
 
 _CHECKS: tuple[Callable[[MachineFacts], Iterator[Check]], ...] = (
     doctor_cards.checks,
     doctor_system.checks,
+    doctor_safe.checks,
 )
 
 
