@@ -152,10 +152,11 @@ def _best(
     spec = patched(bench.spec, start)
     steps = [Change(title="", patch={}), *rungs.batches(spec)]
     changes = [_together(smaller, group) for smaller in steps]
-    outcomes = (bench.outcome({**start, **change.patch}) for change in changes)
     least = bench.outcome({**start, **changes[-1].patch})
     if least is None or least.verdict == "does_not_fit":
-        return None  # Then no larger batch fits either.
+        # Then no larger batch fits either, but for one that needs no accumulation.
+        del changes[1:]
+    outcomes = (bench.outcome({**start, **change.patch}) for change in changes)
     for change, outcome in zip(changes, outcomes, strict=True):
         if outcome and outcome.verdict == wanted:
             return outcome.tokens_per_second, change
