@@ -137,6 +137,15 @@ def _by_id() -> dict[str, ModelEntry]:
     return {id.lower(): entry for entry in load() for id in (entry.id, *entry.aliases)}
 
 
+def instruct_of(id: str) -> ModelEntry | None:
+    """The instruct variant of the base model with this hub id, None if there is none."""
+    base = find(id)
+    if base is None or base.variant != "base":
+        return None
+    same = (entry for entry in load() if entry.config == base.config)
+    return next((entry for entry in same if entry.variant == "instruct"), None)
+
+
 def config_of(id: str) -> dict[str, Any] | None:
     """The ``config.json`` of the model with this hub id, None if the catalogue does not know it."""
     entry = find(id)

@@ -20,7 +20,7 @@ from engine.contract.lifecycle import Phase
 from engine.contract.messages import Done, Job
 from engine.contract.spec import Spec
 from engine.contract.validate import check
-from engine.worker import meter, output, state_files
+from engine.worker import meter, output, state_files, untrained_tokens
 from engine.worker.batches import Rows
 from engine.worker.course import Course, Resumed
 from engine.worker.failures import JobError
@@ -88,6 +88,7 @@ def load(spec: Spec, compute: Compute, report: Report) -> Loaded:
     method = importlib.import_module(f"engine.methods.{spec.method}.train")
     prepared: Prepared = method.prepare(spec, tokenizer, report)
     must_fit_vocabulary(prepared.train, embedding_rows(model))
+    untrained_tokens.look(spec, model, tokenizer, prepared.train, report)
     return Loaded(compute, tokenizer, model, method, prepared)
 
 

@@ -120,6 +120,14 @@ def test_older_ids_lead_to_the_same_model() -> None:
     )
 
 
+def test_the_instruct_variant_of_a_base_model() -> None:
+    tuned = catalogue.instruct_of("meta-llama/Llama-3.1-8B")
+    assert tuned is not None
+    assert tuned.id == "meta-llama/Llama-3.1-8B-Instruct"
+    assert catalogue.instruct_of("meta-llama/Llama-3.1-8B-Instruct") is None
+    assert catalogue.instruct_of("nobody/nothing") is None
+
+
 def test_instruct_models_have_a_chat_template() -> None:
     entries = catalogue.load()
     assert all(e.chat_template != "none" for e in entries if e.variant == "instruct")

@@ -5,24 +5,29 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from engine.contract.messages import Finding
 from engine.contract.spec import LoraSpec
 from engine.contract.validate import check
 from engine.planning.adapter import forecast
 from engine.planning.embeddings import cost_of
 from engine.store import checkpoints
+from engine.worker import untrained_tokens
 from engine.worker.failures import JobError
 from engine.worker.loading import ids_of
 from engine.worker.recipe import script
+from engine.worker.samples import Samples
 from tests.worker.conftest import Heard, make_spec, run_here
 
 pytestmark = [
@@ -130,3 +135,128 @@ def test_a_token_that_is_not_there_is_named(models: Models) -> None:
     with pytest.raises(JobError, match="<\\|nowhere\\|>"):
         ids_of(["<|eot_id|>", "<|nowhere|>"], tokenizer)
     assert len(ids_of(["<|eot_id|>", "<|eot_id|>"], tokenizer)) == 1
+
+
+# ---------------------------------------------------------------- rows that nobody has trained
+
+
+def with_rows(models: Models, family: str, folder: Path, change: Callable[..., None]) -> Path:
+    """A copy of a tiny model with some rows of its embedding changed."""
+    model = AutoModelForCausalLM.from_pretrained(models(family))
+    tokenizer = AutoTokenizer.from_pretrained(models(family))
+    with torch.no_grad():
+        change(model.get_input_embeddings().weight, tokenizer.convert_tokens_to_ids)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def zero(weight: torch.Tensor, ids: Callable[[str], int]) -> None:
+    weight[ids("<|start_header_id|>")] = 0
+    weight[ids("<|end_header_id|>")] = 1e-9
+
+
+def same(weight: torch.Tensor, ids: Callable[[str], int]) -> None:
+    weight[ids("<|start_header_id|>")] = weight[ids("<|end_header_id|>")]
+
+
+def mean(weight: torch.Tensor, ids: Callable[[str], int]) -> None:
+    weight += 1.0
+    weight[ids("<|start_header_id|>")] = weight.mean(dim=0)
+    weight[ids("<|end_header_id|>")] = weight.mean(dim=0) + 1e-4
+
+
+def findings(report: Heard) -> list[Finding]:
+    return [found for found in report.of(Finding) if found.code == "untrained_tokens"]
+
+
+@pytest.mark.parametrize("change", [zero, same, mean])
+def test_untrained_tokens_are_named_before_training(
+    change: Callable[..., None], models: Models, chats: Path, report: Heard, tmp_path: Path
+) -> None:
+    folder = with_rows(models, "llama", tmp_path / "model", change)
+    run_here(tmp_path / "run", make_spec(folder, chats, max_steps=1), report)
+    (found,) = findings(report)
+    assert "2 tokens" in found.title
+    assert "<|start_header_id|>, <|end_header_id|>" in found.title
+    assert 'lora.trainable_tokens = ["<|start_header_id|>", "<|end_header_id|>"]' in found.remedy
+    assert "chat template" in found.remedy
+
+
+def test_the_instruct_model_is_proposed(
+    models: Models, chats: Path, report: Heard, tmp_path: Path
+) -> None:
+    folder = with_rows(models, "llama", tmp_path / "model", zero)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    spec, _ = check(make_spec(Path("meta-llama/Llama-3.1-8B"), chats))
+    assert spec is not None
+    token = tokenizer.convert_tokens_to_ids("<|end_header_id|>")
+    samples = Samples.of([([token, token], [True, True])])
+    untrained_tokens.look(spec, model, tokenizer, samples, report)
+    (found,) = findings(report)
+    assert found.title.endswith("has never learnt a token of the data: <|end_header_id|>.")
+    assert found.remedy.startswith("Start from meta-llama/Llama-3.1-8B-Instruct, or train")
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen", "gemma"])
+def test_a_model_that_knows_its_tokens_is_not_suspected(
+    family: str, models: Models, chats: Path, report: Heard, tmp_path: Path
+) -> None:
+    run_here(tmp_path / "run", make_spec(models(family), chats, max_steps=1), report)
+    assert findings(report) == []
+
+
+@pytest.mark.parametrize(
+    "lora",
+    [
+        None,
+        {"modules_to_save": ["embed_tokens"]},
+        {"trainable_tokens": ["<|start_header_id|>", "<|end_header_id|>"]},
+    ],
+)
+def test_rows_that_this_run_trains_are_no_trouble(
+    lora: dict[str, Any] | None, models: Models, chats: Path, report: Heard, tmp_path: Path
+) -> None:
+    folder = with_rows(models, "llama", tmp_path / "model", zero)
+    spec = make_spec(folder, chats, max_steps=1)
+    spec.pop("lora")
+    run_here(tmp_path / "run", spec if lora is None else {**spec, "lora": lora}, report)
+    assert findings(report) == []
+
+
+def test_a_row_that_is_not_a_number_is_refused(
+    models: Models, chats: Path, report: Heard, tmp_path: Path
+) -> None:
+    def spoil(weight: torch.Tensor, ids: Callable[[str], int]) -> None:
+        weight[ids("<|start_header_id|>"), 3] = float("nan")
+
+    folder = with_rows(models, "llama", tmp_path / "model", spoil)
+    with pytest.raises(JobError, match="start_header_id") as raised:
+        run_here(tmp_path / "run", make_spec(folder, chats), report)
+    assert raised.value.code == "bad_model"
+
+
+def test_tokens_that_the_data_lacks_are_not_looked_for(
+    models: Models, texts: Path, report: Heard, tmp_path: Path
+) -> None:
+    folder = with_rows(models, "llama", tmp_path / "model", zero)
+    spec = {**make_spec(folder, texts, max_steps=1), "method": "pretrain"}
+    run_here(tmp_path / "run", spec, report)
+    assert findings(report) == []
+
+
+def test_looking_is_quick() -> None:
+    """As many rows as Llama 3 has, half as wide; four million tokens of data."""
+    weight = torch.randn(128256, 1024, dtype=torch.bfloat16)
+    special = list(range(128000, 128256))
+    tokens = np.random.default_rng(0).integers(0, 128256, 4_000_000, dtype=np.int32)
+    samples = Samples(tokens, np.ones(len(tokens), np.bool_), np.array([0, len(tokens)]))
+
+    def once() -> float:
+        start = time.perf_counter()
+        used = untrained_tokens._used(samples, special, len(weight))
+        untrained_tokens.judge(weight, used, special)
+        return time.perf_counter() - start
+
+    assert min(once() for _ in range(5)) < 0.05
