@@ -12,6 +12,7 @@ memory) are read and set back at the borders of moments, so no spike is missed. 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -23,7 +24,7 @@ import psutil
 import torch
 
 from engine.contract.messages import Pool, PoolPeak
-from engine.worker.live_tensors import LiveTensors
+from engine.worker.trace.live_bytes import LiveBytes
 
 Moment = Literal["load", "train", "evaluate", "save", "resume"]
 
@@ -72,7 +73,7 @@ class Meter:
         if self._device == "cuda":
             self._add_cuda()
         else:
-            self._live = self._gauges["tensors"] = LiveTensors().open()
+            self._live = self._gauges["tensors"] = LiveTensors()
         self._thread.start()
         return self
 
@@ -149,6 +150,28 @@ def _reset_cuda() -> None:
 
 def _pinned_peak() -> int:
     return int(torch.cuda.host_memory_stats().get("allocated_bytes.peak", 0))
+
+
+class LiveTensors:
+    """Bytes of the tensors that are alive in RAM, counted in the thread that made this and in its
+    backward passes; costs some microseconds an operation until it is closed."""
+
+    def __init__(self) -> None:
+        self._live = LiveBytes(("cpu",))
+        self._open = contextlib.ExitStack()
+        self._open.enter_context(self._live)
+
+    def peak(self) -> int:
+        """Bytes."""
+        return self._live.peak
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._live.reset()
+
+    def close(self) -> None:
+        """Count no longer. May be called twice."""
+        self._open.close()
 
 
 class Resident:
