@@ -1,0 +1,84 @@
+"""What the host is asked for when something is planned: the machine, and forms."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from engine.cli.output import Output
+from engine.client import Client, HostFailed, Refused
+from engine.contract.messages import Complaint, Facts, Trace
+from engine.contract.spec import Spec
+from engine.contract.toml import to_raw
+from engine.paths import home
+from engine.planning.choices import device_of, is_cpu, precision_of, settle
+from engine.planning.facts import MachineFacts
+from engine.planning.form import Form
+from engine.planning.hardware import AUTO, Machine, UnknownProfile, machine_of
+from engine.planning.planner import expectation, make_plan, taught
+
+TRACE_SECONDS = 120.0
+"""For one trace: a worker may have to import everything first."""
+
+
+def machine_for(client: Client, spec: Spec, profile: str, platform: str | None = None) -> Machine:
+    """The machine to plan for. Raises :class:`Refused` if there is no such profile."""
+    facts = msgspec.convert(client.request(Facts(id=0))["facts"], MachineFacts)
+    try:
+        machine = machine_of(facts, profile, platform, gpu=spec.hardware.gpu)
+    except UnknownProfile as error:
+        complaint = Complaint(field="profile", problem=str(error))
+        raise Refused(str(error), [complaint]) from error
+    return taught(machine, home())
+
+
+class Traces:
+    """Forms from the host, as long as there is time."""
+
+    def __init__(self, client: Client, machine: Machine) -> None:
+        self._client = client
+        self._machine = machine
+        self._deadline: float | None = None
+
+    def first(self, spec: Spec) -> tuple[Form, dict[str, Any]]:
+        """The form without which there is no plan, and the model's config. Raises
+        :class:`Refused`, :class:`HostFailed`."""
+        request = Trace(
+            id=0,
+            spec=to_raw(spec),
+            device=device_of(self._machine),
+            precision=precision_of(spec, self._machine)[0],
+        )
+        reply = self._client.request(request, TRACE_SECONDS)
+        return msgspec.convert(reply["form"], Form), reply["config"]
+
+    def limit(self, seconds: float | None) -> None:
+        """From now on, give no form that is begun later than that; None: wait for all."""
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+
+    def form(self, spec: Spec) -> Form | None:
+        """The form of a spec that could be tried; None if it cannot be traced, or time is up."""
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            return None
+        try:
+            return self.first(spec)[0]
+        except Refused:
+            return None
+
+
+def foretold(client: Client, spec: Spec, output: Output) -> dict[str, Any]:
+    """What is foretold of a run that is about to start on this machine's card, for the run's folder
+    and to learn from; a warning if it is not to fit. Empty without a card, or without a trace."""
+    try:
+        machine = machine_for(client, spec, AUTO)
+        if is_cpu(machine) or client.host.get("busy"):
+            return {}
+        settled, _ = settle(spec, machine)
+        plan = make_plan(spec, Traces(client, machine).first(settled)[0], machine)
+    except (Refused, HostFailed):
+        return {}
+    if plan.verdict == "does_not_fit":
+        output.warn(f"{plan.sentence} `fettle plan` says what could be changed.")
+    return expectation(plan, machine)
