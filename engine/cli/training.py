@@ -6,11 +6,15 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from engine.cli import settings
+from engine.cli.foretell import foretold
 from engine.cli.output import Exit, Output
 from engine.cli.watch import watch
 from engine.client import connect, connect_to_train
 from engine.contract.messages import Follow, Resume, Start
+from engine.planning.conflicts import Conflict, lines
 
 _BEYOND = 1 << 53
 """A record number that no run reaches."""
@@ -18,14 +22,21 @@ _BEYOND = 1 << 53
 
 def train(arguments: Namespace, output: Output) -> Exit:
     """Start a run and follow it to its end."""
-    raw, _ = settings.load(Path(arguments.spec), arguments.settings)
+    raw, spec = settings.load(Path(arguments.spec), arguments.settings)
     client = connect_to_train(output.warn)
-    started = client.request(Start(id=0, spec=raw))
+    started = client.request(Start(id=0, spec=raw, plan=foretold(client, spec, output)))
     _announce(output, started)
     if arguments.detach:
         client.close()
+        # Who follows the run sees them among its records.
+        _warn(output, started.get("conflicts", []))
         return Exit.FINISHED
     return watch(client, output, started["run"])
+
+
+def _warn(output: Output, found: list[dict[str, Any]]) -> None:
+    for line in lines(msgspec.convert(found, list[Conflict])):
+        output.warn(line)
 
 
 def resume(arguments: Namespace, output: Output) -> Exit:

@@ -75,7 +75,8 @@ class Hello(Request, frozen=True, kw_only=True, tag=_snake):
 class Start(Request, frozen=True, kw_only=True, tag=_snake):
     """Check a spec and its data, make a run and queue it.
 
-    Reply data: ``run``, ``folder``. Refused with all complaints, and then no folder is left.
+    Reply data: ``run``, ``folder``, and ``conflicts`` (warnings, which the run keeps as Findings).
+    Refused with all complaints, and then no folder is left.
     """
 
     spec: dict[str, Any]
@@ -85,7 +86,9 @@ class Start(Request, frozen=True, kw_only=True, tag=_snake):
 
 
 class Check(Request, frozen=True, kw_only=True, tag=_snake):
-    """What :class:`Start` would complain of. Reply data: ``complaints`` (list, may be empty)."""
+    """What :class:`Start` would complain of. Reply data: ``complaints`` (list, may be empty), and
+    ``conflicts``, a list of :class:`engine.planning.conflicts.Conflict` objects, problems first;
+    problems are among the complaints too."""
 
     spec: dict[str, Any]
 

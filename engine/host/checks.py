@@ -1,16 +1,80 @@
-"""What is looked at before a run is made: settings, data, model. Nothing is written."""
+"""What is looked at before a run is made: settings, data, model, and whether all of it goes
+together on this machine. Nothing is written."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from engine.contract.messages import Complaint
+import msgspec
+
+from engine.contract.messages import Complaint, Finding
 from engine.contract.spec import Spec
 from engine.contract.validate import check
-from engine.formats import check_dataset
+from engine.formats import DatasetError, check_dataset, preview
+from engine.planning import conflicts, facts, surroundings
+from engine.planning.conflicts import Conflict, asked, complaint_of
 from engine.planning.inventory import check_model
+
+_FACTS_SECONDS = 20
+"""So long a look at the machine is good for."""
+
+
+class Looked(msgspec.Struct, frozen=True, kw_only=True):
+    """What looking at a spec came to."""
+
+    spec: Spec | None
+    """None if anything is in the way of a run."""
+    complaints: list[Complaint]
+    """All that is in its way, conflicts among them."""
+    conflicts: list[Conflict] = []
+    """What does not go together, problems first; empty where the rest is not sound yet."""
+
+    @property
+    def warnings(self) -> list[Conflict]:
+        """Conflicts that a run can live with."""
+        return [conflict for conflict in self.conflicts if conflict.severity == "warning"]
+
+
+def look_over(raw: dict[str, Any], store: Path) -> Looked:
+    """The spec with everything wrong with it, here and now. Reads files, imports nothing heavy."""
+    spec, complaints = complaints_about(raw)
+    if spec is None:
+        return Looked(spec=None, complaints=complaints)
+    config, known = surroundings.look(spec, rows=_rows(spec))
+    machine = _machine(store, int(time.monotonic()) // _FACTS_SECONDS)
+    found = conflicts.check(spec, machine, config, None, known)
+    problems = [complaint_of(each) for each in found if each.severity == "problem"]
+    return Looked(spec=None if problems else spec, complaints=problems, conflicts=found)
+
+
+def finding_of(warning: Conflict) -> Finding:
+    """A warning as what a run keeps of it."""
+    return Finding(
+        at=time.time(),
+        severity="warning",
+        code=warning.id,
+        title=warning.title,
+        cause=warning.reason,
+        remedy=asked(warning),
+    )
+
+
+def _rows(spec: Spec) -> int | None:
+    try:
+        found: int | None = preview(spec.dataset.path, spec.dataset.format)["row_count"]
+    except DatasetError:
+        return None
+    return found
+
+
+@lru_cache(maxsize=2)
+def _machine(store: Path, period: int) -> facts.MachineFacts:
+    """This machine; looked at anew in each ``period``."""
+    return facts.gather(store)
 
 
 def complaints_about(raw: dict[str, Any]) -> tuple[Spec | None, list[Complaint]]:

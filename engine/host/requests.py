@@ -20,7 +20,7 @@ from engine.contract import messages as m
 from engine.contract.lifecycle import RESTING, Event, IllegalMove, move
 from engine.contract.toml import to_raw
 from engine.formats import DatasetError, preview
-from engine.host.checks import complaints_about
+from engine.host.checks import complaints_about, finding_of, look_over
 from engine.host.connection import Answer, Connection, Refused
 from engine.host.follow import Follower
 from engine.host.hub import RunSource, fit_to_line
@@ -192,14 +192,17 @@ async def models(parts: Parts, connection: Connection, request: m.ListModels) ->
 
 
 async def check(parts: Parts, connection: Connection, request: m.Check) -> Answer:
-    _, complaints = await apart(complaints_about, request.spec)
-    return Answer({"complaints": [msgspec.to_builtins(complaint) for complaint in complaints]})
+    looked = await apart(look_over, request.spec, parts.book.store)
+    return Answer(
+        msgspec.to_builtins({"complaints": looked.complaints, "conflicts": looked.conflicts})
+    )
 
 
 async def rehearse(parts: Parts, connection: Connection, request: m.Rehearse) -> Answer:
-    spec, complaints = await apart(complaints_about, request.spec)
+    looked = await apart(look_over, request.spec, parts.book.store)
+    spec = looked.spec
     if spec is None:
-        raise Refused("This cannot be trained.", complaints=complaints)
+        raise Refused("This cannot be trained.", complaints=looked.complaints)
     if parts.is_busy():
         raise Refused(_busy_sentence(parts), "busy")
     name = make_name()
@@ -227,9 +230,10 @@ async def stop_rehearsal(parts: Parts, connection: Connection, request: m.StopRe
 
 
 async def start(parts: Parts, connection: Connection, request: m.Start) -> Answer:
-    spec, complaints = await apart(complaints_about, request.spec)
+    looked = await apart(look_over, request.spec, parts.book.store)
+    spec = looked.spec
     if spec is None:
-        raise Refused("The run cannot start.", complaints=complaints)
+        raise Refused("The run cannot start.", complaints=looked.complaints)
     try:
         folder = await parts.book.disk.in_order(
             partial(
@@ -245,9 +249,12 @@ async def start(parts: Parts, connection: Connection, request: m.Start) -> Answe
         run = await parts.book.add(folder)
     except StoreError as error:
         raise Refused(str(error)) from error
+    for warning in looked.warnings:
+        parts.book.record(run, finding_of(warning))
     parts.book.move(run, Event.ENQUEUE)
     parts.scheduler.enqueue(run)
-    return Answer({"run": run, "folder": str(folder)})
+    warnings = msgspec.to_builtins(looked.warnings)
+    return Answer({"run": run, "folder": str(folder), "conflicts": warnings})
 
 
 @asynccontextmanager

@@ -165,7 +165,7 @@ def complaint_of(conflict: Conflict) -> Complaint:
     return Complaint(
         field=conflict.field,
         problem=f"{conflict.title} {conflict.reason}",
-        remedy=_asked(conflict),
+        remedy=asked(conflict),
         patch=conflict.patch,
     )
 
@@ -173,12 +173,12 @@ def complaint_of(conflict: Conflict) -> Complaint:
 def lines(conflicts: Iterable[Conflict]) -> list[str]:
     """What a command line prints, a line each."""
     return [
-        f"{conflict.severity.capitalize()}: {conflict.title} {conflict.reason} {_asked(conflict)}"
+        f"{conflict.severity.capitalize()}: {conflict.title} {conflict.reason} {asked(conflict)}"
         for conflict in conflicts
     ]
 
 
-def _asked(conflict: Conflict) -> str:
+def asked(conflict: Conflict) -> str:
     """The remedy as a sentence, with what to write where a patch does it."""
     changes = ", ".join(_change(name, value) for name, value in conflict.patch.items())
     return f"{conflict.remedy}: {changes}." if changes else f"{conflict.remedy}."

@@ -12,6 +12,7 @@ from engine.client import Client, Refused
 from engine.contract.messages import (
     Check,
     Facts,
+    Finding,
     ListModels,
     ListRuns,
     PreviewDataset,
@@ -80,8 +81,41 @@ def test_a_bad_spec_is_refused_whole_and_leaves_nothing(
 
 
 def test_a_sound_spec_has_no_complaints(hosts: HostUnderTest, client: Client) -> None:
-    assert client.request(Check(id=0, spec=hosts.spec())) == {"complaints": []}
+    assert client.request(Check(id=0, spec=hosts.spec())) == {"complaints": [], "conflicts": []}
     assert list((hosts.home / "runs").iterdir()) == []
+
+
+def test_settings_that_cannot_go_together_are_refused_with_the_change_that_mends_them(
+    hosts: HostUnderTest, client: Client
+) -> None:
+    spec = {**hosts.spec(), "lora": {"target_modules": ["q_proj", "lm_head"]}}
+    with pytest.raises(Refused) as refused:
+        client.request(Start(id=0, spec=spec))
+    complaint = refused.value.complaints[0]
+    assert complaint.field == "lora.target_modules"
+    assert complaint.patch == {
+        "lora.target_modules": ["q_proj"],
+        "lora.modules_to_save": ["lm_head"],
+    }
+    found = client.request(Check(id=0, spec=spec))
+    assert found["complaints"] == [msgspec.to_builtins(complaint)]
+    assert [each["id"] for each in found["conflicts"]] == ["head_targeted"]
+    assert list((hosts.home / "runs").iterdir()) == []
+    mended = {
+        **hosts.spec(),
+        "lora": {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
+    }
+    assert client.request(Check(id=0, spec=mended))["complaints"] == []
+
+
+def test_what_a_run_can_live_with_is_kept_with_it(hosts: HostUnderTest, client: Client) -> None:
+    spec = hosts.spec(save_minutes=0.0, max_steps=1)
+    started = client.request(Start(id=0, spec=spec))
+    assert [each["id"] for each in started["conflicts"]] == ["never_saved"]
+    records = records_to_done(started["run"])
+    found = [record for record in records if isinstance(record, Finding)]
+    assert [(f.code, f.severity) for f in found] == [("never_saved", "warning")]
+    assert "training.save_minutes = 5.0" in found[0].remedy
 
 
 def test_data_that_goes_away_keeps_a_run_from_going_on(
