@@ -194,21 +194,27 @@ def add_adapter(
     """The model with a fresh adapter, whose weights are a function of the seed; of ``token_ids``
     the embeddings are trained too. Raises JobError if the model has no such layers."""
     seed_everything(seed)
-    tied = bool(model.config.get_text_config().tie_word_embeddings)
-    config = lora_config(lora, keep_tied=tied)
-    if token_ids:
-        config.trainable_token_indices = {name: list(token_ids) for name in _embeddings(model)}
     try:
-        adapted = get_peft_model(model, config)
+        adapted = adapt(model, lora, token_ids)
     except ValueError as error:
         raise _bad_adapter(str(error)) from error
-    if token_ids:
-        _lend_bias(adapted.get_output_embeddings())
     if isinstance(adapted.get_output_embeddings(), BaseTunerLayer):
         raise _bad_adapter("The loss is computed from lm_head itself, past any adapter on it.")
     # What is trained stays in fp32: the scaler of fp16 wants it, small updates need it.
     for parameter in trainable(adapted).values():
         parameter.data = parameter.data.float()
+    return adapted
+
+
+def adapt(model: PreTrainedModel, lora: LoraSpec, token_ids: Sequence[int] = ()) -> Any:
+    """The model as PEFT makes it for the spec. Raises ValueError, JobError."""
+    tied = bool(model.config.get_text_config().tie_word_embeddings)
+    config = lora_config(lora, keep_tied=tied)
+    if token_ids:
+        config.trainable_token_indices = {name: list(token_ids) for name in _embeddings(model)}
+    adapted = get_peft_model(model, config)
+    if token_ids:
+        _lend_bias(adapted.get_output_embeddings())
     return adapted
 
 
