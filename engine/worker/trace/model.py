@@ -85,16 +85,9 @@ def build(layout: Layout, *, layers: int, rank: int) -> Built:
     compute = DTYPES[layout.precision]
     cast = compute if layout.precision != "fp32" else None
     kernels = Kernels(layout.device, cast)
-    attention = layout.attn_implementation
-    # On a card flash attention takes what SDPA takes without a mask.
-    attention = "sdpa" if attention in ("auto", "flash_attention_2") else attention
+    dtype = torch.float32 if layout.lora is None else compute
     with torch.device("meta"):
-        base: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-            config,
-            trust_remote_code=False,
-            attn_implementation=attention,
-            dtype=torch.float32 if layout.lora is None else compute,
-        )
+        base = _bare(config, _attention(layout), dtype)
     _quantize(base, layout, compute)
     model = base
     if layout.lora is not None:
@@ -104,6 +97,24 @@ def build(layout: Layout, *, layers: int, rank: int) -> Built:
     base.forward = kernels.casting(base.forward)
     model.train()
     return Built(model=model, base=base, layers=_layers(base, layers), kernels=kernels)
+
+
+def _attention(layout: Layout) -> str | None:
+    """On a card flash attention takes what SDPA takes without a mask."""
+    wanted = layout.attn_implementation
+    return {"auto": None, "flash_attention_2": "sdpa"}.get(wanted, wanted)
+
+
+def _bare(config: PreTrainedConfig, attention: str | None, dtype: torch.dtype) -> Any:
+    try:
+        return AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            config, trust_remote_code=False, attn_implementation=attention, dtype=dtype
+        )
+    except ValueError:
+        if attention is None:
+            raise
+        # The model has no such attention; then transformers takes what it has.
+        return _bare(config, None, dtype)
 
 
 def _quantize(base: Any, layout: Layout, compute: torch.dtype) -> None:

@@ -18,7 +18,8 @@ from engine.planning.form import Coefficients
 MONOMIALS = 9
 """Of :meth:`engine.planning.form.Point.monomials`."""
 _ROWS = 8
-_LEAST_KEY = 101
+_USUAL_KEY, _LEAST_KEY = 71, 17
+"""Small primes divide more dimensions."""
 _PLACES = {
     (0, 0, 0): 0, (1, 0, 0): 1, (1, 1, 0): 2, (1, 2, 0): 3, (0, 0, 1): 4, (1, 1, 1): 5,
     (0, 1, 0): 6, (0, 2, 0): 7,
@@ -32,13 +33,14 @@ class CannotTrace(ValueError):
 
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a step is traced. ``length`` is 6·``key`` + 1, so that the positions that predict,
-    one fewer, are known by their prime too; ``rows`` of the head are computed at once."""
+    """Where a step is traced. ``length`` is ``times``·``key`` + 1, so that the positions that
+    predict, one fewer, are known by a prime too; ``rows`` of the head are computed at once."""
 
     batch: int
     length: int
     rank: int
     key: int
+    times: int
     rows: int
 
     def formula(self, number: int) -> np.ndarray:
@@ -59,9 +61,10 @@ def _formula(sizes: Sizes, number: int) -> np.ndarray:
     left, batch = _divide(left, sizes.batch, 2) if sizes.batch > 1 else (left, 0)
     left, length = _divide(left, sizes.length, 3)
     left, shifted = _divide(left, sizes.key, 2)
-    left, rest = divmod(left, 6**shifted)
-    if rest:
-        raise CannotTrace(f"{number} is no product of the sizes of a step.")
+    if left % sizes.times**shifted:
+        # By chance, as for the norms of so many gradients.
+        left, shifted = left * sizes.key**shifted, 0
+    left //= sizes.times**shifted
     for power, factor in _expanded(length, shifted):
         found[_place(sizes, batch, power, rank, number)] += factor * left
     return found
@@ -104,17 +107,28 @@ def choose(
         return _is_prime(number) and not any(d and d % number == 0 for d in taken)
 
     longest = at_most or 1_000_000
-    for key in range(max(_LEAST_KEY, at_least // 6 + 1) if longest > 700 else 5, longest // 6):
-        length = 6 * key + 1
-        if not (is_free(key) and is_free(length)):
-            continue
-        for rows_in in _BATCHES if batch else (1,):
-            # One row more than fits into a tile: then all tiles but the last are full, and the
-            # last is next to nothing.
-            rows = 6 * key * rows_in - 1
-            if is_free(rows) and (rows_in == 1 or is_free(rows_in)):
-                return Sizes(batch=rows_in, length=length, rank=rank, key=key, rows=rows)
+    for at_least_key in (_USUAL_KEY, _LEAST_KEY):
+        for key, times in _keys(at_least_key, at_least, longest):
+            length = times * key + 1
+            if not (is_free(key) and is_free(length)):
+                continue
+            for rows_in in _BATCHES if batch else (1,):
+                # One row more than fits into a tile: then all tiles but the last are full, and
+                # the last is next to nothing.
+                rows = times * key * rows_in - 1
+                if is_free(rows) and (rows_in == 1 or is_free(rows_in)):
+                    return Sizes(
+                        batch=rows_in, length=length, rank=rank, key=key, times=times, rows=rows
+                    )  # fmt: skip
     raise CannotTrace("There are no sizes at which this model could be traced.")
+
+
+def _keys(least: int, at_least: int, at_most: int) -> Iterator[tuple[int, int]]:
+    """Candidates for ``key`` and ``times``. Of three numbers next to each other that hold primes
+    on both sides, the middle one is a multiple of 6."""
+    for times in (6, 12, 18, 24, 30):
+        begin = max(least, at_least // times + 1)
+        yield from ((key, times) for key in range(begin, min((at_most - 1) // times + 1, 20_000)))
 
 
 def _is_prime(number: int) -> bool:

@@ -70,11 +70,13 @@ class _Step:
             self._make_states(optimizer)
         model.train()
         ram.moved.clear()
-        inputs = [self._inputs() for _ in range(2)] if self._layout.device == "cpu" else []
+        # Without a card the batches of a step are never copied, and stay to its end.
+        inputs = []
         for turn in (1, 2):
-            self._train(turn, inputs[turn - 1] if inputs else self._inputs())
+            inputs.append(self._inputs())
+            self._train(turn, inputs[-1])
         self._update(optimizer)
-        del inputs
+        inputs.clear()
         self._evaluate()
 
     # ------------------------------------------------------------ what stays

@@ -78,7 +78,8 @@ def _build(layout: Layout, *, whole: bool) -> _Subject:
 
 def _regimes(layout: Layout) -> list[Regime]:
     window = models.window(layout.config)
-    if window is None or layout.packing or layout.attn_implementation == "eager":
+    needs_no_mask = layout.attn_implementation == "flash_attention_2"
+    if window is None or layout.packing or needs_no_mask:
         return [Regime(batch=False), Regime(batch=True)]
     return [
         Regime(batch=False, max_length=window - 1),

@@ -1,0 +1,185 @@
+"""What a step of the real trainer takes on real tensors, beside what its trace foretells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+
+import engine.methods.sft.train as sft
+from engine.contract.spec import DatasetSpec, LoraSpec, ModelSpec, Spec, TrainingSpec
+from engine.planning.form import Form, Layout, Point, value
+from engine.worker import train_job
+from engine.worker.loading import Compute, add_adapter
+from engine.worker.prepared import Prepared
+from engine.worker.report import Report
+from engine.worker.samples import Samples
+from engine.worker.schedule import permutation
+from engine.worker.trace.live_bytes import LiveBytes
+
+VOCABULARY = 1000
+_COMMON = {
+    "vocab_size": VOCABULARY, "hidden_size": 96, "intermediate_size": 160, "num_hidden_layers": 2,
+    "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 16, "pad_token_id": 0,
+    "bos_token_id": 1, "eos_token_id": 2, "max_position_embeddings": 2048,
+}  # fmt: skip
+FAMILIES: dict[str, dict[str, Any]] = {
+    "llama": {"model_type": "llama", "tie_word_embeddings": False},
+    "mistral": {"model_type": "mistral", "sliding_window": 600},
+    "qwen2": {"model_type": "qwen2", "tie_word_embeddings": True},
+    "qwen3": {"model_type": "qwen3", "tie_word_embeddings": True},
+    "gemma": {"model_type": "gemma"},
+    "gemma2": {"model_type": "gemma2", "sliding_window": 600, "query_pre_attn_scalar": 16},
+    "phi3": {"model_type": "phi3", "num_key_value_heads": 6, "sliding_window": None},
+}
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """A way to train a tiny model."""
+
+    family: str
+    lora: dict[str, Any] | None
+    checkpointing: str
+    batch: int
+    length: int
+    optim: str = "adamw_torch"
+    accumulates: bool = False
+    packing: bool = False
+    attention: str = "sdpa"
+    layers: int = 2
+
+    @property
+    def id(self) -> str:
+        tuned = f"r{self.lora['r']}" if self.lora else "full"
+        extra = [name for name in ("accumulates", "packing") if getattr(self, name)]
+        extra += [self.attention] if self.attention != "sdpa" else []
+        rest = sorted(set(self.lora or {}) - {"r"})
+        return "-".join([
+            self.family, tuned, *rest, self.checkpointing, f"b{self.batch}", f"s{self.length}",
+            self.optim, *extra,
+        ])  # fmt: skip
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return {**_COMMON, **FAMILIES[self.family], "num_hidden_layers": self.layers}
+
+    @property
+    def layout(self) -> Layout:
+        """What is traced."""
+        lora = None if self.lora is None else {k: v for k, v in self.lora.items() if k != "r"}
+        return Layout(
+            config=self.config, device="cpu", precision="fp32", lora=lora, optim=self.optim,
+            gradient_checkpointing=self.checkpointing,  # type: ignore[arg-type]
+            attn_implementation=self.attention, packing=self.packing,
+        )  # fmt: skip
+
+    @property
+    def point(self) -> Point:
+        """Where the form is evaluated."""
+        rank = self.lora["r"] if self.lora else 0
+        return Point(
+            batch=self.batch, length=self.length, rank=rank, accumulates=self.accumulates
+        )
+
+    @property
+    def spec(self) -> Spec:
+        """The same for the worker."""
+        lora: dict[str, Any] = {} if self.lora is None else {"lora": LoraSpec(**self.lora)}
+        return Spec(
+            name="truth", model=ModelSpec(path="tiny", attn_implementation=self.attention),  # type: ignore[arg-type]
+            dataset=DatasetSpec(path="rows.json", eval_fraction=0.0),
+            training=TrainingSpec(
+                max_length=self.length, per_device_train_batch_size=self.batch, max_steps=2,
+                gradient_accumulation_steps=2 if self.accumulates else 1, optim=self.optim,  # type: ignore[arg-type]
+                gradient_checkpointing=self.checkpointing, packing=self.packing,  # type: ignore[arg-type]
+                save_minutes=0, precision="fp32", seed=_seed(self),
+            ),
+            **lora,
+        )  # fmt: skip
+
+
+def _lengths(case: Case) -> list[int]:
+    """Each batch has a row of full length and, if it has more, a shorter one."""
+    batch = [case.length] + [case.length - 3] * (case.batch - 1)
+    return batch * (2 if case.accumulates else 1)
+
+
+def _seed(case: Case) -> int:
+    """One with which both batches of a step have a row of full length."""
+    lengths = np.array(_lengths(case))
+    for seed in range(10_000):
+        order = lengths[permutation(len(lengths), seed, 0)].reshape(-1, case.batch)
+        again = lengths[permutation(len(lengths), seed, 1)].reshape(-1, case.batch)
+        full = (order == case.length).any(axis=1).all() and (again == case.length).any(axis=1).all()
+        if full and (case.batch == 1 or (order != case.length).any(axis=1).all()):
+            return seed
+    raise AssertionError("no such seed")
+
+
+def _samples(case: Case) -> Samples:
+    if case.packing:
+        # Two samples a row.
+        parts = [part for n in _lengths(case) for part in (n // 2, n - n // 2)]
+    else:
+        parts = _lengths(case)
+    random = np.random.default_rng(0)
+    return Samples.of(
+        (random.integers(3, VOCABULARY, size), np.ones(size, np.bool_)) for size in parts
+    )
+
+
+def trainer_of(case: Case, tokenizer: Any, report: Report, folder: Path) -> Any:
+    """The worker's own trainer, about to train a random model."""
+    spec = case.spec
+    compute = Compute(device="cpu", precision="fp32")
+    values = dict(case.config)
+    config = CONFIG_MAPPING[values["model_type"]].from_dict(values)
+    torch.manual_seed(0)
+    model: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+        config, trust_remote_code=False, attn_implementation=case.attention, dtype=torch.float32
+    )
+    if spec.lora:
+        model = add_adapter(model, spec.lora, 0)
+    samples = _samples(case)
+    prepared = Prepared(train=samples, evaluation=samples.take([]))
+    loaded = train_job.Loaded(compute, tokenizer, model, sft, prepared)
+    course = train_job.plot_course(spec, report, folder, loaded, resumed=None)
+    return train_job.set_out(spec, loaded, folder, course, resumed=None)
+
+
+def measure(case: Case, tokenizer: Any, report: Report, folder: Path) -> LiveBytes:
+    """Train two steps for real; what was alive, by stage."""
+    trainer = trainer_of(case, tokenizer, report, folder)
+    live = LiveBytes()
+    live.hold(trainer.model.parameters(), "weights")
+    live.hold(trainer.model.buffers(), "weights")
+    trainer.compute_loss = _marked(live, "forward", trainer.compute_loss)
+    trainer.accelerator.backward = _marked(live, "backward", trainer.accelerator.backward)
+    clip = trainer.accelerator.clip_grad_norm_
+    trainer.accelerator.clip_grad_norm_ = _marked(live, "optimizer", clip)
+    with live:
+        trainer.train()
+    return live
+
+
+def _marked(live: LiveBytes, stage: str, function: Any) -> Any:
+    def called(*args: Any, **kwargs: Any) -> Any:
+        live.enter(stage)
+        return function(*args, **kwargs)
+
+    return called
+
+
+def stages_of(form: Form, point: Point) -> dict[str, int]:
+    """The form's peak of each stage that :func:`measure` tells apart."""
+    found: dict[str, int] = {}
+    for segment in form.segments:
+        if segment.moment == "train" and segment.holds_at(point):
+            stage = "forward" if segment.name == "loss" else segment.name
+            total = sum(value(c, point) for c in segment.parts.values())
+            found[stage] = max(found.get(stage, 0), round(total))
+    return found
