@@ -11,17 +11,14 @@ from app.link import HostLink
 from app.pages.new_run import outlook
 from app.pages.new_run.budget_card import BudgetCard
 from app.pages.new_run.data_card import DataCard
-from app.pages.new_run.forecaster import Forecast, Forecaster
+from app.pages.new_run.forecaster import Forecast, Forecaster, plannable
 from app.pages.new_run.model_card import ModelCard
 from app.pages.new_run.profile_menu import PLATFORMS, ProfileMenu
+from app.pages.new_run.todo_items import todos
 from app.preferences import Preferences
-from engine.contract.messages import Complaint, Facts
+from engine.contract.messages import Facts
 
 _PLATFORM_KEY = "new_run/platform"
-_ASKED = {
-    "model.path": "Choose one from the list, or write a Hugging Face id or a folder.",
-    "dataset.path": "Choose a file, or drop one on this page.",
-}
 
 
 class Adviser(QObject):
@@ -71,10 +68,10 @@ class Adviser(QObject):
 
     def show(self) -> None:
         """Show what follows from the form without a plan."""
-        spec, complaints = self._form.spec, self._form.complaints
-        asked = [c for c in map(_in_form_words, complaints) if c is not None]
-        is_new = not set(_ASKED) & set(self._form.draft.values) and len(asked) == len(_ASKED)
-        self.card.show_complaints(asked, is_new)
+        spec = plannable(self._form.draft)
+        is_new = not {"model.path", "dataset.path"} & set(self._form.draft.values)
+        conflicts = self.forecaster.forecast.conflicts
+        self.card.show_todos(todos(self._form.complaints, conflicts), is_new)
         rows, option = self._data.facts.get("row_count"), self._model.option
         self.forecaster.row_count = rows
         lines = outlook.lines(spec, rows, option.facts if option else "") if spec else []
@@ -88,9 +85,10 @@ class Adviser(QObject):
         return self._applied[0] if self._form.can_undo else ""
 
     def _on_forecast(self, found: Forecast) -> None:
-        spec = self._form.spec
+        spec = plannable(self._form.draft)
         habits = outlook.habits(spec) if spec is not None else []
         self.card.show_forecast(found, habits)
+        self.show()
 
     def _show_machine(self) -> None:
         profile = str(self._form.draft.get("hardware.profile") or "auto")
@@ -122,13 +120,3 @@ class Adviser(QObject):
     def _on_platform_chosen(self, platform: str) -> None:
         self._preferences.set_text(_PLATFORM_KEY, platform)
         self.forecaster.set_platform(platform)
-
-
-def _in_form_words(complaint: Complaint) -> Complaint | None:
-    """What is merely not there yet is asked for, not blamed; None for what then comes by itself."""
-    if complaint.problem != "This is missing.":
-        return complaint
-    if complaint.field == "name":
-        return None
-    asked = _ASKED.get(complaint.field)
-    return Complaint(field=complaint.field, problem=asked) if asked else complaint

@@ -9,10 +9,12 @@ from PySide6.QtWidgets import QProgressBar, QScrollArea, QVBoxLayout, QWidget
 
 from app.form_words import LABELS
 from app.pages.new_run.budget_view import BudgetView
+from app.pages.new_run.embeddings_view import WAYS, EmbeddingsView
 from app.pages.new_run.forecaster import Forecast
 from app.pages.new_run.ladder_view import LadderView
 from app.pages.new_run.outlook import Line
 from app.pages.new_run.todo import TodoList
+from app.pages.new_run.todo_items import Todo, heading
 from app.plan_words import forecast, forecast_why, moments, parts, remarks
 from app.theme import Tokens
 from app.widgets.budget_bar import BudgetBar
@@ -20,9 +22,12 @@ from app.widgets.folder import Explained, Folder, Pool
 from app.widgets.line_button import LineButton
 from app.widgets.parts import Card, button, column, label, row, rule, set_tone
 from app.words import counted, size
-from engine.contract.messages import Complaint
-from engine.planning.plan import Choice, Plan
+from engine.planning.embeddings import Option
+from engine.planning.plan import Choice, Plan, Rung
+from engine.planning.safe_mode import SafeMode
 
+_SAFE = "safe_mode."
+"""Of choices that have their place under the safe mode."""
 _HINTS = {
     "empty": "Choose a model, and Fettle works out here what training it takes on this card before "
     "anything is downloaded.",
@@ -64,7 +69,7 @@ class BudgetCard(Card):
     def _make_parts(self) -> None:
         tokens = self._tokens
         self._title = label("", "headline", wrap=True)
-        self.todo = TodoList()
+        self.todo = TodoList(tokens)
         self._line = rule()
         self.hint = label("", "muted", wrap=True)
         self.retry = button("Try again")
@@ -75,9 +80,13 @@ class BudgetCard(Card):
         self._choices: Pool[Explained] = Pool(self._make_line)
         self._advice = label("", "muted", wrap=True)
         self._moments: Pool[Explained] = Pool(self._make_line)
+        self._safe: Pool[Explained] = Pool(self._make_line)
         self._facts: Pool[Explained] = Pool(self._make_line)
+        self._ways = EmbeddingsView(tokens)
+        self.embeddings = Folder("Embeddings", self._ways, tokens)
         self.choices = Folder("Chosen for you", self._choices, tokens)
         self.advice = Folder("Good to know", self._advice, tokens)
+        self.safe = Folder("Safe mode", self._safe, tokens)
         self.moments = Folder("Other needs", self._moments, tokens)
         self.facts = Folder("This run", self._facts, tokens)
         self.time = label("", "muted", wrap=True)
@@ -90,7 +99,8 @@ class BudgetCard(Card):
         self._retry_row = retry
         body = column(
             self._title, self.todo, self._line, self.busy, self.hint, retry, self.budget,
-            self.ladder, self.advice, self.choices, self.moments, self.facts, spacing=10,
+            self.ladder, self.embeddings, self.advice, self.choices, self.safe, self.moments,
+            self.facts, spacing=10,
         )  # fmt: skip
         body.addStretch(1)
         self._body = body
@@ -110,6 +120,7 @@ class BudgetCard(Card):
         around.setRight(0)
         self.column.setContentsMargins(around)
         area.verticalScrollBar().rangeChanged.connect(self._on_range_changed)
+        self._on_range_changed(0, 0)
         self.column.addWidget(area, 1)
         foot = QVBoxLayout()
         foot.setContentsMargins(0, 4, self._margin, 0)
@@ -124,9 +135,10 @@ class BudgetCard(Card):
 
     def _connect(self) -> None:
         self.todo.field_wanted.connect(self.field_wanted)
-        self.todo.patch_wanted.connect(self._on_remedy_wanted)
+        self.todo.patch_wanted.connect(self.patch_wanted)
         self.budget.make_it_fit_wanted.connect(self.make_it_fit_wanted)
-        self.ladder.rung_wanted.connect(self._on_rung_wanted)
+        self.ladder.rung_wanted.connect(self._on_change_wanted)
+        self._ways.way_wanted.connect(self._on_change_wanted)
         self.ladder.undo_wanted.connect(self.undo_wanted)
         self.retry.clicked.connect(self.retry_wanted)
 
@@ -135,13 +147,12 @@ class BudgetCard(Card):
 
     # ------------------------------------------------------------ showing
 
-    def show_complaints(self, complaints: Sequence[Complaint], is_new: bool) -> None:
+    def show_todos(self, found: Sequence[Todo], is_new: bool) -> None:
         """Show what keeps the run from starting. ``is_new``: nothing was filled in yet."""
-        things = f"{counted(len(complaints), 'thing')} to do"
-        self._title.setText("Choose a model and data" if is_new else things)
-        self._title.setVisible(bool(complaints))
-        self.todo.show_complaints(complaints)
-        self.todo.setVisible(bool(complaints))
+        self._title.setText(heading(found, is_new=is_new))
+        self._title.setVisible(bool(found))
+        self.todo.show_todos(found)
+        self._line.setVisible(bool(found))
 
     def show_facts(self, lines: Sequence[Line], place: str) -> None:
         """Show what will run and where the result goes."""
@@ -158,10 +169,14 @@ class BudgetCard(Card):
         self._show_state(found)
         for part in (self.budget, self.ladder, self.moments, self.time):
             part.setVisible(plan is not None)
-        self._line.setVisible(not self.todo.isHidden())
-        choices = [*(plan.choices if plan else ()), *habits]
+        chosen = [c for c in (plan.choices if plan else ()) if not c.field.startswith(_SAFE)]
+        choices = [*chosen, *habits]
         self._show_choices(choices)
         self.choices.setVisible(bool(choices) and found.stage != "empty")
+        self._show_safe_mode(found.safe)
+        self._ways.show_options(found.embeddings)
+        self.embeddings.say("".join(WAYS[way.way] for way in found.embeddings if way.is_chosen))
+        self.embeddings.setVisible(bool(found.embeddings))
         self.advice.setVisible(bool(plan and remarks(plan)))
         if plan is not None:
             self._show_plan(plan, found)
@@ -202,6 +217,14 @@ class BudgetCard(Card):
             place.explain(f"{made.reason} {made.cost}".strip())
         self.choices.say(str(len(choices)))
 
+    def _show_safe_mode(self, safe: SafeMode | None) -> None:
+        lines = safe.lines if safe is not None else []
+        for place, line in zip(self._safe.take(len(lines)), lines, strict=True):
+            place.line.show_line(line.title, "")
+            place.explain(f"{line.group}: {line.reason} {line.cost}".strip())
+        self.safe.say(counted(len(lines), "line"))
+        self.safe.setVisible(bool(lines))
+
     def _show_moments(self, plan: Plan) -> None:
         found = [(name, size(b.total_bytes), parts(b)) for name, b in moments(plan)]
         found.append(("RAM", size(plan.ram_bytes), "In the computer's memory."))
@@ -220,14 +243,12 @@ class BudgetCard(Card):
         for bar in self.findChildren(BudgetBar):
             bar.set_tokens(tokens)
         self.budget.set_tokens(tokens)
+        self.todo.set_tokens(tokens)
 
     # ------------------------------------------------------------ what people do
 
-    def _on_rung_wanted(self, rung: object) -> None:
-        self.patch_wanted.emit(getattr(rung, "patch", {}), getattr(rung, "title", ""))
-
-    def _on_remedy_wanted(self, patch: object) -> None:
-        self.patch_wanted.emit(patch, "")
+    def _on_change_wanted(self, made: Rung | Option) -> None:
+        self.patch_wanted.emit(made.patch, made.title)
 
 
 def choice_name(choice: Choice) -> str:

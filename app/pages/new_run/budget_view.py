@@ -7,7 +7,7 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QWidget
 
-from app.pages.new_run.todo import patch_words
+from app.pages.new_run.todo_items import patch_words
 from app.plan_words import gib, headline, lines, story, tone
 from app.theme import Tokens
 from app.widgets.budget_bar import BudgetBar, part_color

@@ -18,11 +18,14 @@ from app.pages.new_run.outlook import total_steps
 from app.pages.new_run.traces import Failure, Key, Traced, Traces, key_of
 from engine.contract.spec import Spec
 from engine.contract.validate import check
-from engine.paths import home
+from engine.planning import conflicts
+from engine.planning.conflicts import Conflict
+from engine.planning.embeddings import Option
 from engine.planning.facts import MachineFacts
 from engine.planning.form import Form as TracedForm
 from engine.planning.hardware import Machine, UnknownProfile, machine_of
 from engine.planning.plan import Plan
+from engine.planning.safe_mode import SafeMode, choose, situation_of
 
 _EVALUATE_AFTER_MS = 10
 TRACE_AFTER_MS = 400
@@ -41,6 +44,12 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     """In any stage: the newest there was for this model."""
     fit: dict[str, Any] | None = None
     """Changes that make it fit and keep the result; empty if it fits, None if there are none."""
+    conflicts: list[Conflict] = []
+    """What in the spec does not go together, or not there."""
+    embeddings: list[Option] = []
+    """The ways of training the embeddings; empty where there is no choice."""
+    safe: SafeMode | None = None
+    """What is left out on the machine that is planned for."""
     sentence: str = ""
     """Why there is no newer one, for people."""
 
@@ -112,34 +121,39 @@ class Forecaster(QObject):
             gpu = draft.get("hardware.gpu")
             profile = str(draft.get("hardware.profile") or "auto")
             try:
-                found = machine_of(
+                self.machine = machine_of(
                     self.facts, profile, self.platform or None, gpu=gpu if type(gpu) is int else 0
                 )
-                self.machine = self._with_lessons(found)
             except UnknownProfile as error:
                 self._problem = str(error)
         if self.machine != before:
             self.machine_changed.emit()
-
-    def _with_lessons(self, machine: Machine) -> Machine:
-        """The machine with what earlier runs taught of its card, where that is kept here."""
-        if not machine.is_detected or self._link.place.kind != "this":
-            return machine
-        from engine.planning import learnt
-
-        torch = machine.packages.get("torch")
-        lesson = learnt.read(home(), machine.profile.name, machine.driver, torch)
-        return msgspec.structs.replace(
-            machine, learnt_offset_bytes=lesson.offset_bytes, error_share=lesson.error_share
-        )
 
     # ------------------------------------------------------------ evaluating
 
     def _on_soon(self) -> None:
         self._choose_machine()
         forecast = self._evaluate()
+        if self._spec is not None and self.machine is not None:
+            forecast = msgspec.structs.replace(
+                forecast,
+                conflicts=self._conflicts(self._spec, self.machine),
+                safe=self._safe_mode(self._spec, self.machine),
+            )
         self.forecast = forecast
         self.changed.emit(forecast)
+
+    def _conflicts(self, spec: Spec, machine: Machine) -> list[Conflict]:
+        from engine.planning.conflict_facts import Known
+
+        key, _ = self._layout(spec)
+        found = self.traces.get(key)
+        config = found.config if isinstance(found, Traced) else None
+        return conflicts.check(spec, machine, config, known=Known(rows=self.row_count))
+
+    def _safe_mode(self, spec: Spec, machine: Machine) -> SafeMode:
+        filesystem = self.facts.store_filesystem if self.facts else None
+        return choose(spec.hardware.safe_mode, situation_of(machine, filesystem))
 
     def _evaluate(self) -> Forecast:
         draft = self._form.draft
@@ -187,19 +201,22 @@ class Forecaster(QObject):
         return key_of(settled, device_of(self.machine), settled.training.precision), settled
 
     def _planned(self, spec: Spec, traced: Traced, machine: Machine) -> Forecast:
+        from engine.planning.embedding_words import advice
+        from engine.planning.embeddings import options
         from engine.planning.ladder import make_it_fit
         from engine.planning.planner import make_plan
 
         self._missing.clear()
         plan = make_plan(
             spec, traced.form, machine, steps=total_steps(spec, self.row_count),
-            forms=self._alternative,
+            forms=self._alternative, advice=advice(spec, traced.config),
         )  # fmt: skip
         fit: dict[str, Any] | None = {}
         if plan.verdict == "does_not_fit":
             fit = make_it_fit(spec, traced.form, machine, self._alternative)
         self._ask_next()
-        return Forecast(stage="planned", plan=plan, fit=fit)
+        ways = options(spec, traced.config)
+        return Forecast(stage="planned", plan=plan, fit=fit, embeddings=ways)
 
     def _alternative(self, spec: Spec) -> TracedForm | None:
         """The form of another layout; asked for in the background if it is not there yet."""

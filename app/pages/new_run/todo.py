@@ -1,4 +1,4 @@
-"""What keeps a run from starting: each with a way to its field, and a remedy in one click."""
+"""What is to do: each thing with a way to its field, and a remedy in one click."""
 
 from __future__ import annotations
 
@@ -8,40 +8,49 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QPushButton, QSizePolicy, QWidget
 
-from app.form_words import choice
 from app.form_words import label as setting_name
+from app.pages.new_run.todo_items import Todo, patch_words
+from app.theme import Tokens
+from app.theme_icons import icon
 from app.widgets.folder import Pool
 from app.widgets.parts import button, column, label, row
-from engine.contract.messages import Complaint
 
 _LINK_STYLE = (
     "QPushButton { background: transparent; border: none; padding: 0; text-align: left; }"
     "QPushButton:hover, QPushButton:focus { text-decoration: underline; }"
 )
+_ICON_PX = 15
 
 
 class TodoList(Pool["TodoRow"]):
-    """Complaints below each other.
+    """Things to do below each other.
 
     Signals:
-        field_wanted: dotted name of the setting that a complaint is about.
-        patch_wanted: the changes (dict) that mend it.
+        field_wanted: dotted name of the setting that one is about.
+        patch_wanted: the changes (dict) that do it, and words for them.
     """
 
     field_wanted = Signal(str)
-    patch_wanted = Signal(object)
+    patch_wanted = Signal(object, str)
 
-    def __init__(self) -> None:
+    def __init__(self, tokens: Tokens) -> None:
         super().__init__(self._make_row, spacing=6)
-        self._shown: list[Complaint] = []
+        self._tokens = tokens
+        self._shown: list[Todo] = []
 
-    def show_complaints(self, complaints: Sequence[Complaint]) -> None:
+    def show_todos(self, found: Sequence[Todo]) -> None:
         """Show these instead of what is there."""
-        if list(complaints) == self._shown:
+        if list(found) == self._shown:
             return
-        self._shown = list(complaints)
-        for place, complaint in zip(self.take(len(complaints)), complaints, strict=True):
-            place.show_complaint(complaint)
+        self._shown = list(found)
+        for place, todo in zip(self.take(len(found)), found, strict=True):
+            place.show_todo(todo, self._tokens)
+
+    def set_tokens(self, tokens: Tokens) -> None:
+        """Take another theme's colours."""
+        self._tokens = tokens
+        shown, self._shown = self._shown, []
+        self.show_todos(shown)
 
     def _make_row(self) -> TodoRow:
         made = TodoRow()
@@ -51,56 +60,48 @@ class TodoList(Pool["TodoRow"]):
 
 
 class TodoRow(QWidget):
-    """One complaint.
+    """One thing.
 
     Signals: as those of :class:`TodoList`.
     """
 
     field_wanted = Signal(str)
-    patch_wanted = Signal(object)
+    patch_wanted = Signal(object, str)
 
     def __init__(self) -> None:
         super().__init__()
         self._patch: dict[str, Any] = {}
         self.name = QPushButton()
         self.name.setCursor(Qt.CursorShape.PointingHandCursor)
-        self.name.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.name.setStyleSheet(_LINK_STYLE)
-        self.remedy = button("Mend it", "quiet")
+        self.name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.remedy = button("", "small")
         self._text = label("", "muted", wrap=True)
+        self._remedy_row = QWidget()
+        self._remedy_row.setLayout(row(self.remedy, None))
         self.setLayout(
-            column(row(self.name, None, self.remedy), self._text, margins=(0, 0, 0, 6), spacing=4)
+            column(self.name, self._text, self._remedy_row, margins=(0, 0, 0, 6), spacing=4)
         )
         self.name.clicked.connect(self._on_name_clicked)
         self.remedy.clicked.connect(self._on_remedy_clicked)
 
-    def show_complaint(self, complaint: Complaint) -> None:
+    def show_todo(self, todo: Todo, tokens: Tokens) -> None:
         """Show this one."""
-        title = setting_name(complaint.field)
+        title = todo.title or setting_name(todo.field)
         self.name.setText(title)
-        self.name.setProperty("field", complaint.field)
-        self.name.setAccessibleName(f"Go to {title}")
-        self.name.setToolTip(f"Go to this setting ({complaint.field})")
-        self._text.setText(f"{complaint.problem} {complaint.remedy}".strip())
-        self._patch = dict(getattr(complaint, "patch", None) or {})
-        self.remedy.setVisible(bool(self._patch))
-        self.remedy.setToolTip(patch_words(self._patch))
-        self.remedy.setAccessibleName(f"Mend it: {patch_words(self._patch)}")
+        self.name.setProperty("field", todo.field)
+        self.name.setAccessibleName(f"Go to {setting_name(todo.field)}: {title}")
+        self.name.setToolTip(f"{title}\nGo to this setting ({todo.field})")
+        sign = ("triangle-alert", tokens.warning) if todo.is_warning else ("info", tokens.info)
+        self.name.setIcon(icon(*sign, _ICON_PX))
+        self._text.setText(todo.text)
+        self._patch = todo.patch
+        self._remedy_row.setVisible(bool(todo.verb))
+        self.remedy.setText(todo.verb)
+        self.remedy.setToolTip(patch_words(todo.patch))
 
     def _on_name_clicked(self) -> None:
         self.field_wanted.emit(self.name.property("field"))
 
     def _on_remedy_clicked(self) -> None:
-        self.patch_wanted.emit(self._patch)
-
-
-def patch_words(patch: dict[str, Any]) -> str:
-    """What a patch does, in words: ``Batch → 1 · Accumulation → 8``."""
-    changes = []
-    for path, value in patch.items():
-        if value is None:
-            changes.append(f"{setting_name(path)} back to normal")
-        else:
-            shown = choice(path, value) if not isinstance(value, list) else ", ".join(value)
-            changes.append(f"{setting_name(path)} → {shown or 'none'}")
-    return " · ".join(changes)
+        self.patch_wanted.emit(self._patch, self.remedy.text())

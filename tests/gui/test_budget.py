@@ -1,0 +1,499 @@
+"""The live plan of New run: evaluated in the window by the real planner, traces from the host."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QPushButton, QWidget
+from pytestqt.qtbot import QtBot
+
+from app.link import HostLink
+from app.pages.new_run import NewRunPage
+from app.pages.new_run.forecaster import Forecast, plannable
+from app.pages.new_run.profile_menu import ProfileMenu, grouped, profile_words
+from app.pages.new_run.todo_items import heading, patch_words, todos
+from app.pages.new_run.traces import Traced, key_of
+from app.plan_words import change, forecast, gib, headline, lines, price, remarks, story
+from app.preferences import Preferences
+from app.theme import Theme, load_tokens
+from app.transport import LocalTransport
+from app.widgets.budget_bar import BudgetBar, part_color
+from app.widgets.line_button import LineButton
+from engine.contract.messages import Complaint, Message, Refusal, Reply, Request, Trace
+from engine.contract.wire import frame
+from engine.planning import catalogue
+from engine.planning.conflicts import Conflict
+from engine.planning.form import PARTS
+from engine.planning.hardware import profiles
+from engine.planning.plan import Rung
+from tests.gui.host_double import HostDouble
+from tests.gui.pages import theme
+from tests.gui.plans import LADDER, plan
+from tests.unit.plan_forms import form_of, spec_of
+
+__all__ = ["theme"]
+
+MODEL = "meta-llama/Llama-3.1-8B"
+CARD = {
+    "index": 0, "name": "NVIDIA GeForce RTX 2080 Ti", "vram_total_bytes": 11 << 30,
+    "vram_free_bytes": 10 << 30, "compute_capability": [7, 5], "driver": "570.86",
+}  # fmt: skip
+FACTS: dict[str, Any] = {
+    "python": "3.12.3", "engine": "0.1.0", "platform": "linux", "system": "Ubuntu 24.04",
+    "machine": "x86_64", "is_wsl": True, "ram_total_bytes": 32 << 30, "store": "/home/me/runs",
+    "gpus": [CARD],
+}  # fmt: skip
+CONFIG = catalogue.config_of(MODEL)
+LENGTH = "training.max_length"
+
+
+class TracingHost(HostDouble):
+    """Traces by the formulas of the hand-made forms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.replies["facts"] = {"facts": FACTS}
+        self.trouble: Refusal | None = None
+        self.is_silent = False
+
+    def _on_request(self, socket: Any, request: Message) -> None:
+        assert isinstance(request, Request)
+        if not isinstance(request, Trace):
+            super()._on_request(socket, request)
+            return
+        self.requests.append(request)
+        if self.is_silent:
+            return
+        if self.trouble is not None:
+            refusal = self.trouble
+            socket.write(frame(Refusal(to=request.id, sentence=refusal.sentence)))
+            return
+        spec = plannable_spec(request.spec)
+        data = {"form": msgspec.to_builtins(form_of(spec)), "config": CONFIG, "source": "catalogue"}
+        socket.write(frame(Reply(to=request.id, data=data)))
+
+
+def plannable_spec(raw: dict[str, Any]) -> Any:
+    from app.form import Draft
+
+    spec = plannable(Draft.from_raw(raw))
+    assert spec is not None
+    return spec
+
+
+@pytest.fixture
+def host(qapp: object, fettle_home: Path) -> Iterator[TracingHost]:
+    double = TracingHost()
+    double.listen()
+    yield double
+    double.stop()
+
+
+@pytest.fixture
+def page(host: TracingHost, theme: Theme, qtbot: QtBot) -> Iterator[NewRunPage]:
+    link = HostLink(transport=LocalTransport(launch=None))
+    made = NewRunPage(link, Preferences(), theme)
+    qtbot.addWidget(made)
+    made.resize(1164, 860)
+    made.show()
+    with qtbot.waitSignal(link.connected):
+        link.open()
+    yield made
+    link.close()
+
+
+def stage(page: NewRunPage) -> str:
+    return page.adviser.forecaster.forecast.stage
+
+
+def planned(page: NewRunPage, qtbot: QtBot, **training: Any) -> Any:
+    for name, value in training.items():
+        page.form.set_value(f"training.{name}", value)
+    if page.form.draft.get("model.path") != MODEL:
+        page.form.set_value("model.path", MODEL)
+    qtbot.wait(30)
+    qtbot.waitUntil(lambda: stage(page) == "planned")
+    found = page.adviser.forecaster.forecast.plan
+    assert found is not None
+    return found
+
+
+def settled(page: NewRunPage, qtbot: QtBot) -> None:
+    """All forms that the ladder wants are there."""
+    forecaster = page.adviser.forecaster
+    qtbot.waitUntil(lambda: stage(page) == "planned" and not forecaster._missing)
+
+
+def click(qtbot: QtBot, target: QWidget) -> None:
+    qtbot.mouseClick(target, Qt.MouseButton.LeftButton)
+
+
+# ---------------------------------------------------------------- states
+
+
+def test_without_a_model_it_asks_for_one(page: NewRunPage, qtbot: QtBot) -> None:
+    qtbot.waitUntil(lambda: stage(page) == "empty")
+    assert page.budget.hint.isVisible()
+    assert not page.budget.budget.isVisible()
+
+
+def test_a_model_alone_is_planned(page: NewRunPage, qtbot: QtBot) -> None:
+    found = planned(page, qtbot)
+    assert page.budget.headline == "1 thing to do" or page.budget.budget.isVisible()
+    assert page.budget.budget.headline.text() == headline(found)
+    assert page.budget.budget.verdict.text() == found.sentence
+    assert "adapter file" in page.budget.budget.story.text()
+    assert page.budget.time.text().startswith("Estimated ")
+    assert page.budget.heading.text() == "VRAM budget"
+
+
+def test_it_says_that_it_traces(page: NewRunPage, host: TracingHost, qtbot: QtBot) -> None:
+    host.is_silent = True
+    page.form.set_value("model.path", MODEL)
+    qtbot.waitUntil(lambda: stage(page) == "tracing")
+    assert page.budget.busy.isVisible()
+    assert page.budget.hint.text() == "Tracing the model, about 2 s."
+
+
+def test_a_trace_that_fails_gives_its_reason_and_can_be_tried_again(
+    page: NewRunPage, host: TracingHost, qtbot: QtBot
+) -> None:
+    host.trouble = Refusal(to=0, sentence="There is no class for bert. Choose another model.")
+    page.form.set_value("model.path", MODEL)
+    qtbot.waitUntil(lambda: stage(page) == "failed")
+    assert "There is no class for bert." in page.budget.hint.text()
+    host.trouble = None
+    click(qtbot, page.budget.retry)
+    qtbot.waitUntil(lambda: stage(page) == "planned")
+    assert not page.budget.hint.isVisible()
+
+
+def test_without_an_engine_the_old_plan_stays_pale(
+    page: NewRunPage, host: TracingHost, qtbot: QtBot
+) -> None:
+    planned(page, qtbot)
+    settled(page, qtbot)
+    host.is_silent = True
+    page.form.set_value("training.optim", "sgd")
+    qtbot.waitUntil(lambda: stage(page) == "tracing")
+    host.stop()
+    qtbot.waitUntil(lambda: stage(page) == "no_engine")
+    assert page.budget.hint.text().startswith("No plan without the engine.")
+    assert page.budget.budget.isVisible()
+    assert not page.budget.ladder.isEnabled()
+
+
+def test_something_wrong_leaves_the_plan_in_view(page: NewRunPage, qtbot: QtBot) -> None:
+    planned(page, qtbot)
+    page.form.set_value(LENGTH, "long")
+    qtbot.waitUntil(lambda: stage(page) == "waiting")
+    assert page.budget.budget.isVisible()
+    assert any(todo.field == LENGTH for todo in page.budget.todo._shown)
+
+
+# ---------------------------------------------------------------- live
+
+
+def test_sizes_need_no_new_trace(page: NewRunPage, host: TracingHost, qtbot: QtBot) -> None:
+    before = planned(page, qtbot)
+    settled(page, qtbot)
+    asked = len(host.asked(Trace))
+    after = planned(page, qtbot, max_length=2048)
+    assert after.budgets[0].total_bytes > before.budgets[0].total_bytes
+    settled(page, qtbot)
+    assert len(host.asked(Trace)) == asked
+
+
+def test_another_way_of_training_is_traced_once(
+    page: NewRunPage, host: TracingHost, qtbot: QtBot
+) -> None:
+    planned(page, qtbot)
+    settled(page, qtbot)
+    first = host.asked(Trace)[0]
+    assert (first.device, first.precision) == ("cuda", "fp16")
+    keys = [msgspec.json.encode([r.spec, r.device, r.precision]) for r in host.asked(Trace)]
+    assert len(set(keys)) == len(keys)
+    page.form.set_value("training.optim", "adamw_8bit")
+    planned(page, qtbot)
+    settled(page, qtbot)
+    page.form.undo()
+    count = len(host.asked(Trace))
+    planned(page, qtbot)
+    settled(page, qtbot)
+    assert len(host.asked(Trace)) == count
+
+
+def test_typing_asks_once(page: NewRunPage, host: TracingHost, qtbot: QtBot) -> None:
+    page.model.line.setFocus()
+    qtbot.keyClicks(page.model.line, MODEL)
+    qtbot.waitUntil(lambda: stage(page) == "planned")
+    assert {r.spec["model"]["path"] for r in host.asked(Trace)} == {MODEL}
+
+
+def test_a_change_of_size_is_evaluated_within_a_frame_or_two(
+    page: NewRunPage, qtbot: QtBot
+) -> None:
+    planned(page, qtbot)
+    settled(page, qtbot)
+    forecaster = page.adviser.forecaster
+    times = []
+    for length in range(512, 1024, 64):
+        page.form.set_value(LENGTH, length)
+        begun = time.perf_counter()
+        forecaster._on_soon()
+        times.append(time.perf_counter() - begun)
+    assert sorted(times)[len(times) // 2] < 0.05
+
+
+# ---------------------------------------------------------------- trading
+
+
+def test_a_rung_is_made_and_taken_back_in_one_click(page: NewRunPage, qtbot: QtBot) -> None:
+    planned(page, qtbot)
+    settled(page, qtbot)
+    rung_line = page.budget.ladder.keeping.take(1)[0]
+    before, title = page.form.draft, rung_line.line.text()
+    click(qtbot, rung_line.line)
+    assert page.form.draft != before
+    assert page.budget.ladder.undo.isVisible()
+    assert title in page.budget.ladder.undo.accessibleName()
+    click(qtbot, page.budget.ladder.undo)
+    assert page.form.draft == before
+    assert not page.budget.ladder.undo.isVisible()
+
+
+def test_make_it_fit_makes_it_fit(page: NewRunPage, qtbot: QtBot) -> None:
+    found = planned(page, qtbot, max_length=8192, per_device_train_batch_size=4)
+    assert found.verdict == "does_not_fit"
+    settled(page, qtbot)
+    effective = 4 * page.form.draft.get("training.gradient_accumulation_steps")
+    assert page.budget.budget.fit.isVisible()
+    click(qtbot, page.budget.budget.fit)
+    qtbot.waitUntil(lambda: not page.budget.budget.fit.isVisible())
+    after = page.adviser.forecaster.forecast.plan
+    assert after is not None
+    assert after.verdict in ("fits", "tight")
+    draft = page.form.draft
+    batch = draft.get("training.per_device_train_batch_size")
+    assert batch * draft.get("training.gradient_accumulation_steps") == effective
+    assert draft.get(LENGTH) == 8192
+
+
+def test_a_line_opens_its_formula(page: NewRunPage, qtbot: QtBot) -> None:
+    planned(page, qtbot)
+    line = page.budget.budget.legend.take(3)[0]
+    assert not line.how.isVisible()
+    line.line.setFocus()
+    qtbot.keyClick(line.line, Qt.Key.Key_Space)
+    assert line.how.isVisible()
+    assert line.how.text()
+
+
+def test_choices_are_folded_with_their_reasons(page: NewRunPage, qtbot: QtBot) -> None:
+    planned(page, qtbot)
+    assert not page.budget.choices.body.isVisible()
+    page.budget.choices.open()
+    names = [line.text() for line in page.budget.choices.body.findChildren(LineButton)]
+    assert {"Precision", "Attention", "The model's own code"} <= set(names)
+    assert page.budget.safe.isVisible()
+
+
+def test_embeddings_are_trained_at_their_price(page: NewRunPage, qtbot: QtBot) -> None:
+    planned(page, qtbot)
+    page.budget.embeddings.open()
+    lines = page.budget.embeddings.body.findChildren(LineButton)
+    assert lines[0].figure.startswith("as now · no more memory · file ")
+    both = next(line for line in lines if line.text() == "Train embed_tokens and lm_head")
+    click(qtbot, both)
+    assert page.form.draft.get("lora.modules_to_save") == ["embed_tokens", "lm_head"]
+    qtbot.waitUntil(lambda: both.figure.startswith("as now · +"))
+    page.form.undo()
+    assert page.form.draft.get("lora.modules_to_save") == []
+
+
+# ---------------------------------------------------------------- the machine
+
+
+def test_another_card_can_be_planned_for(page: NewRunPage, qtbot: QtBot) -> None:
+    planned(page, qtbot)
+    menu = page.settings.machine
+    assert menu.text() == "for this card: RTX 2080 Ti, WSL"
+    menu.profile_chosen.emit("rtx-3090")
+    menu.platform_chosen.emit("linux")
+    qtbot.waitUntil(lambda: "RTX 3090" in page.settings.machine.text())
+    assert menu.text() == "for another machine: RTX 3090"
+    found = planned(page, qtbot)
+    assert found.card_bytes == 24 << 30
+    assert page.form.spec is None or page.form.spec.hardware.profile == "rtx-3090"
+    assert page.form.draft.raw()["hardware"] == {"profile": "rtx-3090"}
+    menu.profile_chosen.emit("auto")
+    qtbot.waitUntil(lambda: "this card" in menu.text())
+    assert "hardware" not in page.form.draft.raw()
+
+
+def test_a_profile_that_does_not_exist_is_told_and_mended(page: NewRunPage, qtbot: QtBot) -> None:
+    page.form.set_value("model.path", MODEL)
+    page.form.set_value("hardware.profile", "rtx-3070-ti")
+    qtbot.waitUntil(lambda: stage(page) == "waiting")
+    (todo,) = [todo for todo in page.budget.todo._shown if todo.field == "hardware.profile"]
+    assert "rtx-3070-ti" in todo.text
+    page.budget.todo.patch_wanted.emit(todo.patch, todo.verb)
+    qtbot.waitUntil(lambda: stage(page) == "planned")
+    page.go_to("hardware.profile")
+    assert page.settings.machine.hasFocus()
+
+
+def test_the_menu_has_every_profile_and_platform(qapp: object, qtbot: QtBot) -> None:
+    menu = ProfileMenu()
+    qtbot.addWidget(menu)
+    menu.show_choice("t4", "wsl", None)
+    menu._fill()
+    offered = {a.data(): a.isChecked() for a in _actions(menu)}
+    assert {p.id for p in profiles()} | {"auto", "linux", "windows", "wsl"} <= set(offered)
+    assert [name for name, is_on in offered.items() if is_on] == ["t4", "wsl"]
+    with qtbot.waitSignal(menu.profile_chosen) as caught:
+        next(a for a in _actions(menu) if a.data() == "a10").trigger()
+    assert caught.args == ["a10"]
+
+
+def _actions(menu: ProfileMenu) -> list[Any]:
+    found = []
+    for action in menu.menu_.actions():
+        inner = action.menu()
+        found += inner.actions() if inner else [action]
+    return [action for action in found if action.data() is not None]
+
+
+def test_profiles_are_grouped_by_memory() -> None:
+    groups = dict(grouped(profiles()))
+    assert sum(map(len, groups.values())) == len(profiles())
+    words = [profile_words(profile) for profile in groups["Cards up to 12 GiB"]]
+    assert any(text.startswith("RTX 2060 · ") for text in words)
+
+
+# ---------------------------------------------------------------- conflicts
+
+
+def test_a_conflict_is_mended_in_one_click(page: NewRunPage, qtbot: QtBot) -> None:
+    planned(page, qtbot)
+    page.form.set_value("model.attn_implementation", "flash_attention_2")
+    qtbot.waitUntil(lambda: any(todo.patch for todo in page.budget.todo._shown), timeout=5000)
+    (remedy,) = [
+        b
+        for b in page.budget.todo.findChildren(QPushButton)
+        if b.isVisible() and b.property("kind") == "small"
+    ]
+    click(qtbot, remedy)
+    assert page.form.draft.get("model.attn_implementation") != "flash_attention_2"
+    qtbot.waitUntil(lambda: not any(todo.patch for todo in page.budget.todo._shown))
+
+
+def test_complaints_come_before_warnings_and_say_a_thing_once() -> None:
+    complaint = Complaint(field="lora.r", problem="Too large.", patch={"lora.r": 8})
+    warning = Conflict(
+        id="w", severity="warning", field=LENGTH, title="Long.", reason="Why.", remedy="Cut",
+        patch={LENGTH: 512},
+    )  # fmt: skip
+    same = msgspec.structs.replace(warning, field="lora.r", severity="problem")
+    found = todos([complaint], [warning, same])
+    assert [(todo.field, todo.verb) for todo in found] == [("lora.r", "Mend it"), (LENGTH, "Cut")]
+    assert heading(found, is_new=False) == "1 thing to do"
+    assert heading(found[1:], is_new=False) == "1 warning"
+    assert patch_words({"lora.r": 8, LENGTH: None}) == "LoRA rank → 8 · Max length back to normal"
+
+
+# ---------------------------------------------------------------- words and pictures
+
+
+def test_the_figures_of_the_design() -> None:
+    found = plan()
+    assert headline(found) == "8.5 of 11.0\u00a0GiB"
+    assert gib(found.budgets[0].items[0].size_bytes) == "3.90\u00a0GiB"
+    assert story(found) == (
+        "Traced from the real model code. Resume needs 8.5\u00a0GiB, no more than the first "
+        "start. The adapter file will be 80\u00a0MiB."
+    )
+    assert forecast(found.timing) == "Estimated 2\u00a0h\u00a050\u00a0m · 12.1\u00a0s per step"
+    assert [price(rung) for rung in LADDER] == [
+        "+1.4\u00a0GiB · 18\u00a0% faster",
+        "−1.6\u00a0GiB · 12\u00a0% slower",
+        "+1.7\u00a0GiB · 3\u00a0% slower",
+        "+4.2\u00a0GiB · does not fit",
+    ]
+    assert change(0) == "same memory"
+    assert len(remarks(found)) == 1
+
+
+def test_small_parts_are_one_line_and_nothing_is_lost() -> None:
+    budget = plan().budgets[0]
+    shown = lines(budget)
+    assert sum(item.size_bytes for item in shown) == budget.total_bytes
+    assert shown[-1].label == "Small parts"
+    assert "Inputs" in shown[-1].how
+
+
+def test_a_formula_is_not_called_a_trace() -> None:
+    assert story(plan(traced=False)).startswith("From a formula:")
+
+
+@pytest.mark.parametrize("name", ["dark", "light"])
+def test_every_part_has_a_colour_of_its_own(name: str, qapp: object) -> None:
+    tokens = load_tokens(name)
+    parts = (*PARTS, "context", "reserve", "small")
+    colors = [part_color(part, tokens).name() for part in parts]
+    assert len(set(colors)) == len(parts)
+    assert tokens.card not in colors
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.19, 1.6, 5.0])
+def test_the_bar_shows_parts_limit_and_doubt(scale: float, theme: Theme, qtbot: QtBot) -> None:
+    bar = BudgetBar(theme.tokens)
+    qtbot.addWidget(bar)
+    bar.resize(368, bar.height())
+    blank = bar.grab().toImage()
+    bar.show_plan(plan(scale))
+    image = bar.grab().toImage()
+    assert image != blank
+    ratio = image.devicePixelRatio()
+    middle = image.pixelColor(round(10 * ratio), image.height() // 2)
+    assert middle.name() == part_color("weights", theme.tokens).name()
+    bar.set_old(True)
+    assert bar.grab().toImage() != image
+
+
+def test_a_long_rung_goes_on_in_a_second_line(theme: Theme, qtbot: QtBot) -> None:
+    line = LineButton(theme.tokens)
+    qtbot.addWidget(line)
+    line.resize(360, 24)
+    line.show_line("Batch 2 → 1", "−1.4 GiB · 12 % slower")
+    short = line.height()
+    line.show_line("Batch 2 → 1, accumulation 4 → 8, offload to RAM", "−1.4 GiB · 12 % slower")
+    assert line.height() > short
+
+
+def test_keys_ignore_sizes_and_see_layouts() -> None:
+    base = key_of(spec_of(), "cuda", "fp16")
+    assert key_of(spec_of(max_length=77, learning_rate=1e-5), "cuda", "fp16") == base
+    assert key_of(spec_of(), "cpu", "fp32") != base
+    assert key_of(spec_of(optim="adamw_8bit"), "cuda", "fp16") != base
+    assert Traced(form=form_of(spec_of()), config={}).form.layers == 32
+    rung = Rung(
+        title="x", patch={}, total_bytes=1, saves_bytes=0, speed=1.001, effect="",
+        keeps_result=True, fits=True,
+    )  # fmt: skip
+    assert price(rung) == "same memory · same speed"
+
+
+def test_the_card_follows_the_theme(page: NewRunPage, theme: Theme, qtbot: QtBot) -> None:
+    planned(page, qtbot)
+    before = page.budget.grab().toImage()
+    theme.choose("light")
+    page.adviser._on_forecast(Forecast(stage="planned", plan=plan(), fit={}))
+    assert page.budget.grab().toImage() != before
+    assert page.budget.budget.headline.text() == "8.5 of 11.0\u00a0GiB"
