@@ -16,18 +16,21 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from trl.trainer.utils import add_fused_lm_head
 
 from engine.contract.messages import Finding
 from engine.contract.spec import LoraSpec
 from engine.contract.validate import check
+from engine.planning import catalogue
 from engine.planning.adapter import forecast
 from engine.planning.embeddings import cost_of
 from engine.store import checkpoints
 from engine.worker import untrained_tokens
 from engine.worker.failures import JobError
-from engine.worker.loading import ids_of
+from engine.worker.loading import add_adapter, ids_of
 from engine.worker.recipe import script
 from engine.worker.samples import Samples
+from engine.worker.trace.live_bytes import LiveBytes
 from tests.worker.conftest import Heard, make_spec, run_here
 
 pytestmark = [
@@ -112,6 +115,36 @@ def test_optimizer_states_are_as_large_as_told(
     told = cost_of("both", spec, config).optimizer_bytes
     # The code book of 8-bit states is a few kilobytes, whatever the model.
     assert real == pytest.approx(told, rel=0.01, abs=4200 if "8bit" in optim else 16)
+
+
+def peak_bytes(config: dict[str, Any], lora: LoraSpec, ids: list[int]) -> int:
+    """The most that is alive in a forward and backward pass with TRL's loss."""
+    unused = ("model_type", "architectures", "torch_dtype")
+    rest = {name: value for name, value in config.items() if name not in unused}
+    built = AutoConfig.for_model(config["model_type"], **rest)
+    model = add_adapter(AutoModelForCausalLM.from_config(built), lora, 0, ids)
+    add_fused_lm_head(model.get_base_model())
+    tokens = torch.arange(64).reshape(2, 32)
+    with LiveBytes() as live:
+        live.hold(model.parameters(), "weights")
+        live.enter("step", "transient")
+        model(input_ids=tokens, labels=tokens, fused_lm_head=True).loss.backward()
+    return live.peak
+
+
+@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
+def test_the_copy_for_single_tokens_is_as_large_as_told(tied: bool, chats: Path) -> None:
+    sizes = {"vocab_size": 20_000, "hidden_size": 64, "tie_word_embeddings": tied}
+    shape = {
+        "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 16, "pad_token_id": 0, "eos_token_id": 2,
+    }  # fmt: skip
+    config = {**(catalogue.config_of("meta-llama/Llama-3.1-8B") or {}), **sizes, **shape}
+    spec, _ = check(make_spec(Path("x"), chats, precision="fp32"))
+    assert spec is not None
+    told = cost_of("tokens", spec, config, 2).passing_bytes
+    extra = peak_bytes(config, LoraSpec(r=4), [5, 6]) - peak_bytes(config, LoraSpec(r=4), [])
+    assert extra == pytest.approx(told, rel=0.01)
 
 
 def test_the_script_repeats_it_with_plain_trl(models: Models, texts: Path, tmp_path: Path) -> None:
