@@ -338,7 +338,7 @@ class RunRemoved(Message, frozen=True, kw_only=True, tag=_snake):
 
 
 class Job(Message, frozen=True, kw_only=True, tag=_snake):
-    """The work of a worker: exactly one, first."""
+    """The work of a worker. Exactly one, but for those of kind ``trace``: they may come before."""
 
     kind: Literal["train", "sample_model", "generate", "rehearse", "trace"]
     run: str = ""
@@ -541,12 +541,15 @@ class PoolPeak(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Traced(Message, frozen=True, kw_only=True, tag=_snake):
-    """What a job of kind ``trace`` found. The worker stays, and takes another job."""
+    """The end of a job of kind ``trace``, which has no :class:`Done`: the worker stays, and takes
+    another job."""
 
-    form: dict[str, Any]
-    """A :class:`engine.planning.form.Form`."""
+    form: dict[str, Any] = {}
+    """A :class:`engine.planning.form.Form`; empty if there is none."""
     config: dict[str, Any] = {}
-    """The model's config, where the worker had to fetch it."""
+    """The model's config."""
+    problem: str = ""
+    """Why there is none, in sentences."""
 
 
 class Rehearsed(Message, frozen=True, kw_only=True, tag=_snake):

@@ -11,6 +11,7 @@ from engine.host.pool import Pool
 from engine.host.recovery import Recovery
 from engine.host.rehearsal import Rehearsals
 from engine.host.scheduler import Scheduler
+from engine.host.tracing import Tracer
 
 
 class Parts(NamedTuple):
@@ -23,6 +24,7 @@ class Parts(NamedTuple):
     scheduler: Scheduler
     recovery: Recovery
     rehearsals: Rehearsals
+    tracer: Tracer
     keep_warm: Callable[[], None]
     """Look, soon, whether an idle worker should be there."""
     leave: Callable[[], None]

@@ -29,6 +29,7 @@ class Pool:
         self._asked_until = 0.0
         self._is_broken = False
         """The last idle worker ended by itself; another one would too, until somebody asks."""
+        self._is_closed = False
         self._lock = asyncio.Lock()
 
     @property
@@ -63,9 +64,21 @@ class Pool:
                 return worker
             return await self._spawn()
 
-    async def close(self) -> None:
-        """End the idle worker."""
+    async def give_back(self, worker: Worker, *, keep: bool) -> None:
+        """A worker that traced can take another job: with ``keep`` it is the idle one, if there is
+        no other."""
         async with self._lock:
+            if worker.ended.done():
+                return
+            if keep and self._idle is None and not self._is_closed:
+                self._idle = worker
+            else:
+                worker.close_stdin()
+
+    async def close(self) -> None:
+        """End the idle worker; others are not kept any more."""
+        async with self._lock:
+            self._is_closed = True
             if self._idle:
                 worker = self._idle
                 self._dismiss()

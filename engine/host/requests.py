@@ -175,6 +175,10 @@ def _examine(parts: Parts) -> dict[str, Any]:
     return examine_machine(parts.book.store, may_measure=not parts.is_busy())
 
 
+async def trace(parts: Parts, connection: Connection, request: m.Trace) -> Answer:
+    return await parts.tracer.answer(request, keep_worker=not parts.is_busy())
+
+
 async def preview_dataset(
     parts: Parts, connection: Connection, request: m.PreviewDataset
 ) -> Answer:
@@ -340,6 +344,7 @@ HANDLERS: dict[type[m.Request], Handler] = {
     m.Unfollow: unfollow,
     m.Watch: watch,
     m.Facts: machine_facts,
+    m.Trace: trace,
     m.PreviewDataset: preview_dataset,
     m.ListModels: models,
     m.Check: check,

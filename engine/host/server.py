@@ -24,6 +24,7 @@ from engine.host.recovery import Recovery
 from engine.host.rehearsal import Rehearsals
 from engine.host.scheduler import Scheduler
 from engine.host.settings import Settings
+from engine.host.tracing import Tracer
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Host:
             scheduler=scheduler,
             recovery=recovery,
             rehearsals=Rehearsals(pool, settings, scheduler.card),
+            tracer=Tracer(pool, settings),
             keep_warm=self._keep_warm,
             leave=self._leaving.set,
         )

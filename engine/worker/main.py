@@ -1,4 +1,5 @@
-"""A worker process: claims its pipes, imports, says Ready, does one job, says Done, ends."""
+"""A worker process: claims its pipes, imports, says Ready, traces models as long as it is asked to,
+does one job, says Done, ends."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engine.contract.messages import Done, Job, Ready
+from engine.contract.messages import Done, Job, Ready, Traced
 from engine.planning.facts import installed
 from engine.store.checkpoints import read_manifest
 from engine.worker.failures import explain
@@ -55,7 +56,8 @@ def main() -> int:
     outbox.start()
     try:
         outbox.send(_ready())
-        job = inbox.job()
+        while (job := inbox.job()) and job.kind == "trace":
+            outbox.send(_trace(job))
         if job is not None:
             _do(job, outbox, inbox)
     finally:
@@ -90,10 +92,22 @@ def _ready() -> Ready:
     try:
         import_peft()
         importlib.import_module("engine.worker.train_job")
+        importlib.import_module("engine.worker.trace_job")
     except (ImportError, OSError):
         # OSError: on Windows, a library whose parts are not all there.
         log.exception("Not all that training needs can be imported")
     return Ready(pid=os.getpid(), import_seconds=time.perf_counter() - began, versions=installed())
+
+
+def _trace(job: Job) -> Traced:
+    """What a trace came to. Nothing of it is left in this process but imported modules."""
+    try:
+        traced: Traced = _import("engine.worker.trace_job").answer(job)
+        return traced
+    except Exception as error:  # As below: whatever happens, the host hears of it.
+        log.exception("The model cannot be traced")
+        failure = explain(error)
+        return Traced(problem=f"{failure.title} {failure.cause} {failure.remedy}".strip())
 
 
 def _do(job: Job, outbox: Outbox, inbox: Inbox) -> None:

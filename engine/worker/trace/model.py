@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 import torch
-from peft import get_peft_model
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedConfig
@@ -15,7 +14,8 @@ from trl.trainer.utils import add_fused_lm_head
 
 from engine.contract.spec import LoraSpec
 from engine.planning.form import Layout
-from engine.worker.loading import DTYPES, lora_config, trainable
+from engine.worker.failures import JobError
+from engine.worker.loading import DTYPES, adapt, trainable
 from engine.worker.trace.ram import checkpoint_to_ram
 from engine.worker.trace.sizes import CannotTrace
 from engine.worker.trace.stand_ins import Kernels, Linear4bit, Linear8bit
@@ -138,10 +138,10 @@ def _quantize(base: Any, layout: Layout, compute: torch.dtype) -> None:
 
 def _adapted(base: Any, lora: dict[str, Any], rank: int) -> Any:
     spec = msgspec.convert({**lora, "r": rank}, LoraSpec)
-    tied = bool(base.config.get_text_config().tie_word_embeddings)
     try:
-        adapted = get_peft_model(base, lora_config(spec, keep_tied=tied))
-    except ValueError as error:
+        # Which tokens they are changes nothing.
+        adapted = adapt(base, spec, range(len(spec.trainable_tokens)))
+    except (ValueError, JobError) as error:
         raise CannotTrace(f"The adapter does not fit the model. {error}") from error
     for parameter in trainable(adapted).values():
         parameter.data = parameter.data.float()

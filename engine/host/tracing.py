@@ -1,0 +1,147 @@
+"""Forms of models: traced by the warm worker, kept in the home.
+
+A form depends on the layout and on the versions that traced it, not on batch, length or rank, so
+one file serves every plan of that kind for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import engine
+from engine import paths
+from engine.contract import messages as m
+from engine.contract.spec import Spec
+from engine.contract.toml import to_raw
+from engine.contract.validate import check
+from engine.host.connection import Answer, Refused
+from engine.host.pool import Pool
+from engine.host.settings import Settings
+from engine.host.threads import apart
+from engine.host.worker import Worker
+from engine.planning import facts, form
+from engine.planning.model_config import config_of, layout_of
+from engine.planning.model_folder import Problem
+from engine.store.files import write_atomic
+
+log = logging.getLogger(__name__)
+
+_TRACE_SECONDS = 90.0
+"""A trace takes a second or two; so long even on a machine that is busy."""
+_VERSIONS = ("torch", "transformers", "peft", "trl")
+
+
+class Tracer:
+    """Gives forms, one at a time."""
+
+    def __init__(self, pool: Pool, settings: Settings) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._lock = asyncio.Lock()
+
+    async def answer(self, request: m.Trace, *, keep_worker: bool) -> Answer:
+        """Do what a client wants. Raises :class:`Refused`, ``OSError``. ``keep_worker``: the worker
+        may wait for more afterwards."""
+        began = time.monotonic()
+        spec, complaints = check(request.spec)
+        if spec is None:
+            raise Refused("The spec is not sound.", complaints=complaints)
+        try:
+            found = await apart(config_of, spec.model.path, spec.model.revision)
+        except Problem as problem:
+            complaint = m.Complaint(
+                field="model.path", problem=problem.problem, remedy=problem.remedy
+            )
+            raise Refused(str(problem), complaints=[complaint]) from problem
+        async with self._lock:
+            data = await self._form(spec, request, found, keep_worker=keep_worker)
+        return Answer({**data, "seconds": time.monotonic() - began})
+
+    async def _form(
+        self, spec: Spec, request: m.Trace, found: Any, *, keep_worker: bool
+    ) -> dict[str, Any]:
+        config, source = found or (None, "hub")
+        if config is not None:
+            kept = await apart(_kept, _place(spec, config, request))
+            if kept is not None:
+                return {"form": kept, "config": config, "source": source, "cached": True}
+        traced = await self._traced(spec, config, request, keep_worker=keep_worker)
+        await apart(_keep, _place(spec, traced.config, request), traced.form)
+        return {"form": traced.form, "config": traced.config, "source": source, "cached": False}
+
+    async def _traced(
+        self, spec: Spec, config: dict[str, Any] | None, request: m.Trace, *, keep_worker: bool
+    ) -> m.Traced:
+        self._pool.ask()
+        worker = await self._pool.take()
+        try:
+            traced = await self._ask(worker, spec, config, request)
+        except (TimeoutError, asyncio.CancelledError):
+            # It may still be at it.
+            worker.kill()
+            raise
+        await self._pool.give_back(worker, keep=keep_worker)
+        if not traced.form:
+            raise Refused(traced.problem)
+        return traced
+
+    async def _ask(
+        self, worker: Worker, spec: Spec, config: dict[str, Any] | None, request: m.Trace
+    ) -> m.Traced:
+        """Raises TimeoutError, or Refused if the worker ends."""
+        answers: asyncio.Queue[m.Message] = asyncio.Queue()
+        worker.listener = answers.put_nowait
+        job = {
+            "spec": to_raw(spec), "config": config, "device": request.device,
+            "precision": request.precision,
+        }  # fmt: skip
+        worker.send(m.Job(kind="trace", spec=job))
+        ended = asyncio.shield(worker.ended)
+        answer = asyncio.ensure_future(_first(answers))
+        limit = self._settings.ready_seconds + _TRACE_SECONDS
+        await asyncio.wait({answer, ended}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        worker.listener = None
+        if answer.done():
+            return answer.result()
+        answer.cancel()
+        if worker.ended.done():
+            raise Refused(f"The worker ended while it traced the model. See {self._pool.log}.")
+        raise TimeoutError
+
+
+async def _first(answers: asyncio.Queue[m.Message]) -> m.Traced:
+    while not isinstance(message := await answers.get(), m.Traced):
+        continue
+    return message
+
+
+def _place(spec: Spec, config: dict[str, Any], request: m.Trace) -> Path:
+    """The file of a form: whatever could change it is in the name."""
+    layout = layout_of(spec, config, request.device, request.precision)
+    installed = facts.installed()
+    versions = {name: installed.get(name, "") for name in _VERSIONS}
+    known = [form.FORMAT, engine.__version__, msgspec.to_builtins(layout), versions]
+    digest = hashlib.sha256(msgspec.json.encode(known, order="sorted")).hexdigest()
+    return paths.home() / "forms" / f"{digest}.json"
+
+
+def _kept(place: Path) -> dict[str, Any] | None:
+    """The form of an earlier trace; None if there is none that can be read."""
+    try:
+        kept = msgspec.json.decode(place.read_bytes(), type=form.Form)
+    except (OSError, msgspec.DecodeError):
+        return None
+    found: dict[str, Any] = msgspec.to_builtins(kept)
+    return found
+
+
+def _keep(place: Path, traced: dict[str, Any]) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(place, msgspec.json.encode(traced))
