@@ -109,6 +109,9 @@ def _plan_arguments(plan: _Parser) -> None:
         "--pinned", type=int, metavar="MIB", help="pinned memory that a process may have there"
     )
     plan.add_argument(
+        "--all", action="store_true", help="work out every change, however long it takes"
+    )
+    plan.add_argument(
         "--fit", action="store_true", help="find the cheapest change that makes it fit"
     )
 
@@ -144,6 +147,12 @@ def _other_commands(commands: argparse._SubParsersAction[_Parser], common: _Pars
     which.add_argument("--schema", action="store_true", help="the JSON schema")
     which.add_argument("--methods", action="store_true", help="ways to train, and their data")
     which.add_argument("--check", metavar="FILE", help="say what is wrong with a file")
+    which.add_argument(
+        "--import",
+        dest="recipe",
+        metavar="FILE",
+        help="make a spec of a recipe (JSON or TOML) of transformers, TRL, LLaMA-Factory or Axolotl",
+    )
     sample = _command(
         commands, common, "sample-model", "write a tiny, randomly initialised model to try with"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,20 @@ from engine.cli.output import Exit, Output
 from engine.cli.plan_report import report
 from engine.client import connect
 from engine.planning.choices import settle
-from engine.planning.embedding_words import advice
 from engine.planning.ladder import make_it_fit
 from engine.planning.plan import Plan
 from engine.planning.planner import make_plan
 
-LADDER_SECONDS = 1.2
-"""For the forms of all that could be changed; what has none by then is left out."""
+PLAN_SECONDS = 2.0
+"""For the whole plan: of what could be changed, what would take longer to trace is left out."""
+LEAST_SECONDS = 0.2
+"""For forms that the host has kept, when the first one took long."""
 _MIB = 1 << 20
 
 
 def plan(arguments: Namespace, output: Output) -> Exit:
     """Plan what a file describes. 0 if it fits, 3 if it would die."""
+    began = time.monotonic()
     _, spec = settings.load(Path(arguments.spec), arguments.settings)
     with connect() as client:
         profile = arguments.profile or spec.hardware.profile
@@ -38,11 +41,13 @@ def plan(arguments: Namespace, output: Output) -> Exit:
         if output.is_terminal:
             output.progress("Tracing a step of the model …")
         form, config = traces.first(settled)
-        traces.limit(None if arguments.fit else LADDER_SECONDS)
+        if not (arguments.all or arguments.fit):
+            traces.limit(max(began + PLAN_SECONDS, time.monotonic() + LEAST_SECONDS))
         fix = make_it_fit(settled, form, machine, traces.form) if arguments.fit else None
-        said = advice(settled, config)
-        found = make_plan(spec, form, machine, forms=traces.form, advice=said)
+        found = make_plan(spec, form, machine, forms=traces.form, config=config)
     _show(found, fix, arguments, output)
+    if traces.left_out and not output.as_json:
+        output.say("There was no time to work out every change; `fettle plan --all` does.")
     return Exit.WOULD_DIE if found.verdict == "does_not_fit" else Exit.FINISHED
 
 

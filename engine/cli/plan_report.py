@@ -133,8 +133,9 @@ def _time(plan: Plan) -> str:
 def _choices(choices: list[Choice], output: Output) -> list[str]:
     lines = [output.paint("Chosen", "bold")]
     for choice in choices:
-        name = choice.field.rpartition(".")[2].replace("_", " ")
-        lines.append(f"  {name}: {choice.value}")
+        table, _, name = choice.field.rpartition(".")
+        head = "" if table == "safe_mode" else f"{name.replace('_', ' ')}: "
+        lines.append(f"  {head}{choice.value}")
         text = f"{choice.reason} {choice.cost}".strip()
         lines += [output.paint(f"    {line}", "dim") for line in _wrap(text)]
     return lines

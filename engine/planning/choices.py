@@ -151,7 +151,8 @@ def optimizer_of(spec: Spec, machine: Machine) -> Choice:
     )
     if wanted == "paged_adamw_8bit" and line:
         found = "adamw_8bit"
-        return Choice(field="training.optim", value=found, reason=line.reason, cost=line.cost)
+        reason = f"{line.title} {line.reason}"
+        return Choice(field="training.optim", value=found, reason=reason, cost=line.cost)
     return Choice(
         field="training.optim", value=wanted, reason="As asked.", cost=_OPTIMIZERS[wanted]
     )

@@ -14,6 +14,7 @@ import msgspec
 
 from engine.contract.spec import Spec
 from engine.planning import rungs
+from engine.planning.adapter import forecast
 from engine.planning.budget import Sizes, sizes, verdict_of
 from engine.planning.choices import patched, point_of, settle
 from engine.planning.figures import file_size
@@ -57,12 +58,22 @@ def layout_key(spec: Spec) -> bytes:
     return msgspec.json.encode(parts, order="deterministic")
 
 
+def file_bytes_of(spec: Spec, form: Form, config: dict[str, Any] | None) -> int:
+    """What the run writes: as forecast from the model's config, else as traced."""
+    told = forecast(config, spec.lora or None) if config else None
+    return told.file_bytes if told else round(value(form.adapter_file, point_of(spec)))
+
+
 class Bench:
     """Specs side by side on one machine. Forms are asked for once."""
 
-    def __init__(self, spec: Spec, form: Form, machine: Machine, forms: Forms | None) -> None:
+    def __init__(
+        self, spec: Spec, form: Form, machine: Machine, forms: Forms | None,
+        config: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         self.spec = spec
         self.machine = machine
+        self._config = config
         self._forms = forms
         self._known: dict[bytes, Form | None] = {layout_key(spec): form}
         self._outcomes: dict[bytes, Outcome | None] = {}
@@ -93,7 +104,7 @@ class Bench:
             sizes=found,
             verdict=verdict_of(found, self.machine)[0],
             tokens_per_second=timing(form, spec, self.machine).tokens_per_second,
-            file_bytes=round(value(form.adapter_file, point_of(spec))),
+            file_bytes=file_bytes_of(spec, form, self._config),
         )
 
 
@@ -166,9 +177,16 @@ def _best(
 # ---------------------------------------------------------------- the ladder
 
 
-def ladder(spec: Spec, form: Form, machine: Machine, forms: Forms | None = None) -> list[Rung]:
-    """What could be changed: downwards where it does not fit, else what there is room for."""
-    bench = Bench(spec, form, machine, forms)
+def ladder(
+    spec: Spec,
+    form: Form,
+    machine: Machine,
+    forms: Forms | None = None,
+    config: dict[str, Any] | None = None,
+) -> list[Rung]:
+    """What could be changed: downwards where it does not fit, else what there is room for. With the
+    model's ``config`` the adapter's file is forecast exactly."""
+    bench = Bench(spec, form, machine, forms, config)
     fits = bench.base.verdict in ("fits", "unknown")
     changes = _upwards(spec) if fits else _downwards(bench)
     found = [rung for change in changes if (rung := _rung(bench, change))]
@@ -194,15 +212,16 @@ def _downwards(bench: Bench) -> Iterator[Change]:
     whole = _cheapest(bench, {}, bench.base)
     if whole and whole.patch and whole.patch not in [change.patch for change in single]:
         yield whole
+    for change in rungs.fewer_modules(spec):
+        yield _made_to_fit(bench, change)
     for change in _changing(bench):
         # What keeps the result is enough by itself, or has to come on top.
         yield change if whole else _made_to_fit(bench, change)
 
 
 def _changing(bench: Bench) -> Iterator[Change]:
-    """What changes the result, least first."""
+    """What else changes the result, least first."""
     spec = bench.spec
-    yield from rungs.fewer_modules(spec)
     yield from rungs.adafactor(spec)
     yield from rungs.fewer_bits(spec)
     yield from rungs.adapter_instead(spec)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ from engine.contract.spec import Spec
 from engine.contract.toml import to_raw
 from engine.planning import budget, choices, figures, learnt
 from engine.planning.choices import is_cpu, point_of, settle
+from engine.planning.embedding_words import advice
 from engine.planning.form import Form, peak, value
 from engine.planning.hardware import Machine
-from engine.planning.ladder import Forms, ladder
+from engine.planning.ladder import Forms, file_bytes_of, ladder
 from engine.planning.learnt import Expected
 from engine.planning.plan import Budget, Choice, Plan
 from engine.planning.roofline import timing
@@ -33,11 +33,12 @@ def make_plan(
     *,
     steps: int | None = None,
     forms: Forms | None = None,
-    advice: Sequence[str] = (),
+    config: dict[str, Any] | None = None,
     traced: bool = True,
 ) -> Plan:
     """The plan. ``form`` is that of the settled spec, ``forms`` gives those of other specs for the
-    ladder, ``steps`` are those of the whole run. Raises ValueError if the form has no training."""
+    ladder, ``steps`` are those of the whole run; with the model's ``config`` there is advice on its
+    embeddings, and the file's size is exact. Raises ValueError if the form has no training."""
     settled, chosen = settle(spec, machine)
     point = point_of(settled)
     found = budget.sizes(form, settled, machine)
@@ -57,12 +58,12 @@ def make_plan(
         pinned_bytes=choices.pinned_bytes(settled, machine, ram),
         trainable_parameters=round(value(form.trainable, point)),
         total_parameters=round(value(form.parameters, point)),
-        adapter_file_bytes=round(value(form.adapter_file, point)),
+        adapter_file_bytes=file_bytes_of(settled, form, config),
         checkpoint_bytes=_checkpoint_bytes(form, settled),
         timing=timing(form, settled, machine, steps),
         choices=[*chosen, *_elsewhere(settled, machine)],
-        ladder=ladder(settled, form, machine, forms),
-        advice=[*_notes(budgets, machine), *advice],
+        ladder=ladder(settled, form, machine, forms, config),
+        advice=[*_notes(budgets, machine), *(advice(settled, config) if config else [])],
         spec=to_raw(settled),
         traced=traced,
     )
