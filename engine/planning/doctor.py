@@ -35,11 +35,11 @@ def examine(facts: MachineFacts, own_profile_problems: Iterable[str] = ()) -> li
     found = [check for make in _CHECKS for check in make(facts)]
     found += [
         Check(
-            id="profiles", group="System", name="Own hardware profiles", state="warning",
+            id=f"profiles-{number}", group="System", name="Own hardware profiles", state="warning",
             value=problem, why="A plan cannot be made for a card of this file.",
             remedy="Mend the file; the README of the bundled ones tells its shape.",
         )
-        for problem in own_profile_problems
+        for number, problem in enumerate(own_profile_problems, 1)
     ]  # fmt: skip
     return sorted(found, key=lambda check: GROUPS.index(check.group))
 

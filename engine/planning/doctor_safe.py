@@ -8,7 +8,7 @@ from engine.planning import pinned
 from engine.planning.cards import card_index
 from engine.planning.checkup import Check
 from engine.planning.facts import MachineFacts
-from engine.planning.hardware import platform_of
+from engine.planning.hardware import platform_of, profile_of
 from engine.planning.safe_mode import Situation, choose
 
 
@@ -28,10 +28,11 @@ def situation(facts: MachineFacts) -> Situation:
     card = next((card for card in facts.gpus if card.index == index and not card.problem), None)
     if card is None:
         return Situation(platform=platform, store_filesystem=facts.store_filesystem)
+    known = profile_of(card)
     return Situation(
         platform=platform,
-        compute_capability=card.compute_capability,
-        card_bytes=card.vram_total_bytes,
+        compute_capability=card.compute_capability or known.compute_capability,
+        card_bytes=card.vram_total_bytes or known.memory_bytes,
         drives_display=bool(card.drives_display),
         pinned_budget_bytes=pinned.budget_bytes(facts.pinned, platform, facts.ram_total_bytes),
         store_filesystem=facts.store_filesystem,

@@ -37,6 +37,9 @@ _DESKTOP_BYTES = {"linux": 400 * _MIB, "windows": 800 * _MIB, "wsl": 800 * _MIB}
 _DRIVER_BYTES = 64 * _MIB
 """What the driver holds of a card without a desktop."""
 _SPILL_SHARE, _LEAST_SPILL_BYTES = 0.03, 256 * _MIB
+SMALL_CARD_BYTES = 8192 * _MIB
+DESKTOP_MARGIN_BYTES = 512 * _MIB
+"""What a small card keeps free for the desktop that it shows, beyond what that holds already."""
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,7 +116,9 @@ class UnknownProfile(ValueError):
 
     def __init__(self, id: str) -> None:
         known = [profile.id for profile in profiles()]
-        close = difflib.get_close_matches(id.lower(), known, n=1, cutoff=0.5)
+        text = "-".join(id.lower().split())
+        begun = [other for other in known if text and other.startswith(text)]
+        close = begun or difflib.get_close_matches(text, known, n=1, cutoff=0.5)
         self.nearest = close[0] if close else None
         self.remedy = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(known)}."
         super().__init__(f"There is no hardware profile {id!r}. {self.remedy}")
@@ -314,7 +319,8 @@ def _chosen(facts: MachineFacts, profile: Profile, kind: PlatformKind) -> Machin
     if profile.memory_bytes is None:
         return _machine(facts, profile, kind, None, is_detected=False)
     held = _DESKTOP_BYTES[kind] if profile.has_display else _DRIVER_BYTES
-    available = profile.memory_bytes - held - spill_margin_bytes(profile.memory_bytes, kind)
+    margin = margin_bytes(profile.memory_bytes, kind, has_screen=profile.has_display)
+    available = profile.memory_bytes - held - margin
     return _machine(facts, profile, kind, available, is_detected=False)
 
 
@@ -326,12 +332,19 @@ def _available(card: GpuFacts, profile: Profile, kind: PlatformKind) -> int | No
     free = card.vram_free_bytes
     if free is None:
         free = total - (_DESKTOP_BYTES[kind] if profile.has_display else _DRIVER_BYTES)
-    return max(free - spill_margin_bytes(total, kind), 0)
+    has_screen = profile.has_display if card.drives_display is None else card.drives_display
+    return max(free - margin_bytes(total, kind, has_screen=has_screen), 0)
 
 
 def spill_margin_bytes(total: int, kind: PlatformKind) -> int:
     """What is left free of a card so that Windows does not move its memory out; 0 on Linux."""
     return 0 if kind == "linux" else max(round(_SPILL_SHARE * total), _LEAST_SPILL_BYTES)
+
+
+def margin_bytes(total: int, kind: PlatformKind, *, has_screen: bool) -> int:
+    """What a run leaves free of a card, for Windows or for a desktop."""
+    desktop = DESKTOP_MARGIN_BYTES if has_screen and total <= SMALL_CARD_BYTES else 0
+    return max(spill_margin_bytes(total, kind), desktop)
 
 
 def _machine(

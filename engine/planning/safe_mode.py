@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from engine.planning.hardware import Machine, PlatformKind, spill_margin_bytes
+from engine.planning.hardware import SMALL_CARD_BYTES, Machine, PlatformKind, margin_bytes
 from engine.planning.platforms import is_windows_drive
 from engine.planning.ring import RING_BYTES
 
@@ -36,9 +36,6 @@ OffloadWay = Literal["pinned", "ring", "blocking"]
 """How activations travel to RAM: from as much pinned memory as they take, through a small ring of
 it, or from plain memory with copies that block."""
 
-SMALL_CARD_BYTES = 8 << 30
-DESKTOP_MARGIN_BYTES = 512 << 20
-"""What a small card keeps free for the desktop that it shows."""
 _BF16 = (8, 0)
 _WITHOUT_CARD: tuple[Action, ...] = ("loader_workers", "no_fork", "tokenizers", "store")
 
@@ -137,9 +134,9 @@ def _way(lines: list[Line], situation: Situation) -> OffloadWay:
 def _margin(lines: list[Line], situation: Situation) -> int:
     if situation.card_bytes is None or not any(line.action == "memory_cap" for line in lines):
         return 0
-    kind: PlatformKind = "wsl" if situation.platform == "linux" else situation.platform
-    margin = spill_margin_bytes(situation.card_bytes, kind)
-    return max(margin, DESKTOP_MARGIN_BYTES) if _is_small(situation) else margin
+    by_hand = situation.platform == "linux" and not _is_small(situation)
+    kind: PlatformKind = "wsl" if by_hand else situation.platform
+    return margin_bytes(situation.card_bytes, kind, has_screen=situation.drives_display)
 
 
 # ---------------------------------------------------------------- the lines
@@ -177,7 +174,7 @@ def _wsl(situation: Situation) -> Iterator[Line]:
         action="loader_pin", group="WSL", title="Samples are not pinned.",
         reason="WSL has little pinned memory, and a refusal ends the run with a bare "
         "`CUDA error: out of memory`.",
-        cost="None: a batch of token ids is a few kilobytes.",
+        cost="Nothing is lost by it: a batch of token ids is a few kilobytes.",
     )  # fmt: skip
     yield _workers("WSL")
     yield Line(
