@@ -1,4 +1,4 @@
-"""Seventy-odd machines as values: what each shows, and what must be made of it."""
+"""A hundred machines as values: what each shows, and what must be made of it."""
 
 from __future__ import annotations
 
