@@ -151,7 +151,7 @@ def _other_commands(commands: argparse._SubParsersAction[_Parser], common: _Pars
         "--import",
         dest="recipe",
         metavar="FILE",
-        help="make a spec of a recipe (JSON or TOML) of transformers, TRL, LLaMA-Factory or Axolotl",
+        help="make a spec of a recipe (JSON or TOML) of TRL, transformers, LLaMA-Factory, Axolotl",
     )
     sample = _command(
         commands, common, "sample-model", "write a tiny, randomly initialised model to try with"

@@ -1,4 +1,4 @@
-"""``fettle spec``: an example, the schema, the methods, or a check of a file."""
+"""``fettle spec``: an example, the schema, the methods, a check of a file, or an import of one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import msgspec
 
 from engine.cli import settings
 from engine.cli.output import Exit, Output
+from engine.client import Refused
 from engine.contract import toml
 from engine.formats import check_dataset
 from engine.methods.registry import METHODS
+from engine.planning.recipe_draft import read_recipe
+from engine.planning.recipe_import import import_recipe, to_toml
 
 
 def spec(arguments: Namespace, output: Output) -> Exit:
@@ -24,6 +27,8 @@ def spec(arguments: Namespace, output: Output) -> Exit:
         _example(output)
     elif arguments.methods:
         _methods(output)
+    elif arguments.recipe:
+        _import(Path(arguments.recipe), output)
     else:
         _check(Path(arguments.check), output)
     return Exit.FINISHED
@@ -54,3 +59,14 @@ def _check(path: Path, output: Output) -> None:
     output.emit({"type": "checked", "file": str(path), "spec": raw})
     if not output.as_json:
         output.say(f"{path} is sound: {found.method}, {found.kind}.")
+
+
+def _import(path: Path, output: Output) -> None:
+    """Raises :class:`engine.client.Refused` if the file cannot be read."""
+    recipe, complaints = read_recipe(path)
+    if complaints:
+        raise Refused("This is no recipe.", complaints)
+    imported = import_recipe(recipe, path.stem)
+    output.emit({"type": "imported", "file": str(path), **msgspec.to_builtins(imported)})
+    if not output.as_json:
+        output.print_raw(to_toml(imported))
