@@ -1,8 +1,9 @@
-"""Correctness on a CUDA card: ``python tests/gpu/run.py [--out FILE]``.
+"""Everything that needs a CUDA card: ``python tests/gpu/run.py [--out FILE]``.
 
 Trains a small random model every way Fettle has with real workers, kills and resumes one of them,
-and writes what was seen as JSON: device, versions, a row a case. Exit code 1 if a case fails, 2 if
-there is no card (``--cpu`` tries the script itself without one).
+then sets plans beside measured peaks (:mod:`prediction`), and writes what was seen as JSON: device,
+versions, a row a case. Exit code 1 if a case fails or the plans miss their aims, 2 if there is no
+card (``--cpu`` tries the script itself without one).
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import statistics
 import sys
 import tempfile
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import prediction
 import torch
+from card import device
 
 from engine.contract.messages import Done, Step
 from engine.store.checkpoints import newest_verified
@@ -50,34 +52,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--cpu", action="store_true")
+    parser.add_argument("--only", choices=["cases", "prediction"])
+    parser.add_argument("--minutes", type=float, default=7.0, help="for the plans")
     wanted = parser.parse_args()
     if not torch.cuda.is_available() and not wanted.cpu:
         print("There is no CUDA device here.", file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory() as folder:
-        base = Path(folder)
-        spec = base_spec(base)
-        rows = [try_case(base, name, merged(spec, changes)) for name, changes in CASES.items()]
-        rows.append(kill_and_resume(base, merged(spec, CASES["lora bf16"])))
-    report = {"taken_at": time.strftime("%Y-%m-%d"), **device(), "cases": rows}
+    report: dict[str, Any] = {"taken_at": time.strftime("%Y-%m-%d"), **device()}
+    if wanted.only != "prediction":
+        report["cases"] = correctness()
+    if wanted.only != "cases":
+        report["prediction"] = prediction.study("cpu" if wanted.cpu else "cuda", wanted.minutes)
     text = json.dumps(report, indent=1)
     print(text)
     if wanted.out:
         wanted.out.write_text(text + "\n", encoding="utf-8")
-    return 0 if all(row["passed"] for row in rows) else 1
+    return 0 if '"passed": false' not in text else 1
 
 
-def device() -> dict[str, Any]:
-    """The card, the driver's CUDA and the versions."""
-    names = ("torch", "transformers", "peft", "trl", "bitsandbytes")
-    found: dict[str, Any] = {"versions": {name: metadata.version(name) for name in names}}
-    if torch.cuda.is_available():
-        properties = torch.cuda.get_device_properties(0)
-        found["device"] = properties.name
-        found["memory_bytes"] = properties.total_memory
-        found["capability"] = f"{properties.major}.{properties.minor}"
-        found["cuda"] = torch.version.cuda
-    return found
+def correctness() -> list[dict[str, Any]]:
+    """A row for every way of tuning, and one for a run that is killed."""
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        spec = base_spec(base)
+        rows = [try_case(base, name, merged(spec, changes)) for name, changes in CASES.items()]
+        return [*rows, kill_and_resume(base, merged(spec, CASES["lora bf16"]))]
 
 
 def base_spec(base: Path) -> dict[str, Any]:
