@@ -45,6 +45,11 @@ _SKIPPED_AT_MOST = 24
 _ORDINARY_STEPS = 2
 """Of which the second is timed."""
 
+_GROWN = 2.0
+"""Times the loss before: more, on the same rows after one step, is no noise."""
+_RUINED = 10.0
+"""Times the loss before: far worse than chance."""
+
 
 class _Times(msgspec.Struct):
     """Seconds, filled in as the rehearsal goes on."""
@@ -219,15 +224,18 @@ class _Rehearsal:
         return set_out(self._spec, loaded, self._folder, course, resumed=resumed, kind=kind)
 
     def _look_at_losses(self, course: Tried) -> None:
-        if course.has_grown:
-            first, second = course.losses[:2]
-            self._report.found(
-                "loss_grows",
-                f"One step at the full learning rate raised the loss from {first:.2f} to "
-                f"{second:.2f}.",
-                cause="The step is too large for this model; the run may come to nothing.",
-                remedy="Lower training.learning_rate, or raise training.warmup_steps.",
-            )
+        """Raises JobError if one step at the full learning rate has ruined the model."""
+        if course.growth < _GROWN:
+            return
+        first, second = course.losses[:2]
+        title = f"One step at the full learning rate raised the loss from {first:.2f} to "
+        title += f"{second:,.2f}.".replace(",", " ")
+        remedy = f"Lower training.learning_rate, which is {self._spec.training.learning_rate:g}."
+        if course.growth > _RUINED:
+            raise JobError("loss_grows", title, cause="No model recovers from that.", remedy=remedy)
+        self._report.found(
+            "loss_grows", title, cause="The step may be too large for this model.", remedy=remedy
+        )
 
 
 def undisturbed(spec: Spec) -> Spec:

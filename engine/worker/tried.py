@@ -16,9 +16,6 @@ from engine.worker.course import Course
 from engine.worker.meter import Meter
 from engine.worker.report import Report
 
-_GROWN = 2.0
-"""Times the first loss: more, on the same rows after one step, is no noise."""
-
 
 class Stage:
     """Tells people and the meter what is being tried."""
@@ -82,9 +79,9 @@ class Tried(Course):
         return ended or self._applied >= self.wanted
 
     @property
-    def has_grown(self) -> bool:
-        """Whether the second step, on the same rows, came to a far greater loss than the first."""
-        return len(self.losses) > 1 and self.losses[1] > _GROWN * self.losses[0]
+    def growth(self) -> float:
+        """The loss of the second step as a multiple of that of the first, on the same rows."""
+        return self.losses[1] / self.losses[0] if len(self.losses) > 1 else 1.0
 
 
 def announcing(kind: Any, tell: Callable[[str], None]) -> Any:
