@@ -108,20 +108,11 @@ def test_every_option_is_used_or_there_is_a_note_on_it(name: str) -> None:
     for option in _options(recipe):
         changed = import_recipe(_changed(recipe, option), found.raw["name"])
         # What is off, or says what is so anyhow, leaves no trace.
-        is_plain = _value(recipe, option) in (
-            False,
-            None,
-            -1,
-            "none",
-            "nf4",
-            "all-linear",
-            "qlora",
-            "auto",
-            "sft",
-        )
+        is_plain = _value(recipe, option) in _SAYS_NOTHING
         assert option in noted or changed != found or is_plain or option in _AS_IT_IS, option
 
 
+_SAYS_NOTHING = (False, None, -1, "none", "nf4", "all-linear", "qlora", "auto", "sft")
 _AS_IT_IS = {"double_quantization"}
 """Options of the recipes here that say what is so by default."""
 
