@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from app.words import GIB, SPACE, count, seconds, size, span
+from engine.planning.figures import file_size
 from engine.planning.plan import Budget, Item, Plan, Rung, Timing
 
 SMALL_SHARE = 0.004
@@ -67,12 +68,17 @@ def story(plan: Plan) -> str:
         if plan.traced
         else "From a formula: no trace of the model was to be had, so it is less exact."
     )
-    file = (
-        f"The adapter file will be {size(plan.adapter_file_bytes)}."
+    result = (
+        f"The adapter file will be {file(plan.adapter_file_bytes)}."
         if plan.trainable_parameters < plan.total_parameters
-        else f"The model's files will be {size(plan.adapter_file_bytes)}."
+        else f"The model's files will be {file(plan.adapter_file_bytes)}."
     )
-    return " ".join(filter(None, (source, _resume(plan), file)))
+    return " ".join(filter(None, (source, _resume(plan), result)))
+
+
+def file(number: int) -> str:
+    """A file's size as file managers write it, on one line: ``84 MB``."""
+    return file_size(number).replace(" ", SPACE)
 
 
 def _resume(plan: Plan) -> str:
@@ -98,7 +104,7 @@ def price(rung: Rung) -> str:
     """What a change does to memory and speed: ``+1.4 GiB · 18 % faster``."""
     parts = [change(-rung.saves_bytes), speed(rung)]
     if not rung.fits:
-        parts[1] = "does not fit"
+        parts[1] = "not enough" if rung.saves_bytes > 0 else "does not fit"
     return " · ".join(parts)
 
 

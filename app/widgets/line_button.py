@@ -30,7 +30,8 @@ def _font(pixels: int, weight: QFont.Weight = QFont.Weight.Normal) -> QFont:
 
 
 class LineButton(QAbstractButton):
-    """One line; the figure goes below the name where both have no room side by side."""
+    """One line; the figure goes below the name where both have no room side by side, and a long
+    name takes two."""
 
     def __init__(self, tokens: Tokens, *, is_folder: bool = False) -> None:
         super().__init__()
@@ -40,6 +41,7 @@ class LineButton(QAbstractButton):
         self._swatch: QColor | None = None
         self._is_folder = is_folder
         self._is_double = False
+        self._name_px = LINE_PX
         self._left = _font(14 if is_folder else 13, _weight(is_folder))
         self._right = _font(12 if is_folder else 13)
         self.setCheckable(is_folder)
@@ -92,7 +94,9 @@ class LineButton(QAbstractButton):
         turn = _TURN_PX if self._is_folder else 0
         needed = self._indent() + name + _GAP_PX + figure + turn
         self._is_double = bool(self._figure) and not self._is_folder and needed > self.width()
-        wanted = LINE_PX + (SECOND_PX if self._is_double else 0)
+        is_long = not self._is_folder and self._indent() + name > self.width() > 0
+        self._name_px = LINE_PX + (SECOND_PX if is_long else 0)
+        wanted = self._name_px + (SECOND_PX if self._is_double else 0)
         if wanted != self.minimumHeight():
             self.setFixedHeight(wanted)
 
@@ -106,14 +110,20 @@ class LineButton(QAbstractButton):
             top = (LINE_PX - _SWATCH_PX) / 2
             painter.fillRect(QRectF(0, top, _SWATCH_PX, _SWATCH_PX), self._swatch)
         right = self._paint_figure(painter, line)
-        room = line.adjusted(self._indent(), 0, -right, 0)
+        room = QRect(self._indent(), 0, self.width() - self._indent() - right, self._name_px)
         painter.setFont(self._left)
         painter.setPen(self._tokens.color("text" if self.isEnabled() else "faint"))
-        name = painter.fontMetrics().elidedText(
-            self.text(), Qt.TextElideMode.ElideRight, room.width()
+        painter.drawText(
+            room, Qt.AlignmentFlag.AlignVCenter | _wrap(self._name_px), self._name(room)
         )
-        painter.drawText(room, Qt.AlignmentFlag.AlignVCenter, name)
         painter.end()
+
+    def _name(self, room: QRect) -> str:
+        """The name, with an ellipsis where even two lines are too short for it."""
+        lines = 1 if self._name_px == LINE_PX else 1.9
+        return QFontMetrics(self._left).elidedText(
+            self.text(), Qt.TextElideMode.ElideRight, round(lines * room.width())
+        )
 
     def _paint_figure(self, painter: QPainter, line: QRect) -> int:
         """Draws the figure; how much room of the first line it takes."""
@@ -123,7 +133,9 @@ class LineButton(QAbstractButton):
         if not self._figure:
             return turn
         if self._is_double:
-            room = QRect(self._indent(), LINE_PX - 3, self.width() - self._indent(), SECOND_PX)
+            room = QRect(
+                self._indent(), self._name_px - 3, self.width() - self._indent(), SECOND_PX
+            )
             text = painter.fontMetrics().elidedText(
                 self._figure, Qt.TextElideMode.ElideRight, room.width()
             )
@@ -160,6 +172,10 @@ class LineButton(QAbstractButton):
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(self._tokens.color("focus"))
             painter.drawRoundedRect(around, 5, 5)
+
+
+def _wrap(height: int) -> Qt.TextFlag:
+    return Qt.TextFlag.TextWordWrap if height > LINE_PX else Qt.TextFlag.TextSingleLine
 
 
 def _weight(is_bold: bool) -> QFont.Weight:

@@ -11,7 +11,7 @@ from app.link import HostLink
 from app.pages.new_run import outlook
 from app.pages.new_run.budget_card import BudgetCard
 from app.pages.new_run.data_card import DataCard
-from app.pages.new_run.forecaster import Forecast, Forecaster, plannable
+from app.pages.new_run.forecaster import Forecast, Forecaster, checked, plannable
 from app.pages.new_run.model_card import ModelCard
 from app.pages.new_run.profile_menu import PLATFORMS, ProfileMenu
 from app.pages.new_run.todo_items import todos
@@ -68,10 +68,12 @@ class Adviser(QObject):
 
     def show(self) -> None:
         """Show what follows from the form without a plan."""
-        spec = plannable(self._form.draft)
+        spec, complaints = checked(self._form.draft)
         is_new = not {"model.path", "dataset.path"} & set(self._form.draft.values)
         conflicts = self.forecaster.forecast.conflicts
-        self.card.show_todos(todos(self._form.complaints, conflicts), is_new)
+        known = {complaint.field for complaint in self._form.complaints}
+        also = [] if is_new else [c for c in complaints if c.field not in known]
+        self.card.show_todos(todos([*self._form.complaints, *also], conflicts), is_new)
         rows, option = self._data.facts.get("row_count"), self._model.option
         self.forecaster.row_count = rows
         lines = outlook.lines(spec, rows, option.facts if option else "") if spec else []

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QProgressBar, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
-from app.form_words import LABELS
+from app.form_words import LABELS, choice
 from app.pages.new_run.budget_view import BudgetView
 from app.pages.new_run.embeddings_view import WAYS, EmbeddingsView
 from app.pages.new_run.forecaster import Forecast
@@ -15,10 +15,11 @@ from app.pages.new_run.ladder_view import LadderView
 from app.pages.new_run.outlook import Line
 from app.pages.new_run.todo import TodoList
 from app.pages.new_run.todo_items import Todo, heading
-from app.plan_words import forecast, forecast_why, moments, parts, remarks
+from app.plan_words import file, forecast, forecast_why, moments, parts, remarks
 from app.theme import Tokens
 from app.widgets.budget_bar import BudgetBar
 from app.widgets.folder import Explained, Folder, Pool
+from app.widgets.growing_area import GrowingArea
 from app.widgets.line_button import LineButton
 from app.widgets.parts import Card, button, column, label, row, rule, set_tone
 from app.words import counted, size
@@ -26,6 +27,7 @@ from engine.planning.embeddings import Option
 from engine.planning.plan import Choice, Plan, Rung
 from engine.planning.safe_mode import SafeMode
 
+_AS_NEEDED = Qt.ScrollBarPolicy.ScrollBarAsNeeded
 _SAFE = "safe_mode."
 """Of choices that have their place under the safe mode."""
 _HINTS = {
@@ -107,12 +109,7 @@ class BudgetCard(Card):
         holder = QWidget()
         holder.setObjectName("body")
         holder.setLayout(body)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setWidget(holder)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        area = GrowingArea(holder)
         self.area = area
         # The scroll bar stands in the card's margin, so that figures end where the bar above does.
         around = self.column.contentsMargins()
@@ -130,7 +127,8 @@ class BudgetCard(Card):
         self.column.addLayout(foot)
 
     def _on_range_changed(self, _least: int, most: int) -> None:
-        bar = self.area.verticalScrollBar().sizeHint().width() if most else 0
+        has_bar = most and self.area.verticalScrollBarPolicy() == _AS_NEEDED
+        bar = self.area.verticalScrollBar().sizeHint().width() if has_bar else 0
         self._body.setContentsMargins(0, 0, self._margin - bar, 0)
 
     def _connect(self) -> None:
@@ -159,6 +157,7 @@ class BudgetCard(Card):
         for row_, line in zip(self._facts.take(len(lines)), lines, strict=True):
             row_.line.show_line(line.name, line.value)
             row_.explain(line.how)
+        self.facts.say(lines[0].value if lines else "")
         self.facts.setVisible(bool(lines))
         self.place.setText(place)
         self.place.setVisible(bool(place))
@@ -213,7 +212,7 @@ class BudgetCard(Card):
 
     def _show_choices(self, choices: Sequence[Choice]) -> None:
         for place, made in zip(self._choices.take(len(choices)), choices, strict=True):
-            place.line.show_line(choice_name(made), made.value)
+            place.line.show_line(choice_name(made), choice(made.field, made.value))
             place.explain(f"{made.reason} {made.cost}".strip())
         self.choices.say(str(len(choices)))
 
@@ -228,9 +227,10 @@ class BudgetCard(Card):
     def _show_moments(self, plan: Plan) -> None:
         found = [(name, size(b.total_bytes), parts(b)) for name, b in moments(plan)]
         found.append(("RAM", size(plan.ram_bytes), "In the computer's memory."))
+        self.moments.say(f"{found[0][0].lower()} {found[0][1]}")
         if plan.pinned_bytes:
             found.append(("Pinned RAM", size(plan.pinned_bytes), "RAM that may not be moved."))
-        found.append(("Checkpoint on disk", size(plan.checkpoint_bytes), "Of each that is kept."))
+        found.append(("Checkpoint on disk", file(plan.checkpoint_bytes), "Of each that is kept."))
         for place, (name, figure, how) in zip(self._moments.take(len(found)), found, strict=True):
             place.line.show_line(name, figure)
             place.explain(how)

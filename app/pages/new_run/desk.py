@@ -8,13 +8,12 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QScrollArea, QWidget
 
+from app.widgets.growing_area import GrowingArea
 from app.widgets.parts import column, row
 
 SPACING = 14
 _ASIDE_PX = (300, 400)
 """Least and greatest width of what stands beside the form."""
-_BELOW_PX = 380
-"""Height of the same below the form, where there is no room beside it."""
 _SCROLL_BAR_PX = 14
 _WIDEST_PX = 16_777_215
 """Qt's word for no limit."""
@@ -23,8 +22,10 @@ _WIDEST_PX = 16_777_215
 class Desk(QWidget):
     """The cards in a column that scrolls, and one more for which there may be no room beside."""
 
-    def __init__(self, cards: Sequence[QWidget], aside: QWidget) -> None:
+    def __init__(self, cards: Sequence[QWidget], aside: QWidget, inner: GrowingArea) -> None:
+        """``inner`` is what scrolls of ``aside`` while that stands beside the cards."""
         super().__init__()
+        self._inner = inner
         self._form = cards
         self._aside = aside
         self._column = column(*cards, spacing=13)
@@ -58,7 +59,7 @@ class Desk(QWidget):
             self._aside.setMinimumWidth(0)
         else:
             self._aside.setFixedWidth(min(most, beside))
-        self._aside.setMinimumHeight(_BELOW_PX if is_below else 0)
+        self._inner.set_grown(is_below)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Qt override."""

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
-from app.plan_words import change
+from app.plan_words import change, file
 from app.theme import Tokens
 from app.widgets.folder import Pool
 from app.widgets.line_button import LineButton
 from app.widgets.parts import column, label
-from app.words import size
 from engine.planning.embeddings import Option
 
 WAYS = {
@@ -85,5 +84,5 @@ def price(option: Option) -> str:
     cost = option.cost.total_bytes
     parts = ["as now"] if option.is_chosen else []
     parts += [change(cost)] if cost else ["no more memory"]
-    parts += [f"file {size(option.file_bytes)}"] if option.file_bytes is not None else []
+    parts += [f"file {file(option.file_bytes)}"] if option.file_bytes is not None else []
     return " · ".join(parts)

@@ -16,6 +16,7 @@ from app.form import Draft, Form
 from app.link import HostLink
 from app.pages.new_run.outlook import total_steps
 from app.pages.new_run.traces import Failure, Key, Traced, Traces, key_of
+from engine.contract.messages import Complaint
 from engine.contract.spec import Spec
 from engine.contract.validate import check
 from engine.planning import conflicts
@@ -201,7 +202,6 @@ class Forecaster(QObject):
         return key_of(settled, device_of(self.machine), settled.training.precision), settled
 
     def _planned(self, spec: Spec, traced: Traced, machine: Machine) -> Forecast:
-        from engine.planning.embedding_words import advice
         from engine.planning.embeddings import options
         from engine.planning.ladder import make_it_fit
         from engine.planning.planner import make_plan
@@ -209,7 +209,7 @@ class Forecaster(QObject):
         self._missing.clear()
         plan = make_plan(
             spec, traced.form, machine, steps=total_steps(spec, self.row_count),
-            forms=self._alternative, advice=advice(spec, traced.config),
+            forms=self._alternative, config=traced.config,
         )  # fmt: skip
         fit: dict[str, Any] | None = {}
         if plan.verdict == "does_not_fit":
@@ -232,6 +232,15 @@ class Forecaster(QObject):
             key, spec = next(iter(self._missing.items()))
             self.traces.ask(key, spec)
 
+    def expectation(self) -> dict[str, Any]:
+        """What the plan of this moment foretells of a run on the card that is there; else empty."""
+        from engine.planning.planner import expectation
+
+        plan = self.forecast.plan
+        if plan is None or self.machine is None or self.forecast.stage != "planned":
+            return {}
+        return expectation(plan, self.machine)
+
     # ------------------------------------------------------------ what happens
 
     def _on_pause(self) -> None:
@@ -247,8 +256,12 @@ class Forecaster(QObject):
 
 def plannable(draft: Draft) -> Spec | None:
     """The spec of a draft, if it is sound but for its data, of which a plan needs none."""
+    return checked(draft)[0]
+
+
+def checked(draft: Draft) -> tuple[Spec | None, list[Complaint]]:
+    """The same, and what is wrong with it: more than is seen while the data is missing."""
     raw = draft.raw()
     raw["dataset"] = {"path": _SOME_DATA} | raw.get("dataset", {})
     raw["name"] = raw.get("name") or _SOME_DATA
-    spec, _ = check(raw)
-    return spec
+    return check(raw)

@@ -105,7 +105,9 @@ class RungLine(QWidget):
     def show_rung(self, rung: Rung) -> None:
         """Show this one."""
         self._rung = rung
-        self.line.show_line(rung.title, price(rung), tone="" if rung.fits else "danger")
+        self.line.show_line(
+            rung.title, price(rung), tone="" if rung.fits or rung.saves_bytes > 0 else "danger"
+        )
         self.line.setToolTip(f"Make this change: {size(rung.total_bytes)} then. Undo takes it back")
         self.line.setAccessibleDescription(rung.effect)
         self._effect.setText(rung.effect)

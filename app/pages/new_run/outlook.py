@@ -139,8 +139,8 @@ def habits(spec: Spec) -> list[Choice]:
     if spec.training.save_minutes:
         found.append(
             Choice(
-                field="training.save_minutes",
-                value=f"{spec.training.save_minutes:g} min",
+                field="Saves",
+                value=f"every {spec.training.save_minutes:g} min",
                 reason="That is the most a power cut or a crash can cost. Each save is verified.",
             )
         )

@@ -80,7 +80,8 @@ class NewRunPage(QWidget):
         self.settings = SettingsCard(self.form, self._preferences)
         self.budget = BudgetCard(self._theme.tokens)
         self.trial = RehearsalCard()
-        self.desk = Desk((self.trial, self.model, self.data, self.settings), self.budget)
+        cards = (self.trial, self.model, self.data, self.settings)
+        self.desk = Desk(cards, self.budget, self.budget.area)
         page = column(self.header, self.desk, margins=(_MARGIN, 20, _MARGIN, 20), spacing=SPACING)
         page.setStretch(1, 1)
         self.setLayout(page)
@@ -107,6 +108,8 @@ class NewRunPage(QWidget):
         self.settings.refilled.connect(self.desk.share_width)
         self._theme.changed.connect(self.data.recolor)
         self._theme.changed.connect(self.budget.set_tokens)
+        self._theme.changed.connect(self.settings.machine.set_tokens)
+        self.settings.machine.set_tokens(self._theme.tokens)
 
     # ------------------------------------------------------------ showing
 
@@ -168,7 +171,7 @@ class NewRunPage(QWidget):
 
     def _on_start(self) -> None:
         if self._is_ready() and self.header.start.isEnabled():
-            self._starter.start()
+            self._starter.start(self.adviser.forecaster.expectation())
 
     def _on_try(self) -> None:
         if self._is_ready():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import QMenu, QPushButton
 
+from app.theme import Tokens
+from app.theme_icons import icon
 from app.words import counted, size
 from engine.planning.hardware import AUTO, Machine, Profile, profiles
 
@@ -33,7 +35,14 @@ class ProfileMenu(QPushButton):
         self.menu_ = QMenu(self)
         self.menu_.aboutToShow.connect(self._fill)
         self.setMenu(self.menu_)
+        self.setLayoutDirection(Qt.LayoutDirection.RightToLeft)
+        self.menu_.setLayoutDirection(Qt.LayoutDirection.LeftToRight)
+        self.setIconSize(QSize(12, 12))
         self._profile, self._platform = AUTO, ""
+
+    def set_tokens(self, tokens: Tokens) -> None:
+        """Take another theme's colours."""
+        self.setIcon(icon("chevron-down", tokens.muted, 12))
 
     def show_choice(self, profile: str, platform: str, machine: Machine | None) -> None:
         """Say what is planned for."""

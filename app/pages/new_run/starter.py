@@ -39,12 +39,13 @@ class Starter(QObject):
         self._link = link
         self._is_busy = False
 
-    def start(self) -> None:
-        """Ask for the run. A second call before the answer does nothing."""
+    def start(self, expected: dict[str, Any]) -> None:
+        """Ask for the run; ``expected`` is what a plan foretold of it, to learn from. A second call
+        before the answer does nothing."""
         if self._is_busy:
             return
         self._set_busy(True)
-        pending = self._link.ask(Start, spec=self._raw())
+        pending = self._link.ask(Start, spec=self._raw(), plan=expected)
         pending.replied.connect(self._on_replied)
         pending.refused.connect(self._on_refused)
 

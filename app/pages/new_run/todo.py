@@ -20,6 +20,7 @@ _LINK_STYLE = (
     "QPushButton:hover, QPushButton:focus { text-decoration: underline; }"
 )
 _ICON_PX = 15
+_ICONS = {"info": "info", "danger": "octagon-x", "warning": "triangle-alert"}
 
 
 class TodoList(Pool["TodoRow"]):
@@ -92,8 +93,7 @@ class TodoRow(QWidget):
         self.name.setProperty("field", todo.field)
         self.name.setAccessibleName(f"Go to {setting_name(todo.field)}: {title}")
         self.name.setToolTip(f"{title}\nGo to this setting ({todo.field})")
-        sign = ("triangle-alert", tokens.warning) if todo.is_warning else ("info", tokens.info)
-        self.name.setIcon(icon(*sign, _ICON_PX))
+        self.name.setIcon(icon(_ICONS[todo.tone], getattr(tokens, todo.tone), _ICON_PX))
         self._text.setText(todo.text)
         self._patch = todo.patch
         self._remedy_row.setVisible(bool(todo.verb))

@@ -4,7 +4,7 @@ list. Pure."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -32,8 +32,8 @@ class Todo(msgspec.Struct, frozen=True, kw_only=True):
     verb: str = ""
     """On the button that does it; empty if there is no patch."""
     patch: dict[str, Any] = {}
-    is_warning: bool = False
-    """The run would start all the same."""
+    tone: Literal["info", "danger", "warning"] = "info"
+    """``danger``: the run cannot work. ``warning``: it would start all the same."""
 
 
 def todos(complaints: Sequence[Complaint], conflicts: Sequence[Conflict]) -> list[Todo]:
@@ -41,12 +41,12 @@ def todos(complaints: Sequence[Complaint], conflicts: Sequence[Conflict]) -> lis
     found = [todo for complaint in complaints if (todo := _of_complaint(complaint))]
     known = {todo.field for todo in found}
     more = [_of_conflict(conflict) for conflict in conflicts if conflict.field not in known]
-    return sorted(found + more, key=lambda todo: todo.is_warning)
+    return sorted(found + more, key=lambda todo: todo.tone == "warning")
 
 
 def heading(found: Sequence[Todo], *, is_new: bool) -> str:
     """The list in a few words; empty if it is."""
-    due = sum(not todo.is_warning for todo in found)
+    due = sum(todo.tone != "warning" for todo in found)
     if is_new and due == NEW:
         return "Choose a model and data"
     if due:
@@ -56,14 +56,14 @@ def heading(found: Sequence[Todo], *, is_new: bool) -> str:
 
 def _of_complaint(complaint: Complaint) -> Todo | None:
     """What is merely not there yet is asked for, not blamed; None for what then comes by itself."""
-    text = f"{complaint.problem} {complaint.remedy}".strip()
-    if complaint.problem == "This is missing.":
-        if complaint.field == "name":
-            return None
-        text = _ASKED.get(complaint.field, text)
     patch = dict(complaint.patch)
-    verb = "Mend it" if patch else ""
-    return Todo(field=complaint.field, text=text, verb=verb, patch=patch)
+    text = f"{complaint.problem} {complaint.remedy}".strip()
+    if complaint.problem != "This is missing.":
+        verb = "Mend it" if patch else ""
+        return Todo(field=complaint.field, text=text, verb=verb, patch=patch, tone="danger")
+    if complaint.field == "name":
+        return None
+    return Todo(field=complaint.field, text=_ASKED.get(complaint.field, text))
 
 
 def _of_conflict(conflict: Conflict) -> Todo:
@@ -74,7 +74,7 @@ def _of_conflict(conflict: Conflict) -> Todo:
         text=conflict.reason if has_patch else f"{conflict.reason} {conflict.remedy}",
         verb=conflict.remedy if has_patch else "",
         patch=dict(conflict.patch),
-        is_warning=conflict.severity == "warning",
+        tone="warning" if conflict.severity == "warning" else "danger",
     )
 
 

@@ -1,0 +1,43 @@
+"""A part that scrolls where it has a height of its own, and grows where the page scrolls."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtWidgets import QFrame, QScrollArea, QWidget
+
+
+class GrowingArea(QScrollArea):
+    """Holds one widget of any height."""
+
+    def __init__(self, body: QWidget) -> None:
+        super().__init__()
+        self._body = body
+        self._is_grown = False
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setWidget(body)
+        body.installEventFilter(self)
+
+    def set_grown(self, is_grown: bool) -> None:
+        """Be as high as what is in it, without a scroll bar."""
+        if is_grown == self._is_grown:
+            return
+        self._is_grown = is_grown
+        off = Qt.ScrollBarPolicy.ScrollBarAlwaysOff
+        self.setVerticalScrollBarPolicy(off if is_grown else Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+        self._fit()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Qt override: what is in it became higher or lower."""
+        if self._is_grown and event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize):
+            self._fit()
+        return bool(super().eventFilter(watched, event))
+
+    def _fit(self) -> None:
+        body, wanted = self._body, 0
+        if self._is_grown:
+            wanted = max(body.heightForWidth(self.viewport().width()), body.sizeHint().height())
+        if wanted != self.minimumHeight():
+            self.setMinimumHeight(wanted)
