@@ -24,6 +24,8 @@ from engine.contract.messages import Heartbeat, Message, Ready
 from engine.contract.wire import Garbage, LineReader, frame
 from engine.host.settings import Settings
 from engine.launch import WORKER_DEFAULTS
+from engine.planning.facts import is_wsl
+from engine.planning.platforms import wsl_settings
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +165,8 @@ def _environment() -> dict[str, str]:
     root = str(Path(engine.__file__).parents[1])
     given = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([root, given]) if given else root
-    return {**WORKER_DEFAULTS, **os.environ, **_ENVIRONMENT, "PYTHONPATH": path}
+    wsl = wsl_settings(os.environ) if is_wsl() else {}
+    return {**WORKER_DEFAULTS, **os.environ, **_ENVIRONMENT, **wsl, "PYTHONPATH": path}
 
 
 def _own_group() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from engine.planning.cards import card_index
 from engine.planning.checkup import GIB, Check, gib
 from engine.planning.facts import GpuFacts, GpuTrouble, MachineFacts
 from engine.planning.pinned import ASSUMED_WSL_BYTES, budget_bytes
+from engine.planning.platforms import WSL_LIBRARIES
 from engine.planning.support import BF16, dotted
 
 _BUSY_SHARE = 0.25
@@ -59,6 +60,8 @@ def _has_nvidia(facts: MachineFacts) -> bool:
 
 
 def _seen(facts: MachineFacts) -> str:
+    if facts.is_wsl and facts.gpu_trouble == "no_driver" and facts.wsl_has_driver is False:
+        return f"Windows lends WSL no driver: there is no libcuda in {WSL_LIBRARIES}."
     if facts.gpu_trouble != "no_driver" or not facts.display_vendors:
         return facts.gpu_problem or "None."
     if _has_nvidia(facts):

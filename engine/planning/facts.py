@@ -84,6 +84,8 @@ class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
     wsl_distribution: str | None = None
     wsl_foreign_driver: str | None = None
     """A library of a Linux driver, which hides Windows' own under WSL."""
+    wsl_has_driver: bool | None = None
+    """Whether Windows lends WSL its driver; None where nobody looked."""
     kernel: str = ""
     container: str | None = None
     """``docker``, ``podman`` …; None outside of containers."""
@@ -156,6 +158,7 @@ def judge(seen: Seen) -> MachineFacts:
         wsl_version=wsl,
         wsl_distribution=platforms.distribution(seen) if wsl else None,
         wsl_foreign_driver=seen.foreign_driver if wsl else None,
+        wsl_has_driver=seen.has_wsl_driver if wsl else None,
         kernel=seen.release,
         container=platforms.container(seen),
         cpu=seen.cpu,

@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 from engine.planning import hub_cache, nvml, pinned
+from engine.planning.platforms import WSL_LIBRARIES
 from engine.planning.seen import DiskSeen, MemorySeen, NvmlSeen, Seen, SleepSeen
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate",
@@ -44,7 +45,7 @@ def look(store: Path, home: Path | None = None) -> Seen:
         machine=platform.machine(),
         environ={name: value for name in _SETTINGS if (value := os.environ.get(name)) is not None},
         has_dxg=Path("/dev/dxg").exists(),
-        has_wsl_driver=Path("/usr/lib/wsl/lib/libcuda.so.1").exists(),
+        has_wsl_driver=Path(WSL_LIBRARIES, "libcuda.so.1").exists(),
         foreign_driver=f"/{_FOREIGN}" if Path("/", _FOREIGN).exists() else None,
         container_marks=[mark for mark in _MARKS if Path(mark).exists()],
         cgroup=_text(Path("/proc/1/cgroup"))[:500],

@@ -21,9 +21,9 @@ from engine.planning.pinned import CAP_SHARE, Measured, keep
 _MIB = 1 << 20
 BLOCKS = (256 * _MIB, 64 * _MIB, 16 * _MIB, 4 * _MIB)
 """Tried in this order: some machines refuse large blocks and grant small ones."""
-_SECONDS = 1.2
+_SECONDS = 0.8
 """How long to go on asking."""
-_ANSWER_SECONDS = 2.2
+_ANSWER_SECONDS = 1.9
 """How long the process may take in all."""
 
 Allocate = Callable[[int], bool]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import platform
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from engine.planning.seen import Seen
 
+WSL_LIBRARIES = "/usr/lib/wsl/lib"
 VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
 _WINDOWS_DRIVES = {"9p", "drvfs", "v9fs", "virtiofs"}
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "afs", "ceph"}
@@ -39,6 +41,17 @@ def wsl_version(seen: Seen) -> int | None:
     number = re.match(r"(\d+)\.(\d+)", release)
     # WSL 1 has no kernel of its own and says 4.4; WSL 2 began with 4.19.
     return 1 if number and (int(number[1]), int(number[2])) < (4, 19) else 2
+
+
+def wsl_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a worker under WSL needs to find the driver that Windows lends: distributions differ in
+    whether their loader looks there by itself."""
+    known = environ.get("LD_LIBRARY_PATH", "")
+    folders = [folder for folder in known.split(":") if folder and folder != WSL_LIBRARIES]
+    return {
+        "LD_LIBRARY_PATH": ":".join([WSL_LIBRARIES, *folders]),
+        "TRITON_LIBCUDA_PATH": environ.get("TRITON_LIBCUDA_PATH", WSL_LIBRARIES),
+    }
 
 
 def distribution(seen: Seen) -> str | None:

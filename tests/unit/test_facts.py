@@ -18,7 +18,7 @@ from engine.planning.facts import gather, judge
 from engine.planning.look import machine_key, parse_mount
 from engine.planning.pinned import Measured, keep, read
 from engine.planning.pinned_probe import fill, measure
-from engine.planning.platforms import container, is_network, wsl_version
+from engine.planning.platforms import container, is_network, wsl_settings, wsl_version
 from engine.planning.seen import NO_NVML, SILENT, CardSeen, NvmlSeen, Seen
 from engine.planning.support import bitsandbytes_support, torch_support, version
 from tests.unit.machines import GIB, MIB, RTX3060, RTX3090, WSL2
@@ -219,6 +219,20 @@ def test_wsl_is_known_by_kernel_and_device(release: str, dxg: bool, wsl: int | N
 
 def test_only_linux_is_wsl() -> None:
     assert wsl_version(Seen(platform="win32", release="11", has_dxg=True)) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, "/usr/lib/wsl/lib"),
+        ({"LD_LIBRARY_PATH": "/a:/b"}, "/usr/lib/wsl/lib:/a:/b"),
+        ({"LD_LIBRARY_PATH": "/a:/usr/lib/wsl/lib:"}, "/usr/lib/wsl/lib:/a"),
+    ],
+)
+def test_a_worker_under_wsl_finds_the_driver(before: dict[str, str], after: str) -> None:
+    found = wsl_settings(before)
+    assert found == {"LD_LIBRARY_PATH": after, "TRITON_LIBCUDA_PATH": "/usr/lib/wsl/lib"}
+    assert wsl_settings({"TRITON_LIBCUDA_PATH": "/x"})["TRITON_LIBCUDA_PATH"] == "/x"
 
 
 @pytest.mark.parametrize(
