@@ -11,7 +11,7 @@ from app.link import HostLink
 from app.pages.new_run import outlook
 from app.pages.new_run.budget_card import BudgetCard
 from app.pages.new_run.data_card import DataCard
-from app.pages.new_run.forecaster import Forecast, Forecaster, checked, plannable
+from app.pages.new_run.forecaster import Forecast, Forecaster
 from app.pages.new_run.model_card import ModelCard
 from app.pages.new_run.profile_menu import PLATFORMS, ProfileMenu
 from app.pages.new_run.todo_items import todos
@@ -68,7 +68,7 @@ class Adviser(QObject):
 
     def show(self) -> None:
         """Show what follows from the form without a plan."""
-        spec, complaints = checked(self._form.draft)
+        spec, complaints = self.forecaster.checked()
         is_new = not {"model.path", "dataset.path"} & set(self._form.draft.values)
         conflicts = self.forecaster.forecast.conflicts
         known = {complaint.field for complaint in self._form.complaints}
@@ -87,7 +87,7 @@ class Adviser(QObject):
         return self._applied[0] if self._form.can_undo else ""
 
     def _on_forecast(self, found: Forecast) -> None:
-        spec = plannable(self._form.draft)
+        spec, _ = self.forecaster.checked()
         habits = outlook.habits(spec) if spec is not None else []
         self.card.show_forecast(found, habits)
         self.show()

@@ -84,6 +84,8 @@ class Forecaster(QObject):
         self._spec: Spec | None = None
         self._missing: dict[Key, Spec] = {}
         """Layouts that the ladder of this plan could not look at yet."""
+        self._ways: dict[bytes, list[Option]] = {}
+        self._checked: tuple[Draft, tuple[Spec | None, list[Complaint]]] | None = None
         self._soon = QTimer(self, singleShot=True, interval=_EVALUATE_AFTER_MS)
         self._soon.timeout.connect(self._on_soon)
         self._pause = QTimer(self, singleShot=True, interval=TRACE_AFTER_MS)
@@ -130,6 +132,13 @@ class Forecaster(QObject):
         if self.machine != before:
             self.machine_changed.emit()
 
+    def checked(self) -> tuple[Spec | None, list[Complaint]]:
+        """The spec that is planned, if it is sound, and what is wrong with it."""
+        draft = self._form.draft
+        if self._checked is None or self._checked[0] is not draft:
+            self._checked = (draft, checked(draft))
+        return self._checked[1]
+
     # ------------------------------------------------------------ evaluating
 
     def _on_soon(self) -> None:
@@ -164,7 +173,7 @@ class Forecaster(QObject):
             self._pause.stop()
             return Forecast(stage="empty")
         old = self.forecast.plan if model == self._model else None
-        self._spec = plannable(draft)
+        self._spec, _ = self.checked()
         if self._spec is None:
             return Forecast(stage="waiting", plan=old)
         if self.machine is None:
@@ -202,7 +211,6 @@ class Forecaster(QObject):
         return key_of(settled, device_of(self.machine), settled.training.precision), settled
 
     def _planned(self, spec: Spec, traced: Traced, machine: Machine) -> Forecast:
-        from engine.planning.embeddings import options
         from engine.planning.ladder import make_it_fit
         from engine.planning.planner import make_plan
 
@@ -215,8 +223,20 @@ class Forecaster(QObject):
         if plan.verdict == "does_not_fit":
             fit = make_it_fit(spec, traced.form, machine, self._alternative)
         self._ask_next()
-        ways = options(spec, traced.config)
+        ways = self._embeddings(spec, traced.config)
         return Forecast(stage="planned", plan=plan, fit=fit, embeddings=ways)
+
+    def _embeddings(self, spec: Spec, config: dict[str, Any]) -> list[Option]:
+        """The ways of training them; sizes of batches and rows say nothing of that."""
+        from engine.planning.embeddings import options
+
+        training = spec.training
+        rates = (training.learning_rate, training.embedding_learning_rate)
+        about = [spec.model.path, spec.lora or None, training.optim, training.precision, rates]
+        key = msgspec.json.encode(about)
+        if key not in self._ways:
+            self._ways = {key: options(spec, config)}
+        return self._ways[key]
 
     def _alternative(self, spec: Spec) -> TracedForm | None:
         """The form of another layout; asked for in the background if it is not there yet."""
@@ -254,13 +274,9 @@ class Forecaster(QObject):
         self._soon.start()
 
 
-def plannable(draft: Draft) -> Spec | None:
-    """The spec of a draft, if it is sound but for its data, of which a plan needs none."""
-    return checked(draft)[0]
-
-
 def checked(draft: Draft) -> tuple[Spec | None, list[Complaint]]:
-    """The same, and what is wrong with it: more than is seen while the data is missing."""
+    """The spec of a draft, if it is sound but for its data, of which a plan needs none; and what is
+    wrong with it, which is more than is seen while the data is missing."""
     raw = draft.raw()
     raw["dataset"] = {"path": _SOME_DATA} | raw.get("dataset", {})
     raw["name"] = raw.get("name") or _SOME_DATA
