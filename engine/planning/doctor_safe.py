@@ -32,7 +32,8 @@ def situation(facts: MachineFacts) -> Situation:
     return Situation(
         platform=platform,
         compute_capability=card.compute_capability or known.compute_capability,
-        card_bytes=card.vram_total_bytes or known.memory_bytes,
+        # 0 stands for a card that tells nothing: there is one all the same.
+        card_bytes=card.vram_total_bytes or known.memory_bytes or 0,
         drives_display=bool(card.drives_display),
         pinned_budget_bytes=pinned.budget_bytes(facts.pinned, platform, facts.ram_total_bytes),
         store_filesystem=facts.store_filesystem,

@@ -140,16 +140,15 @@ def _torch(facts: MachineFacts) -> Check:
 
 def _bitsandbytes(facts: MachineFacts) -> Check:
     found = facts.packages.get("bitsandbytes")
-    reasons = [
-        card.support.bitsandbytes_reason
-        for card in facts.gpus
-        if card.support and card.support.bitsandbytes_reason
-    ]
+    judged = [card.support for card in facts.gpus if card.support]
+    reasons = [support.bitsandbytes_reason for support in judged if support.bitsandbytes_reason]
+    works = all(support.four_bit is not False for support in judged)
     if found is None:
-        reasons = [bitsandbytes_support(facts.packages, None, [])[1]]
+        works, reasons = False, [bitsandbytes_support(facts.packages, None, [])[1]]
     return Check(
         id="bitsandbytes", group="Software", name="bitsandbytes",
-        state="warning" if reasons else "ok", value=found or "not installed",
+        state="ok" if not reasons else "note" if works else "warning",
+        value=found or "not installed",
         why="It holds 4-bit and 8-bit weights and the 8-bit optimizer.",
         remedy=reasons[0] if reasons and found else
         "Install it: `pip install bitsandbytes`." if reasons else "",
@@ -189,7 +188,8 @@ def _hub(facts: MachineFacts) -> Check:
 
 
 def _system(facts: MachineFacts) -> Check:
-    parts = [facts.system, f"kernel {facts.kernel}" if facts.kernel else ""]
+    kernel = facts.kernel if facts.platform == "linux" else ""
+    parts = [facts.system, f"kernel {kernel}" if kernel else ""]
     if facts.is_wsl:
         name = f" ({facts.wsl_distribution})" if facts.wsl_distribution else ""
         parts.insert(0, f"WSL {facts.wsl_version}{name}")

@@ -47,8 +47,6 @@ def support_of(
     """Judge one card."""
     torch, torch_reason = torch_support(capability, packages.get("torch"), torch_cuda, driver_cuda)
     library, why = bitsandbytes_support(packages, torch_cuda, bitsandbytes_cuda)
-    least = f"bitsandbytes needs compute capability 6.0 for 4-bit and 7.5 for 8-bit; this card \
-has {dotted(capability)}."
     four_bit = _both(library, _at_least(capability, FOUR_BIT))
     int8 = _both(library, _at_least(capability, INT8))
     return Support(
@@ -56,10 +54,16 @@ has {dotted(capability)}."
         torch_reason=torch_reason,
         four_bit=four_bit,
         int8=int8,
-        bitsandbytes_reason=why or (least if int8 is False else ""),
+        bitsandbytes_reason=why or (_too_old_for(capability) if int8 is False else ""),
         bf16=_at_least(capability, BF16),
         flash_attention=_at_least(capability, FLASH_ATTENTION),
     )
+
+
+def _too_old_for(capability: Capability | None) -> str:
+    other = "4-bit or 16-bit" if _at_least(capability, FOUR_BIT) else "16-bit"
+    return f"bitsandbytes needs compute capability 6.0 for 4-bit weights and 7.5 for 8-bit ones; \
+this card has {dotted(capability)}. Use {other} weights."
 
 
 def _at_least(capability: Capability | None, least: Capability) -> bool | None:
