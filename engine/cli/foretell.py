@@ -41,41 +41,38 @@ class Traces:
         self._client = client
         self._machine = machine
         self._deadline: float | None = None
+        self._usual_seconds = 0.0
         self.left_out = 0
         """Forms that there was no time for."""
 
     def first(self, spec: Spec) -> tuple[Form, dict[str, Any]]:
         """The form without which there is no plan, and the model's config. Raises
         :class:`Refused`, :class:`HostFailed`."""
-        return self._ask(spec, TRACE_SECONDS)
-
-    def limit(self, deadline: float | None) -> None:
-        """From now on, wait for no form beyond that time (monotonic); None: wait for all."""
-        self._deadline = deadline
-
-    def form(self, spec: Spec) -> Form | None:
-        """The form of a spec that could be tried; None if it cannot be traced, or not in time.
-        The host keeps what it has begun, so it is there the next time."""
-        left = TRACE_SECONDS if self._deadline is None else self._deadline - time.monotonic()
-        try:
-            if left > 0:
-                return self._ask(spec, left)[0]
-        except Refused:
-            return None
-        except HostFailed:
-            self._deadline = 0.0
-        self.left_out += 1
-        return None
-
-    def _ask(self, spec: Spec, timeout_s: float) -> tuple[Form, dict[str, Any]]:
         request = Trace(
             id=0,
             spec=to_raw(spec),
             device=device_of(self._machine),
             precision=precision_of(spec, self._machine)[0],
         )
-        reply = self._client.request(request, timeout_s)
-        return msgspec.convert(reply["form"], Form), reply["config"]
+        reply = self._client.request(request, TRACE_SECONDS)
+        form = msgspec.convert(reply["form"], Form)
+        self._usual_seconds = max(self._usual_seconds, form.seconds)
+        return form, reply["config"]
+
+    def limit(self, deadline: float | None) -> None:
+        """From now on, begin no trace that would end after that time (monotonic); None: all."""
+        self._deadline = deadline
+
+    def form(self, spec: Spec) -> Form | None:
+        """The form of a spec that could be tried; None if it cannot be traced, or not in time: a
+        trace that is given up half way would cost the host its warm worker."""
+        if self._deadline and time.monotonic() + self._usual_seconds > self._deadline:
+            self.left_out += 1
+            return None
+        try:
+            return self.first(spec)[0]
+        except Refused:
+            return None
 
 
 def foretold(client: Client, spec: Spec, output: Output) -> dict[str, Any]:

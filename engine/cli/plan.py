@@ -20,9 +20,7 @@ from engine.planning.plan import Plan
 from engine.planning.planner import make_plan
 
 PLAN_SECONDS = 2.0
-"""For the whole plan: of what could be changed, what would take longer to trace is left out."""
-LEAST_SECONDS = 0.2
-"""For forms that the host has kept, when the first one took long."""
+"""For the whole plan in a script: what would take longer to trace is left out of the ladder."""
 _MIB = 1 << 20
 
 
@@ -41,8 +39,12 @@ def plan(arguments: Namespace, output: Output) -> Exit:
         if output.is_terminal:
             output.progress("Tracing a step of the model …")
         form, config = traces.first(settled)
-        if not (arguments.all or arguments.fit):
-            traces.limit(max(began + PLAN_SECONDS, time.monotonic() + LEAST_SECONDS))
+        if output.is_terminal:
+            # Whoever looks on has the verdict at once, and may wait for the rest.
+            sentence = make_plan(spec, form, machine).sentence
+            output.progress(f"{sentence} Working out what could be changed …")
+        elif not (arguments.all or arguments.fit):
+            traces.limit(began + PLAN_SECONDS)
         fix = make_it_fit(settled, form, machine, traces.form) if arguments.fit else None
         found = make_plan(spec, form, machine, forms=traces.form, config=config)
     _show(found, fix, arguments, output)
