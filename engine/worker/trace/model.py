@@ -139,8 +139,9 @@ def _quantize(base: Any, layout: Layout, compute: torch.dtype) -> None:
 def _adapted(base: Any, lora: dict[str, Any], rank: int) -> Any:
     spec = msgspec.convert({**lora, "r": rank}, LoraSpec)
     try:
-        # Which tokens they are changes nothing.
-        adapted = adapt(base, spec, range(len(spec.trainable_tokens)))
+        with torch.device("meta"):
+            # Which tokens they are changes nothing.
+            adapted = adapt(base, spec, range(len(spec.trainable_tokens)))
     except (ValueError, JobError) as error:
         raise CannotTrace(f"The adapter does not fit the model. {error}") from error
     for parameter in trainable(adapted).values():

@@ -21,19 +21,18 @@ _NOT_DECAYED = [
 """As in transformers' Trainer: these are a group of their own."""
 SMALLEST_8BIT = 4096
 """bitsandbytes keeps states of fewer numbers in fp32."""
+USUAL_RANK = 16
 _BLOCK = 256
 _PAGED_FROM = 100_000
 
 
 def make(optim: str, device: DeviceKind, model: nn.Module) -> torch.optim.Optimizer | None:
-    """The optimizer; None for those whose kernels take nothing for a moment, so that there is
-    nothing to run: see :func:`reserve_states`."""
+    """The optimizer; None for those of which all is known: see :func:`reserve_states`."""
     groups = _groups(model)
-    foreach = device == "cuda"
-    if optim == "adamw_torch":
-        return torch.optim.AdamW(groups, lr=1e-4, foreach=foreach)
+    if optim == "adamw_torch" and device == "cpu":
+        return torch.optim.AdamW(groups, lr=1e-4, foreach=False)
     if optim == "sgd":
-        return torch.optim.SGD(groups, lr=1e-4, foreach=foreach)
+        return torch.optim.SGD(groups, lr=1e-4, foreach=device == "cuda")
     if optim == "adafactor":
         return Adafactor(groups, lr=1e-4, scale_parameter=False, relative_step=False)  # type: ignore[no-untyped-call]
     return None
@@ -50,16 +49,41 @@ def _groups(model: nn.Module) -> list[dict[str, Any]]:
 def reserve_states(
     optim: str, device: DeviceKind, model: nn.Module, sizes: Sizes, recorder: Recorder
 ) -> np.ndarray:
-    """Take the place of the states of a fused or 8-bit optimizer; gives the bytes that lie in
-    RAM instead."""
+    """Take the place of the states of AdamW on a card, fused or in 8 bit; gives the bytes that lie
+    in RAM instead."""
     in_ram = np.zeros_like(sizes.formula(0))
+    wide = _embeddings(model)
     for parameter in trainable(model).values():
         count = sizes.formula(parameter.numel())
         states = 8.0 * count
-        if optim != "adamw_torch_fused" and parameter.numel() >= SMALLEST_8BIT:
-            states = (2.0 + 8.0 / _BLOCK) * count
+        if not optim.startswith("adamw_torch") and id(parameter) not in wide:
+            numbers = _usual_numel(parameter, sizes)
+            states = (2.0 + 8.0 / _BLOCK) * count if numbers >= SMALLEST_8BIT else states
         if optim.startswith("paged") and device == "cuda" and parameter.numel() >= _PAGED_FROM:
-            in_ram = in_ram + 2.0 * count
-            states = states - 2.0 * count
+            paged = states if id(parameter) in wide else 2.0 * count
+            in_ram, states = in_ram + paged, states - paged
         recorder.reserve(states, "optimizer")
     return in_ram
+
+
+def _embeddings(model: nn.Module) -> set[int]:
+    """transformers has bitsandbytes keep their states in fp32."""
+    return {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+
+
+def _usual_numel(parameter: nn.Parameter, sizes: Sizes) -> int:
+    """Numbers in a weight, at a usual rank instead of the one that is traced with."""
+    if sizes.rank and parameter.numel() % sizes.rank == 0:
+        return parameter.numel() // sizes.rank * USUAL_RANK
+    return parameter.numel()
+
+
+def reserve_transient(optim: str, model: nn.Module, sizes: Sizes, recorder: Recorder) -> None:
+    """What such an optimizer takes for a moment: AdamW on a card works on all weights of a group
+    at once, and keeps the roots of their second moments meanwhile."""
+    if optim != "adamw_torch":
+        return
+    groups = [group["params"] for group in _groups(model)]
+    largest = max(groups, key=lambda group: sum(value.numel() for value in group))
+    roots = sum((4.0 * sizes.formula(p.numel()) for p in largest), sizes.formula(0))
+    recorder.release(recorder.reserve(roots, "transient"))

@@ -12,6 +12,7 @@ import numpy as np
 from torch.utils.flop_counter import flop_registry
 
 from engine.planning.form import PARTS, Part
+from engine.worker.trace import quick
 from engine.worker.trace.live_bytes import LiveBytes, tensors_in
 from engine.worker.trace.sizes import MONOMIALS, Sizes
 
@@ -61,10 +62,16 @@ class Recorder(LiveBytes):
         self.place = Place(turn, stage, layer)
         self._borders.append((len(self._events), self.place))
 
-    def reserve(self, formula: np.ndarray, part: Part) -> None:
-        """Something that no tensor stands for is there from now on."""
-        self._events.append((len(self._births), 1))
+    def reserve(self, formula: np.ndarray, part: Part) -> int:
+        """Something that no tensor stands for is there from now on; gives its number."""
+        number = len(self._births)
+        self._events.append((number, 1))
         self._births.append(_Birth(formula, self.place, part))
+        return number
+
+    def release(self, number: int) -> None:
+        """What was reserved is there no more."""
+        self._events.append((number, -1))
 
     def count(self, operations: int) -> None:
         """A stand-in would have computed this much."""
@@ -73,7 +80,9 @@ class Recorder(LiveBytes):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        made = func(*args, **(kwargs or {}))
+        made = quick.made_by(func, args, kwargs or {})
+        if made is None:
+            made = func(*args, **(kwargs or {}))
         self._see((made,))
         self._weigh(func, args, kwargs or {}, made)
         return made
@@ -147,7 +156,7 @@ class Recorder(LiveBytes):
     def sizes_at(self, monomials: np.ndarray) -> list[int]:
         """Bytes of everything that was made, at a point."""
         formulas = np.array([birth.formula for birth in self._births])
-        return [int(round(size)) for size in formulas @ monomials]
+        return [round(size) for size in formulas @ monomials]
 
     def replayed(self, sizes: list[int]) -> list[tuple[int, int]]:
         """What was made and freed, for :func:`engine.planning.allocator.replay`."""

@@ -58,7 +58,7 @@ def _formula(sizes: Sizes, number: int) -> np.ndarray:
         found[_ROWS] = left
         return found
     left, rank = _divide(left, sizes.rank, 1) if sizes.rank else (left, 0)
-    left, batch = _divide(left, sizes.batch, 2) if sizes.batch > 1 else (left, 0)
+    left, batch = _divide(left, sizes.batch, 1) if sizes.batch > 1 else (left, 0)
     left, length = _divide(left, sizes.length, 3)
     left, shifted = _divide(left, sizes.key, 2)
     if left % sizes.times**shifted:

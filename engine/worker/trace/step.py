@@ -138,12 +138,15 @@ class _Step:
         return loss
 
     def _update(self, optimizer: torch.optim.Optimizer | None) -> None:
+        """Clipping is left out: it works in place, and makes one number for each gradient."""
         self._recorder.at(0, "optimizer")
-        parameters = list(trainable(self._built.model).values())
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         if optimizer is not None:
             optimizer.step()
-        for parameter in parameters:
+        else:
+            optimizers.reserve_transient(
+                self._layout.optim, self._built.model, self._sizes, self._recorder
+            )
+        for parameter in trainable(self._built.model).values():
             parameter.grad = None
         self._recorder.at(0, "rest")
 
@@ -220,8 +223,8 @@ def _patches(
     layout: Layout, built: Built, sizes: Sizes, recorder: Recorder, *, padded: bool
 ) -> Iterator[Any]:
     """Where transformers and TRL look at values, which are not there, say what they would be."""
-    yield mock.patch.object(masking_utils, "is_tracing", lambda *_: padded or layout.packing)
-    yield mock.patch.object(masking_utils, "fast_all", lambda *_: True)
+    yield mock.patch.object(masking_utils, "is_tracing", _always(padded or layout.packing))
+    yield mock.patch.object(masking_utils, "fast_all", _always(True))
     yield mock.patch.object(chunked_logprob, "TOKEN_CHUNK_SIZE", sizes.rows)
     yield mock.patch.object(chunked_logprob, "torch", _Torch(built))
     if layout.device == "cuda":
@@ -230,6 +233,13 @@ def _patches(
         yield mock.patch.object(chunked_logprob, "_forward_tile", _takes_nothing)
         yield mock.patch.object(chunked_logprob, "_backward_tile", _takes_nothing)
         yield mock.patch.object(trl_utils, "_ChunkedLogProbFunction", _Compacting)
+
+
+def _always(answer: bool) -> Any:
+    def ask(*args: Any) -> bool:
+        return answer
+
+    return ask
 
 
 def _takes_nothing(*args: Any, **kwargs: Any) -> None:

@@ -16,6 +16,7 @@ from engine.worker.trace import fit, rounding
 from engine.worker.trace import model as models
 from engine.worker.trace.fit import Course, Regime
 from engine.worker.trace.model import Built
+from engine.worker.trace.optimizers import USUAL_RANK
 from engine.worker.trace.sizes import Sizes, as_coefficients, choose
 from engine.worker.trace.step import Traced, trace_step
 
@@ -24,7 +25,6 @@ _WHOLE_UP_TO = 4
 """Layers of a model that is not worth extrapolating."""
 _RANK = 211
 """A prime: see :mod:`engine.worker.trace.sizes`."""
-_USUAL_RANK = 16
 _BATCH = 2
 
 
@@ -117,7 +117,7 @@ def _segments(subject: _Subject, done: _Pass) -> Iterator[Segment]:
         share = rounding.share(
             recorders[-1],
             batch=_BATCH if done.regime.batch else 1,
-            rank=_USUAL_RANK if rank else 0,
+            rank=USUAL_RANK if rank else 0,
         )
     for segment in fit.segments(course, done.regime, rank=rank):
         yield rounding.with_rounding(segment, share) if share else segment
