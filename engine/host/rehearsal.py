@@ -151,7 +151,11 @@ class Rehearsal:
         if not worker.ready.done():
             self._kill()
         worker.listener = self._on_message
-        worker.send(Job(kind="rehearse", run=self.name, folder=str(self._folder), spec=spec))
+        job = Job(
+            kind="rehearse", run=self.name, folder=str(self._folder), log=str(self._pool.log),
+            spec=spec,
+        )  # fmt: skip
+        worker.send(job)
         while (message := await self._messages.get()) is not None:
             await self._tell(message)
         return await worker.ended
