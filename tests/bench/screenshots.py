@@ -2,7 +2,8 @@
 
 Trains a few tiny models with the real host and worker in a home of its own, ends a worker by force
 and resumes, opens the real window on it, and takes each page in both themes while a run is on. It
-needs about four minutes on two cores.
+needs about four minutes on two cores; ``plans`` as an argument takes New run and Doctor only, in
+one.
 """
 
 from __future__ import annotations
@@ -165,37 +166,80 @@ def take(app: App, name: str, theme: str) -> None:
     app.window.grab().save(str(HELP / f"{name}-{theme}.png"))
 
 
-def fill_new_run(app: App, model: Path) -> None:
-    """Model and data chosen as a person does."""
+def fill_new_run(app: App, data: Path) -> Any:
+    """A model of the catalogue for a card that need not be here, and data, as a person chooses."""
+    app.window.show_page("new_run")
     page: Any = app.window.page("new_run")
-    page.take_file(model)
-    page.take_file(model.parents[1] / "data" / "support_chats.jsonl")
+    page.model.choose("mistralai/Mistral-7B-v0.3")
+    page.take_file(data)
+    page.form.set_value("hardware.profile", "rtx-2080-ti")
+    page.form.set_value("training.optim", "adamw_8bit")
+    page.settings.machine.platform_chosen.emit("wsl")
+    return page
+
+
+def plan(page: Any, **training: Any) -> None:
+    """The plan of these settings, with all that could be traded."""
+    for name, value in training.items():
+        page.form.set_value(f"training.{name}", value)
+    forecaster = page.adviser.forecaster
+    spin(1.0)
+    wait_for(lambda: forecaster.forecast.stage in ("planned", "failed"), 120)
+    if forecaster.forecast.stage == "failed":
+        sys.exit(forecaster.forecast.sentence)
+    wait_for(lambda: not forecaster._missing, 120)
+    page.header.start.setFocus()
+    spin(0.5)
+
+
+def take_plans(app: App, data: Path) -> None:
+    """New run with a plan that fits and with one that does not, and Doctor."""
+    page = fill_new_run(app, data)
+    plan(page, max_length=2048, per_device_train_batch_size=2)
+    for theme in ("dark", "light"):
+        take(app, "new-run", theme)
+    plan(page, max_length=8192, per_device_train_batch_size=4)
+    for theme in ("dark", "light"):
+        take(app, "new-run-too-large", theme)
+    app.window.show_page("doctor")
+    doctor: Any = app.window.page("doctor")
+    wait_for(lambda: bool(doctor.checks), 30)
+    for theme in ("dark", "light"):
+        take(app, "doctor", theme)
+
+
+def opened(run: str | None) -> App:
+    """The real window, as large as the pictures are to be."""
+    app = App(QApplication(["fettle"]))
+    app.window.resize(*SIZE)
+    app.start(run)
+    app.window.resize(*SIZE)
+    return app
+
+
+def take_runs(app: App) -> None:
+    """A run in full swing, and the list."""
+    page: Any = app.window.page("run")
+    wait_for(lambda: page.feed.is_caught_up, 30)
     spin(2.0)
+    for theme in ("dark", "light"):
+        app.window.show_page("run")
+        take(app, "run", theme)
+        app.window.show_page("runs")
+        take(app, "runs", theme)
 
 
 def main() -> int:
+    with_runs = sys.argv[1:] != ["plans"]
     with readable_home() as home:
         story = Story(home)
-        story.before()
-        run = story.now()
-        qt = QApplication(["fettle"])
-        app = App(qt)
-        app.window.resize(*SIZE)
-        app.start(run)
-        app.window.resize(*SIZE)
-        page: Any = app.window.page("run")
-        wait_for(lambda: page.feed.is_caught_up, 30)
-        spin(2.0)
-        for theme in ("dark", "light"):
-            app.window.show_page("run")
-            take(app, "run", theme)
-            app.window.show_page("runs")
-            take(app, "runs", theme)
-        app.window.show_page("new_run")
-        fill_new_run(app, story.model("llama"))
-        for theme in ("dark", "light"):
-            take(app, "new-run", theme)
+        if with_runs:
+            story.before()
+        app = opened(story.now() if with_runs else None)
+        if with_runs:
+            take_runs(app)
         story.end()
+        take_plans(app, home / "data" / "support_chats.jsonl")
         app.window.close()
         app.link.close()
     return 0

@@ -77,7 +77,7 @@ class Adviser(QObject):
         rows, option = self._data.facts.get("row_count"), self._model.option
         self.forecaster.row_count = rows
         lines = outlook.lines(spec, rows, option.facts if option else "") if spec else []
-        self.card.show_facts(lines, outlook.where(self._facts) if spec else "")
+        self.card.show_facts([*lines, *outlook.where(self._facts)] if spec else [])
         self.card.ladder.offer_undo(self._what_was_applied())
         self._show_machine()
 

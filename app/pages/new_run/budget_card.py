@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QProgressBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QProgressBar, QWidget
 
 from app.form_words import LABELS, choice
 from app.pages.new_run.budget_view import BudgetView
@@ -92,8 +92,6 @@ class BudgetCard(Card):
         self.moments = Folder("Other needs", self._moments, tokens)
         self.facts = Folder("This run", self._facts, tokens)
         self.time = label("", "muted", wrap=True)
-        self.place = label("", "small", wrap=True)
-        self.place.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
 
     def _arrange(self) -> None:
         retry = QWidget()
@@ -119,12 +117,8 @@ class BudgetCard(Card):
         area.verticalScrollBar().rangeChanged.connect(self._on_range_changed)
         self._on_range_changed(0, 0)
         self.column.addWidget(area, 1)
-        foot = QVBoxLayout()
-        foot.setContentsMargins(0, 4, self._margin, 0)
-        foot.setSpacing(4)
-        foot.addWidget(self.time)
-        foot.addWidget(self.place)
-        self.column.addLayout(foot)
+        self.time.setContentsMargins(0, 4, self._margin, 0)
+        self.column.addWidget(self.time)
 
     def _on_range_changed(self, _least: int, most: int) -> None:
         has_bar = most and self.area.verticalScrollBarPolicy() == _AS_NEEDED
@@ -148,19 +142,17 @@ class BudgetCard(Card):
     def show_todos(self, found: Sequence[Todo], is_new: bool) -> None:
         """Show what keeps the run from starting. ``is_new``: nothing was filled in yet."""
         self._title.setText(heading(found, is_new=is_new))
-        self._title.setVisible(bool(found))
+        self._title.setVisible(bool(self._title.text()))
         self.todo.show_todos(found)
         self._line.setVisible(bool(found))
 
-    def show_facts(self, lines: Sequence[Line], place: str) -> None:
+    def show_facts(self, lines: Sequence[Line]) -> None:
         """Show what will run and where the result goes."""
         for row_, line in zip(self._facts.take(len(lines)), lines, strict=True):
             row_.line.show_line(line.name, line.value)
             row_.explain(line.how)
         self.facts.say(lines[0].value if lines else "")
         self.facts.setVisible(bool(lines))
-        self.place.setText(place)
-        self.place.setVisible(bool(place))
 
     def show_forecast(self, found: Forecast, habits: Sequence[Choice]) -> None:
         """Show a plan, or why there is none; ``habits`` go with any plan."""

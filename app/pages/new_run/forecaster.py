@@ -159,7 +159,11 @@ class Forecaster(QObject):
         key, _ = self._layout(spec)
         found = self.traces.get(key)
         config = found.config if isinstance(found, Traced) else None
-        return conflicts.check(spec, machine, config, known=Known(rows=self.row_count))
+        known = Known(rows=self.row_count)
+        if machine.is_detected:
+            return conflicts.check(spec, self.facts, config, known=known)
+        # What is installed here says nothing of another machine.
+        return conflicts.check(spec, machine, config, packages={}, known=known)
 
     def _safe_mode(self, spec: Spec, machine: Machine) -> SafeMode:
         filesystem = self.facts.store_filesystem if self.facts else None

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET
 
 from app.form_words import choice
-from app.words import count, counted, rate, size
+from app.words import NONE, count, counted, rate, size
 from engine.contract.spec import Spec
 from engine.formats import split_sizes
 from engine.planning.plan import Choice
@@ -155,10 +155,10 @@ def habits(spec: Spec) -> list[Choice]:
     return found
 
 
-def where(facts: dict[str, Any]) -> str:
+def where(facts: dict[str, Any]) -> list[Line]:
     """Where the result goes, and the room there."""
     if not facts.get("store"):
-        return ""
-    free = facts.get("store_free_bytes")
-    room = f" {size(free)} are free there." if free else ""
-    return f"The run gets a folder of its own in {facts['store']}.{room}"
+        return []
+    free = size(facts.get("store_free_bytes"))
+    how = f"The run gets a folder of its own in {facts['store']}."
+    return [Line(name="Room for results", value=free if free == NONE else f"{free} free", how=how)]

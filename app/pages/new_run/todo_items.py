@@ -45,13 +45,11 @@ def todos(complaints: Sequence[Complaint], conflicts: Sequence[Conflict]) -> lis
 
 
 def heading(found: Sequence[Todo], *, is_new: bool) -> str:
-    """The list in a few words; empty if it is."""
+    """What is due in a few words; empty if nothing is, for warnings keep nothing from starting."""
     due = sum(todo.tone != "warning" for todo in found)
     if is_new and due == NEW:
         return "Choose a model and data"
-    if due:
-        return f"{counted(due, 'thing')} to do"
-    return counted(len(found), "warning") if found else ""
+    return f"{counted(due, 'thing')} to do" if due else ""
 
 
 def _of_complaint(complaint: Complaint) -> Todo | None:
