@@ -30,6 +30,8 @@ _SETTINGS = ("WSL_DISTRO_NAME", "WSL_INTEROP", "CUDA_VISIBLE_DEVICES", "HF_HUB_O
 _MARKS = ("/.dockerenv", "/run/.containerenv", "/.flatpak-info")
 _FOREIGN = "usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1"
 _TOOL_SECONDS = 1.0
+NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+"""On Windows a program started by one without a console would open one."""
 _POWERCFG_WSL = "/mnt/c/Windows/System32/powercfg.exe"
 
 
@@ -260,7 +262,7 @@ def _output(command: list[str]) -> str:
     try:
         ended = subprocess.run(
             command, capture_output=True, timeout=_TOOL_SECONDS, stdin=subprocess.DEVNULL,
-            check=False,
+            check=False, creationflags=NO_WINDOW,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 import engine
+from engine.planning.look import NO_WINDOW
 from engine.planning.pinned import CAP_SHARE, Measured, keep
 
 _MIB = 1 << 20
@@ -39,7 +40,7 @@ def measure(home: Path, key: str, ram_bytes: int | None, available_bytes: int | 
         ended = subprocess.run(
             [sys.executable, "-m", "engine.planning.pinned_probe", str(cap)],
             capture_output=True, timeout=_ANSWER_SECONDS, stdin=subprocess.DEVNULL, check=False,
-            cwd=Path(engine.__file__).parents[1],
+            cwd=Path(engine.__file__).parents[1], creationflags=NO_WINDOW,
         )  # fmt: skip
         found = msgspec.json.decode(ended.stdout, type=Measured)
     except subprocess.TimeoutExpired:
