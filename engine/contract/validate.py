@@ -19,7 +19,7 @@ import msgspec
 from msgspec import UNSET
 
 from engine.contract.messages import Complaint
-from engine.contract.spec import Spec, Table
+from engine.contract.spec import LoraSpec, Spec, Table
 from engine.planning import hardware
 
 EMBEDDING_MODULES = ("embed_tokens", "lm_head")
@@ -169,6 +169,7 @@ def _adapter_for_quantized(spec: Spec) -> Iterator[Complaint]:
             field="quantization.bits",
             problem=f"{spec.bits}-bit weights cannot be trained in full.",
             remedy="Add a [lora] table, or set bits = 16.",
+            patch={"lora.r": LoraSpec().r},
         )
 
 
@@ -182,6 +183,7 @@ def _embedding_rate_is_used(spec: Spec) -> Iterator[Complaint]:
             field="training.embedding_learning_rate",
             problem="Neither embed_tokens nor lm_head is trained, so this rate has no effect.",
             remedy='Remove it, or add lora.modules_to_save = ["embed_tokens", "lm_head"].',
+            patch={"training.embedding_learning_rate": None},
         )
 
 
@@ -191,6 +193,7 @@ def _pretrain_takes_text(spec: Spec) -> Iterator[Complaint]:
             field="dataset.format",
             problem=f"pretrain learns from plain text, not from {spec.dataset.format} rows.",
             remedy='Write format = "text", or method = "sft".',
+            patch={"dataset.format": "text"},
         )
 
 
@@ -200,6 +203,7 @@ def _steps_make_sense(spec: Spec) -> Iterator[Complaint]:
             field="training.max_steps",
             problem="0 steps would train nothing.",
             remedy="Write a number of steps, or -1 to go by num_train_epochs.",
+            patch={"training.max_steps": -1},
         )
 
 
@@ -222,6 +226,7 @@ def _targets_are_named(spec: Spec) -> Iterator[Complaint]:
             field="lora.target_modules",
             problem="No layer gets an adapter.",
             remedy='Write target_modules = "all-linear".',
+            patch={"lora.target_modules": "all-linear"},
         )
     for field in ("target_modules", "modules_to_save", "trainable_tokens"):
         names = getattr(spec.lora, field)

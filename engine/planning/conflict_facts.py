@@ -61,7 +61,7 @@ def facts_of(
     """All that is known, by name."""
     if isinstance(machine, dict):
         machine = msgspec.convert(machine, MachineFacts)
-    installed = packages if packages is not None else machine.packages if machine else {}
+    installed = _installed(machine) if packages is None else packages
     table = {
         **_spec_facts(spec),
         **machine_facts(machine, spec.hardware.gpu),
@@ -72,6 +72,13 @@ def facts_of(
     table |= _model_facts(spec, config, known)
     table |= _environ_facts(known.environ)
     return {name: value for name, value in table.items() if value is not None}
+
+
+def _installed(machine: MachineFacts | Machine | None) -> Mapping[str, str]:
+    """What is installed here says nothing of a machine that is somewhere else."""
+    if machine is None or (isinstance(machine, Machine) and not machine.is_detected):
+        return {}
+    return machine.packages
 
 
 # ---------------------------------------------------------------- spec

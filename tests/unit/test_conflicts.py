@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from engine.contract import validate
 from engine.contract.spec import Spec
 from engine.contract.toml import to_raw
-from engine.planning import conflict_facts, conflicts, hardware, surroundings
+from engine.planning import catalogue, conflict_facts, conflicts, hardware, surroundings
 from engine.planning.choices import patched
 from engine.planning.conflict_facts import Known, facts_of
 from engine.planning.conflict_machine import chosen_card
@@ -107,6 +107,26 @@ def test_of_a_spec_alone_only_what_is_in_it_can_be_said() -> None:
     assert ids(check(spec)) == {"never_saved"}
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"quantization.bits": 4, "lora": None},
+        {"training.embedding_learning_rate": 1e-5},
+        {"method": "pretrain", "dataset.format": "alpaca"},
+        {"training.max_steps": 0},
+        {"lora.target_modules": []},
+    ],
+    ids=str,
+)
+def test_what_a_spec_alone_shows_is_mended_by_one_click_too(changes: dict[str, Any]) -> None:
+    raw = to_raw(patched(SPEC, changes))
+    _, complaints = validate.check(raw)
+    assert len(complaints) == 1
+    mended = to_raw(patched(msgspec.convert(raw, Spec), complaints[0].patch))
+    assert complaints[0].patch
+    assert validate.check(mended)[1] == []
+
+
 # ---------------------------------------------------------------- facts
 
 
@@ -123,6 +143,29 @@ def test_facts_may_be_a_machine_to_plan_for() -> None:
     assert {"bf16_card", "paged_windows"} <= set(found)
     assert "2080 Ti" in found["bf16_card"].title
     assert "7.5" in found["bf16_card"].reason
+
+
+def test_what_is_installed_here_says_nothing_of_a_card_elsewhere() -> None:
+    here = msgspec.structs.replace(MACHINE, packages=PACKAGES)
+    elsewhere = hardware.machine_of(here, "gtx-1080-ti", "linux")
+    assert check(SPEC, elsewhere) == []
+    assert ids(check(SPEC, msgspec.structs.replace(elsewhere, is_detected=True))) == {
+        "pascal_torch"
+    }
+
+
+@pytest.mark.parametrize("profile", hardware.profiles(), ids=lambda profile: profile.id)
+def test_no_model_of_the_catalogue_is_refused_on_a_card_without_a_cause(
+    profile: hardware.Profile,
+) -> None:
+    machine = hardware.machine_of(MACHINE, profile.id, "linux")
+    found = set()
+    for entry in catalogue.load():
+        spec = patched(SPEC, {"model.path": entry.id, "quantization.bits": 4})
+        known = Known(model_types=surroundings.model_types(), rows=1000)
+        fired_here = check(spec, machine, catalogue.config_of(entry.id), None, known)
+        found |= {(c.id, entry.model_type) for c in fired_here if c.severity == "problem"}
+    assert found == {("sdpa_family", "gemma2")}
 
 
 @pytest.mark.parametrize(
