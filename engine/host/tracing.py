@@ -96,30 +96,29 @@ class Tracer:
         self, worker: Worker, spec: Spec, config: dict[str, Any] | None, request: m.Trace
     ) -> m.Traced:
         """Raises TimeoutError, or Refused if the worker ends."""
-        answers: asyncio.Queue[m.Message] = asyncio.Queue()
-        worker.listener = answers.put_nowait
+        heard: asyncio.Future[m.Traced] = asyncio.get_running_loop().create_future()
+
+        def on_message(message: m.Message) -> None:
+            if isinstance(message, m.Traced) and not heard.done():
+                heard.set_result(message)
+
+        def on_ended(_: object) -> None:
+            if not heard.done():
+                sentence = f"The worker ended while it traced the model. See {self._pool.log}."
+                heard.set_exception(Refused(sentence))
+
+        worker.listener = on_message
+        worker.ended.add_done_callback(on_ended)
         job = {
             "spec": to_raw(spec), "config": config, "device": request.device,
             "precision": request.precision,
         }  # fmt: skip
         worker.send(m.Job(kind="trace", spec=job))
-        ended = asyncio.shield(worker.ended)
-        answer = asyncio.ensure_future(_first(answers))
-        limit = self._settings.ready_seconds + _TRACE_SECONDS
-        await asyncio.wait({answer, ended}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-        worker.listener = None
-        if answer.done():
-            return answer.result()
-        answer.cancel()
-        if worker.ended.done():
-            raise Refused(f"The worker ended while it traced the model. See {self._pool.log}.")
-        raise TimeoutError
-
-
-async def _first(answers: asyncio.Queue[m.Message]) -> m.Traced:
-    while not isinstance(message := await answers.get(), m.Traced):
-        continue
-    return message
+        try:
+            return await asyncio.wait_for(heard, self._settings.ready_seconds + _TRACE_SECONDS)
+        finally:
+            worker.listener = None
+            worker.ended.remove_done_callback(on_ended)
 
 
 def _place(spec: Spec, config: dict[str, Any], request: m.Trace) -> Path:

@@ -81,9 +81,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     def point(self) -> Point:
         """Where the form is evaluated."""
         rank = self.lora["r"] if self.lora else 0
-        return Point(
-            batch=self.batch, length=self.length, rank=rank, accumulates=self.accumulates
-        )
+        return Point(batch=self.batch, length=self.length, rank=rank, accumulates=self.accumulates)
 
     @property
     def spec(self) -> Spec:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from engine.planning.form import PARTS, Moment, Point, Segment
+from engine.planning.form import PARTS, Coefficients, Moment, Point, Segment
 from engine.worker.trace.recorder import Place, Recorder, Stretch
 from engine.worker.trace.sizes import CannotTrace, as_coefficients
 
@@ -136,7 +136,7 @@ def where(regime: Regime) -> dict[str, Any]:
 
 def segment(parts: np.ndarray, name: str, moment: Moment, **fields: Any) -> Segment:
     """A segment of parts × monomials."""
-    found = {
+    found: dict[str, Coefficients] = {
         part: as_coefficients(values)
         for part, values in zip(PARTS, parts, strict=True)
         if np.any(np.abs(values) > 1e-6)

@@ -26,12 +26,12 @@ from engine.planning.form import Part
 EVERYWHERE = ("cpu", "meta", "cuda")
 
 
-class LiveBytes(TorchDispatchMode):  # type: ignore[misc]
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Use as a context around the work to be measured."""
 
     def __init__(self, devices: Collection[str] = EVERYWHERE, *, sees_inputs: bool = True) -> None:
         """``sees_inputs``: also count what was made elsewhere, once an operation reads it."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
         self.peaks: dict[str, dict[Part, int]] = {}
         """By segment: what was alive at its peak."""

@@ -67,7 +67,7 @@ def window(config: dict[str, Any]) -> int | None:
 def _config(config: dict[str, Any], layers: int | None) -> PreTrainedConfig:
     """The model's config, cut to its first layers. Raises CannotTrace."""
     kind = config.get("model_type")
-    if kind not in CONFIG_MAPPING:
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
         raise CannotTrace(f"transformers has no model of the kind {kind!r}.")
     values = copy.deepcopy(config)
     values.pop("quantization_config", None)

@@ -24,6 +24,8 @@ SMALLEST_8BIT = 4096
 USUAL_RANK = 16
 _BLOCK = 256
 _PAGED_FROM = 100_000
+_MAPS = 2 * 256 * 4
+"""Bytes of the two tables of what an 8-bit state means."""
 
 
 def make(optim: str, device: DeviceKind, model: nn.Module) -> torch.optim.Optimizer | None:
@@ -39,7 +41,7 @@ def make(optim: str, device: DeviceKind, model: nn.Module) -> torch.optim.Optimi
 
 
 def _groups(model: nn.Module) -> list[dict[str, Any]]:
-    decayed = set(get_parameter_names(model, [nn.LayerNorm], _NOT_DECAYED))
+    decayed = set(get_parameter_names(model, [nn.LayerNorm], _NOT_DECAYED))  # type: ignore[no-untyped-call]
     found = trainable(model)
     first = [value for name, value in found.items() if name in decayed]
     rest = [value for name, value in found.items() if name not in decayed]
@@ -63,6 +65,8 @@ def reserve_states(
             paged = states if id(parameter) in wide else 2.0 * count
             in_ram, states = in_ram + paged, states - paged
         recorder.reserve(states, "optimizer")
+    if not optim.startswith("adamw_torch"):
+        recorder.reserve(float(_MAPS) * sizes.formula(1), "optimizer")
     return in_ram
 
 

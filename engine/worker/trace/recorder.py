@@ -41,7 +41,7 @@ class _Birth(msgspec.Struct):
     """Number of the stretch it died in."""
 
 
-class Recorder(LiveBytes):
+class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
     """One pass over a step; ``place`` says where it is."""
 
     def __init__(self, sizes: Sizes, devices: tuple[str, ...]) -> None:

@@ -88,7 +88,7 @@ class Linear4bit(nn.Linear):
         return weight
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        result: Any = _Unpacked4.apply(inputs.to(self._dtype), self)
+        result: Any = _Unpacked4.apply(inputs.to(self._dtype), self)  # type: ignore[no-untyped-call]
         if self.bias is not None:
             result = result + self.bias.to(self._dtype)
         # PEFT copies it before it adds the adapter's part.
@@ -128,7 +128,7 @@ class Linear8bit(nn.Linear):
         self.register_buffer("scale_0", _bytes(4 * linear.out_features))
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        result: Any = _Unpacked8.apply(inputs, self)
+        result: Any = _Unpacked8.apply(inputs, self)  # type: ignore[no-untyped-call]
         if self.bias is not None:
             result = result + self.bias.to(result.dtype)
         return result.to(inputs.dtype)  # type: ignore[no-any-return]
@@ -231,7 +231,7 @@ class Kernels(TorchFunctionMode):
                 query, key, value, dropout_p, is_causal, attn_mask=mask, scale=scale
             )[0]
         mask = None if attn_mask is None else _as_float(attn_mask, query.dtype)
-        result: Any = FlashAttention.apply(query, key, value, mask)
+        result: Any = FlashAttention.apply(query, key, value, mask)  # type: ignore[no-untyped-call]
         return result  # type: ignore[no-any-return]
 
 

@@ -192,7 +192,7 @@ class _Step:
         def hook(gradient: torch.Tensor) -> None:
             recorder.at(turn, "backward", number)
 
-        hidden.register_hook(hook)
+        hidden.register_hook(hook)  # type: ignore[no-untyped-call]
 
 
 @contextmanager

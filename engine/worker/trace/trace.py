@@ -96,10 +96,10 @@ def _pass(subject: _Subject, regime: Regime) -> _Pass:
         for size in (*value.shape, value.numel())
         if size % _RANK
     }
-    limits = {"at_least": regime.min_length, "at_most": regime.max_length}
     sizes = choose(
-        dimensions, batch=regime.batch, rank=_RANK if layout.lora is not None else 0, **limits
-    )
+        dimensions, batch=regime.batch, rank=_RANK if layout.lora is not None else 0,
+        at_least=regime.min_length, at_most=regime.max_length,
+    )  # fmt: skip
     traced = [trace_step(layout, built, sizes, padded=regime.batch) for built in subject.built]
     return _Pass(regime, sizes, traced)
 
