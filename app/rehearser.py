@@ -14,7 +14,6 @@ from engine.contract.messages import (
     Refusal,
     Rehearse,
     Rehearsed,
-    Step,
     StopRehearsal,
 )
 
@@ -88,8 +87,6 @@ class Rehearser(QObject):
         elif isinstance(message, PhaseChanged):
             self._phase = message.detail or str(message.phase)
             self.advanced.emit(self._phase, 0, 0)
-        elif isinstance(message, Step):
-            self.advanced.emit(f"step {message.step} of its heaviest steps", 0, 0)
 
     def _on_progress(self, progress: Progress) -> None:
         if self._name and progress.run == self._name:

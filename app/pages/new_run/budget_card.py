@@ -176,7 +176,7 @@ class BudgetCard(Card):
         has_plan = found.plan is not None
         hint = found.sentence or _HINTS.get(found.stage, "")
         if found.stage == "tracing":
-            hint = "Tracing the model, about 2 s."
+            hint = "Tracing the model, about 2 s; the first one also starts a worker."
         elif found.stage == "no_engine":
             hint = f"No plan without the engine. {hint}"
         elif found.stage == "failed":
