@@ -34,9 +34,10 @@ def change(number: int) -> str:
 def headline(plan: Plan) -> str:
     """What training takes at its peak, of what there is: ``8.5 of 11.0 GiB``."""
     total = plan.budgets[0].total_bytes
-    if plan.card_bytes is None or plan.card_bytes < GIB:
+    room = plan.card_bytes or plan.available_bytes
+    if room is None or room < GIB:
         return size(total)
-    return f"{total / GIB:.1f} of {plan.card_bytes / GIB:.1f}{SPACE}GiB"
+    return f"{total / GIB:.1f} of {room / GIB:.1f}{SPACE}GiB"
 
 
 def tone(plan: Plan) -> str:

@@ -27,6 +27,7 @@ MOMENTS = {
 }
 TONES = {"fits": "good", "would_die": "danger", "stopped": "info"}
 _OFF_SHARE = 0.05
+_LEAST_OFF_BYTES = 16 << 20
 _BESIDE = ("context", "reserve")
 
 
@@ -80,7 +81,7 @@ def _difference(peak: PoolPeak) -> tuple[str, bool]:
         return "", False
     share = peak.measured_bytes / peak.planned_bytes - 1
     return f"{share:+.1%}".replace("-", "\N{MINUS SIGN}").replace("%", "\u202f%"), (
-        share > _OFF_SHARE
+        share > _OFF_SHARE and peak.measured_bytes - peak.planned_bytes > _LEAST_OFF_BYTES
     )
 
 
