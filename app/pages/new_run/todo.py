@@ -97,7 +97,7 @@ class TodoRow(QWidget):
         self._text.setText(todo.text)
         self._patch = todo.patch
         self._remedy_row.setVisible(bool(todo.verb))
-        self.remedy.setText(todo.verb)
+        self.remedy.setText(todo.verb or "Mend it")
         self.remedy.setToolTip(patch_words(todo.patch))
 
     def _on_name_clicked(self) -> None:
