@@ -30,6 +30,8 @@ class Pool:
         self._is_broken = False
         """The last idle worker ended by itself; another one would too, until somebody asks."""
         self._is_closed = False
+        self._lent = 0
+        """Workers that come back: no other is made meanwhile, which would only be in their way."""
         self._lock = asyncio.Lock()
 
     @property
@@ -50,7 +52,7 @@ class Pool:
                 log.warning("The idle worker ended by itself; see %s", self.log)
                 self._idle, self._is_broken = None, True
             wanted = asked and not self._is_broken
-            if wanted and self._idle is None:
+            if wanted and self._idle is None and not self._lent:
                 self._idle = await self._spawn()
             elif not wanted and self._idle:
                 self._dismiss()
@@ -64,9 +66,19 @@ class Pool:
                 return worker
             return await self._spawn()
 
+    async def lend(self) -> Worker:
+        """As :meth:`take`, for a job after which :meth:`give_back` is called, whatever happens."""
+        self._lent += 1
+        try:
+            return await self.take()
+        except OSError:
+            self._lent -= 1
+            raise
+
     async def give_back(self, worker: Worker, *, keep: bool) -> None:
         """A worker that traced can take another job: with ``keep`` it is the idle one, if there is
         no other."""
+        self._lent -= 1
         async with self._lock:
             if worker.ended.done():
                 return

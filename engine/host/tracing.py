@@ -80,14 +80,16 @@ class Tracer:
         self, spec: Spec, config: dict[str, Any] | None, request: m.Trace, *, keep_worker: bool
     ) -> m.Traced:
         self._pool.ask()
-        worker = await self._pool.take()
+        worker = await self._pool.lend()
+        is_free = False
         try:
             traced = await self._ask(worker, spec, config, request)
-        except (TimeoutError, asyncio.CancelledError):
-            # It may still be at it.
-            worker.kill()
-            raise
-        await self._pool.give_back(worker, keep=keep_worker)
+            is_free = True
+        finally:
+            if not is_free:
+                # It may still be at it.
+                worker.kill()
+            await self._pool.give_back(worker, keep=keep_worker and is_free)
         if not traced.form:
             raise Refused(traced.problem)
         return traced

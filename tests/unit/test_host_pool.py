@@ -1,0 +1,48 @@
+"""The idle worker while it is lent to a trace."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.unit.test_host_duties import House, run_async
+
+READY = json.dumps({"type": "ready", "pid": 1, "import_seconds": 0, "versions": {}})
+
+
+def house_of(home: Path) -> House:
+    return House(home, "/bin/sh", "-c", f"echo '{READY}'; exec sleep 100")
+
+
+def test_no_other_is_made_while_one_is_lent_and_it_is_the_idle_one_again(tmp_path: Path) -> None:
+    async def work() -> None:
+        pool = house_of(tmp_path).pool
+        pool.ask()
+        await pool.keep()
+        first = await pool.lend()
+        await pool.keep()
+        await pool.give_back(first, keep=True)
+        await pool.keep()
+        assert await pool.take() is first
+        first.kill()
+        await first.ended
+
+    run_async(work)
+
+
+def test_after_one_that_failed_another_is_made(tmp_path: Path) -> None:
+    async def work() -> None:
+        pool = house_of(tmp_path).pool
+        pool.ask()
+        first = await pool.lend()
+        first.kill()
+        await pool.give_back(first, keep=False)
+        await first.ended
+        await pool.keep()
+        second = await pool.take()
+        assert second is not first
+        assert not second.ended.done()
+        second.kill()
+        await second.ended
+
+    run_async(work)
