@@ -108,7 +108,9 @@ class LineButton(QAbstractButton):
         line = QRect(0, 0, self.width(), LINE_PX)
         if self._swatch is not None:
             top = (LINE_PX - _SWATCH_PX) / 2
+            painter.setOpacity(1.0 if self.isEnabled() else 0.35)
             painter.fillRect(QRectF(0, top, _SWATCH_PX, _SWATCH_PX), self._swatch)
+            painter.setOpacity(1.0)
         right = self._paint_figure(painter, line)
         room = QRect(self._indent(), 0, self.width() - self._indent() - right, self._name_px)
         painter.setFont(self._left)
@@ -128,7 +130,7 @@ class LineButton(QAbstractButton):
     def _paint_figure(self, painter: QPainter, line: QRect) -> int:
         """Draws the figure; how much room of the first line it takes."""
         painter.setFont(self._right)
-        painter.setPen(self._tokens.color(self._tone or "muted"))
+        painter.setPen(self._tokens.color(self._tone or "muted" if self.isEnabled() else "faint"))
         turn = self._paint_turn(painter, line) if self._is_folder else 0
         if not self._figure:
             return turn

@@ -30,6 +30,7 @@ from engine.planning.safe_mode import SafeMode
 _AS_NEEDED = Qt.ScrollBarPolicy.ScrollBarAsNeeded
 _SAFE = "safe_mode."
 """Of choices that have their place under the safe mode."""
+_OLD = "This is the plan from before the last change"
 _HINTS = {
     "empty": "Choose a model, and Fettle works out here what training it takes on this card before "
     "anything is downloaded.",
@@ -182,16 +183,19 @@ class BudgetCard(Card):
         elif found.stage == "failed":
             hint = f"The model could not be traced. {hint}"
         self.hint.setText(hint)
-        is_quiet = found.stage == "planned" or (found.stage == "waiting" and has_plan)
+        is_quiet = found.stage == "planned" or (found.stage in ("waiting", "tracing") and has_plan)
         self.hint.setVisible(bool(hint) and not is_quiet)
         set_tone(self.hint, "danger" if found.stage == "failed" else "")
-        self.busy.setVisible(found.stage == "tracing")
+        self.busy.setVisible(found.stage == "tracing" and not has_plan)
         self._retry_row.setVisible(found.stage == "failed")
 
     def _show_plan(self, plan: Plan, found: Forecast) -> None:
         is_old = found.stage != "planned"
+        note = "Tracing the model, about 2 s" if found.stage == "tracing" else _OLD
+        note = note if is_old else ""
+        self.budget.set_busy(found.stage == "tracing")
         self.heading.setText("VRAM budget" if plan.card_bytes is not None else "Memory budget")
-        self.budget.show_plan(plan, is_old=is_old, fit=found.fit)
+        self.budget.show_plan(plan, note=note, fit=found.fit)
         self.ladder.show_plan(plan)
         self.ladder.setEnabled(not is_old)
         advice = remarks(plan)

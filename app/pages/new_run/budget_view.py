@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QProgressBar, QWidget
 
 from app.pages.new_run.todo_items import patch_words
 from app.plan_words import gib, headline, lines, story, tone
@@ -15,6 +15,8 @@ from app.widgets.folder import Explained, Pool
 from app.widgets.parts import button, column, label, row, set_tone
 from app.words import size
 from engine.planning.plan import Item, Plan
+
+_BUSY_PX = 3
 
 
 class BudgetView(QWidget):
@@ -33,6 +35,7 @@ class BudgetView(QWidget):
         self.headline = label("", "headline")
         self.bar = BudgetBar(tokens)
         self.legend: Pool[Explained] = Pool(self._make_line)
+        self.busy = busy_line()
         self.verdict = label("", "verdict", wrap=True)
         self.story = label("", "muted", wrap=True)
         self.story.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -52,27 +55,34 @@ class BudgetView(QWidget):
         self.verdict.setContentsMargins(0, 6, 0, 0)
         self.setLayout(
             column(
-                self.headline, self.bar, self.legend, self.verdict, self.story, self._fit_row,
-                self._no_fit, spacing=4,
+                self.headline, self.bar, self.busy, self.legend, self.verdict, self.story,
+                self._fit_row, self._no_fit, spacing=4,
             )
         )  # fmt: skip
         self.fit.clicked.connect(self.make_it_fit_wanted)
 
-    def show_plan(self, plan: Plan, *, is_old: bool, fit: dict[str, Any] | None) -> None:
-        """Show a plan; pale if a newer one is being made. ``fit``: see :class:`Forecast`."""
+    def show_plan(self, plan: Plan, *, note: str, fit: dict[str, Any] | None) -> None:
+        """Show a plan; pale if a newer one is being made, which ``note`` then says in place of the
+        verdict. ``fit``: see :class:`app.pages.new_run.forecaster.Forecast`."""
+        is_old = bool(note)
         self.headline.setText(headline(plan))
         self.headline.setToolTip(_off(plan))
         self.bar.show_plan(plan)
         self.bar.set_old(is_old)
         self._show_items(lines(plan.budgets[0]))
-        self.verdict.setText(plan.sentence)
-        set_tone(self.verdict, tone(plan))
+        self.verdict.setText(note or plan.sentence)
+        set_tone(self.verdict, "" if is_old else tone(plan))
+        self.legend.setEnabled(not is_old)
         self.story.setText(story(plan))
         self._fit_row.setVisible(bool(fit) and not is_old)
         self._fit_words.setText(patch_words(fit or {}))
         self._no_fit.setVisible(fit is None and plan.verdict == "does_not_fit")
-        for part in (self.headline, self.verdict, self.story):
+        for part in (self.headline, self.story):
             part.setEnabled(not is_old)
+
+    def set_busy(self, is_busy: bool) -> None:
+        """A newer plan is on its way."""
+        self.busy.setVisible(is_busy)
 
     def set_tokens(self, tokens: Tokens) -> None:
         """Take another theme's colours."""
@@ -88,6 +98,18 @@ class BudgetView(QWidget):
 
     def _make_line(self) -> Explained:
         return Explained(self._tokens)
+
+
+def busy_line() -> QProgressBar:
+    """A thin moving line, whose room is kept while it is not there."""
+    made = QProgressBar(minimum=0, maximum=0, textVisible=False)
+    made.setAccessibleName("The model is being traced")
+    made.setFixedHeight(_BUSY_PX)
+    policy = made.sizePolicy()
+    policy.setRetainSizeWhenHidden(True)
+    made.setSizePolicy(policy)
+    made.hide()
+    return made
 
 
 def _off(plan: Plan) -> str:
