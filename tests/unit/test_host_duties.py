@@ -31,6 +31,7 @@ from engine.host.recovery import Recovery
 from engine.host.rehearsal import Rehearsals
 from engine.host.scheduler import Scheduler
 from engine.host.settings import Settings
+from engine.host.tracing import Tracer
 from engine.host.worker import is_alive, start_time_of
 from engine.store import checkpoints, runs
 from engine.store.journal import Journal
@@ -63,6 +64,7 @@ class House:
             scheduler=self.scheduler,
             recovery=self.recovery,
             rehearsals=Rehearsals(self.pool, settings, self.scheduler.card),
+            tracer=Tracer(self.pool, settings),
             keep_warm=_nothing,
             leave=_nothing,
         )
