@@ -58,7 +58,8 @@ _HOW = {
     "offload": "Buffers through which activations travel to RAM and back.",
     "inputs": "Token ids, labels, positions and masks.",
     "transient": "Alive for a moment: weights in another type, 4-bit weights unpacked, sums.",
-    "rounding": "The allocator hands out memory in blocks; this is what lies idle in them.",
+    "rounding": "The allocator hands out memory in blocks; this is what lies idle in "
+    "them, found by replaying the step's blocks through a model of torch's allocator.",
 }
 
 
@@ -187,18 +188,20 @@ def budget(form: Form, spec: Spec, machine: Machine, moment: Moment) -> Budget:
 def _item(part: str, found: Peak, form: Form, spec: Spec, moment: Moment) -> Item:
     point = point_of(spec)
     coefficients = _coefficients(part, found, form, point, moment)
-    how = f"{_how(part, form, spec)} Traced: {formula(coefficients, point)}."
+    how = _how(part, form, spec)
+    if coefficients:
+        how += f" Traced: {formula(coefficients, point)}."
     return Item(part=part, label=_label(part, spec), size_bytes=found.parts[part], how=how.strip())
 
 
-def _coefficients(part: str, found: Peak, form: Form, point: Point, moment: Moment) -> Coefficients:
-    """Of the segment that the peak is in; a stretch may have several of one name."""
+def _coefficients(
+    part: str, found: Peak, form: Form, point: Point, moment: Moment
+) -> Coefficients | None:
+    """Of the segment that the peak is in; a stretch may have several of one name. None for what is
+    no polynomial."""
     segments = [s for s in form.segments if s.moment == moment and s.name == found.segment]
-    return next(
-        s.parts[part]
-        for s in segments
-        if part in s.parts and round(value(s.parts[part], point)) == found.parts[part]
-    )
+    known = (s.parts[part] for s in segments if part in s.parts)
+    return next((c for c in known if round(value(c, point)) == found.parts[part]), None)
 
 
 def _label(part: str, spec: Spec) -> str:

@@ -325,3 +325,13 @@ def test_a_formula_has_a_term_for_each_monomial_and_adds_up() -> None:
 def test_without_accumulation_the_form_is_asked_for_that() -> None:
     assert point_of(spec_of()).accumulates
     assert not point_of(spec_of(gradient_accumulation_steps=1)).accumulates
+
+
+def test_rounding_that_is_a_table_is_an_item_like_any_other() -> None:
+    form = msgspec.structs.replace(form_of(spec_of()), rounding=[(1, 0), (4096, 512 << 20)])
+    plan = make_plan(spec_of(), form, machine())
+    found = next(item for item in plan.budgets[0].items if item.part == "rounding")
+    assert found.size_bytes == pytest.approx((512 << 20) / 2, rel=0.01)
+    assert "allocator" in found.how
+    assert "Traced" not in found.how
+    assert plan.budgets[0].total_bytes == sum(item.size_bytes for item in plan.budgets[0].items)
