@@ -116,22 +116,6 @@ class Forecaster(QObject):
         self.traces.forget_failures()
         self._soon.start()
 
-    def _choose_machine(self) -> None:
-        before, self._problem = self.machine, ""
-        draft = self._form.draft
-        self.machine = None
-        if self.facts is not None:
-            gpu = draft.get("hardware.gpu")
-            profile = str(draft.get("hardware.profile") or "auto")
-            try:
-                self.machine = machine_of(
-                    self.facts, profile, self.platform or None, gpu=gpu if type(gpu) is int else 0
-                )
-            except UnknownProfile as error:
-                self._problem = str(error)
-        if self.machine != before:
-            self.machine_changed.emit()
-
     def checked(self) -> tuple[Spec | None, list[Complaint]]:
         """The spec that is planned, if it is sound, and what is wrong with it."""
         draft = self._form.draft
@@ -142,13 +126,16 @@ class Forecaster(QObject):
     # ------------------------------------------------------------ evaluating
 
     def _on_soon(self) -> None:
-        self._choose_machine()
+        before = self.machine
+        self.machine, self._problem = machine_for(self.facts, self._form.draft, self.platform)
+        if self.machine != before:
+            self.machine_changed.emit()
         forecast = self._evaluate()
         if self._spec is not None and self.machine is not None:
             forecast = msgspec.structs.replace(
                 forecast,
                 conflicts=self._conflicts(self._spec, self.machine),
-                safe=self._safe_mode(self._spec, self.machine),
+                safe=safe_mode_of(self._spec, self.machine, self.facts),
             )
         self.forecast = forecast
         self.changed.emit(forecast)
@@ -164,10 +151,6 @@ class Forecaster(QObject):
             return conflicts.check(spec, self.facts, config, known=known)
         # What is installed here says nothing of another machine.
         return conflicts.check(spec, machine, config, packages={}, known=known)
-
-    def _safe_mode(self, spec: Spec, machine: Machine) -> SafeMode:
-        filesystem = self.facts.store_filesystem if self.facts else None
-        return choose(spec.hardware.safe_mode, situation_of(machine, filesystem))
 
     def _evaluate(self) -> Forecast:
         draft = self._form.draft
@@ -285,3 +268,24 @@ def checked(draft: Draft) -> tuple[Spec | None, list[Complaint]]:
     raw["dataset"] = {"path": _SOME_DATA} | raw.get("dataset", {})
     raw["name"] = raw.get("name") or _SOME_DATA
     return check(raw)
+
+
+def machine_for(
+    facts: MachineFacts | None, draft: Draft, platform: str
+) -> tuple[Machine | None, str]:
+    """The machine that a draft is planned for, or why there is none."""
+    if facts is None:
+        return None, ""
+    gpu = draft.get("hardware.gpu")
+    profile = str(draft.get("hardware.profile") or "auto")
+    try:
+        number = gpu if type(gpu) is int else 0
+        return machine_of(facts, profile, platform or None, gpu=number), ""
+    except UnknownProfile as error:
+        return None, str(error)
+
+
+def safe_mode_of(spec: Spec, machine: Machine, facts: MachineFacts | None) -> SafeMode:
+    """What is left out on the machine that is planned for."""
+    filesystem = facts.store_filesystem if facts else None
+    return choose(spec.hardware.safe_mode, situation_of(machine, filesystem))
