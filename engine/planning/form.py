@@ -8,6 +8,8 @@ polynomial in micro-batch, length and rank. Here, without torch, it is only eval
 from __future__ import annotations
 
 import operator
+from bisect import bisect_left
+from operator import itemgetter
 from typing import Any, Literal
 
 import msgspec
@@ -29,6 +31,9 @@ Part = Literal[
     "rounding",  # what the caching allocator holds beyond what was asked for
 ]
 PARTS: tuple[Part, ...] = Part.__args__  # type: ignore[attr-defined]
+
+STAYS = frozenset({"weights", "trained_weights", "adapter", "optimizer"})
+"""Parts that are made once and stay."""
 
 Moment = Literal["train", "resume", "evaluate", "export"]
 """What the process is doing: each has its own segments."""
@@ -143,6 +148,9 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     """Of its backward pass, with what checkpointing computes again."""
     saved_bytes_moved: Coefficients
     """Bytes that a micro-batch reads and writes on the device, roughly: for the roofline."""
+    rounding: list[tuple[int, int]] = []
+    """Tokens of a micro-batch, and bytes that the allocator then holds beyond what training asked
+    for at its peak; rising. No polynomial: how blocks fit into each other is no matter of size."""
     traced_at: list[Point] = []
     seconds: float = 0.0
     """How long the trace took."""
@@ -170,11 +178,39 @@ class Peak(msgspec.Struct, frozen=True, kw_only=True):
 def peak(form: Form, point: Point, moment: Moment = "train") -> Peak:
     """The segment with the greatest need, and what it is made of. Raises ValueError if the form
     has none of this moment."""
+    found = _highest(form, point, moment)
+    if not form.rounding:
+        return found
+    moving = _moving(found if moment == "train" else _highest(form, point, "train"))
+    share = _moving(found) / max(moving, 1)
+    rounding = round(share * _rounding(form, point.batch * point.length))
+    parts = {**found.parts, "rounding": rounding} if rounding else found.parts
+    return Peak(segment=found.segment, parts=parts)
+
+
+def _highest(form: Form, point: Point, moment: Moment) -> Peak:
     candidates = [s for s in form.segments if s.moment == moment and s.holds_at(point)]
     peaks = [Peak(segment=s.name, parts=_bytes(s, point)) for s in candidates]
     if not peaks:
         raise ValueError(f"The form has no segment of {moment}.")
     return max(peaks, key=lambda found: found.total)
+
+
+def _moving(found: Peak) -> int:
+    """Bytes that come and go in every step; the blocks of the others are cut once, and fit."""
+    return sum(size for part, size in found.parts.items() if part not in STAYS)
+
+
+def _rounding(form: Form, tokens: int) -> float:
+    """Between two known sizes in proportion; beyond the greatest it grows as the tokens do."""
+    last_tokens, last = form.rounding[-1]
+    if tokens >= last_tokens:
+        return last * tokens / last_tokens
+    place = bisect_left(form.rounding, tokens, key=itemgetter(0))
+    if place == 0:
+        return form.rounding[0][1]
+    (begin, low), (end, high) = form.rounding[place - 1 : place + 1]
+    return low + (high - low) * (tokens - begin) / (end - begin)
 
 
 def _bytes(segment: Segment, point: Point) -> dict[str, int]:

@@ -53,13 +53,7 @@ def soak(home: Path, wanted: argparse.Namespace) -> dict[str, Any]:
     me = psutil.Process()
     repaints = repaint(page, wanted.repaints)
     gc.collect()
-    samples = []
-    begun = time.monotonic()
-    while time.monotonic() - begun < wanted.seconds:
-        windowed.spin(min(10.0, wanted.seconds))
-        samples.append(
-            (time.monotonic() - begun, me.memory_info().rss / 2**20, sys.getrefcount(None))
-        )
+    samples = sampled(me, wanted.seconds)
     after_warm_up = [s for s in samples if s[0] >= min(60.0, wanted.seconds / 4)]
     growth = after_warm_up[-1][1] - after_warm_up[0][1]
     drift = after_warm_up[-1][2] - after_warm_up[0][2]
@@ -79,8 +73,32 @@ def soak(home: Path, wanted: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def sampled(me: psutil.Process, seconds: float) -> list[tuple[float, float, int]]:
+    """Time in seconds, resident MiB and references to None, every ten seconds.
+
+    In one single event loop: each ``QEventLoop.exec`` adds four references to None by itself.
+    """
+    from PySide6.QtCore import QTimer
+
+    samples = []
+    begun = time.monotonic()
+
+    def look() -> None:
+        passed = time.monotonic() - begun
+        samples.append((passed, me.memory_info().rss / 2**20, sys.getrefcount(None)))
+
+    timer = QTimer(interval=int(1000 * min(10.0, seconds / 8)))
+    timer.timeout.connect(look)
+    timer.start()
+    windowed.spin(seconds)
+    timer.stop()
+    return samples
+
+
 def repaint(page: Any, count: int) -> dict[str, Any]:
     """Repaint the whole page so often; gives what that did to memory and to None."""
+    from PySide6.QtCore import QCoreApplication
+
     me = psutil.Process()
     for _ in range(100):
         page.body.repaint()
@@ -90,7 +108,7 @@ def repaint(page: Any, count: int) -> dict[str, Any]:
     for number in range(count):
         page.body.repaint()
         if number % 50 == 0:
-            windowed.spin(0.001)
+            QCoreApplication.processEvents()
     gc.collect()
     return {
         "repaints": count,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Collection
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -161,12 +160,6 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
     def replayed(self, sizes: list[int]) -> list[tuple[int, int]]:
         """What was made and freed, for :func:`engine.planning.allocator.replay`."""
         return [(number, sizes[number] if sign > 0 else -1) for number, sign in self._events]
-
-    def staying(self, sizes: list[int], parts: Collection[str]) -> int:
-        """Bytes of these parts."""
-        return sum(
-            size for size, birth in zip(sizes, self._births, strict=True) if birth.part in parts
-        )
 
     def _moments(self, alive: Any, signs: Any, begin: int, end: int) -> np.ndarray:
         """After each thing made; and at the beginning, with what was there already."""

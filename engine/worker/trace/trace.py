@@ -112,15 +112,7 @@ def _segments(subject: _Subject, done: _Pass) -> Iterator[Segment]:
         depths = (subject.depths[0], subject.depths[1])
         course = fit.extrapolate(recorders[0], recorders[1], depths, subject.depth)
     rank = subject.layout.lora is not None
-    share = 0.0
-    if subject.layout.device == "cuda":
-        share = rounding.share(
-            recorders[-1],
-            batch=_BATCH if done.regime.batch else 1,
-            rank=USUAL_RANK if rank else 0,
-        )
-    for segment in fit.segments(course, done.regime, rank=rank):
-        yield rounding.with_rounding(segment, share) if share else segment
+    yield from fit.segments(course, done.regime, rank=rank)
     yield from _at_rest(subject, done, course)
 
 
@@ -185,9 +177,21 @@ def _form(subject: _Subject, last: _Pass, segments: list[Segment], seconds: floa
         forward_flops=as_coefficients(counted("flops", "forward", "loss")),
         backward_flops=as_coefficients(counted("flops", "backward")),
         saved_bytes_moved=as_coefficients(counted("moved", "forward", "loss", "backward")),
+        rounding=_rounding(layout, last),
         traced_at=[Point(batch=sizes.batch, length=sizes.length, rank=sizes.rank)],
         seconds=seconds,
         versions={name: importlib.metadata.version(name) for name in VERSIONS},
+    )
+
+
+def _rounding(layout: Layout, done: _Pass) -> list[tuple[int, int]]:
+    if layout.device != "cuda":
+        return []
+    return rounding.table(
+        [traced.recorder for traced in done.traced],
+        batch=_BATCH,
+        rank=USUAL_RANK if layout.lora is not None else 0,
+        is_checkpointed=layout.gradient_checkpointing != "none",
     )
 
 
