@@ -157,7 +157,8 @@ def load_model(spec: Spec, compute: Compute) -> PreTrainedModel:
             spec.model.path,
             revision=spec.model.revision,
             trust_remote_code=spec.model.trust_remote_code,
-            attn_implementation="sdpa" if implementation == "auto" else implementation,
+            # Left to itself transformers takes sdpa, or eager for the few models that have no other.
+            attn_implementation=None if implementation == "auto" else implementation,
             dtype=_weight_dtype(spec, compute),
             quantization_config=quantization(spec, compute),
             device_map={"": 0 if compute.device == "cuda" else "cpu"},
