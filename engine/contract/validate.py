@@ -1,8 +1,8 @@
 """Checks a spec: raw values in, a :class:`Spec` or *all* complaints out.
 
-Pure, but for the names of hardware profiles, of which users may have files. Each field is converted
-by itself, so that one mistake does not hide the next; fields that need each other are checked by
-the rules below, which run only on tables that are sound by themselves.
+Pure. Each field is converted by itself, so that one mistake does not hide the next; fields that
+need each other are checked by the rules below, which run only on tables that are sound by
+themselves.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from msgspec import UNSET
 
 from engine.contract.messages import Complaint
 from engine.contract.spec import LoraSpec, Spec, Table
-from engine.planning import hardware
 
 EMBEDDING_MODULES = ("embed_tokens", "lm_head")
 LONGEST_NAME = 80
@@ -266,19 +265,6 @@ def _numbers_are_finite(spec: Spec) -> Iterator[Complaint]:
                 )
 
 
-def _profile_is_known(spec: Spec) -> Iterator[Complaint]:
-    name = spec.hardware.profile
-    if name == hardware.AUTO or hardware.find(name) is not None:
-        return
-    unknown = hardware.UnknownProfile(name[:LONGEST_NAME])
-    yield Complaint(
-        field="hardware.profile",
-        problem=f"There is no hardware profile {_SHOWN.repr(name)}.",
-        remedy=unknown.remedy,
-        patch={"hardware.profile": unknown.nearest or hardware.AUTO},
-    )
-
-
 RULES: tuple[Callable[[Spec], Iterator[Complaint]], ...] = (
     _adapter_for_quantized,
     _embedding_rate_is_used,
@@ -288,6 +274,5 @@ RULES: tuple[Callable[[Spec], Iterator[Complaint]], ...] = (
     _targets_are_named,
     _tokens_are_trained_once,
     _numbers_are_finite,
-    _profile_is_known,
 )
 """Checks over several fields; each yields what it finds."""

@@ -8,7 +8,7 @@ apart from reading those files.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,9 @@ import msgspec
 
 from engine.contract.messages import Complaint
 from engine.contract.spec import Spec
+from engine.contract.validate import LONGEST_NAME
 from engine.paths import RESOURCES
+from engine.planning import hardware
 from engine.planning.conflict_facts import Known, MachineLike, facts_of, is_fact
 from engine.planning.rules import (
     Condition,
@@ -99,8 +101,24 @@ def check(
     is left out is unknown, and an unknown fact lets no rule fire.
     """
     flat = facts_of(spec, facts, config, packages, known or Known())
-    return fired(
-        flat, (rule for name, rules in load().items() if name != RECIPES for rule in rules)
+    rules = (rule for name, rules in load().items() if name != RECIPES for rule in rules)
+    return [*_unknown_profile(spec), *fired(flat, rules)]
+
+
+def _unknown_profile(spec: Spec) -> Iterator[Conflict]:
+    """Users may have profile files of their own, so this is no matter of the spec alone."""
+    name = spec.hardware.profile
+    if name == hardware.AUTO or hardware.find(name) is not None:
+        return
+    unknown = hardware.UnknownProfile(name)
+    yield Conflict(
+        id="profile_unknown",
+        severity="problem",
+        field="hardware.profile",
+        title=f"There is no hardware profile {name[:LONGEST_NAME]!r}.",
+        reason="The names are those of the files in resources/hardware and of your own.",
+        remedy=f"Plan for {unknown.nearest or 'the machine that is there'}",
+        patch={"hardware.profile": unknown.nearest or hardware.AUTO},
     )
 
 

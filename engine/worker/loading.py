@@ -157,7 +157,7 @@ def load_model(spec: Spec, compute: Compute) -> PreTrainedModel:
             spec.model.path,
             revision=spec.model.revision,
             trust_remote_code=spec.model.trust_remote_code,
-            # Left to itself transformers takes sdpa, or eager for the few models that have no other.
+            # By itself transformers takes sdpa, or eager for the few models that have no other.
             attn_implementation=None if implementation == "auto" else implementation,
             dtype=_weight_dtype(spec, compute),
             quantization_config=quantization(spec, compute),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.contract.validate import check
-from engine.planning import hardware, learnt
+from engine.planning import conflicts, hardware, learnt
 from engine.planning.facts import GpuFacts, MachineFacts, judge
 from engine.planning.hardware import UnknownProfile, machine_of
 from tests.unit.machines import (
@@ -293,7 +293,9 @@ def test_a_desktop_is_guessed_where_nothing_is_told() -> None:
 
 def complaints(profile: str) -> list[Any]:
     raw = {"name": "a", "model": {"path": "m"}, "dataset": {"path": "d.jsonl"}}
-    return check({**raw, "hardware": {"profile": profile}})[1]
+    spec, found = check({**raw, "hardware": {"profile": profile}})
+    assert spec is not None, found
+    return conflicts.check(spec)
 
 
 @pytest.mark.parametrize("profile", ["auto", "rtx-3090", "RTX-3090", "cpu", "3x-rtx-3090"])

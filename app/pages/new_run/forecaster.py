@@ -131,7 +131,9 @@ class Forecaster(QObject):
         if self.machine != before:
             self.machine_changed.emit()
         forecast = self._evaluate()
-        if self._spec is not None and self.machine is not None:
+        if self._spec is not None and self._problem:
+            forecast = msgspec.structs.replace(forecast, conflicts=conflicts.check(self._spec))
+        elif self._spec is not None and self.machine is not None:
             forecast = msgspec.structs.replace(
                 forecast,
                 conflicts=self._conflicts(self._spec, self.machine),
