@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -47,6 +48,14 @@ def forecast(config: dict[str, Any], lora: LoraSpec | None) -> Forecast | None:
 
     Without ``lora`` all weights train. Raises KeyError if the config lacks a size.
     """
+    return _forecast(msgspec.json.encode(config), msgspec.json.encode(lora))
+
+
+@lru_cache(maxsize=256)
+def _forecast(config_text: bytes, lora_text: bytes) -> Forecast | None:
+    # A ladder asks for the same few again and again while a slider moves.
+    config: dict[str, Any] = msgspec.json.decode(config_text)
+    lora = msgspec.json.decode(lora_text, type=LoraSpec | None)
     modules = modules_of(config)
     if modules is None:
         return None
