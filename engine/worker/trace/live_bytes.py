@@ -49,6 +49,10 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """The most bytes over all segments."""
         return max(self._most.values(), default=0)
 
+    def most(self, segment: str) -> int:
+        """The most bytes of a segment."""
+        return self._most.get(segment, 0)
+
     def enter(self, segment: str, part: Part | None = None) -> None:
         """Another stretch begins; what is made in it is ``part`` unless somebody holds it."""
         self.segment = segment

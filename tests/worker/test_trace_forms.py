@@ -1,0 +1,155 @@
+"""What a trace foretells of cards and large models, against calculations by hand."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import pytest
+
+from engine.planning import catalogue
+from engine.planning.form import Form, Layout, Point, peak, value
+from engine.worker.trace import CannotTrace, sizes, trace
+from engine.worker.trace.sizes import Sizes, choose
+from tests.worker.trace_truth import FAMILIES, Case
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+
+LORA = {"target_modules": "all-linear"}
+POINT = Point(batch=2, length=1024, rank=16)
+GIB = 1 << 30
+
+
+def _layout(name: str, **fields: Any) -> Layout:
+    config = catalogue.config_of(name)
+    assert config is not None
+    return Layout(config=config, **{"device": "cuda", "precision": "bf16", "lora": LORA, **fields})
+
+
+@pytest.fixture(scope="module")
+def llama() -> Form:
+    return trace(_layout("meta-llama/Llama-3.1-8B", bits=4))
+
+
+def test_weights_of_a_quantized_model_are_those_of_a_calculation_by_hand(llama: Form) -> None:
+    linear = 32 * (2 * 4096**2 + 2 * 4096 * 1024 + 3 * 4096 * 14336)
+    rest = 2 * 128256 * 4096 + 65 * 4096
+    packed = linear / 2 + linear / 64 + 4 * linear / 64 / 256
+    found = peak(llama, POINT, "export").parts["weights"]
+    assert found == pytest.approx(packed + 2 * rest, rel=0.0005)
+    assert value(llama.parameters, POINT) == linear + rest
+
+
+def test_adapter_optimizer_and_file_are_those_of_a_calculation_by_hand(llama: Form) -> None:
+    numbers = 32 * 16 * (2 * 8192 + 2 * 5120 + 3 * 18432)
+    assert value(llama.trainable, POINT) == numbers
+    assert value(llama.adapter_file, POINT) == 4 * numbers
+    assert peak(llama, POINT, "export").parts["optimizer"] == 8 * numbers
+
+
+def test_going_on_takes_no_more_than_training(llama: Form) -> None:
+    training = peak(llama, POINT).total
+    for moment in ("resume", "evaluate", "export"):
+        assert peak(llama, POINT, moment).total < training  # type: ignore[arg-type]
+
+
+def test_operations_are_two_a_weight_and_token(llama: Form) -> None:
+    tokens = 2 * 1024
+    linear = value(llama.parameters, POINT) - 128256 * 4096
+    forward = value(llama.forward_flops, POINT)
+    assert forward == pytest.approx(2 * linear * tokens, rel=0.05)
+    # Computed again, and once more for the gradient of the inputs.
+    assert value(llama.backward_flops, POINT) == pytest.approx(2 * forward, rel=0.1)
+
+
+def test_offloading_moves_the_inputs_of_layers_to_ram(llama: Form) -> None:
+    form = trace(_layout("meta-llama/Llama-3.1-8B", bits=4, gradient_checkpointing="offload"))
+    inputs = 32 * 2 * 1024 * 4096 * 2
+    assert value(form.ram, POINT) == pytest.approx(inputs, rel=0.01)
+    saved = peak(llama, POINT).total - peak(form, POINT).total
+    assert 0.8 * inputs < saved < inputs
+
+
+def test_without_triton_the_head_takes_more() -> None:
+    name = "HuggingFaceTB/SmolLM2-135M"
+    with_it, without = (trace(_layout(name, triton=triton)) for triton in (True, False))
+    assert peak(without, POINT).total > peak(with_it, POINT).total + 4096 * 32768 * 2
+
+
+def test_attention_needs_no_square_of_the_length_but_where_a_mask_is(llama: Form) -> None:
+    alone = [s for s in llama.segments if s.max_batch == 1]
+    assert alone
+    assert not any(c[3] for s in alone for c in s.parts.values() if len(c) > 3)
+    padded = [s for s in llama.segments if s.min_batch == 2 and s.name == "backward"]
+    assert any(c[3] for s in padded for c in s.parts.values() if len(c) > 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("Qwen/Qwen2.5-0.5B", {"bits": 4}),
+        ("google/gemma-2-2b", {"lora": None, "optim": "adamw_8bit"}),
+        ("mistralai/Mistral-7B-v0.1", {"gradient_checkpointing": "none", "device": "cpu",
+                                       "precision": "fp32"}),
+    ],
+)  # fmt: skip
+def test_few_layers_foretell_what_all_show(name: str, fields: dict[str, Any]) -> None:
+    layout = _layout(name, **fields)
+    few, everything = trace(layout), trace(layout, whole=True)
+    for point in (POINT, Point(batch=1, length=8192, rank=64, accumulates=False)):
+        for moment in ("train", "evaluate", "resume", "export"):
+            ours, theirs = (peak(form, point, moment) for form in (few, everything))  # type: ignore[arg-type]
+            asked, shown = (
+                found.total - found.parts.get("rounding", 0) for found in (ours, theirs)
+            )
+            assert asked == pytest.approx(shown, rel=0.001)
+    assert value(few.parameters, POINT) == value(everything.parameters, POINT)
+
+
+def test_a_point_that_was_not_traced_is_met_by_another_trace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = importlib.import_module("engine.worker.trace.trace")
+
+    case = Case(family="qwen3", lora={"r": 8}, checkpointing="full", batch=2, length=64)
+    usual = trace(case.layout)
+    monkeypatch.setattr(sizes, "_BATCHES", (5, 7))
+    monkeypatch.setattr(sizes, "_USUAL_KEY", 150)
+    monkeypatch.setattr(module, "_RANK", 23)
+    other = trace(case.layout)
+    assert other.traced_at != usual.traced_at
+    for point in (case.point, Point(batch=1, length=300, rank=64), Point(batch=9, length=700)):
+        assert peak(other, point).total == pytest.approx(peak(usual, point).total, abs=4096)
+
+
+def test_sizes_say_what_a_number_is_a_product_of() -> None:
+    found = choose([4096, 128256], batch=True, rank=211)
+    assert isinstance(found, Sizes)
+    point = Point(batch=found.batch, length=found.length, rank=found.rank)
+    for number in (
+        128 * found.batch * found.length, 4 * found.batch * found.length**2, 4096 * found.rank,
+        6 * found.rank * found.batch * found.length, 24 * found.length**2, 77,
+        8 * found.batch * (found.length - 1),
+    ):  # fmt: skip
+        assert sum(
+            c * m for c, m in zip(found.formula(number), point.monomials(), strict=True)
+        ) == pytest.approx(number)
+    assert found.formula(512 * found.rows)[8] == 512
+
+
+def test_what_transformers_does_not_know_is_refused() -> None:
+    for config in ({"model_type": "no-such-model"}, {}):
+        with pytest.raises(CannotTrace, match="no model of the kind"):
+            trace(Layout(config=config, device="cpu", precision="fp32"))
+    lora = {"target_modules": ["nothing_like_it"]}
+    config = Case(family="llama", lora=None, checkpointing="full", batch=1, length=8).config
+    with pytest.raises(CannotTrace, match="adapter does not fit"):
+        trace(Layout(config=config, device="cpu", precision="fp32", lora=lora))
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_half_precision_on_a_card_is_traced_for_every_family(family: str) -> None:
+    case = Case(family=family, lora={"r": 8}, checkpointing="full", batch=2, length=64)
+    for fields in ({"bits": 8, "lora": LORA}, {"lora": None, "optim": "adamw_torch"}):
+        layout = Layout(config=case.config, device="cuda", precision="fp16", **fields)  # type: ignore[arg-type]
+        assert peak(trace(layout), POINT).parts["rounding"] > 0
