@@ -91,7 +91,7 @@ def _facts(found: Rehearsed, output: Output) -> list[str]:
 def _steps(found: Rehearsed) -> str:
     if found.step_seconds is None:
         return ""
-    text = f"{_seconds(found.step_seconds)} of ordinary size"
+    text = f"{_seconds(found.step_seconds)} on average"
     if found.longest_step_seconds:
         text += f", {_seconds(found.longest_step_seconds)} the heaviest"
     return text

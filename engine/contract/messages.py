@@ -562,7 +562,7 @@ class Rehearsed(Message, frozen=True, kw_only=True, tag=_snake):
     """For people: that it fits and with how much room, or where and of what it would have died."""
     pools: list[PoolPeak] = []
     step_seconds: float | None = None
-    """Of a step of ordinary size."""
+    """Of a step, on average over the run."""
     longest_step_seconds: float | None = None
     """Of the heaviest step, which may be measured more closely and so be slower."""
     total_steps: int = 0

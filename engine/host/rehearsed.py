@@ -89,14 +89,16 @@ def _filled(pool: PoolPeak, planned: dict[str, int], disk_free: int | None) -> P
 
 def _of_success(found: Rehearsed) -> str:
     peaks = {pool.pool: pool for pool in found.pools}
-    tightest: Pool = "vram" if "vram" in peaks else "ram"
-    place = "on the card" if tightest == "vram" else "of RAM that is free"
-    parts = [f"{_second_word(peaks.get(tightest), place)}"]
-    parts += _disk_sentences(found, peaks.get("disk"))
-    return " ".join(parts)
+    candidates: tuple[Pool, ...] = ("vram",) if "vram" in peaks else ("tensors", "ram")
+    place = "on the card" if "vram" in peaks else "of RAM that is free"
+    most = max(
+        (peaks[pool] for pool in candidates if pool in peaks),
+        key=lambda peak: peak.measured_bytes, default=None,
+    )  # fmt: skip
+    return " ".join([_memory_sentence(most, place), *_disk_sentences(found, peaks.get("disk"))])
 
 
-def _second_word(peak: PoolPeak | None, place: str) -> str:
+def _memory_sentence(peak: PoolPeak | None, place: str) -> str:
     if peak is None:
         return "It fits."
     if peak.limit_bytes is None:

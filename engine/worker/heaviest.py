@@ -37,6 +37,8 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
     """Of the heaviest batch."""
     ordinary: list[int]
     """Rows of the step that is nearest to the mean."""
+    mean: float
+    """Padded tokens of a step, as a multiple of those of the ordinary one."""
 
 
 class Chosen(Schedule, frozen=True, kw_only=True):
@@ -87,7 +89,9 @@ def pick(lengths: Sequence[int], schedule: Schedule, size: int, *, one_line: boo
     windows = [heaviest, heaviest]
     if later and all(shape.weight < top.weight for shape in shapes[1:]):
         windows.append(later)
-    return Pick(windows=windows, shape=top, ordinary=_turn(schedule, nearest))
+    return Pick(
+        windows=windows, shape=top, ordinary=_turn(schedule, nearest), mean=mean / sums[nearest]
+    )
 
 
 def _turn(schedule: Schedule, place: int) -> list[int]:

@@ -191,7 +191,7 @@ class _Rehearsal:
         self._stage.tell(Phase.LOADING_MODEL, "loading of the checkpoint")
         trainer = self._set_out(loaded, course, resumed=resumed)
         trainer.train()
-        self._times.step = min(course.seconds)
+        self._times.step = min(course.seconds) * pick.mean
 
     # ------------------------------------------------------------ the run's own parts
 

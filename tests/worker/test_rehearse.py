@@ -92,6 +92,7 @@ def test_its_peak_is_that_of_the_run(
     assert tried.measured_bytes == pytest.approx(ran.measured_bytes, rel=_TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["mistral", "qwen", "gemma"])
 def test_so_it_is_in_other_families(
     family: str, models: Callable[[str], Path], chats: Path, tmp_path: Path, report: Heard,
