@@ -7,7 +7,6 @@ import msgspec
 from app.plan_words import gib
 from app.words import NONE, count, seconds, size, span
 from engine.contract.messages import PoolPeak, Rehearsed
-from engine.planning.plan import Plan
 
 POOLS = {
     "vram": "Whole card",
@@ -28,7 +27,6 @@ MOMENTS = {
 TONES = {"fits": "good", "would_die": "danger", "stopped": "info"}
 _OFF_SHARE = 0.05
 _LEAST_OFF_BYTES = 16 << 20
-_BESIDE = ("context", "reserve")
 
 
 class PoolLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,21 +38,6 @@ class PoolLine(msgspec.Struct, frozen=True, kw_only=True):
     limit: str
     difference: str
     tone: str
-
-
-def planned_pools(plan: Plan) -> dict[str, int]:
-    """What a plan foretells of each pool that a rehearsal measures."""
-    items = {item.part: item.size_bytes for item in plan.budgets[0].items}
-    tensors = plan.budgets[0].total_bytes - sum(items.get(part, 0) for part in _BESIDE)
-    found = {"disk": plan.checkpoint_bytes}
-    if plan.card_bytes is None:
-        return found | {"tensors": tensors - items.get("rounding", 0)}
-    if plan.pinned_bytes:
-        found["pinned"] = plan.pinned_bytes
-    return found | {
-        "vram_reserved": tensors,
-        "vram_allocated": tensors - items.get("rounding", 0),
-    }
 
 
 def pool_lines(found: Rehearsed) -> list[PoolLine]:

@@ -10,6 +10,7 @@ from app.link import HostLink
 from engine.contract.messages import (
     Message,
     PhaseChanged,
+    Pool,
     Progress,
     Refusal,
     Rehearse,
@@ -50,7 +51,7 @@ class Rehearser(QObject):
         """A rehearsal is asked for or goes on."""
         return self._is_asked or bool(self._name)
 
-    def start(self, spec: dict[str, Any], planned: dict[str, int]) -> None:
+    def start(self, spec: dict[str, Any], planned: dict[Pool, int]) -> None:
         """Try a spec. Does nothing while another is tried."""
         if self.is_busy:
             return

@@ -15,7 +15,7 @@ from pytestqt.qtbot import QtBot
 from app.link import HostLink
 from app.pages.new_run import NewRunPage
 from app.preferences import Preferences
-from app.rehearsal_words import MOMENTS, POOLS, figures, planned_pools, pool_lines
+from app.rehearsal_words import MOMENTS, POOLS, figures, pool_lines
 from app.theme import Theme
 from app.transport import LocalTransport
 from engine.contract.lifecycle import Phase
@@ -32,6 +32,7 @@ from engine.contract.messages import (
     Start,
     StopRehearsal,
 )
+from engine.planning.pools import planned_pools
 from tests.gui.host_double import HostDouble
 from tests.gui.pages import theme
 from tests.gui.plans import GIB, gib, plan

@@ -11,9 +11,9 @@ from app.link import HostLink
 from app.pages.new_run.adviser import Adviser
 from app.pages.new_run.rehearsal_card import RehearsalCard
 from app.pages.new_run.starter import as_the_engine_reads
-from app.rehearsal_words import planned_pools
 from app.rehearser import Rehearser
 from engine.contract.messages import Refusal, Rehearsed
+from engine.planning.pools import planned_pools
 
 
 class Trials(QObject):
@@ -49,7 +49,7 @@ class Trials(QObject):
         forecaster = self._adviser.forecaster
         plan, machine = forecaster.forecast.plan, forecaster.machine
         is_of_this = forecaster.forecast.stage == "planned" and machine and machine.is_detected
-        planned = planned_pools(plan) if plan is not None and is_of_this else {}
+        planned = {} if plan is None or not is_of_this else planned_pools(plan)
         self.rehearser.start(as_the_engine_reads(raw, self._link.place), planned)
 
     def _on_begun(self) -> None:
