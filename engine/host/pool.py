@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 class Pool:
     """Keeps at most one idle worker, and only while somebody is likely to want it.
 
-    None is made while a run trains: its imports would take from the training what a later start
-    gains.
+    While a run trains nobody calls :meth:`keep` or :meth:`lend`: another worker's imports would
+    take from the training what a later start gains.
     """
 
     def __init__(self, settings: Settings, folder: Path, has_window: Callable[[], bool]) -> None:
@@ -71,13 +71,17 @@ class Pool:
         self._lent += 1
         try:
             return await self.take()
-        except OSError:
+        except BaseException:
+            # Also a caller that is cancelled has no worker to give back.
             self._lent -= 1
             raise
 
     async def give_back(self, worker: Worker, *, keep: bool) -> None:
         """A worker that traced can take another job: with ``keep`` it is the idle one, if there is
-        no other."""
+        no other. It is taken in to the end even if whoever waits for that is cancelled."""
+        await asyncio.shield(self._take_in(worker, keep=keep))
+
+    async def _take_in(self, worker: Worker, *, keep: bool) -> None:
         self._lent -= 1
         async with self._lock:
             if worker.ended.done():
