@@ -104,8 +104,7 @@ def context_bytes(machine: Machine) -> int:
     """What CUDA takes beside tensors; where runs took less than planned, they took it here."""
     if is_cpu(machine):
         return CPU_WORKER_BYTES
-    typical = machine.profile.context_bytes + machine.profile.workspace_bytes
-    return max(typical + min(machine.learnt_offset_bytes, 0), 0)
+    return max(_typical_bytes(machine) + min(machine.learnt_offset_bytes, 0), 0)
 
 
 def reserve_bytes(machine: Machine) -> int:
@@ -113,12 +112,28 @@ def reserve_bytes(machine: Machine) -> int:
     return max(machine.learnt_offset_bytes, 0)
 
 
+def learnt_bytes(machine: Machine) -> int:
+    """What earlier runs add to a total. Not the offset itself: no more than all that CUDA takes can
+    be left out."""
+    typical = CPU_WORKER_BYTES if is_cpu(machine) else _typical_bytes(machine)
+    return context_bytes(machine) + reserve_bytes(machine) - typical
+
+
+def _typical_bytes(machine: Machine) -> int:
+    return machine.profile.context_bytes + machine.profile.workspace_bytes
+
+
 # ---------------------------------------------------------------- verdict
 
 
 def limit_bytes(machine: Machine) -> int | None:
     """What a run may fill: of the card, or of the computer where there is none."""
-    return machine.ram_bytes if is_cpu(machine) else machine.available_bytes
+    return ram_limit_bytes(machine) if is_cpu(machine) else machine.available_bytes
+
+
+def ram_limit_bytes(machine: Machine) -> int | None:
+    """What a run may fill of the computer's memory; all of it where none can say what is free."""
+    return machine.ram_bytes if machine.ram_free_bytes is None else machine.ram_free_bytes
 
 
 def error_bytes(total: int, machine: Machine) -> int:
@@ -156,15 +171,16 @@ def fits(found: Sizes, machine: Machine) -> bool:
 
 def _ram_sentence(found: Sizes, machine: Machine) -> str:
     """Why the computer's memory is too small, if it is."""
-    if is_cpu(machine) or machine.ram_bytes is None or found.ram_bytes <= machine.ram_bytes:
+    limit = ram_limit_bytes(machine)
+    if is_cpu(machine) or limit is None or found.ram_bytes <= limit:
         return ""
     if not machine.is_detected:
         return ""  # Another machine's card: its memory is not this one's either.
     if found.ram_bytes <= WORKER_RAM_BYTES:
         return ""  # That little is a guess; what runs now is proof that it can.
     return (
-        f"Does not fit into RAM: the run needs {figures.gib(found.ram_bytes)} of the computer's "
-        f"{figures.gib(machine.ram_bytes)}, most of it for offloaded activations."
+        f"Does not fit into RAM: the run needs {figures.gib(found.ram_bytes)}, most of it "
+        f"for offloaded activations, of the {figures.gib(limit)} that a run may use."
     )
 
 

@@ -41,6 +41,9 @@ SMALL_CARD_BYTES = 8192 * _MIB
 DESKTOP_MARGIN_BYTES = 512 * _MIB
 """What a small card keeps free for the desktop that it shows, beyond what that holds already."""
 
+_SYSTEM_RAM_BYTES = 2 << 30
+"""What the system and its programs hold of the computer's memory, where nobody says."""
+
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """Where a run would take place, as far as a plan needs it. Sizes in bytes, for one card."""
@@ -54,6 +57,9 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     available_bytes: int | None
     """Of the card for a run: less what desktop and driver hold. None for the CPU."""
     ram_bytes: int | None = None
+    """Of the computer, whoever uses it."""
+    ram_free_bytes: int | None = None
+    """What a run may use of it. None for a machine that is not this one."""
     pinned_budget_bytes: int | None = None
     """None where nothing limits it but the computer's memory."""
     learnt_offset_bytes: int = 0
@@ -153,6 +159,7 @@ def _machine(
         is_detected=is_detected,
         available_bytes=available,
         ram_bytes=facts.ram_total_bytes,
+        ram_free_bytes=_ram_free(facts) if is_detected else None,
         pinned_budget_bytes=pinned.budget_bytes(measured, kind, facts.ram_total_bytes)
         if profile.memory_bytes is not None
         else None,
@@ -161,6 +168,13 @@ def _machine(
         packages=facts.packages,
         driver=driver,
     )
+
+
+def _ram_free(facts: MachineFacts) -> int | None:
+    if facts.ram_available_bytes is not None:
+        return facts.ram_available_bytes
+    total = facts.ram_total_bytes
+    return max(total - _SYSTEM_RAM_BYTES, 0) if total is not None else None
 
 
 def _lesson(facts: MachineFacts, profile: Profile, driver: str | None) -> learnt.Lesson:

@@ -163,6 +163,19 @@ def test_the_card_that_is_there() -> None:
     assert machine.packages["torch"] == "2.13.0+cu128"
 
 
+def test_a_run_may_fill_the_memory_that_is_free() -> None:
+    here = machine_of(judge(linux(NO_DRIVER)))
+    assert here.ram_free_bytes == int(0.8 * 64 * GIB)
+    # Where nobody says what is free, the system keeps its share.
+    silent = machine_of(judge(linux(NO_DRIVER, memory=memory(64, available_bytes=None))))
+    assert silent.ram_free_bytes is not None
+    assert 56 * GIB < silent.ram_free_bytes < 63 * GIB
+    small = machine_of(judge(linux(NO_DRIVER, memory=memory(1, available_bytes=None))))
+    assert small.ram_free_bytes == 0
+    # What is free now says nothing of another machine.
+    assert machine_of(judge(linux(NO_DRIVER)), "rtx-2080-ti").ram_free_bytes is None
+
+
 def test_a_card_that_is_not_there() -> None:
     machine = machine_of(judge(linux(NO_DRIVER)), "rtx-2080-ti")
     assert not machine.is_detected

@@ -121,6 +121,16 @@ def test_on_the_cpu_the_computers_memory_counts() -> None:
     assert choice(large, "training.precision").startswith("fp32")
 
 
+def test_memory_that_others_hold_does_not_count() -> None:
+    spec = spec_of(gradient_checkpointing="offload", max_length=65536)
+    for profile, made in (("cpu", spec_of()), ("h100", spec)):
+        more = {"profile": profile, "ram_bytes": 256 * GIB, "is_detected": True}
+        assert plan_of(made, **more, ram_free_bytes=250 * GIB).verdict == "fits"
+        plan = plan_of(made, **more, ram_free_bytes=8 * GIB)
+        assert plan.verdict == "does_not_fit"
+        assert "8.0 GiB that" in plan.sentence
+
+
 def test_offload_that_does_not_fit_into_ram_is_refused_with_the_reason() -> None:
     spec = spec_of(gradient_checkpointing="offload", max_length=65536)
     plan = plan_of(spec, profile="h100", ram_bytes=16 * GIB, is_detected=True)
@@ -275,6 +285,15 @@ def test_only_a_plan_for_this_card_can_be_compared_with_its_run() -> None:
     assert expectation(plan, machine()) == {}
 
 
+@given(st.integers(-3 << 30, 3 << 30))
+@settings(max_examples=40, deadline=None)
+def test_what_a_run_is_compared_with_is_the_plan_without_anything_learnt(offset: int) -> None:
+    place = machine(is_detected=True, driver="580.65", packages={"torch": "2.13.0"})
+    after = msgspec.structs.replace(place, learnt_offset_bytes=offset)
+    plain, again = (make_plan(spec_of(), form_of(spec_of()), m) for m in (place, after))
+    assert expectation(again, after) == expectation(plain, place)
+
+
 def test_a_machine_is_taught_by_the_runs_of_its_own_card_only(tmp_path: Path) -> None:
     place = machine(is_detected=True, driver="580.65", packages={"torch": "2.13.0"})
     plan = make_plan(spec_of(), form_of(spec_of()), place)
@@ -304,10 +323,10 @@ def test_a_plan_takes_no_more_than_20_ms() -> None:
 
     make_plan(spec, form, place, forms=forms)
     seconds = []
-    for _ in range(5):
-        began = time.perf_counter()
+    for _ in range(10):
+        began = time.thread_time()
         make_plan(spec, form, place, forms=forms)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.thread_time() - began)
     assert min(seconds) < 0.020
 
 
