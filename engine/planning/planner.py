@@ -131,7 +131,7 @@ def expectation(plan: Plan, machine: Machine) -> dict[str, Any]:
         card=machine.profile.name,
         driver=machine.driver or "",
         torch=machine.packages.get("torch", ""),
-        peak_bytes=plan.budgets[0].total_bytes - machine.learnt_offset_bytes,
+        peak_bytes=plan.budgets[0].total_bytes - budget.learnt_bytes(machine),
         context_bytes=machine.profile.context_bytes,
     )
     raw: dict[str, Any] = msgspec.to_builtins(expected)
