@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -151,13 +152,24 @@ def test_own_profiles_that_cannot_be_read_are_told_of(fettle_home: Path) -> None
 def test_the_command_describes_this_machine(
     capsys: pytest.CaptureFixture[str], fettle_home: Path
 ) -> None:
-    began = time.monotonic()
     code = run(["doctor", "--json"])
-    assert time.monotonic() - began < 3
     told = json.loads(capsys.readouterr().out)
     assert told["facts"]["python"] == ".".join(map(str, sys.version_info[:3]))
     states = {check["state"] for check in told["facts"]["checks"]}
     assert code == (20 if "problem" in states else 0)
+
+
+def test_the_command_is_quick(capsys: pytest.CaptureFixture[str], fettle_home: Path) -> None:
+    """The best of three, so that other work on this machine does not count."""
+
+    def once() -> tuple[float, float]:
+        waited, used = time.monotonic(), time.process_time()
+        run(["doctor", "--json"])
+        return time.monotonic() - waited, time.process_time() - used
+
+    times = [once() for _ in range(3)]
+    assert min(waited for waited, _ in times) < 3
+    assert min(used for _, used in times) < 1.5
 
 
 def test_the_command_writes_for_people(
@@ -177,8 +189,7 @@ def test_the_command_works_without_torch(fettle_home: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "engine.cli", "doctor", "--json"], cwd=root, check=False,
         capture_output=True, timeout=30,
-        env={"PYTHONPATH": str(root / "tests" / "no_torch"), "FETTLE_HOME": str(fettle_home),
-             "PATH": "/usr/bin:/bin"},
+        env={**os.environ, "PYTHONPATH": str(root / "tests" / "no_torch")},
     )  # fmt: skip
     told = json.loads(ended.stdout)
     assert told["type"] == "doctor", ended.stderr
