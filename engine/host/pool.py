@@ -76,17 +76,19 @@ class Pool:
             self._lent -= 1
             raise
 
-    async def give_back(self, worker: Worker, *, keep: bool) -> None:
-        """A worker that traced can take another job: with ``keep`` it is the idle one, if there is
-        no other. It is taken in to the end even if whoever waits for that is cancelled."""
+    async def give_back(self, worker: Worker, *, keep: Callable[[], bool]) -> None:
+        """A worker that traced can take another job: if it may be kept it is the idle one, if there
+        is no other. ``keep`` is asked when its turn has come. It is taken in to the end even if
+        whoever waits for that is cancelled.
+        """
         await asyncio.shield(self._take_in(worker, keep=keep))
 
-    async def _take_in(self, worker: Worker, *, keep: bool) -> None:
+    async def _take_in(self, worker: Worker, *, keep: Callable[[], bool]) -> None:
         self._lent -= 1
         async with self._lock:
             if worker.ended.done():
                 return
-            if keep and self._idle is None and not self._is_closed:
+            if keep() and self._idle is None and not self._is_closed:
                 self._idle = worker
             else:
                 worker.close_stdin()

@@ -176,7 +176,7 @@ def _examine(parts: Parts) -> dict[str, Any]:
 
 
 async def trace(parts: Parts, connection: Connection, request: m.Trace) -> Answer:
-    return await parts.tracer.answer(request, keep_worker=not parts.is_busy())
+    return await parts.tracer.answer(request, is_busy=parts.is_busy)
 
 
 async def preview_dataset(

@@ -1,4 +1,4 @@
-"""Forms of models: traced by the warm worker, kept in the home.
+"""Forms of models: traced by a worker that is lent while nothing trains, kept in the home.
 
 A form depends on the layout and on the versions that traced it, not on batch, length or rank, so
 one file serves every plan of that kind for good.
@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,11 @@ _TRACE_SECONDS = 90.0
 """A trace takes a second or two; so long even on a machine that is busy."""
 _VERSIONS = ("torch", "transformers", "peft", "trl")
 
+_BUSY = (
+    "A run trains or waits, and a trace would take memory and time from it. It is made as soon as "
+    "the engine has nothing else to do."
+)
+
 
 class Tracer:
     """Gives forms, one at a time."""
@@ -46,9 +52,12 @@ class Tracer:
         self._settings = settings
         self._lock = asyncio.Lock()
 
-    async def answer(self, request: m.Trace, *, keep_worker: bool) -> Answer:
-        """Do what a client wants. Raises :class:`Refused`, ``OSError``. ``keep_worker``: the worker
-        may wait for more afterwards."""
+    async def answer(self, request: m.Trace, *, is_busy: Callable[[], bool]) -> Answer:
+        """Do what a client wants. Raises :class:`Refused`, ``OSError``.
+
+        While the host ``is_busy`` only forms that are kept are given, and a worker that has traced
+        does not wait for more.
+        """
         began = time.monotonic()
         spec, complaints = check(request.spec)
         if spec is None:
@@ -61,24 +70,27 @@ class Tracer:
             )
             raise Refused(str(problem), complaints=[complaint]) from problem
         async with self._lock:
-            data = await self._form(spec, request, found, keep_worker=keep_worker)
+            data = await self._form(spec, request, found, is_busy)
         return Answer({**data, "seconds": time.monotonic() - began})
 
     async def _form(
-        self, spec: Spec, request: m.Trace, found: Any, *, keep_worker: bool
+        self, spec: Spec, request: m.Trace, found: Any, is_busy: Callable[[], bool]
     ) -> dict[str, Any]:
         config, source = found or (None, "hub")
         if config is not None:
             kept = await apart(_kept, _place(spec, config, request))
             if kept is not None:
                 return {"form": kept, "config": config, "source": source, "cached": True}
-        traced = await self._traced(spec, config, request, keep_worker=keep_worker)
+        if is_busy():
+            raise Refused(_BUSY, "busy")
+        traced = await self._traced(spec, config, request, is_busy)
         await apart(_keep, _place(spec, traced.config, request), traced.form)
         return {"form": traced.form, "config": traced.config, "source": source, "cached": False}
 
     async def _traced(
-        self, spec: Spec, config: dict[str, Any] | None, request: m.Trace, *, keep_worker: bool
-    ) -> m.Traced:
+        self, spec: Spec, config: dict[str, Any] | None, request: m.Trace,
+        is_busy: Callable[[], bool],
+    ) -> m.Traced:  # fmt: skip
         self._pool.ask()
         worker = await self._pool.lend()
         is_free = False
@@ -89,7 +101,7 @@ class Tracer:
             if not is_free:
                 # It may still be at it.
                 worker.kill()
-            await self._pool.give_back(worker, keep=keep_worker and is_free)
+            await self._pool.give_back(worker, keep=lambda: is_free and not is_busy())
         if not traced.form:
             raise Refused(traced.problem)
         return traced

@@ -13,6 +13,14 @@ from tests.unit.test_host_duties import House, run_async
 READY = json.dumps({"type": "ready", "pid": 1, "import_seconds": 0, "versions": {}})
 
 
+def _yes() -> bool:
+    return True
+
+
+def _no() -> bool:
+    return False
+
+
 def house_of(home: Path) -> House:
     return House(home, "/bin/sh", "-c", f"echo '{READY}'; exec sleep 100")
 
@@ -24,7 +32,7 @@ def test_no_other_is_made_while_one_is_lent_and_it_is_the_idle_one_again(tmp_pat
         await pool.keep()
         first = await pool.lend()
         await pool.keep()
-        await pool.give_back(first, keep=True)
+        await pool.give_back(first, keep=_yes)
         await pool.keep()
         assert await pool.take() is first
         first.kill()
@@ -39,7 +47,7 @@ def test_after_one_that_failed_another_is_made(tmp_path: Path) -> None:
         pool.ask()
         first = await pool.lend()
         first.kill()
-        await pool.give_back(first, keep=False)
+        await pool.give_back(first, keep=_no)
         await first.ended
         await pool.keep()
         second = await pool.take()
@@ -73,7 +81,7 @@ def test_a_worker_is_taken_back_even_if_whoever_brings_it_is_cancelled(tmp_path:
         pool = house_of(tmp_path).pool
         worker = await pool.lend()
         async with pool._lock:
-            bringing = asyncio.create_task(pool.give_back(worker, keep=True))
+            bringing = asyncio.create_task(pool.give_back(worker, keep=_yes))
             await asyncio.sleep(0)
             bringing.cancel()
             with pytest.raises(asyncio.CancelledError):

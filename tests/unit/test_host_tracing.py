@@ -1,0 +1,85 @@
+"""Traces beside runs: what is kept is given, nothing new is made, no worker stays."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine.contract.messages import Trace, Traced
+from engine.contract.wire import frame
+from engine.host.connection import Refused
+from engine.planning.form import Form
+from tests.unit.plan_forms import form_of, spec_of
+from tests.unit.test_host_duties import House, run_async
+from tests.unit.test_host_pool import READY
+
+CONFIG = {
+    "model_type": "llama", "vocab_size": 1000, "hidden_size": 64, "intermediate_size": 128,
+    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+}  # fmt: skip
+
+
+def request_of(home: Path, **training: Any) -> Trace:
+    folder = home / "tiny"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    spec = {
+        "name": "trace", "model": {"path": str(folder)}, "lora": {"r": 4},
+        "dataset": {"path": "/d"}, "training": training,
+    }  # fmt: skip
+    return Trace(id=0, spec=spec)
+
+
+def house_of(home: Path) -> House:
+    """Its workers answer each job with the same form, and note that they were started."""
+    traced = Traced(form=msgspec.to_builtins(form_of(spec_of(precision="bf16"))), config=CONFIG)
+    (home / "traced").write_bytes(frame(traced))
+    script = f"echo x >> {home}/started; echo '{READY}'; while read job; do cat {home}/traced; done"
+    return House(home, "/bin/sh", "-c", script)
+
+
+def starts(home: Path) -> int:
+    return len((home / "started").read_text().split())
+
+
+def test_beside_a_run_what_is_kept_is_given_and_nothing_is_traced(fettle_home: Path) -> None:
+    async def work() -> None:
+        house = house_of(fettle_home)
+        first = (await house.ask(request_of(fettle_home))).data
+        house.book.queue.append("a run")
+        again = (await house.ask(request_of(fettle_home))).data
+        assert again["cached"]
+        assert msgspec.convert(again["form"], Form) == msgspec.convert(first["form"], Form)
+        with pytest.raises(Refused, match="A run trains or waits") as caught:
+            await house.ask(request_of(fettle_home, optim="sgd"))
+        assert caught.value.refusal.code == "busy"
+        assert starts(fettle_home) == 1
+        house.book.queue.clear()
+        assert (await house.ask(request_of(fettle_home, optim="sgd"))).data["cached"] is False
+        await house.pool.close()
+
+    run_async(work)
+
+
+def test_a_worker_that_traced_while_a_run_came_does_not_stay(
+    fettle_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        house = house_of(fettle_home)
+        ask, lent = house.parts.tracer._ask, []
+
+        async def enqueue_meanwhile(worker: Any, *arguments: Any) -> Traced:
+            lent.append(worker)
+            house.book.queue.append("a run")
+            return await ask(worker, *arguments)
+
+        monkeypatch.setattr(house.parts.tracer, "_ask", enqueue_meanwhile)
+        await house.ask(request_of(fettle_home))
+        assert house.pool._idle is None
+        await lent[0].ended
+
+    run_async(work)
