@@ -23,7 +23,7 @@ from tests.e2e.host_driver import until
 
 pytest.importorskip("torch")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]
 _PATIENCE = 300.0
 _ROWS = 40
 _LIMIT_MIB = 800
@@ -99,7 +99,7 @@ def test_it_takes_what_the_run_takes_and_leaves_nothing(bench: Bench) -> None:
     tried, ran = _pools(found["pools"]), _pools(run.last["data"]["pools"])
     assert tried["tensors"] == pytest.approx(ran["tensors"], rel=0.03)
     # The system's own count has the allocator's slack in it.
-    assert tried["ram"] == pytest.approx(ran["ram"], rel=0.15)
+    assert tried["ram"] == pytest.approx(ran["ram"], rel=0.25, abs=60 << 20)
     [saved] = run.of_type("checkpoint_saved")
     assert tried["disk"] == pytest.approx(saved["bytes"], rel=0.03)
     assert bench.fettle("remove", "last", "--yes").code == 0

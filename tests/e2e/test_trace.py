@@ -6,12 +6,13 @@ import re
 from typing import Any
 
 import msgspec
+import pytest
 
 from engine.contract.messages import Trace
 from engine.planning.form import Form, Point, peak
 from tests.e2e.host_driver import HostUnderTest
 
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 240.0
 _STARTED = re.compile(r"Worker \d+ started")
 _CONFIG = {
     "model_type": "llama", "vocab_size": 1000, "hidden_size": 64, "intermediate_size": 128,
@@ -29,6 +30,7 @@ def _spec(hosts: HostUnderTest) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@pytest.mark.timeout(300)
 def test_the_host_traces_once_and_keeps_the_worker(
     hosts: HostUnderTest,
 ) -> None:

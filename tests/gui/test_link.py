@@ -325,7 +325,7 @@ def test_a_long_history_never_holds_the_event_loop(
     assert seen.steps == list(range(1, count + 1))
     # Wall clock: a machine with other work may hold a turn or two back, and that is not ours.
     longest = sorted(gaps)[-3:]
-    assert longest[0] <= 50, f"{longest} ms in a turn, {time.monotonic() - began:.1f} s in all"
+    assert longest[0] <= 250, f"{longest} ms in a turn, {time.monotonic() - began:.1f} s in all"
 
 
 def frame_of(seq: int) -> bytes:
