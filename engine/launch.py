@@ -21,13 +21,6 @@ from engine.transport import Stream
 START_SECONDS = 15.0
 """How long a host may take from its start to its first answer."""
 
-WORKER_DEFAULTS = {
-    # Threads of GNU OpenMP spin 300 000 times while they wait, which makes training on a busy CPU
-    # up to 10 times slower; without any spinning it is a third slower on a quiet one.
-    "GOMP_SPINCOUNT": "1000",
-}
-"""What workers get unless the environment says otherwise."""
-
 _LOG_TAIL_LINES = 8
 _LOG_TAIL_BYTES = 4096
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import engine
 from engine.contract.messages import Done, Finding, Heartbeat, Job, Message, Ready
 from engine.contract.wire import Garbage, LineReader, frame
-from engine.launch import WORKER_DEFAULTS, ClientError
+from engine.launch import ClientError
 
 _CHUNK = 1 << 16
 _LEAVE_SECONDS = 10.0
@@ -34,7 +34,6 @@ class JobWorker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**WORKER_DEFAULTS, **os.environ},
             cwd=Path(engine.__file__).parents[1],
         )
         assert self._process.stdin is not None

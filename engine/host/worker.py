@@ -23,7 +23,6 @@ import engine
 from engine.contract.messages import Heartbeat, Message, Ready
 from engine.contract.wire import Garbage, LineReader, frame
 from engine.host.settings import Settings
-from engine.launch import WORKER_DEFAULTS
 from engine.planning.facts import is_wsl
 from engine.planning.platforms import wsl_settings
 
@@ -166,7 +165,7 @@ def _environment() -> dict[str, str]:
     given = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([root, given]) if given else root
     wsl = wsl_settings(os.environ) if is_wsl() else {}
-    return {**WORKER_DEFAULTS, **os.environ, **_ENVIRONMENT, **wsl, "PYTHONPATH": path}
+    return {**os.environ, **_ENVIRONMENT, **wsl, "PYTHONPATH": path}
 
 
 def _own_group() -> dict[str, Any]:

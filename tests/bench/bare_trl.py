@@ -1,7 +1,7 @@
 """The yardstick: a plain TRL script of the same recipe, with nothing of Fettle in it.
 
 usage: bare_trl.py MODEL_FOLDER ROWS.json STEPS BATCH ACCUMULATION MAX_LENGTH
-prints the milliseconds of each step as a JSON list
+prints ``step_ms`` and the milliseconds of each step, a line each
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ from trl import SFTConfig, SFTTrainer
 
 
 class Clock(TrainerCallback):  # type: ignore[misc]
-    """Notes the time of each step, from the end of the one before."""
+    """Tells the time of each step, from the end of the one before."""
 
     def __init__(self) -> None:
-        self.milliseconds: list[float] = []
         self._last = 0.0
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
@@ -32,7 +31,7 @@ class Clock(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         now = time.perf_counter()
-        self.milliseconds.append((now - self._last) * 1000)
+        print(f"step_ms {(now - self._last) * 1000:.3f}", flush=True)
         self._last = now
 
 
@@ -41,7 +40,6 @@ def main() -> None:
     steps, batch, accumulation, max_length = map(int, sys.argv[3:])
     rows = json.loads(Path(rows_file).read_text(encoding="utf-8"))
     torch.manual_seed(42)
-    clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         trainer = SFTTrainer(
             model=AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32),
@@ -68,10 +66,9 @@ def main() -> None:
             train_dataset=Dataset.from_list(rows),
             processing_class=AutoTokenizer.from_pretrained(model_folder),
             peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear"),
-            callbacks=[clock],
+            callbacks=[Clock()],
         )
         trainer.train()
-    sys.stdout.write(json.dumps(clock.milliseconds) + "\n")
 
 
 if __name__ == "__main__":

@@ -141,15 +141,6 @@ def test_a_killed_orphan_is_gone_before_its_run_is_touched(tmp_path: Path) -> No
     run_async(work)
 
 
-def test_threads_of_a_worker_spin_little_unless_told_otherwise(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    assert worker._environment()["GOMP_SPINCOUNT"] == "1000"
-    monkeypatch.setenv("GOMP_SPINCOUNT", "5")
-    assert worker._environment()["GOMP_SPINCOUNT"] == "5"
-
-
 # ---------------------------------------------------------------- answers
 
 
