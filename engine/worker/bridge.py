@@ -23,14 +23,15 @@ EMBEDDINGS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out", "word_e
 class Bridge:
     """Goes before a TRL trainer in the list of base classes."""
 
-    loss_is_scaled_for_ga = True
-    """Each micro-batch's loss is its sum over the targets of the whole window."""
-
     course: Course
 
     def follow(self, course: Course) -> None:
         """Train along this course."""
         self.course = course
+        # Each micro-batch's loss is its sum over the targets of the whole window: the trainer is
+        # not to divide it once more. Versions from 5.19 on have a name of their own for this, and
+        # know this one too.
+        self.model_accepts_loss_kwargs = True
 
     def get_train_dataloader(self) -> WindowLoader:
         """Windows from the course's position on."""

@@ -48,7 +48,7 @@ _ENVIRONMENT = {
 def main() -> int:
     """The whole life of a worker; gives the exit code. A failed job is told in its Done."""
     channel = claim()
-    os.environ.update(_ENVIRONMENT)
+    prepare_environment()
     _set_up_log()
     faulthandler.enable()
     outbox, inbox = Outbox(channel.messages), Inbox(channel.commands)
@@ -63,6 +63,11 @@ def main() -> int:
     finally:
         outbox.close()
     return 0
+
+
+def prepare_environment() -> None:
+    """What has to be settled before torch and the libraries of the hub are imported or used."""
+    os.environ.update(_ENVIRONMENT)
 
 
 class _OnlyOnce(logging.Filter):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.contract.spec import Spec
+from engine.worker.library_names import CHECKPOINTING
 
 
 def script(spec: Spec) -> str:
@@ -161,7 +162,7 @@ def _arguments(spec: Spec) -> str:
         "weight_decay": training.weight_decay,
         "max_grad_norm": training.max_grad_norm,
         "optim": training.optim,
-        "activation_checkpointing": training.gradient_checkpointing != "none",
+        CHECKPOINTING: training.gradient_checkpointing != "none",
         "seed": training.seed,
         "report_to": "none",
     }

@@ -73,6 +73,14 @@ def run(job: Job, report: Report) -> Done:
     return Done(at=time.time(), outcome="finished", step=0, data=msgspec.to_builtins(found))
 
 
+def steps_alone(job: Job, report: Report) -> list[PoolPeak]:
+    """The peaks of loading, the heaviest steps and the evaluation; nothing is saved or resumed.
+
+    For studies of many specs on one card. Raises whatever the run would.
+    """
+    return _Rehearsal(read_spec(job.spec), Path(job.folder), report).go_as_far_as_evaluation()
+
+
 class _Rehearsal:
     """One rehearsal. Its parts come one after the other in :meth:`go`."""
 
@@ -86,15 +94,12 @@ class _Rehearsal:
     def go(self) -> Rehearsed:
         """All of it. Raises whatever the run would; ``Halted`` if asked to end."""
         began = time.monotonic()
-        self._report.enter(Phase.LOADING_MODEL)
-        compute = choose_compute(self._spec, self._report)
-        self._spec = adjusted(self._spec, compute.safe)
-        self._real = adjusted(self._real, compute.safe)
+        compute = self._begin()
         with Meter(compute.device) as meter:
             self._stage = Stage(self._report, meter)
             loaded = self._load(compute)
             pick = self._pick(loaded)
-            checkpoint = self._try_heaviest(loaded, pick)
+            checkpoint = self._save(*self._try_heaviest(loaded, pick))
             loaded = loaded._replace(model=None)
             _forget()
             self._try_resume(loaded, pick, checkpoint)
@@ -117,6 +122,22 @@ class _Rehearsal:
             seconds=time.monotonic() - began,
         )
 
+    def go_as_far_as_evaluation(self) -> list[PoolPeak]:
+        """What comes before the first save."""
+        compute = self._begin()
+        with Meter(compute.device) as meter:
+            self._stage = Stage(self._report, meter)
+            loaded = self._load(compute)
+            self._try_heaviest(loaded, self._pick(loaded))
+            return meter.pools()
+
+    def _begin(self) -> Compute:
+        self._report.enter(Phase.LOADING_MODEL)
+        compute = choose_compute(self._spec, self._report)
+        self._spec = adjusted(self._spec, compute.safe)
+        self._real = adjusted(self._real, compute.safe)
+        return compute
+
     # ------------------------------------------------------------ what there is to try
 
     def _load(self, compute: Compute) -> Loaded:
@@ -137,8 +158,9 @@ class _Rehearsal:
 
     # ------------------------------------------------------------ trying
 
-    def _try_heaviest(self, loaded: Loaded, pick: Pick) -> Path:
-        """Steps, evaluation, save; gives the checkpoint. The trainer is gone afterwards."""
+    def _try_heaviest(self, loaded: Loaded, pick: Pick) -> tuple[Tried, Any]:
+        """Steps and an evaluation; gives the course and the trainer. Whoever keeps neither has the
+        memory back."""
         wanted = len(pick.windows)
         steps = wanted + (_SKIPPED_AT_MOST if loaded.compute.precision == "fp16" else 0)
         course = self._course(loaded, pick.windows, wanted, steps, resumed=None)
@@ -148,7 +170,7 @@ class _Rehearsal:
         self._times.longest_step = min(course.seconds[1:] or course.seconds)
         self._look_at_losses(course)
         self._evaluate(course, trainer, loaded.prepared)
-        return self._save(course, trainer)
+        return course, trainer
 
     def _evaluate(self, course: Tried, trainer: Any, prepared: Prepared) -> None:
         size = self._spec.training.per_device_train_batch_size

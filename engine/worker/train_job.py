@@ -24,6 +24,7 @@ from engine.worker import meter, output, state_files, untrained_tokens
 from engine.worker.batches import Rows
 from engine.worker.course import Course, Resumed
 from engine.worker.failures import JobError
+from engine.worker.library_names import CHECKPOINTING
 from engine.worker.loading import (
     Compute,
     add_adapter,
@@ -230,7 +231,6 @@ def _not_used(rows: Any) -> Any:
 def arguments(spec: Spec, compute: Compute, folder: Path, total_steps: int) -> SFTConfig:
     """The spec in TRL's words. What the bridge does itself is switched off here."""
     training = spec.training
-    recompute = training.gradient_checkpointing != "none"
     return SFTConfig(
         output_dir=str(folder),
         per_device_train_batch_size=training.per_device_train_batch_size,
@@ -247,13 +247,7 @@ def arguments(spec: Spec, compute: Compute, folder: Path, total_steps: int) -> S
         fp16=compute.precision == "fp16",
         use_cpu=compute.device == "cpu",
         seed=training.seed,
-        activation_checkpointing=recompute,
-        activation_checkpointing_kwargs={
-            "use_reentrant": False,
-            "offload": offloads(spec, compute, pinned=True),
-        }
-        if recompute
-        else None,
+        **_checkpointing(spec, compute),
         trust_remote_code=spec.model.trust_remote_code,
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
@@ -267,6 +261,12 @@ def arguments(spec: Spec, compute: Compute, folder: Path, total_steps: int) -> S
         report_to=[],
         disable_tqdm=True,
     )
+
+
+def _checkpointing(spec: Spec, compute: Compute) -> dict[str, Any]:
+    recomputes = spec.training.gradient_checkpointing != "none"
+    ways = {"use_reentrant": False, "offload": offloads(spec, compute, pinned=True)}
+    return {CHECKPOINTING: recomputes, f"{CHECKPOINTING}_kwargs": ways if recomputes else None}
 
 
 def _end(

@@ -11,6 +11,7 @@ import pytest
 
 from engine.contract.messages import Step
 from engine.contract.validate import check
+from engine.worker.library_names import CHECKPOINTING
 from engine.worker.schedule import Schedule
 from tests.worker.conftest import Heard, make_spec, run_here
 
@@ -38,7 +39,7 @@ def _plain_trl(spec: dict[str, Any], rows: list[dict[str, Any]], folder: Path) -
             per_device_train_batch_size=training["per_device_train_batch_size"],
             gradient_accumulation_steps=training["gradient_accumulation_steps"],
             lr_scheduler_type="cosine", warmup_steps=0.03, max_length=training["max_length"],
-            assistant_only_loss=True, activation_checkpointing=True, seed=42, logging_steps=1,
+            assistant_only_loss=True, seed=42, logging_steps=1, **{CHECKPOINTING: True},
             train_sampling_strategy="sequential", shuffle_dataset=False, save_strategy="no",
             report_to=[], use_cpu=True, bf16=False, disable_tqdm=True,
         ),

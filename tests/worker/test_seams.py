@@ -75,7 +75,7 @@ def test_the_trainer_asks_for_a_window_a_step_and_then_tells() -> None:
 
 
 def test_the_loss_flag_and_the_model_hook_exist() -> None:
-    assert "loss_is_scaled_for_ga" in inspect.getsource(Trainer.training_step)
+    assert "self.model_accepts_loss_kwargs" in inspect.getsource(Trainer.training_step)
     assert list(inspect.signature(PreTrainedModel._set_gradient_checkpointing).parameters)[:3] == [
         "self", "enable", "gradient_checkpointing_func"
     ]  # fmt: skip

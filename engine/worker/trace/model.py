@@ -15,6 +15,7 @@ from trl.trainer.utils import add_fused_lm_head
 from engine.contract.spec import LoraSpec
 from engine.planning.form import Layout
 from engine.worker.failures import JobError
+from engine.worker.library_names import CHECKPOINTING
 from engine.worker.loading import DTYPES, adapt, trainable
 from engine.worker.trace.ram import checkpoint_to_ram
 from engine.worker.trace.sizes import CannotTrace
@@ -153,7 +154,8 @@ def _checkpoint(model: Any, base: Any, layout: Layout, kernels: Kernels) -> None
     if layout.gradient_checkpointing == "none":
         return
     offloads = layout.gradient_checkpointing == "offload" and layout.device == "cuda"
-    model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    enable = getattr(model, f"{CHECKPOINTING}_enable")
+    enable(**{f"{CHECKPOINTING}_kwargs": {"use_reentrant": False}})
     way = checkpoint_to_ram if offloads else checkpoint
 
     def checkpointed(function: Any, *args: Any, **kwargs: Any) -> Any:
