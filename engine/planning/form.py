@@ -59,6 +59,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     gradient_checkpointing: Checkpointing = "full"
     attn_implementation: str = "sdpa"
     packing: bool = False
+    padded: bool = True
+    """Whether rows of a batch can be of unequal length: in pretraining all blocks are full."""
     triton: bool = True
     """Whether Triton is there, as on Linux; without it TRL's head takes more for each tile."""
 

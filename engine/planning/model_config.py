@@ -65,6 +65,7 @@ def layout_of(
         gradient_checkpointing=spec.training.gradient_checkpointing,
         attn_implementation=spec.model.attn_implementation,
         packing=spec.training.packing and spec.method != "pretrain",
+        padded=spec.method != "pretrain",
         triton=sys.platform == "linux",
         **quantization,
     )

@@ -26,7 +26,7 @@ from transformers import (
 from engine.contract.spec import LoraSpec, ModelSpec, Spec
 from engine.planning.cards import chosen, visible
 from engine.planning.safe_mode import NOTHING_LEFT_OUT, SafeMode
-from engine.worker import safely
+from engine.worker import int8_inputs, safely
 from engine.worker.failures import JobError
 from engine.worker.report import Report
 
@@ -152,6 +152,8 @@ def load_model(spec: Spec, compute: Compute) -> PreTrainedModel:
     """The base model with its weights as the spec's quantization says, on the device. Raises
     JobError if there is none."""
     implementation = spec.model.attn_implementation
+    if spec.bits == 8:
+        int8_inputs.let_go()
     with explained(spec.model.path):
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             spec.model.path,

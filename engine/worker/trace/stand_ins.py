@@ -96,7 +96,8 @@ class Linear4bit(nn.Linear):
 
 
 class _Unpacked8(torch.autograd.Function):
-    """Multiplies in int8; keeps the input for backward, in which the weight is unpacked."""
+    """Multiplies in int8; unpacks the weight in backward, and keeps nothing for it, see
+    :mod:`engine.worker.int8_inputs`."""
 
     @staticmethod
     def forward(ctx: Any, inputs: torch.Tensor, layer: Linear8bit) -> torch.Tensor:
@@ -105,7 +106,6 @@ class _Unpacked8(torch.autograd.Function):
         packed = torch.empty_like(rows, dtype=torch.int8)  # noqa: F841
         sums = rows.new_empty(rows.shape[0], layer.out_features, dtype=torch.int32)  # noqa: F841
         ctx.layer = layer
-        ctx.save_for_backward(half)
         # Written as a product so that its operations are counted.
         weight = layer.weight.view(torch.int8).to(torch.float16)
         return half @ weight.t()

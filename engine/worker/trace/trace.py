@@ -100,7 +100,8 @@ def _pass(subject: _Subject, regime: Regime) -> _Pass:
         dimensions, batch=regime.batch, rank=_RANK if layout.lora is not None else 0,
         at_least=regime.min_length, at_most=regime.max_length,
     )  # fmt: skip
-    traced = [trace_step(layout, built, sizes, padded=regime.batch) for built in subject.built]
+    padded = regime.batch and layout.padded
+    traced = [trace_step(layout, built, sizes, padded=padded) for built in subject.built]
     return _Pass(regime, sizes, traced)
 
 
