@@ -39,6 +39,9 @@ PROTOCOL = 1
 
 Outcome = Literal["finished", "stopped", "failed"]
 Severity = Literal["info", "warning", "error"]
+Throttle = Literal["heat", "power", "power_supply", "hardware"]
+"""Why a card clocks down: too hot; at its power limit; the supply gives no more; the card protects
+itself and does not say from what."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
@@ -99,7 +102,8 @@ class ListRuns(Request, frozen=True, kw_only=True, tag=_snake):
 
 class Show(Request, frozen=True, kw_only=True, tag=_snake):
     """Reply data: ``summary`` (a :class:`RunSummary`), ``spec``, ``checkpoints`` (list of
-    :class:`CheckpointSaved`), ``versions``."""
+    :class:`CheckpointSaved`), ``versions``, and ``pace``: what the time of a step goes into, a
+    :class:`engine.diagnosis.pace.shares.Pace`, empty before the first steps."""
 
     run: str
     """A folder, a unique prefix of its name, or ``last``; so in all requests."""
@@ -440,6 +444,10 @@ class Step(Record, frozen=True, kw_only=True, tag=_snake):
     vram_reserved_bytes: int | None = None
     vram_peak_bytes: int | None = None
     """Peak of torch's reserved memory since the run's start."""
+    wait_ms: float | None = None
+    """Of ``step_ms`` what passed until the step's batches were there."""
+    padded_tokens: int | None = None
+    """Tokens that were computed: those of ``tokens`` and the padding between them."""
 
 
 class Telemetry(Record, frozen=True, kw_only=True, tag=_snake):
@@ -456,6 +464,14 @@ class Telemetry(Record, frozen=True, kw_only=True, tag=_snake):
     gpu_busy_percent: float | None = None
     gpu_temperature_celsius: float | None = None
     gpu_power_watts: float | None = None
+    gpu_power_limit_watts: float | None = None
+    gpu_clock_mhz: float | None = None
+    """Of the multiprocessors, at this moment."""
+    gpu_throttle: list[Throttle] | None = None
+    """What keeps the clock down; ``power`` is ordinary on a card at work."""
+    shared_used_bytes: int | None = None
+    """Memory of the worker's processes that Windows keeps in RAM for the card: what was pinned, and
+    what did not fit on the card. Only Windows tells it."""
 
 
 class Evaluated(Record, frozen=True, kw_only=True, tag=_snake):
@@ -490,6 +506,10 @@ class Finding(Record, frozen=True, kw_only=True, tag=_snake):
     detail: str = ""
     """Technical text, folded away: the exception, the last lines."""
     step: int | None = None
+    patch: dict[str, Any] = {}
+    """What does the remedy at one click, as in :class:`Complaint`; empty if no setting does."""
+    why: str = ""
+    """What was seen that speaks for this cause, in a sentence."""
 
 
 class Decision(Record, frozen=True, kw_only=True, tag=_snake):

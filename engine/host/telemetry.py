@@ -18,7 +18,8 @@ from typing import Any
 import msgspec
 import psutil
 
-from engine.contract.messages import Telemetry
+from engine.contract.messages import Telemetry, Throttle
+from engine.host.shared_memory import SharedMemory
 from engine.planning.cards import card_index
 from engine.planning.seen import CardSeen
 
@@ -34,6 +35,7 @@ class Sampler:
     def __init__(self, pid: int, gpu: int, on_sampled: Callable[[Telemetry], None]) -> None:
         self._tree = ProcessTree(pid)
         self._card = Card(gpu)
+        self._shared = SharedMemory()
         self._on_sampled = on_sampled
         self._loop = asyncio.get_running_loop()
         self._stopped = threading.Event()
@@ -49,6 +51,7 @@ class Sampler:
 
     def _work(self) -> None:
         self._card.open()
+        self._shared.open()
         due = time.monotonic()
         while not self._stopped.wait(max(due - time.monotonic(), 0.0)):
             due = max(due + PERIOD_SECONDS, time.monotonic())
@@ -56,12 +59,14 @@ class Sampler:
             # The loop may have ended meanwhile.
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._deliver, sample)
+        self._shared.close()
         self._card.close()
 
     def _sample(self) -> Telemetry:
         ram, cpu, pids = self._tree.measure()
         bare = Telemetry(at=time.time(), ram_used_bytes=ram, cpu_percent=cpu)
-        return msgspec.structs.replace(bare, **self._card.measure(pids))
+        seen = {**self._card.measure(pids), **self._shared.measure(pids)}
+        return msgspec.structs.replace(bare, **seen)
 
     def _deliver(self, sample: Telemetry) -> None:
         if not self._stopped.is_set():
@@ -154,11 +159,36 @@ class Card:
             lambda: {"gpu_busy_percent": float(nvml.nvmlDeviceGetUtilizationRates(card).gpu)},
             lambda: {"gpu_temperature_celsius": float(nvml.nvmlDeviceGetTemperature(card, 0))},
             lambda: {"gpu_power_watts": nvml.nvmlDeviceGetPowerUsage(card) / 1000},
+            lambda: {"gpu_power_limit_watts": nvml.nvmlDeviceGetEnforcedPowerLimit(card) / 1000},
+            lambda: {"gpu_clock_mhz": float(nvml.nvmlDeviceGetClockInfo(card, _SM_CLOCK))},
+            lambda: {"gpu_throttle": throttles(_event_reasons(nvml, card))},
             lambda: _own(nvml.nvmlDeviceGetComputeRunningProcesses(card), pids),
         ):
-            with contextlib.suppress(nvml.NVMLError):
+            # Names that an older library lacks, too.
+            with contextlib.suppress(nvml.NVMLError, AttributeError):
                 found |= read()
         return found
+
+
+_SM_CLOCK = 1
+_REASONS: dict[int, Throttle] = {
+    0x04: "power", 0x08: "hardware", 0x20: "heat", 0x40: "heat", 0x80: "power_supply"
+}  # fmt: skip
+"""Bits of NVML's clock event reasons; those left out are settings, or a card that rests."""
+
+
+def throttles(reasons: int) -> list[Throttle]:
+    """What NVML's bits say, each once. The hardware's own bit is set with that for heat, too."""
+    found = [word for bit, word in _REASONS.items() if reasons & bit]
+    if {"heat", "power_supply"} & set(found):
+        found = [word for word in found if word != "hardware"]
+    return list(dict.fromkeys(found))
+
+
+def _event_reasons(nvml: Any, card: Any) -> int:
+    """Under the name that this library has for it."""
+    newer = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
+    return int((newer or nvml.nvmlDeviceGetCurrentClocksThrottleReasons)(card))
 
 
 def _uuid(nvml: Any, index: int) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -11,7 +12,7 @@ import torch
 
 from engine.worker.packing import Row
 from engine.worker.samples import IGNORED, Samples
-from engine.worker.schedule import Schedule
+from engine.worker.schedule import Schedule, Turn
 
 Batch = dict[str, torch.Tensor]
 
@@ -39,6 +40,15 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     targets: int
     cursor: int
     epoch: float
+    rows: list[int] = []
+    """What it is made of, by index."""
+    wait_ms: float = 0.0
+    """How long the trainer waited for it."""
+
+    @property
+    def padded_tokens(self) -> int:
+        """Tokens that the model computes, padding among them."""
+        return sum(batch["input_ids"].numel() for batch in self.batches)
 
 
 class Collator:
@@ -110,12 +120,22 @@ class WindowLoader:
 
     def __iter__(self) -> Iterator[Window]:
         left = self._schedule.total_steps - self._step
-        for turn in islice(self._schedule.turns(self._cursor), left):
-            samples = [sample for row in turn.rows for sample in self.dataset.rows[row]]
-            yield Window(
-                batches=self._collator.split(turn.rows, self._micro_batch),
-                tokens=int(self._lengths[samples].sum()),
-                targets=int(self._counts[samples].sum()),
-                cursor=turn.cursor,
-                epoch=turn.epoch,
-            )
+        turns = islice(self._schedule.turns(self._cursor), left)
+        # The trainer waits from the moment it asks; a generator goes on exactly then.
+        asked = time.monotonic()
+        for turn in turns:
+            yield self._window(turn, asked)
+            asked = time.monotonic()
+
+    def _window(self, turn: Turn, asked: float) -> Window:
+        samples = [sample for row in turn.rows for sample in self.dataset.rows[row]]
+        batches = self._collator.split(turn.rows, self._micro_batch)
+        return Window(
+            batches=batches,
+            tokens=int(self._lengths[samples].sum()),
+            targets=int(self._counts[samples].sum()),
+            cursor=turn.cursor,
+            epoch=turn.epoch,
+            rows=turn.rows,
+            wait_ms=1000 * (time.monotonic() - asked),
+        )

@@ -152,6 +152,8 @@ class Course:
                 tokens=window.tokens,
                 target_tokens=window.targets,
                 samples_seen=window.cursor,
+                wait_ms=window.wait_ms,
+                padded_tokens=window.padded_tokens,
                 **self._vram(),
             )
         )
