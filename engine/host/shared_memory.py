@@ -24,13 +24,13 @@ _VALID = frozenset({0x00000000, 0x00000001})
 class _Value(ctypes.Structure):
     """PDH_FMT_COUNTERVALUE, with the one member of its union that is asked for."""
 
-    _fields_ = [("status", ctypes.c_uint32), ("large", ctypes.c_int64)]  # noqa: RUF012
+    _fields_ = [("status", ctypes.c_uint32), ("large", ctypes.c_int64)]
 
 
 class _Item(ctypes.Structure):
     """PDH_FMT_COUNTERVALUE_ITEM_W."""
 
-    _fields_ = [("name", ctypes.c_wchar_p), ("value", _Value)]  # noqa: RUF012
+    _fields_ = [("name", ctypes.c_wchar_p), ("value", _Value)]
 
 
 class SharedMemory:

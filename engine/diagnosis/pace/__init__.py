@@ -1,0 +1,1 @@
+"""Why steps are or become slow: from steps and telemetry to findings. Pure, incremental."""
