@@ -147,6 +147,7 @@ def _slower(turn: Turn, machine: Machine, spec: dict[str, Any]) -> Text:
         cause="Nothing that was measured explains it. Often another program uses the card or the "
         "processor.",
         remedy="Look at what else runs on this computer. Training goes on.",
+        severity="info",
         why=busy_seen(turn.case),
     )
 
