@@ -11,6 +11,7 @@ from app.pages.run_actions import RunActions
 from app.pages.run_body import RunBody
 from app.pages.run_feed import RunFeed
 from app.pages.run_header import RunHeader
+from app.pages.run_pace import PaceKeeper
 from app.preferences import Preferences
 from app.run_words import Entry, entry_of
 from app.theme import Theme, Tokens
@@ -45,6 +46,7 @@ class RunPage(QWidget):
         self.header = RunHeader(theme.tokens)
         self.notice = Notice()
         self.body = RunBody(theme.tokens)
+        self.pace = PaceKeeper(link, self.body.pace, self)
         if preferences.text(_AXIS_KEY) == "step":
             self.body.board.set_axis("step")
         self.body.setObjectName("body")
@@ -90,6 +92,7 @@ class RunPage(QWidget):
         self.notice.hide()
         self._new_entries.clear()
         self.body.clear(self.feed.series)
+        self.pace.look_at("")
 
     def _on_summary_changed(self, summary: RunSummary) -> None:
         if self.body.log.folder != summary.folder:
@@ -110,6 +113,7 @@ class RunPage(QWidget):
         self._plan_numbers()
 
     def _on_caught_up(self) -> None:
+        self.pace.look_at(self.feed.run)
         self.body.board.note_change()
         self._show_state()
         self._on_numbers_due()

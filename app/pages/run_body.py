@@ -15,6 +15,7 @@ from app.widgets.activity import ActivityList
 from app.widgets.failure_card import FailureCard
 from app.widgets.graph_board import GraphBoard
 from app.widgets.log_card import LogCard
+from app.widgets.pace_card import PaceCard
 from app.widgets.parts import Card, button, column, label, row
 from app.widgets.tiles import TileRow
 from engine.contract.messages import Progress, RunSummary
@@ -25,7 +26,7 @@ NARROW_BELOW = 860
 
 
 class RunBody(QWidget):
-    """Tiles, failure, progress, graphs, activity and log of a run."""
+    """Tiles, failure, progress, graphs, activity, pace and log of a run."""
 
     def __init__(self, tokens: Tokens) -> None:
         super().__init__()
@@ -33,6 +34,7 @@ class RunBody(QWidget):
         self.failure = FailureCard()
         self.board = GraphBoard(tokens)
         self.activity = ActivityList(tokens)
+        self.pace = PaceCard(tokens)
         self.log = LogCard()
         self._build_progress()
         self._build_waiting()
@@ -70,7 +72,12 @@ class RunBody(QWidget):
         middle.setStretch(2, 3)
         middle.setStretch(3, 1)
         self._activity = self._activity_card()
-        lower = row(middle, self._activity, spacing=12)
+        self._side = QWidget()
+        side = column(self._activity, self.pace, spacing=12)
+        side.setStretch(0, 1)
+        self._side.setLayout(side)
+        self._side.setFixedWidth(ACTIVITY_WIDTH)
+        lower = row(middle, self._side, spacing=12)
         lower.setStretch(0, 1)
         page = column(self.tiles, lower, spacing=14)
         page.setStretch(1, 1)
@@ -78,7 +85,6 @@ class RunBody(QWidget):
 
     def _activity_card(self) -> Card:
         card = Card("Activity")
-        card.setFixedWidth(ACTIVITY_WIDTH)
         self.log_button = button("Show log")
         self.log_button.setCheckable(True)
         card.column.addSpacing(4)
@@ -90,7 +96,7 @@ class RunBody(QWidget):
         """Qt override."""
         super().resizeEvent(event)
         is_narrow = self.width() < NARROW_BELOW
-        self._activity.setFixedWidth(NARROW_ACTIVITY_WIDTH if is_narrow else ACTIVITY_WIDTH)
+        self._side.setFixedWidth(NARROW_ACTIVITY_WIDTH if is_narrow else ACTIVITY_WIDTH)
 
     # ------------------------------------------------------------ showing
 
@@ -98,6 +104,7 @@ class RunBody(QWidget):
         """Take another theme's colours."""
         self.board.set_tokens(tokens)
         self.activity.set_tokens(tokens)
+        self.pace.set_tokens(tokens)
 
     def clear(self, series: RunSeries | None = None) -> None:
         """Show another run, of which nothing is known yet."""

@@ -9,9 +9,11 @@ from PySide6.QtWidgets import QFrame, QScrollArea, QWidget
 class GrowingArea(QScrollArea):
     """Holds one widget of any height."""
 
-    def __init__(self, body: QWidget) -> None:
+    def __init__(self, body: QWidget, most_px: int | None = None) -> None:
+        """``most_px``: of what is higher, the rest is scrolled to, grown or not."""
         super().__init__()
         self._body = body
+        self._most_px = most_px
         self._is_grown = False
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
@@ -25,8 +27,10 @@ class GrowingArea(QScrollArea):
         if is_grown == self._is_grown:
             return
         self._is_grown = is_grown
-        off = Qt.ScrollBarPolicy.ScrollBarAlwaysOff
-        self.setVerticalScrollBarPolicy(off if is_grown else Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+        never, needed = (
+            Qt.ScrollBarPolicy.ScrollBarAlwaysOff, Qt.ScrollBarPolicy.ScrollBarAsNeeded
+        )  # fmt: skip
+        self.setVerticalScrollBarPolicy(needed if self._most_px or not is_grown else never)
         self._fit()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
@@ -39,5 +43,8 @@ class GrowingArea(QScrollArea):
         body, wanted = self._body, 0
         if self._is_grown:
             wanted = max(body.heightForWidth(self.viewport().width()), body.sizeHint().height())
+        if self._most_px and self._is_grown:
+            wanted = min(wanted, self._most_px)
+            self.setMaximumHeight(wanted)
         if wanted != self.minimumHeight():
             self.setMinimumHeight(wanted)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from engine.cli import words
+from engine.cli import pace, words
 from engine.cli.output import Exit, Output
 from engine.client import connect
 from engine.contract.lifecycle import LIVE, State
@@ -76,12 +76,14 @@ def show(arguments: Namespace, output: Output) -> Exit:
             "saved": saved,
             "spec": shown.get("spec", {}),
             "versions": shown.get("versions", {}),
+            "pace": shown.get("pace", {}),
         }
     )
     if not output.as_json:
         summary = msgspec.convert(shown["summary"], RunSummary)
         for name, text in _facts(summary, msgspec.convert(saved, list[CheckpointSaved])):
             output.say(f"{output.paint(f'{name:<12}', 'dim')}{text}")
+        pace.say(shown.get("pace", {}), output)
     return Exit.FINISHED
 
 

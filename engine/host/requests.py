@@ -24,6 +24,7 @@ from engine.host.checks import complaints_about, finding_of, look_over
 from engine.host.connection import Answer, Connection, Refused
 from engine.host.follow import Follower
 from engine.host.hub import RunSource, fit_to_line
+from engine.host.pace_facts import read_pace
 from engine.host.parts import Parts
 from engine.host.rehearsal import make_name
 from engine.host.threads import apart
@@ -126,11 +127,13 @@ async def show(parts: Parts, connection: Connection, request: m.Show) -> Answer:
     folder = parts.book.folder(run)
     content = runs.read_run(folder)
     saved = await apart(saved_checkpoints, folder)
+    pace = await apart(read_pace, folder)
     data = {
         "summary": msgspec.to_builtins(parts.book.summary(run)),
         "spec": content.spec,
         "checkpoints": [msgspec.to_builtins(checkpoint) for checkpoint in saved],
         "versions": content.versions,
+        "pace": msgspec.to_builtins(pace) if pace else {},
     }
     return Answer(data)
 

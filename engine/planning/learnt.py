@@ -32,6 +32,10 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     """On the card at the peak of training, without what was learnt before."""
     context_bytes: int
     """Of it what is not torch's."""
+    step_seconds: float = 0.0
+    """Of a step; 0 where nothing was foretold of it."""
+    parts: dict[str, float] = {}
+    """What they go into, see :class:`engine.planning.plan.Timing`."""
 
     @property
     def key(self) -> str:

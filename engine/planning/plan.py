@@ -76,6 +76,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """None where the number of steps is not known before the data is tokenised."""
     bound_by: str = ""
     """``compute``, ``memory traffic`` or ``offload copies``."""
+    parts: dict[str, float] = {}
+    """Seconds of a step by what they go into; together ``step_seconds``. Copies only count as far
+    as they are not hidden behind the computation."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

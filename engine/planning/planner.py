@@ -133,6 +133,8 @@ def expectation(plan: Plan, machine: Machine) -> dict[str, Any]:
         torch=machine.packages.get("torch", ""),
         peak_bytes=plan.budgets[0].total_bytes - budget.learnt_bytes(machine),
         context_bytes=machine.profile.context_bytes,
+        step_seconds=plan.timing.step_seconds if plan.timing else 0.0,
+        parts=plan.timing.parts if plan.timing else {},
     )
     raw: dict[str, Any] = msgspec.to_builtins(expected)
     return raw

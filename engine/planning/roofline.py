@@ -42,17 +42,30 @@ def timing(form: Form, spec: Spec, machine: Machine, steps: int | None = None) -
         busy = parts["kernel launches"]
     else:
         del parts["kernel launches"]
-    copies = parts["offload copies"]
-    micro = busy + copies if way == "blocking" else max(busy, copies)
     update = value(form.trainable, point) * _UPDATE_BYTES[spec.training.optim]
-    step = accumulation * micro + update / (card.bandwidth_bytes_per_second * TRAFFIC_SHARE)
+    added = _added(parts, busy, way)
+    shares = {name: accumulation * seconds for name, seconds in added.items() if seconds > 0}
+    shares["optimizer"] = update / (card.bandwidth_bytes_per_second * TRAFFIC_SHARE)
+    step = sum(shares.values())
     known = steps if steps is not None else max(spec.training.max_steps, 0) or None
     return Timing(
         step_seconds=step,
         tokens_per_second=point.batch * point.length * accumulation / step,
         total_seconds=step * known if known else None,
         bound_by=max(parts, key=lambda name: parts[name]),
+        parts=shares,
     )
+
+
+def _added(parts: dict[str, float], busy: float, way: OffloadWay | None) -> dict[str, float]:
+    """What each part adds to a micro-batch: launches and copies as far as nothing hides them."""
+    computed = parts["compute"] + parts["memory traffic"]
+    copies = parts["offload copies"]
+    return {
+        **parts,
+        "kernel launches": busy - computed,
+        "offload copies": copies if way == "blocking" else max(copies - busy, 0.0),
+    }
 
 
 def _micro_batch(

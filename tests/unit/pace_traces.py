@@ -159,7 +159,8 @@ class _Attempt:
 
     def trace(self) -> Trace:
         self._phase(Phase.FIRST_STEP)
-        for self.step in range(1, self.steps + 1):
+        for step in range(1, self.steps + 1):
+            self.step = step
             self._train()
             if self.eval_every and self.step % self.eval_every == 0:
                 self._pause(Phase.EVALUATING, self.dice.uniform(2, 25), busy=70)
