@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from engine.worker.batches import Window, WindowLoader
+from engine.worker.numeric_guard import numbers
 from engine.worker.offload import offload_to_ram
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ class Bridge:
     """Goes before a TRL trainer in the list of base classes."""
 
     course: Course
+    _numbers: tuple[float, float | None] = (0.0, None)
+    """Loss and gradient norm of the step that is under way."""
 
     def follow(self, course: Course) -> None:
         """Train along this course."""
@@ -77,7 +80,20 @@ class Bridge:
             super(Bridge, self).training_step(model, batch, num_items_in_batch)  # type: ignore[misc]
             for batch in inputs.batches
         ]
-        return torch.stack(losses).sum()
+        self._window_loss = torch.stack(losses).sum()
+        return self._window_loss
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """The last thing before the weights change: what makes no numbers does not reach them.
+
+        This is where a step's loss and norm are read, in place of after it: the card is waited for
+        as often as before. Weights without gradients are left out by every optimizer.
+        """
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)  # type: ignore[misc]
+        self._numbers = numbers(self._window_loss, norm)
+        if not self.course.may_update(self, *self._numbers):
+            model.zero_grad()
+        return norm
 
     def floating_point_ops(self, inputs: Window) -> int:
         """Not counted: the count walks over all modules in every step."""
@@ -97,10 +113,9 @@ class Bridge:
         """After each step; once more after the last one, when nothing is new."""
         if self.state.global_step == self.course.position.step:  # type: ignore[attr-defined]
             return
-        loss = float(tr_loss)
         tr_loss.zero_()
         self._metrics["train"].clear()  # type: ignore[attr-defined]
-        norm = None if grad_norm is None else float(grad_norm)
+        loss, norm = self._numbers
         if self.course.after_step(self, loss, norm, learning_rate or 0.0):
             self.control.should_training_stop = True  # type: ignore[attr-defined]
 

@@ -15,27 +15,12 @@ from engine.contract.spec import Spec
 from engine.worker import rng, state_files
 from engine.worker.batches import Collator, Rows, Window, WindowLoader
 from engine.worker.evaluating import evaluation_mode
-from engine.worker.failures import JobError
+from engine.worker.numeric_guard import NumericGuard
 from engine.worker.offload import Ring
 from engine.worker.report import Report
 from engine.worker.saver import LAST, Reason, Saver
 from engine.worker.schedule import Schedule
 from engine.worker.state_files import Position, SavedState
-
-BAD_STEPS_OF_A_SCALER = 20
-"""As many times the scaler halves its factor before it cannot be the factor."""
-
-
-class NanLoss(JobError):
-    """The weights are no numbers any more."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__(
-            "nan_loss",
-            f"The loss is no number any more, from step {step} on.",
-            cause="The weights have grown without bound; the last save is from before that.",
-            remedy="Lower training.learning_rate, or use bf16 or fp32 precision.",
-        )
 
 
 class Resumed:
@@ -64,7 +49,7 @@ class Course:
         self._window: Window | None = None
         self._step_began = time.monotonic()
         self._peak_vram = 0
-        self._bad_steps = 0
+        self._guard = NumericGuard(spec, report, train, pad_id)
         self.position = resumed.state.position if resumed else Position()
         self.best_eval_loss = resumed.state.best_eval_loss if resumed else None
         self.last_loss: float | None = None
@@ -98,19 +83,23 @@ class Course:
             state_files.restore_random(self._resumed.folder, self._resumed.state)
             self._random_is_due = False
 
+    def may_update(self, trainer: Any, loss: float, grad_norm: float | None) -> bool:
+        """Whether the weights may change by what was computed."""
+        return self._guard.may_update(trainer, loss, grad_norm)
+
     def after_step(
         self, trainer: Any, loss: float, grad_norm: float | None, learning_rate: float
     ) -> bool:
         """A step is done: tell, evaluate, save; True if the run is to end here.
 
-        Raises :class:`NanLoss`.
+        Raises :class:`engine.worker.numeric_guard.NanLoss`, and other JobErrors of its kind.
         """
         window = self._window
         assert window is not None
         step = self.position.step + 1
         self.position = Position(step=step, cursor=window.cursor, epoch=window.epoch)
         self._tell(window, loss, grad_norm, learning_rate)
-        self._must_be_numbers(trainer, loss, grad_norm or 0.0)
+        self._guard.after_step(trainer, window, step, loss, grad_norm)
         self._report.show(Phase.TRAINING)
         every = self._training.eval_steps
         if every and step % every == 0 and step < self.total_steps:
@@ -120,14 +109,6 @@ class Course:
         # A wish that came since is granted after the next step, which is then saved.
         self.halted = reason in LAST and step < self.total_steps
         return self.halted
-
-    def _must_be_numbers(self, trainer: Any, loss: float, grad_norm: float) -> None:
-        """Raises :class:`NanLoss`. The scaler of fp16 leaves such steps out while it adapts."""
-        fine = math.isfinite(loss) and math.isfinite(grad_norm)
-        self._bad_steps = 0 if fine else self._bad_steps + 1
-        allowed = BAD_STEPS_OF_A_SCALER if trainer.accelerator.scaler is not None else 0
-        if self._bad_steps > allowed:
-            raise NanLoss(self.position.step)
 
     def _save_if_due(self, trainer: Any) -> Reason | None:
         reason = self._saver.due(self.position.step)

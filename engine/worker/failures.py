@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -19,12 +20,17 @@ DETAIL_CHARACTERS = 8000
 class JobError(Exception):
     """Work that cannot go on, said in words for people."""
 
-    def __init__(self, code: str, title: str, *, cause: str = "", remedy: str = "") -> None:
+    def __init__(
+        self, code: str, title: str, *, cause: str = "", remedy: str = "", why: str = "",
+        patch: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(f"{title} {cause} {remedy}".strip())
         self.code = code
         self.title = title
         self.cause = cause
         self.remedy = remedy
+        self.why = why
+        self.patch = patch or {}
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +41,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     cause: str = ""
     remedy: str = ""
     detail: str = ""
+    why: str = ""
+    patch: dict[str, Any] = {}
 
 
 def explain(error: BaseException) -> Failure:
@@ -47,8 +55,9 @@ def _sort(error: BaseException) -> Failure:
     match error:
         case JobError():
             return Failure(
-                code=error.code, title=error.title, cause=error.cause, remedy=error.remedy
-            )
+                code=error.code, title=error.title, cause=error.cause, remedy=error.remedy,
+                why=error.why, patch=error.patch,
+            )  # fmt: skip
         case DatasetError():
             return Failure(
                 code="bad_data", title="The data cannot be used.", cause=error.problem,

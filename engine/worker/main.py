@@ -163,7 +163,10 @@ def _step_of(job: Job) -> int:
 def _failed(job: Job, report: Report, error: Exception) -> Done:
     failure = explain(error)
     step = report.step or _step_of(job)
-    texts: dict[str, Any] = {"cause": failure.cause, "remedy": failure.remedy}
+    texts: dict[str, Any] = {
+        "cause": failure.cause, "remedy": failure.remedy, "why": failure.why,
+        "patch": failure.patch,
+    }  # fmt: skip
     report.found(
         failure.code, failure.title, severity="error", detail=failure.detail, step=step or None,
         **texts,

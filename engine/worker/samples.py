@@ -19,13 +19,17 @@ Places = npt.NDArray[np.int64]
 class Samples:
     """Samples one behind the other: ``tokens[starts[i]:starts[i + 1]]`` are those of sample ``i``.
 
-    ``learnt`` says of each token whether it is a target.
+    ``learnt`` says of each token whether it is a target. ``origins`` says of each sample from which
+    row of the dataset it is, the first being 0; None where samples are no rows.
     """
 
-    def __init__(self, tokens: Ids, learnt: Flags, starts: Places) -> None:
+    def __init__(
+        self, tokens: Ids, learnt: Flags, starts: Places, origins: Places | None = None
+    ) -> None:
         self.tokens = tokens
         self.learnt = learnt
         self.starts = starts
+        self.origins = origins
 
     @classmethod
     def of(cls, parts: Iterable[tuple[Sequence[int] | Ids, Sequence[bool] | Flags]]) -> Samples:
@@ -67,7 +71,10 @@ class Samples:
 
     def take(self, indices: Sequence[int] | Places) -> Samples:
         """These samples, in this order."""
-        return Samples.of(self[int(index)] for index in indices)
+        taken = Samples.of(self[int(index)] for index in indices)
+        if self.origins is not None:
+            taken.origins = self.origins[np.asarray(indices, dtype=np.int64)]
+        return taken
 
     def digest(self) -> str:
         """sha256 of all tokens and flags: the same means the same training data."""

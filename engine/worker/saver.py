@@ -17,6 +17,7 @@ from engine.contract.spec import Spec
 from engine.store.checkpoints import CheckpointError, publish, read_manifest, rotate, stage
 from engine.store.files import disk_sentence
 from engine.worker import state_files
+from engine.worker.numeric_guard import refuse_poisoned
 from engine.worker.report import Report
 from engine.worker.state_files import Position
 
@@ -66,9 +67,11 @@ class Saver:
     def save(
         self, trainer: Any, position: Position, reason: Reason, best_eval_loss: float | None
     ) -> bool:
-        """Write, verify and publish a checkpoint; False if the disk did not take it."""
+        """Write, verify and publish a checkpoint; False if the disk did not take it. Raises
+        :class:`NanLoss` for weights that are no numbers."""
         if position.step == self.saved_step and reason != "asked":
             return True
+        refuse_poisoned(trainer, position.step)
         before = self._report.phase
         self._report.show(Phase.SAVING)
         began = time.monotonic()

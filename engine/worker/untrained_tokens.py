@@ -46,7 +46,7 @@ def look(
 ) -> None:
     """Say which special tokens of the samples the model has never learnt. Raises JobError if a
     row of one would make every loss NaN."""
-    weight = _embedding(model)
+    weight = embedding_of(model)
     special = sorted(id for id in tokenizer.added_tokens_decoder if id < len(weight))
     used = _used(samples, special, len(weight))
     if not used:
@@ -88,7 +88,7 @@ def _chosen(ids: list[int], flags: Iterable[bool]) -> list[int]:
     return [id for id, flag in zip(ids, flags, strict=True) if flag]
 
 
-def _embedding(model: Any) -> torch.Tensor:
+def embedding_of(model: Any) -> torch.Tensor:
     """The rows as they were loaded, whatever has been put around them."""
     embedding = model.get_input_embeddings()
     weight: torch.Tensor = getattr(embedding, "original_module", embedding).weight

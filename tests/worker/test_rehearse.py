@@ -25,9 +25,9 @@ from engine.contract.messages import (
     Step,
 )
 from engine.worker import meter, rehearse_job
-from engine.worker.course import NanLoss
 from engine.worker.failures import JobError
 from engine.worker.meter import Meter
+from engine.worker.numeric_words import NanLoss
 from engine.worker.report import Halted
 from tests.worker.conftest import Heard, make_spec, run_here
 

@@ -27,6 +27,7 @@ REPLACED = {
     "create_optimizer": ["model"],
     "training_step": ["model", "inputs", "num_items_in_batch"],
     "floating_point_ops": ["inputs"],
+    "_get_grad_norm": ["model", "grad_norm"],
     "_maybe_log_save_evaluate": [
         "tr_loss", "grad_norm", "model", "trial", "epoch", "ignore_keys_for_eval", "start_time",
         "learning_rate",
@@ -67,7 +68,8 @@ def test_trl_keeps_its_metrics_where_the_bridge_clears_them() -> None:
 def test_the_trainer_asks_for_a_window_a_step_and_then_tells() -> None:
     source = inspect.getsource(Trainer._run_epoch)
     order = [
-        "self.get_batch_samples(", "self.training_step(", "self.optimizer.step()",
+        "self.get_batch_samples(", "self.training_step(", "self._get_grad_norm(",
+        "self.optimizer.step()",
         "self.state.global_step += 1", "self._maybe_log_save_evaluate(", "should_training_stop",
     ]  # fmt: skip
     places = [source.index(part) for part in order]

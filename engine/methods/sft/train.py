@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import msgspec
+import numpy as np
 from transformers import PreTrainedTokenizerBase
 from trl import SFTTrainer
 
@@ -31,6 +32,7 @@ def prepare(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report) -> P
     renderer = _Renderer(tokenizer, report)
     texts = renderer.all(examples)
     samples = Samples.of(_encode(spec, tokenizer, texts))
+    samples.origins = np.asarray(renderer.kept, dtype=np.int64)
     renderer.tell()
     # Rows are told apart by what they hold, so that a change of their order changes no split.
     keys = [msgspec.json.encode(examples[place]) for place in renderer.kept]
