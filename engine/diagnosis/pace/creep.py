@@ -120,7 +120,6 @@ class Growth(msgspec.Struct, frozen=True, kw_only=True):
     grown_bytes: float
     seconds: float
     used_bytes: float
-    since_at: float
 
     @property
     def bytes_an_hour(self) -> float:
@@ -167,9 +166,9 @@ class MemoryCreep:
         grown = self._trend.rise
         if grown < max(self._least_bytes, self._least_share * middles[0]) or not self._is_steady():
             return False
-        self.growth = Growth(
-            grown_bytes=grown, seconds=seconds, used_bytes=middles[-1], since_at=self._began_at
-        )
+        # From the middle of the first three to that of the last three.
+        apart = seconds * (len(middles) - 3) / len(middles)
+        self.growth = Growth(grown_bytes=grown, seconds=apart, used_bytes=middles[-1])
         return True
 
     def _is_steady(self) -> bool:

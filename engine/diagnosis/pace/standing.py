@@ -11,6 +11,7 @@ _STEPS = 32
 _BEGINS, _ENDS = 0.25, 0.12
 """Share of the time that is worth a word, and that is none any more."""
 _SAMPLES = 20
+_OVER_STEPS = 12
 """Longer than a change of pace takes to be seen, which says what it costs."""
 _OVER_BYTES = 256 << 20
 _OVER_SHARE = 0.02
@@ -52,12 +53,13 @@ class Overfull:
     """torch holds more of the card than all programs together use of it: the rest is in RAM."""
 
     def __init__(self) -> None:
-        self._samples = 0
+        self._samples = self._since = 0
         self._gap = 0.0
         self.is_found = False
 
-    def note(self, sample: Telemetry, reserved_bytes: float | None) -> bool:
-        """Take in a sample; True if with it the state of :attr:`is_found` changes."""
+    def note(self, sample: Telemetry, reserved_bytes: float | None, step: int) -> bool:
+        """Take in a sample, during the step after ``step``; True if with it the state of
+        :attr:`is_found` changes."""
         used, whole = sample.vram_used_bytes, sample.vram_total_bytes
         if used is None or not whole or reserved_bytes is None:
             return False
@@ -65,7 +67,9 @@ class Overfull:
         bar = max(_OVER_BYTES, _OVER_SHARE * whole) * (0.5 if self.is_found else 1.0)
         says_change = (self._gap > bar) != self.is_found
         self._samples = self._samples + 1 if says_change else 0
-        if self._samples < _SAMPLES:
+        if self._samples <= 1:
+            self._since = step
+        if self._samples < _SAMPLES or step - self._since < _OVER_STEPS:
             return False
         self._samples, self.is_found = 0, not self.is_found
         return True

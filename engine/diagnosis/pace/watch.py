@@ -54,7 +54,9 @@ class PaceWatch:
     def _note_sample(self, sample: Telemetry) -> list[Finding]:
         self._readings.add(sample)
         found = []
-        if self._machine.platform != "never" and self._overfull.note(sample, self._reserved):
+        step = self._last.step if self._last else 0
+        can_spill = self._machine.platform != "never"
+        if can_spill and self._overfull.note(sample, self._reserved, step):
             size = self._overfull.spilled_bytes
             cause = Cause(label="spill", spilled_bytes=size)
             turn = self._turn("spill", over=not self._overfull.is_found, cause=cause)
