@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import numpy as np
+
 from engine.worker.samples import Samples, held_back
 
 
@@ -38,3 +40,12 @@ def test_more_rows_change_the_choice_little() -> None:
     keys = [f"row {i}".encode() for i in range(200)]
     before = held_back(keys[:198], 20, seed=0)
     assert len(before & held_back(keys, 20, seed=0)) >= 17
+
+
+def test_a_sample_knows_its_row_whatever_is_taken() -> None:
+    samples = _three()
+    assert samples.take([1]).origins is None
+    samples.origins = np.array([4, 7, 9])
+    assert samples.take([2, 0]).take([1]).origins.tolist() == [4]
+    assert samples.take([]).origins.tolist() == []
+    assert samples.digest() == _three().digest()

@@ -58,7 +58,7 @@ def advice_on(part: str, spec: dict[str, Any], *, has_card: bool) -> str:
         case "padding":
             return _on_padding(training)
         case "recompute":
-            return _on_recompute(training)
+            return _on_recompute(training, "card" if has_card else "computer")
         case "idle":
             return _on_idle(training)
     return _ADVICE.get(part, "") if part != "computing" or has_card else _ON_PROCESSOR
@@ -82,11 +82,11 @@ def _on_padding(training: dict[str, Any]) -> str:
     return f"{what} packing = true puts several into one row instead."
 
 
-def _on_recompute(training: dict[str, Any]) -> str:
+def _on_recompute(training: dict[str, Any], place: str) -> str:
     way = training.get("gradient_checkpointing", "full")
     return (
         f"gradient_checkpointing = {way} computes activations twice to save memory; none is "
-        "quicker, if the card has the room. About a forward pass, by count of products."
+        f"quicker, if the {place} has the room. About a forward pass, by count of products."
     )
 
 
