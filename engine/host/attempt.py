@@ -15,7 +15,7 @@ from engine.contract.messages import Job, Message, Progress, Record, SaveNow, St
 from engine.host.book import Book
 from engine.host.course import Course, tail_of
 from engine.host.lesson import Lesson
-from engine.host.pace import begin_watch
+from engine.host.pace import PaceKeeper
 from engine.host.settings import Settings
 from engine.host.telemetry import Sampler
 from engine.host.threads import begin
@@ -47,7 +47,7 @@ class Attempt:
         """Why this host killed the worker; empty if it did not."""
         self._is_mute = False
         self._lesson = Lesson()
-        self._pace = begin_watch({})
+        self._pace = PaceKeeper(self._course)
 
     async def work(self, spec: dict[str, Any], start: Choice, host_log: Path) -> None:
         """The whole attempt; the run rests when this returns, and the worker is gone."""
@@ -110,7 +110,7 @@ class Attempt:
 
     async def _train(self, spec: dict[str, Any], start: Choice) -> None:
         folder = self._book.folder(self.run)
-        self._pace = begin_watch(spec)
+        self._pace.begin(spec)
         self._worker.listener = self._on_message
         self._worker.send(
             Job(
@@ -136,7 +136,7 @@ class Attempt:
         if isinstance(message, Record):
             self._lesson.note(message)
             self._course.take(message)
-            self._tell_pace(message)
+            self._pace.note(message)
             if self._course.is_over and self._over_at is None:
                 self._over_at = time.monotonic()
         elif isinstance(message, Progress):
@@ -146,12 +146,7 @@ class Attempt:
         if not self._course.is_over:
             self._lesson.note(sample)
             self._course.take(sample)
-            self._tell_pace(sample)
-
-    def _tell_pace(self, record: Record) -> None:
-        for finding in self._pace.note(record):
-            if not self._course.is_over:
-                self._course.take(finding)
+            self._pace.note(sample)
 
     async def _watch(self) -> None:
         """End a worker that does not do so itself."""

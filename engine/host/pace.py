@@ -7,16 +7,31 @@ from typing import Any
 
 import psutil
 
+from engine.contract.messages import Record
 from engine.diagnosis.pace.causes import Platform
 from engine.diagnosis.pace.watch import PaceWatch
 from engine.diagnosis.pace.words import Machine
+from engine.host.course import Course
 from engine.planning.facts import is_wsl
 
 
-def begin_watch(spec: dict[str, Any]) -> PaceWatch:
-    """A fresh watch for an attempt with this raw spec."""
-    ram = int(psutil.virtual_memory().total)
-    return PaceWatch(Machine(platform=spills(), ram_bytes=ram), spec)
+class PaceKeeper:
+    """Shows an attempt's records to the watch, and records what it finds."""
+
+    def __init__(self, course: Course) -> None:
+        self._course = course
+        self.begin({})
+
+    def begin(self, spec: dict[str, Any]) -> None:
+        """The attempt begins, with this raw spec."""
+        ram = int(psutil.virtual_memory().total)
+        self._watch = PaceWatch(Machine(platform=spills(), ram_bytes=ram), spec)
+
+    def note(self, record: Record) -> None:
+        """A record of the attempt was taken."""
+        for finding in self._watch.note(record):
+            if not self._course.is_over:
+                self._course.take(finding)
 
 
 def spills() -> Platform:
