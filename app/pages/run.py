@@ -77,6 +77,7 @@ class RunPage(QWidget):
         self.feed.happened.connect(self._on_happened)
         self.feed.caught_up.connect(self._on_caught_up)
         self.feed.progressed.connect(self._on_progressed)
+        self.feed.described.connect(self._on_described)
         self.feed.lost.connect(self.run_lost)
         self.header.wanted.connect(self._on_wanted)
         self.verbs.said.connect(self.notice.say)
@@ -93,6 +94,10 @@ class RunPage(QWidget):
         self._new_entries.clear()
         self.body.clear(self.feed.series)
         self.pace.look_at("")
+
+    def _on_described(self, data: dict[str, object]) -> None:
+        self.pace.look_at(self.feed.run)
+        self.pace.take(data)
 
     def _on_summary_changed(self, summary: RunSummary) -> None:
         if self.body.log.folder != summary.folder:
@@ -113,7 +118,6 @@ class RunPage(QWidget):
         self._plan_numbers()
 
     def _on_caught_up(self) -> None:
-        self.pace.look_at(self.feed.run)
         self.body.board.note_change()
         self._show_state()
         self._on_numbers_due()

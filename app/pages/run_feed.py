@@ -32,6 +32,7 @@ class RunFeed(QObject):
         happened: an event was added (:class:`Record`); past ones come before ``caught_up``.
         caught_up: its whole past is there.
         progressed: :class:`Progress` of a phase without steps.
+        described: all that the host said of it (dict), once and again after an outage.
         lost: it cannot be shown; why, for people.
     """
 
@@ -41,6 +42,7 @@ class RunFeed(QObject):
     happened = Signal(object)
     caught_up = Signal()
     progressed = Signal(object)
+    described = Signal(object)
     lost = Signal(str)
 
     def __init__(self, link: HostLink, parent: QObject) -> None:
@@ -97,6 +99,7 @@ class RunFeed(QObject):
         summary = summary_in(data)
         if summary is not None and asked == self.run:
             self._adopt(summary)
+            self.described.emit(data)
 
     def _on_show_refused(self, asked: str, refusal: Refusal) -> None:
         if asked == self.run and refusal.code == "not_found":

@@ -17,8 +17,7 @@ ASK_MS = 10_000
 
 
 class PaceKeeper(QObject):
-    """Asks the host what the time goes into: when a run is looked at, and again while the card is
-    open."""
+    """Takes what the host says when a run is looked at, and asks again while the card is open."""
 
     def __init__(self, link: HostLink, card: PaceCard, parent: QObject) -> None:
         super().__init__(parent)
@@ -36,10 +35,14 @@ class PaceKeeper(QObject):
         self._run = run
         self._card.show_pace(None)
         if run:
-            self._ask()
             self._timer.start()
         else:
             self._timer.stop()
+
+    def take(self, data: dict[str, object]) -> None:
+        """What the host said of the run, asked by others."""
+        if self._run:
+            self._card.show_pace(pace_in(data))
 
     def _ask(self) -> None:
         pending = self._link.ask(Show, run=self._run)
@@ -47,7 +50,7 @@ class PaceKeeper(QObject):
 
     def _on_shown(self, run: str, data: dict[str, object]) -> None:
         if run == self._run:
-            self._card.show_pace(pace_in(data))
+            self.take(data)
 
     def _on_toggled(self, is_open: bool) -> None:
         if is_open and self._run:

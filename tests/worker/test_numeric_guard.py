@@ -142,7 +142,17 @@ def test_a_step_that_is_left_out_changes_nothing_at_all(
     assert not all(torch.equal(a, b) for a, b in zip(seen[bad], seen[bad + 1], strict=True))
 
 
-@pytest.mark.parametrize("changes", [{"packing": True}, {"optim": "sgd"}, {"max_grad_norm": 0.0}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"packing": True},
+        {"max_grad_norm": 0.0},
+        {"optim": "sgd"},
+        {"optim": "adafactor"},
+        {"optim": "adamw_torch_fused"},
+        {"optim": "adamw_8bit"},
+    ],
+)
 def test_it_is_found_whatever_the_run_is_like(
     changes: dict[str, Any], models: Models, lines: Path, tmp_path: Path, report: Heard
 ) -> None:
@@ -151,6 +161,7 @@ def test_it_is_found_whatever_the_run_is_like(
     assert run_here(tmp_path / "run", spec, report).outcome == "finished"
     (found, *_) = [f for f in report.of(Finding) if f.code == "bad_sample"]
     assert f"row {POISONED_ROW + 1} (line" in found.title
+    assert all(torch.isfinite(value).all() for value in weights_of(tmp_path / "run").values())
 
 
 def test_a_block_of_text_is_named_too(
