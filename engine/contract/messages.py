@@ -98,8 +98,8 @@ class ListRuns(Request, frozen=True, kw_only=True, tag=_snake):
 
 
 class Show(Request, frozen=True, kw_only=True, tag=_snake):
-    """Reply data: ``summary`` (a :class:`RunSummary`), ``spec``, ``checkpoints`` (list of
-    :class:`CheckpointSaved`), ``versions``."""
+    """Reply data: ``summary`` (a :class:`RunSummary`), ``spec`` (with all patches of the run's
+    Decisions), ``checkpoints`` (list of :class:`CheckpointSaved`), ``versions``."""
 
     run: str
     """A folder, a unique prefix of its name, or ``last``; so in all requests."""
@@ -147,6 +147,9 @@ class Resume(Request, frozen=True, kw_only=True, tag=_snake):
     ``attempt``, ``step`` (where it goes on, 0 if there is no checkpoint)."""
 
     run: str
+    patch: dict[str, Any] = {}
+    """What to change of its spec first, as in :class:`Complaint`; kept as a :class:`Decision`.
+    Refused with all complaints about what the spec would become."""
 
 
 class Remove(Request, frozen=True, kw_only=True, tag=_snake):
@@ -498,6 +501,10 @@ class Decision(Record, frozen=True, kw_only=True, tag=_snake):
     title: str
     reason: str
     cost: str = ""
+    patch: dict[str, Any] = {}
+    """What it changes of the spec, as in :class:`Complaint`, from the run's next worker on. The
+    spec of an attempt is that of run.json with the patches of all Decisions so far, see
+    :func:`engine.contract.patching.patched`."""
 
 
 class Done(Record, frozen=True, kw_only=True, tag=_snake):

@@ -62,7 +62,8 @@ class Attempt:
         if not self._course.is_over:
             self._conclude(code, host_log)
         self._forget_worker()
-        if self._lesson.has_something:
+        # What was foretold is foretold of the spec that the run was started with.
+        if self._lesson.has_something and not self._book.tallies[self.run].patches:
             begin(self._lesson.learn, self._book.folder(self.run))
 
     def stop(self, *, now: bool) -> None:

@@ -146,6 +146,7 @@ class FakeWorker:
     def _begin(self) -> None:
         with Path(self.job["log"]).open("a") as log:
             log.write(f"fake worker {os.getpid()} in mode {self.mode}\n")
+            log.write(f"spec {json.dumps(self.job['spec'])}\n")
         checkpoint = self.job.get("checkpoint")
         if checkpoint:
             manifest = json.loads((Path(checkpoint) / "MANIFEST.json").read_text())
