@@ -18,7 +18,7 @@ from engine.planning.rules import Condition, Facts, filled, filled_value, holds
 
 LEAST = 0.25
 """What scores less is no diagnosis."""
-_HELD, _UNKNOWN, _LIKELY, _UNLIKELY = 0.15, -0.1, 0.2, -0.35
+_HELD, _UNKNOWN, _LIKELY, _UNLIKELY = 0.15, -0.2, 0.2, -0.35
 _CONDITIONS_ONLY = 0.5
 """Worth of a problem that no text speaks of."""
 _LONGEST_QUOTE = 160

@@ -144,7 +144,8 @@ def _fix_facts(spec: Spec) -> Table:
 
 _NAMES = """
 end.how end.code end.signal error.code run.phase run.step run.is_resumed run.has_stepped
-run.has_save run.saved_step run.trains_embeddings memory.card_share memory.card_percent memory.ram_gib memory.ram_share
+run.has_save run.saved_step run.trains_embeddings
+memory.card_share memory.card_percent memory.ram_gib memory.ram_share
 plan.peak_gib plan.share loss.is_number speed.slowdown card.busy_percent worker.cpu_percent
 fix.batch fix.accumulation fix.checkpointing fix.optim fix.half_length fix.saved_without_embeddings
 crash.library

@@ -18,7 +18,12 @@ _RANK = re.compile(r"^\[rank\d+\]:\s?", re.MULTILINE)
 _PROGRESS = re.compile(r"\d+%\||\d+(?:\.\d+)?\s?(?:it|s|examples|[kMG]?i?B)/(?:s|it)\b|^\s*\d+%")
 _BEGIN = re.compile(r"^(?P<indent>[\s|+]*)(?P<before>.*?)Traceback \(most recent call last\):\s*$")
 _LAST = re.compile(r"^(?P<type>[A-Za-z_][\w.]*(?:\.[A-Za-z_]\w*)*)(?:: ?(?P<text>.*))?$")
-_STAMP = re.compile(r"^\[?\d{4}-\d\d-\d\d[ T]\d\d:\d\d|^\[?[IWEF]\d{4} \d\d:\d\d|^\d\d:\d\d:\d\d")
+_VOICE = re.compile(
+    r"\[?\d{4}-\d\d-\d\d[ T]\d\d:\d\d|\[?[IWEF]\d{4} \d\d:\d\d|\d\d:\d\d:\d\d|"
+    r"\[?(?:WARNING|INFO|DEBUG|ERROR|CRITICAL)\b|\{'|\S+\.py:\d+: \w*Warning|Exception ignored|"
+    r"Fatal Python error"
+)
+"""How a line begins that somebody else says."""
 _LINKS: tuple[tuple[str, Link], ...] = (
     ("was the direct cause of the following exception", "cause"),
     ("During handling of the above exception", "context"),
@@ -33,6 +38,8 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[ErrorSeen, ...]
     is_ignored: bool = False
     """Raised where nobody could catch it, as while Python ends: seldom the reason of anything."""
+    line: int = 0
+    """How many of the log's lines were before its end."""
 
 
 class LogSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +62,9 @@ def read(text: str) -> LogSeen:
     reader = _Reader(cleaned(text))
     reader.work()
     return LogSeen(
-        chains=tuple(Chain(errors=tuple(c.errors), is_ignored=c.ignored) for c in reader.chains),
+        chains=tuple(
+            Chain(errors=tuple(c.errors), is_ignored=c.ignored, line=c.line) for c in reader.chains
+        ),
         lines=tuple(reader.rest),
     )
 
@@ -66,6 +75,7 @@ class _Open:
     def __init__(self, *, ignored: bool) -> None:
         self.errors: list[ErrorSeen] = []
         self.ignored = ignored
+        self.line = 0
 
 
 class _Reader:
@@ -118,6 +128,7 @@ class _Reader:
             before = msgspec.structs.replace(chain.errors[-1], link=self._link or "cause")
             chain.errors[-1] = before
         chain.errors.append(error)
+        chain.line = len(self.rest)
         self._link = None
 
     def _take_frames(self, indent: str) -> str:
@@ -149,8 +160,5 @@ class _Reader:
         if self._at >= len(self._lines) or len(texts) > _MOST_LINES:
             return False
         line = self._lines[self._at]
-        if not line.strip():
-            # Some texts begin with an empty line.
-            return not any(text.strip() for text in texts)
-        is_new = _BEGIN.match(line) or _STAMP.match(line) or line.startswith("Exception ignored")
+        is_new = _BEGIN.match(line) or _VOICE.match(line)
         return not is_new and not any(words in line for words, _ in _LINKS)

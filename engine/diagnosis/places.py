@@ -28,8 +28,10 @@ _WINDOW = 3
 """Lines that a text may be spread over."""
 _WARNING = re.compile(
     r"\b(?:WARN(?:ING)?|INFO|DEBUG|NOTE)\b|\w*Warning:|warnings\.warn|\bwarning\b|"
-    r"^\[?[WI](?:\d{4}|:)|[Rr]etry(?:ing)?\b|deprecated",
+    r"^\[?[WI](?:\d{4}|:)|\d: [WID] |[Rr]etry(?:ing)?\b|thrown while requesting|deprecated",
 )
+_GOES_ON = re.compile(r"^\[?(?:INFO|DEBUG)\b|^\{'loss'|\d: I ")
+"""What is printed only by a program that has survived what came before."""
 _REMOTE = re.compile(r"^\s*(?:Original )?Traceback \(most recent call last\):", re.MULTILINE)
 
 
@@ -58,20 +60,23 @@ def look(evidence: Evidence) -> Seen:
     if evidence.how == "alive":
         return Seen(texts=(), has_error=False, log=seen)
     chains = list(seen.chains)
-    last = _last_chain(evidence, chains)
+    last = _last_chain(evidence, chains, seen.lines)
     around = _whole(last) if last else "\n".join(seen.lines[-_NEWEST_LINES:])
     texts = [*(_of_chain(last, around) if last else ()), *_of_log(chains, seen.lines, around)]
     return Seen(texts=tuple(texts), has_error=last is not None, log=seen)
 
 
-def _last_chain(evidence: Evidence, chains: list[Chain]) -> Chain | None:
+def _last_chain(evidence: Evidence, chains: list[Chain], lines: tuple[str, ...]) -> Chain | None:
     """The exceptions that ended the job; taken out of ``chains``."""
     if evidence.errors:
         return Chain(errors=tuple(_expanded(evidence.errors)))
     if evidence.how != "exit":
         return None
     for place in reversed(range(len(chains))):
-        if not chains[place].is_ignored:
+        chain = chains[place]
+        if any(_GOES_ON.search(line) for line in lines[chain.line :]):
+            return None
+        if not chain.is_ignored:
             return chains.pop(place)
     return None
 

@@ -158,6 +158,8 @@ def _complaints(written: _Written, by_id: dict[str, _Written]) -> Iterator[str]:
     if written.fix_like and (written.fix_like not in by_id or by_id[written.fix_like].fix_like):
         yield f"fix_like = {written.fix_like!r} names no problem with remedies of its own."
         return
+    if not written.id.isidentifier():
+        yield "There is no id, or one with other signs than letters, digits and _."
     if not (written.pattern or written.like or written.when):
         yield "It has neither a pattern nor a condition."
     if not (written.pattern or written.like or written.why):

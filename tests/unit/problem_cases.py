@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from engine.planning.facts import GpuFacts, MachineFacts
 from tests.unit.conflict_cases import GIB, GPU, MACHINE, PACKAGES, SPEC
 
 DATA = Path(__file__).parents[1] / "data" / "problems"
-CASES: dict[str, dict[str, dict[str, Any]]] = tomllib.loads((DATA / "cases.toml").read_text("utf-8"))
+CASES: dict[str, dict[str, dict[str, Any]]] = tomllib.loads(
+    (DATA / "cases.toml").read_text("utf-8")
+)
 CARD_BYTES = 12 * GIB
 _PLATFORMS = {"windows": "win32", "wsl": "linux"}
 
@@ -92,3 +95,58 @@ def machine_of(case: dict[str, Any]) -> MachineFacts:
         gpus=[gpu],
         packages={**PACKAGES, **case.get("packages", {})},
     )
+
+
+# ---------------------------------------------------------------- whole logs
+
+
+class Mixed(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a log that was written without a look at the patterns."""
+
+    id: str
+    """Of the problem that must come first; ``none`` where nothing known fits."""
+    case: dict[str, Any]
+    text: str
+    has_noise_after: bool
+
+
+def blocks(name: str) -> list[str]:
+    """The texts of ``noise.txt`` or ``healthy.txt``."""
+    return [_real(block) for block in _text(name).split("\n---\n")[1:]]
+
+
+def mixed() -> list[Mixed]:
+    """All of ``mix.txt`` and ``provoked.txt``."""
+    texts = [_text("mix.txt"), _text("provoked.txt")]
+    return [_mixed(part) for text in texts for part in text.split("\n=== ")[1:]]
+
+
+def _mixed(part: str) -> Mixed:
+    head, _, text = part.partition("\n")
+    id, *words = head.split()
+    pairs = (word.partition("=") for word in words if "=" in word)
+    case = {key: _value(value) for key, _, value in pairs}
+    return Mixed(id=id, case=case, text=_real(text), has_noise_after="after" in words)
+
+
+def _value(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+
+
+def _text(name: str) -> str:
+    return (DATA / name).read_text("utf-8")
+
+
+def _real(text: str) -> str:
+    return text.replace("␛", "\x1b").replace("␍", "\r")
+
+
+def embedded(text: str, noise: list[str], seed: int, *, after: bool = False) -> str:
+    """The text at the end of a long log of healthy noise."""
+    chance = random.Random(seed)
+    before = [chance.choice(noise) for _ in range(chance.randrange(15, 40))]
+    behind = [chance.choice(noise) for _ in range(2)] if after else []
+    return "\n".join([*before, text, *behind, ""])
