@@ -493,6 +493,14 @@ class Finding(Record, frozen=True, kw_only=True, tag=_snake):
     detail: str = ""
     """Technical text, folded away: the exception, the last lines."""
     step: int | None = None
+    why: str = ""
+    """Why Fettle thinks so: the words and facts that fit."""
+    patch: dict[str, Any] = {}
+    """What mends it at one click, as in :class:`Complaint`: goes into :class:`Resume`."""
+    changes_result: bool = False
+    """Whether the patch makes another result than the run would have had: to be asked first."""
+    problem: str = ""
+    """Id of the known problem, see ``resources/problems``; empty where none was recognised."""
 
 
 class Decision(Record, frozen=True, kw_only=True, tag=_snake):

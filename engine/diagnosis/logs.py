@@ -28,6 +28,8 @@ _LINKS: tuple[tuple[str, Link], ...] = (
     ("was the direct cause of the following exception", "cause"),
     ("During handling of the above exception", "context"),
 )
+_MOST_CHARACTERS = 2000
+"""Of a line."""
 _MOST_LINES = 40
 """Of one exception's text."""
 
@@ -54,7 +56,8 @@ def cleaned(text: str) -> list[str]:
     """The lines of a log as a person would have seen them scroll by."""
     text = _CONTROL.sub("", _ESCAPES.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))
     lines = _RANK.sub("", text).split("\n")
-    return [line.rstrip() for line in lines if not _PROGRESS.search(line)]
+    cut = (line[:_MOST_CHARACTERS].rstrip() for line in lines)
+    return [line for line in cut if not _PROGRESS.search(line)]
 
 
 def read(text: str) -> LogSeen:

@@ -23,6 +23,7 @@ from engine.contract.messages import (
     RunSummary,
     StateChanged,
 )
+from engine.host.discreet import discreet
 from engine.host.disk import Disk
 from engine.host.threads import begin
 from engine.store import runs, tally
@@ -160,7 +161,7 @@ class Book:
         """Write a record of an open run, and tell everybody."""
         journal = self._journals[run]
         had_problem = bool(journal.problem)
-        numbered, line = journal.append(record)
+        numbered, line = journal.append(discreet(record))
         known = self.tallies[run]
         known.apply(numbered)
         if isinstance(record, CheckpointSaved | Done):

@@ -178,6 +178,20 @@ def read_events(folder: Path) -> Iterator[Record]:
             yield record
 
 
+def newest_metrics(folder: Path, attempt: int, count: int) -> list[Record]:
+    """The newest steps and samples of an attempt, oldest first."""
+    found: list[Record] = []
+    for _, line in lines_back(folder / METRICS):
+        record = _decode(line)
+        if record is not None and record.attempt < attempt:
+            break
+        if record is not None:
+            found.append(record)
+        if len(found) == count:
+            break
+    return found[::-1]
+
+
 def ends_with_done(folder: Path) -> bool:
     """Whether a Done stands behind the run's last change of state, if there is any."""
     for _, line in lines_back(folder / EVENTS):

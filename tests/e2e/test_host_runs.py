@@ -183,7 +183,9 @@ def test_a_dead_worker_gives_a_finding_and_a_done(
     assert (done.outcome, done.step, done.synthesised, done.exit_code) == ("failed", 8, True, code)
     assert words in done.sentence
     assert "3 steps after the last save are lost" in done.sentence
-    assert "fake worker" in the(records, "worker_lost").detail
+    found = the(records, "worker_lost")
+    assert "fake worker" in found.detail
+    assert words in f"{found.title} {found.why}"
     assert summary_of(client, run).state == State.FAILED
 
 

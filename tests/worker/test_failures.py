@@ -38,7 +38,9 @@ NO_RAM = "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't alloc
         (MemoryError(), "out_of_ram"),
         (ModuleNotFoundError("No module named 'peft'"), "broken_install"),
         (OSError("Can't load it from https://huggingface.co/x"), "missing_model"),
-        (OSError(errno.ENOSPC, "No space left on device", "/a/b"), "file_error"),
+        (OSError(errno.ENOSPC, "No space left on device", "/a/b"), "disk_full"),
+        (OSError(errno.EACCES, "Permission denied", "/a/b"), "file_error"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "file_error"),
         (ZeroDivisionError("division by zero"), "unknown"),
     ],
 )
