@@ -20,7 +20,7 @@ _TOKENS = re.compile(
 )
 _IN_URL = re.compile(r"(?P<kept>\b[a-z][a-z0-9+.-]{0,20}://)[^\s/@'\"]+@", re.IGNORECASE)
 _IN_QUERY = re.compile(
-    r"(?P<kept>[?&](?:\w*token|\w*key|key-pair-id|sig|\w*signature|password|policy|secret"
+    r"(?P<kept>[?&](?:\w{0,30}token|\w{0,30}key|key-pair-id|sig|\w{0,30}signature|password|policy|secret"
     r"|x-amz-[\w-]+)=)[^&\s'\"]+",
     re.IGNORECASE,
 )
@@ -29,7 +29,7 @@ _HEADER = re.compile(
     re.IGNORECASE,
 )
 _NAMED = re.compile(
-    r"(?P<kept>(?:\b[A-Z0-9_]*(?:_TOKEN|API_KEY|SECRET|PASSWORD)[A-Z0-9_]*"
+    r"(?P<kept>(?:\b[A-Z0-9_]{0,60}(?:_TOKEN|API_KEY|SECRET|PASSWORD)[A-Z0-9_]{0,60}"
     r"|\b(?:api_key|password|passwd|secret|auth_token|access_token|hf_token))"
     r"['\"]?\s*[:=]\s*['\"]?)(?!None\b|null\b|True\b|False\b)[^\s'\",;)]{6,}"
 )

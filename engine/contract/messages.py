@@ -99,7 +99,8 @@ class ListRuns(Request, frozen=True, kw_only=True, tag=_snake):
 
 class Show(Request, frozen=True, kw_only=True, tag=_snake):
     """Reply data: ``summary`` (a :class:`RunSummary`), ``spec`` (with all patches of the run's
-    Decisions), ``checkpoints`` (list of :class:`CheckpointSaved`), ``versions``."""
+    Decisions), ``checkpoints`` (list of :class:`CheckpointSaved`), ``versions``, ``failure`` (the
+    :class:`Finding` about why the newest attempt failed; None if it did not)."""
 
     run: str
     """A folder, a unique prefix of its name, or ``last``; so in all requests."""
@@ -150,6 +151,17 @@ class Resume(Request, frozen=True, kw_only=True, tag=_snake):
     patch: dict[str, Any] = {}
     """What to change of its spec first, as in :class:`Complaint`; kept as a :class:`Decision`.
     Refused with all complaints about what the spec would become."""
+
+
+class MakeReport(Request, frozen=True, kw_only=True, tag=_snake):
+    """Write an archive about a run that can be given away: without tokens, names of people, and
+    rows of data. Reply data: ``path`` (on the engine's machine), ``bytes``."""
+
+    run: str
+    path: str = ""
+    """Absolute path to write to; empty: the reports folder of the engine's home."""
+    with_data: bool = False
+    """The first rows of the data go in as well."""
 
 
 class Remove(Request, frozen=True, kw_only=True, tag=_snake):
@@ -626,6 +638,7 @@ ALL_TYPES = (
     Stop,
     SaveCheckpoint,
     Resume,
+    MakeReport,
     Remove,
     PreviewDataset,
     ListModels,

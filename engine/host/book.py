@@ -23,7 +23,7 @@ from engine.contract.messages import (
     RunSummary,
     StateChanged,
 )
-from engine.host.discreet import discreet
+from engine.discreet import discreet
 from engine.host.disk import Disk
 from engine.host.threads import begin
 from engine.store import runs, tally

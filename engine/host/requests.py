@@ -29,6 +29,7 @@ from engine.host.follow import Follower
 from engine.host.hub import RunSource, fit_to_line
 from engine.host.parts import Parts
 from engine.host.rehearsal import make_name
+from engine.host.reporting import make_report
 from engine.host.threads import apart
 from engine.planning import facts
 from engine.planning.examination import examine_machine
@@ -36,7 +37,7 @@ from engine.planning.inventory import list_models
 from engine.store import runs
 from engine.store.checkpoints import NewerCheckpoint, newest_verified
 from engine.store.files import disk_sentence
-from engine.store.records import saved_checkpoints
+from engine.store.records import newest_failure, saved_checkpoints
 from engine.store.upgrade import StoreError
 
 log = logging.getLogger(__name__)
@@ -133,6 +134,7 @@ async def show(parts: Parts, connection: Connection, request: m.Show) -> Answer:
         "summary": msgspec.to_builtins(parts.book.summary(run)),
         "spec": spec_of(parts.book, run),
         "checkpoints": [msgspec.to_builtins(checkpoint) for checkpoint in saved],
+        "failure": msgspec.to_builtins(await apart(newest_failure, folder)),
         "versions": content.versions,
     }
     return Answer(data)
@@ -368,6 +370,7 @@ HANDLERS: dict[type[m.Request], Handler] = {
     m.StopRehearsal: stop_rehearsal,
     m.Start: start,
     m.Resume: resume,
+    m.MakeReport: make_report,
     m.Stop: stop,
     m.SaveCheckpoint: save_checkpoint,
     m.Remove: remove,

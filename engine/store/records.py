@@ -19,6 +19,7 @@ from engine.contract.messages import (
     EVENT_TYPES,
     CheckpointSaved,
     Done,
+    Finding,
     Message,
     Record,
     StateChanged,
@@ -199,6 +200,23 @@ def ends_with_done(folder: Path) -> bool:
         if isinstance(record, Done | StateChanged):
             return isinstance(record, Done)
     return True
+
+
+def newest_failure(folder: Path) -> Finding | None:
+    """Why the newest attempt failed; None if it did not, or nobody said so."""
+    attempt = 0
+    for _, line in lines_back(folder / EVENTS):
+        record = _decode(line)
+        if record is None:
+            continue
+        attempt = attempt or record.attempt
+        if record.attempt < attempt:
+            return None
+        if isinstance(record, Done) and record.outcome != "failed":
+            return None
+        if isinstance(record, Finding) and record.severity == "error":
+            return record
+    return None
 
 
 def saved_checkpoints(folder: Path) -> list[CheckpointSaved]:

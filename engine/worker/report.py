@@ -18,6 +18,7 @@ from engine.contract.messages import (
     Record,
     Step,
 )
+from engine.discreet import discreet
 from engine.worker.inbox import Wishes
 from engine.worker.outbox import Outbox
 
@@ -54,7 +55,8 @@ class Report:
             self.steps.append(record)
         elif isinstance(record, CheckpointSaved):
             self.saved_step = record.step
-        self._outbox.send(msgspec.structs.replace(record, run=self._run, attempt=self._attempt))
+        record = msgspec.structs.replace(record, run=self._run, attempt=self._attempt)
+        self._outbox.send(discreet(record))
 
     def enter(self, phase: Phase, *, max_steps: int = 0, detail: str = "") -> None:
         """The job is busy with something else now. Raises :class:`Halted` if it is to end."""

@@ -140,5 +140,6 @@ DEATHS: dict[str, Callable[[], None]] = {
         LocalEntryNotFoundError("Cannot find the files, and outgoing traffic has been disabled.")
     ),
     "terminate": _terminate,
+    "tells a token": lambda: sys.exit(f"no login with {os.environ.get('HF_TOKEN')}"),
     "nobody knows": _raising(ZeroDivisionError("division by zero")),
 }

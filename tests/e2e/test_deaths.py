@@ -31,6 +31,7 @@ WHAT_IT_WAS = {
     "gated": ("missing_model", "hf_gated"),
     "offline": ("missing_model", "hf_offline"),
     "terminate": ("out_of_ram", "oom_cpu_alloc"),
+    "tells a token": ("worker_lost", ""),
     "nobody knows": ("worker_lost", ""),
 }
 
@@ -72,6 +73,14 @@ def test_an_out_of_memory_has_a_patch_that_keeps_the_result(hosts: HostUnderTest
     }
     assert not found.changes_result
     assert "the result stays the same" in found.remedy
+
+
+def test_a_token_in_what_a_worker_left_is_not_told_on(hosts: HostUnderTest) -> None:
+    hosts.fake("death", at=7, ms=1)
+    hosts.start(FAKE_DEATH="tells a token", HF_TOKEN="canary-of-a-fake-worker")
+    run = start_run(hosts.connect(), hosts.spec())
+    (found,) = [record for record in records_to_done(run) if isinstance(record, Finding)]
+    assert "no login with [removed]" in found.detail
 
 
 def test_an_older_attempts_words_are_not_held_against_a_new_one(hosts: HostUnderTest) -> None:
