@@ -180,15 +180,17 @@ def _stated(problem: Problem) -> tuple[Condition, ...]:
 def _quoted(match: _Match) -> str:
     if match.text is None or match.found is None:
         return ""
-    return _SAID[match.text.place].format(quote=_quote(match.text.text, match.found))
+    return _SAID[match.text.place].format(quote=_quote(match.text.text, match.found).rstrip("."))
 
 
 def _quote(text: str, found: re.Match[str]) -> str:
-    """The text around what fits, cut where it is long."""
+    """The text around what fits, cut between words where it is long."""
     if len(text) <= _LONGEST_QUOTE:
         return text
     begin = max(0, min(found.start() - 20, len(text) - _LONGEST_QUOTE))
     begin = text.rfind(" ", 0, begin) + 1 if begin else 0
     end = begin + _LONGEST_QUOTE
+    if end < len(text):
+        end = max(text.rfind(" ", begin, end), min(found.end(), end))
     left, right = "… " if begin else "", " …" if end < len(text) else ""
     return f"{left}{text[begin:end].strip()}{right}"

@@ -19,7 +19,7 @@ from engine.formats.example import DatasetError
 from engine.store.checkpoints import CheckpointError
 
 DETAIL_CHARACTERS = 8000
-_CAUSE_CHARACTERS = 500
+_CAUSE_CHARACTERS = 400
 _MOST_LINKS = 10
 _TEXT_CHARACTERS = 4000
 
@@ -117,14 +117,17 @@ def _unknown(error: BaseException) -> Failure:
     return Failure(
         code="unknown",
         title="The work stopped with an error that Fettle does not know.",
-        cause=_first_line(error),
+        cause=f"It said “{_first_line(error)}”. Fettle does not know that, and does not guess.",
         remedy="The details and the log say more. A report of the run, without your data, helps "
         "to find out.",
     )
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:_CAUSE_CHARACTERS]
+    """With the name of its class, which is all that some have."""
+    name = type(error).__name__
+    text = (str(error).strip().splitlines() or [""])[0]
+    return f"{name}: {text}"[:_CAUSE_CHARACTERS].rstrip(" :.") if text else name
 
 
 def _without_secrets(failure: Failure) -> Failure:
