@@ -102,6 +102,23 @@ def test_the_files_are_grouped_and_no_pattern_is_there_twice() -> None:
             assert owner == problem.id or problem.when
 
 
+AFTER_A_SAVE = {
+    "training.per_device_train_batch_size", "training.gradient_accumulation_steps",
+    "training.gradient_checkpointing", "hardware.safe_mode", "model.attn_implementation",
+    "training.precision", "training.eval_steps",
+}  # fmt: skip
+"""Settings that can be changed once there is a save; see tests/worker/test_patched_resume.py."""
+
+
+def test_what_cannot_be_changed_after_a_save_is_only_offered_before_one() -> None:
+    for problem in problems.load():
+        for fix in problem.fixes:
+            is_before = any(
+                (c.left, c.compare, c.words) == ("run.has_save", "==", ("false",)) for c in fix.when
+            )
+            assert is_before or set(fix.patch) <= AFTER_A_SAVE, (problem.id, fix.does)
+
+
 # ---------------------------------------------------------------- weighing
 
 
