@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 from engine.contract.masking import LEAST_LENGTH, masked
@@ -17,6 +18,7 @@ from engine.contract.masking import LEAST_LENGTH, masked
 _NAME = re.compile(r"(?:^|_)(?:TOKEN|API_?KEY|SECRET|PASSWORD|PASSWD|ACCESS_KEY|CREDENTIAL)(?:_|$)")
 _TOKEN_FILES = ("token", "stored_tokens")
 _LARGEST_BYTES = 1 << 16
+_GOOD_FOR_SECONDS = 30.0
 
 
 class MaskedFormatter(logging.Formatter):
@@ -27,9 +29,14 @@ class MaskedFormatter(logging.Formatter):
         return masked(super().format(record), known())
 
 
-@cache
 def known() -> tuple[str, ...]:
-    """The secrets of this process, the longest first."""
+    """The secrets of this user, the longest first; looked for anew once in a while, since somebody
+    may log in."""
+    return _known(int(time.monotonic() / _GOOD_FOR_SECONDS))
+
+
+@lru_cache(maxsize=1)
+def _known(period: int) -> tuple[str, ...]:
     return find(os.environ)
 
 

@@ -14,7 +14,7 @@ from engine.diagnosis.evidence import Evidence
 from engine.diagnosis.facts import facts_of
 from engine.diagnosis.places import Place, Seen, Text
 from engine.diagnosis.problems import Fix, Problem
-from engine.planning.rules import Condition, Facts, filled, filled_value, holds
+from engine.planning.rules import Facts, filled, filled_value, holds, names_in
 
 LEAST = 0.25
 """What scores less is no diagnosis."""
@@ -169,12 +169,9 @@ def _applies(fix: Fix, facts: Facts) -> bool:
 
 def _because(problem: Problem, facts: Facts) -> str:
     """The sentence on the facts; left out where one of them is not known."""
-    known = all(holds(c, facts) is True for c in _stated(problem))
-    return filled(problem.why, facts) if known and "?" not in filled(problem.why, facts) else ""
-
-
-def _stated(problem: Problem) -> tuple[Condition, ...]:
-    return (*problem.when, *problem.likely)
+    is_certain = all(holds(condition, facts) is True for condition in problem.when)
+    is_known = all(name in facts for name in names_in(problem.why))
+    return filled(problem.why, facts) if is_certain and is_known else ""
 
 
 def _quoted(match: _Match) -> str:
