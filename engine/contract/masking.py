@@ -18,7 +18,11 @@ _TOKENS = re.compile(
     r"|xox[abprs]-[\w-]{10,}|AKIA[0-9A-Z]{16}|AIza[\w-]{30,}"
     r"|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,})"
 )
-_IN_URL = re.compile(r"(?P<kept>\b[a-z][a-z0-9+.-]{0,20}://)[^\s/@'\"]+@", re.IGNORECASE)
+_IN_URL = re.compile(r"(?P<kept>\b[a-z][a-z0-9+.-]{1,20}://)[^\s/@'\"]+@", re.IGNORECASE)
+_IN_PATH = re.compile(
+    r"(?P<kept>\b[a-z][a-z0-9+.-]{1,20}:/)[^\s/@'\":]+:[^\s/@'\"]+@", re.IGNORECASE
+)
+"""As a path a URL has lost one of its slashes."""
 _IN_QUERY = re.compile(
     r"(?P<kept>[?&](?:\w{0,30}token|\w{0,30}key|key-pair-id|sig|\w{0,30}signature|password|policy|secret"
     r"|x-amz-[\w-]+)=)[^&\s'\"]+",
@@ -36,12 +40,13 @@ _NAMED = re.compile(
 _KEY_BLOCK = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
 )
-_WITH_NAME = (_IN_URL, _IN_QUERY, _HEADER, _NAMED)
+_WITH_NAME = (_IN_URL, _IN_PATH, _IN_QUERY, _HEADER, _NAMED)
 
 
 def has_secret(text: str) -> bool:
     """Whether a text, such as a setting, holds what looks like a token or a password."""
-    return bool(_TOKENS.search(text) or _IN_URL.search(text) or _KEY_BLOCK.search(text))
+    patterns = (_TOKENS, _IN_URL, _IN_PATH, _KEY_BLOCK)
+    return any(pattern.search(text) for pattern in patterns)
 
 
 def masked(text: str, known: Iterable[str] = ()) -> str:
@@ -51,6 +56,6 @@ def masked(text: str, known: Iterable[str] = ()) -> str:
             text = text.replace(secret, MASK)
     text = _KEY_BLOCK.sub(MASK, text)
     for pattern in _WITH_NAME:
-        end = "@" if pattern is _IN_URL else ""
+        end = "@" if pattern in (_IN_URL, _IN_PATH) else ""
         text = pattern.sub(rf"\g<kept>{MASK}{end}", text)
     return _TOKENS.sub(MASK, text)

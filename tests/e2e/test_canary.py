@@ -97,8 +97,9 @@ def test_a_token_in_a_spec_goes_nowhere(hosts: HostUnderTest, places: dict[str, 
         assert "looks like a token" in refused.err
         assert found_in((refused.out + refused.err).encode()) == []
     assert fettle.runs_on_disk() == []
-    refusal = refused_by(client, hosts.spec(), f"https://ada:{URL}@mirror.example/m")
-    assert found_in(refusal) == []
+    place = f"https://ada:{URL}@mirror.example/m"
+    for more in ({}, {"training": {"max_length": place}, "dataset": {"path": f"/{place}"}}):
+        assert found_in(refused_by(client, {**hosts.spec(), **more}, place)) == []
     spec.unlink()
     assert leaks_below(hosts.home) == {}
 

@@ -37,6 +37,7 @@ HUB = "hf_" + "aB3" * 12
             "https://x.org/f?X-Amz-Signature=ab12&y=1",
             "https://x.org/f?X-Amz-Signature=[removed]&y=1",
         ),
+        ("https:/ada:secret1@mirror.example/x", "https:/[removed]@mirror.example/x"),
         ("GET /x?token=abcdef", "GET /x?token=[removed]"),
         ("WANDB_API_KEY=0123456789abcdef0123", "WANDB_API_KEY=[removed]"),
         ('{"api_key": "sk_live_12345678"}', '{"api_key": "[removed]"}'),
@@ -58,7 +59,7 @@ def test_what_looks_like_a_token_is_masked(text: str, kept: str) -> None:
         "TOKENIZERS_PARALLELISM=false, HF_TOKEN=None",
         "model.layers.0.self_attn.q_proj: mask the key and query",
         "the password is not set",
-        "ada@example.org wrote a@b",
+        "ada@example.org wrote a@b, file:/a@b, C:/x:y@z",
     ],
 )
 def test_what_is_none_stays(text: str) -> None:
