@@ -134,7 +134,8 @@ def _score(problem: Problem, match: _Match, facts: Facts) -> float:
 def _groups(match: _Match) -> dict[str, Any]:
     """What a pattern picked out, as ``match.<name>``; numbers as numbers."""
     groups = match.found.groupdict() if match.found else {}
-    return {f"match.{name}": _number(text) for name, text in groups.items() if text}
+    # They end up within sentences.
+    return {f"match.{name}": _number(text.rstrip(" .")) for name, text in groups.items() if text}
 
 
 def _number(text: str) -> float | str:
