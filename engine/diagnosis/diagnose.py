@@ -45,6 +45,9 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     """Why it is thought so: the words and facts that fit."""
     cause: str
     remedy: str
+    """What helps, the words of the patch first."""
+    does: str = ""
+    """What the patch does, in a sentence; empty without one."""
     patch: dict[str, Any] = {}
     """What does it at one click: dotted field of the spec to its new value."""
     changes_result: bool = False
@@ -148,14 +151,15 @@ def _number(text: str) -> float | str:
 def _told(problem: Problem, match: _Match, facts: Facts, score: float) -> Diagnosis:
     known = {**facts, **_groups(match)}
     fix = next((fix for fix in problem.fixes if _applies(fix, known)), None)
-    remedy = filled(problem.remedy, known)
+    does = filled(fix.does, known) if fix else ""
     return Diagnosis(
         id=problem.id,
         code=problem.code,
         title=filled(problem.title, known),
         why=" ".join(filter(None, (_quoted(match), _because(problem, known)))),
         cause=filled(problem.cause, known),
-        remedy=f"{filled(fix.does, known)} {remedy}".strip() if fix else remedy,
+        remedy=f"{does} {filled(problem.remedy, known)}".strip(),
+        does=does,
         patch={n: filled_value(v, known) for n, v in fix.patch.items()} if fix else {},
         changes_result=fix.changes_result if fix else False,
         score=score,

@@ -106,8 +106,8 @@ def _unknown(how: str) -> dict[str, Any]:
         "code": "worker_lost",
         "title": how,
         "cause": "It ended without a word, and Fettle knows nothing of the kind.",
-        "remedy": "Resume goes on from the last save. The details hold the end of its log; a "
-        "report of the run, without your data, helps to find out.",
+        "remedy": "The details hold the end of its log; a report of the run, without your data, "
+        "helps to find out.",
     }
 
 

@@ -93,7 +93,7 @@ def _joined(own: Failure, found: list[Diagnosis]) -> Failure:
     return msgspec.structs.replace(
         own,
         why=best.why,
-        remedy=own.remedy if own.remedy and not best.patch else best.remedy,
+        remedy=f"{best.does} {own.remedy}".strip() if own.remedy else best.remedy,
         patch=best.patch,
         changes_result=best.changes_result,
         problem=best.id,
