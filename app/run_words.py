@@ -5,7 +5,7 @@ Pure: messages and series in, texts out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -258,10 +258,19 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
     title: str
     cause: str
+    why: str = ""
+    """Why Fettle thinks so; empty where the cause is plain, or nothing is known."""
     did: str
     remedy: str
     detail: str
     tone: str
+    step: int = 0
+    at: float | None = None
+    patch: dict[str, Any] = {}
+    """What mends it; empty where that is more than a change of settings."""
+    changes_result: bool = False
+    problem: str = ""
+    """Id of the known problem."""
 
 
 def failure_of(summary: RunSummary, series: RunSeries) -> Failure | None:
@@ -282,11 +291,39 @@ def failure_of(summary: RunSummary, series: RunSeries) -> Failure | None:
         if summary.state is State.INTERRUPTED
         else f"The run {word}{step}",
         cause=cause or "The worker ended without saying why. The log may tell.",
+        why=finding.why if finding else "",
         did=_what_fettle_did(events, series, finding),
         remedy=" ".join(filter(None, (remedy, _what_resuming_costs(summary, series)))),
         detail=finding.detail if finding else "",
         tone=STATES[summary.state][1],
+        step=summary.step,
+        at=finding.at if finding else summary.ended_at,
+        patch=finding.patch if finding else {},
+        changes_result=finding.changes_result if finding else False,
+        problem=finding.problem if finding else "",
     )
+
+
+def moment_of(failure: Failure, now: float) -> str:
+    """Where in the run it was, and when."""
+    step = f"step {words.count(failure.step)}" if failure.step else ""
+    return " · ".join(filter(None, (step, words.when(failure.at, now) if failure.at else "")))
+
+
+def settings_of(failure: Failure) -> str:
+    """What the fix sets, such as ``gradient_accumulation_steps 8, quantization.bits 4``."""
+    return ", ".join(_setting(field, value) for field, value in failure.patch.items())
+
+
+def _setting(field: str, value: Any) -> str:
+    name = field.removeprefix("training.")
+    if value is None:
+        return f"no {name}"
+    if isinstance(value, bool):
+        value = "true" if value else "false"
+    elif isinstance(value, list):
+        value = ", ".join(map(str, value)) or "empty"
+    return f"{name} {value}"
 
 
 def _what_fettle_did(events: list[Record], series: RunSeries, finding: Finding | None) -> str:

@@ -12,6 +12,7 @@ from app.pages.run_body import RunBody
 from app.pages.run_feed import RunFeed
 from app.pages.run_header import RunHeader
 from app.pages.run_pace import PaceKeeper
+from app.pages.run_report import Reporter
 from app.preferences import Preferences
 from app.run_words import Entry, entry_of
 from app.theme import Theme, Tokens
@@ -43,6 +44,7 @@ class RunPage(QWidget):
         self._preferences = preferences
         self.feed = RunFeed(link, self)
         self.verbs = RunActions(link, self)
+        self.reporter = Reporter(link, self)
         self.header = RunHeader(theme.tokens)
         self.notice = Notice()
         self.body = RunBody(theme.tokens)
@@ -81,6 +83,8 @@ class RunPage(QWidget):
         self.feed.lost.connect(self.run_lost)
         self.header.wanted.connect(self._on_wanted)
         self.verbs.said.connect(self.notice.say)
+        self.reporter.said.connect(self.notice.say)
+        self.body.failure.wanted.connect(self._on_way_out_wanted)
         self.body.board.bar.axis_chosen.connect(self._on_axis_chosen)
 
     def show_run(self, run: str, summary: RunSummary | None = None) -> None:
@@ -131,6 +135,8 @@ class RunPage(QWidget):
         if self.feed.summary is not None:
             complete = self.feed.is_caught_up
             self.body.show_state(self.feed.summary, self.feed.series, is_complete=complete)
+            # One way on is the one to take; where there is a fix, it is that.
+            self.header.set_resume_is_primary(not self.body.failure.has_fix)
 
     def _plan_drawing(self) -> None:
         if self.feed.is_caught_up:
@@ -152,6 +158,13 @@ class RunPage(QWidget):
     def _on_wanted(self, verb: str) -> None:
         if self.feed.summary is not None:
             self.verbs.do(verb, self.feed.summary)
+
+    def _on_way_out_wanted(self, verb: str) -> None:
+        summary, failure = self.feed.summary, self.body.failure.failure
+        if summary is not None and verb == "report":
+            self.reporter.ask(summary)
+        elif summary is not None and failure is not None:
+            self.verbs.fix(summary, failure)
 
     def _on_axis_chosen(self, axis: str) -> None:
         self._preferences.set_text(_AXIS_KEY, axis)

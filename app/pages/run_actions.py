@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 from app import words
 from app.link import HostLink
 from app.pages.run_command import train_command
+from app.run_words import Failure, settings_of
 from app.widgets.confirm import Confirm
 from engine.contract.messages import (
     Refusal,
@@ -65,6 +66,23 @@ class RunActions(QObject):
     def resume(self, summary: RunSummary) -> None:
         """Go on from the newest save."""
         self._link.ask(Resume, run=summary.run).refused.connect(self._on_refused)
+
+    def fix(self, summary: RunSummary, failure: Failure) -> None:
+        """Go on with what mends the failure; asks first where that changes the result."""
+        resume = partial(self._ask, Resume, "", run=summary.run, patch=failure.patch)
+        if not failure.changes_result:
+            resume()
+            return
+        question = Confirm(
+            self._window,
+            title=f"Go on with other settings for {summary.name}?",
+            text=f"This sets {settings_of(failure)}. The run ends with another result than it "
+            "would have had. What you wrote stays in its folder, and the change beside it.",
+            verb="Fix and resume",
+            kind="primary",
+        )
+        question.confirmed.connect(resume)
+        question.open()
 
     def stop_at_once(self, summary: RunSummary) -> None:
         """End the worker, after a question."""

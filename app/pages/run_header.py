@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QButtonGroup, QMenu, QPushButton, QWidget
 from app.run_words import chip_of
 from app.theme import Tokens
 from app.theme_icons import icon
-from app.widgets.parts import Chip, ElidedLabel, button, row, set_icon
+from app.widgets.parts import Chip, ElidedLabel, button, row, set_icon, set_look
 from engine.contract.lifecycle import LIVE, RESTING, RESUMABLE, State
 from engine.contract.messages import RunSummary
 
@@ -81,6 +81,10 @@ class RunHeader(QWidget):
         self.copy_action.setIcon(icon("terminal", tokens.muted))
         self.at_once_action.setIcon(icon("octagon-x", tokens.danger))
         self.remove_action.setIcon(icon("trash-2", tokens.danger))
+
+    def set_resume_is_primary(self, is_primary: bool) -> None:
+        """Whether to resume as it is is the thing to do."""
+        set_look(self.resume, "kind", "primary" if is_primary else "")
 
     def show_summary(self, summary: RunSummary) -> None:
         """Show what a run is and what can be done to it now."""

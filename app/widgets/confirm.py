@@ -1,4 +1,4 @@
-"""The question before something that cannot be undone."""
+"""The question before something that cannot be undone, or makes another run of it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ class Confirm(QDialog):
 
     confirmed = Signal()
 
-    def __init__(self, parent: QWidget, *, title: str, text: str, verb: str) -> None:
+    def __init__(
+        self, parent: QWidget, *, title: str, text: str, verb: str, kind: str = "danger"
+    ) -> None:
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle("Fettle")
         self.setModal(True)
         self.setMinimumWidth(420)
         self.keep = button("Cancel")
-        self.do = button(verb, "danger")
+        self.do = button(verb, kind)
         self.keep.setDefault(True)
         self.setLayout(
             column(

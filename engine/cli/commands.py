@@ -26,6 +26,7 @@ _MODULES = {
     "stop": "control",
     "checkpoint": "control",
     "remove": "control",
+    "report": "control",
     "spec": "specs",
     "sample-model": "samples",
     "demo": "demo",

@@ -1,19 +1,22 @@
-"""``fettle follow``, ``stop``, ``checkpoint`` and ``remove``."""
+"""``fettle follow``, ``stop``, ``checkpoint``, ``remove`` and ``report``."""
 
 from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from pathlib import Path
 
 from engine.cli import words
 from engine.cli.output import Exit, Output
 from engine.cli.training import newest_record
-from engine.cli.watch import Watcher, report, watch
+from engine.cli.watch import Watcher, watch
+from engine.cli.watch import report as last_words
 from engine.client import Refused, connect
 from engine.contract.messages import (
     CheckpointSaved,
     Done,
     Finding,
+    MakeReport,
     Remove,
     SaveCheckpoint,
     Stop,
@@ -36,7 +39,7 @@ def stop(arguments: Namespace, output: Output) -> Exit:
         done = watcher.to_the_end(arguments.run, since)
     finally:
         watcher.client.close()
-    report(output, done, watcher.said)
+    last_words(output, done, watcher.said)
     return Exit.FAILED if done.outcome == "failed" else Exit.FINISHED
 
 
@@ -77,6 +80,20 @@ def remove(arguments: Namespace, output: Output) -> Exit:
     output.emit({"run": shown["run"], "folder": shown["folder"], "removed": True})
     if not output.as_json:
         output.say(f"Removed {shown['folder']}")
+    return Exit.FINISHED
+
+
+def report(arguments: Namespace, output: Output) -> Exit:
+    """Write a report of a run; the host does it, and so it works where training does not."""
+    place = str(Path(arguments.out).expanduser().absolute()) if arguments.out else ""
+    request = MakeReport(id=0, run=arguments.run, path=place, with_data=arguments.with_data)
+    with connect() as client:
+        made = client.request(request)
+    output.emit(made)
+    if not output.as_json:
+        output.say(f"{made['path']} ({words.size(made['bytes'])})")
+        left_out = "tokens and names" if arguments.with_data else "tokens, names and rows of data"
+        output.say(f"Without {left_out}; look it through before you give it away.")
     return Exit.FINISHED
 
 

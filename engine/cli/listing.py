@@ -11,7 +11,7 @@ from engine.cli import pace, words
 from engine.cli.output import Exit, Output
 from engine.client import connect
 from engine.contract.lifecycle import LIVE, State
-from engine.contract.messages import CheckpointSaved, ListRuns, RunSummary, Show
+from engine.contract.messages import CheckpointSaved, Finding, ListRuns, RunSummary, Show
 
 _COLOUR_OF = {
     State.FINISHED: "green",
@@ -77,11 +77,14 @@ def show(arguments: Namespace, output: Output) -> Exit:
             "spec": shown.get("spec", {}),
             "versions": shown.get("versions", {}),
             "pace": shown.get("pace", {}),
+            "failure": shown.get("failure"),
         }
     )
     if not output.as_json:
         summary = msgspec.convert(shown["summary"], RunSummary)
-        for name, text in _facts(summary, msgspec.convert(saved, list[CheckpointSaved])):
+        failure = msgspec.convert(shown.get("failure"), Finding | None)
+        facts = _facts(summary, msgspec.convert(saved, list[CheckpointSaved]))
+        for name, text in [*facts, *_reasons(failure)]:
             output.say(f"{output.paint(f'{name:<12}', 'dim')}{text}")
         pace.say(shown.get("pace", {}), output)
     return Exit.FINISHED
@@ -100,6 +103,19 @@ def _facts(summary: RunSummary, saved: list[CheckpointSaved]) -> list[tuple[str,
         ("Checkpoints", _saves(saved)),
         ("Folder", summary.folder),
         ("Output", summary.output or ""),
+    ]
+    return [(name, text) for name, text in facts if text]
+
+
+def _reasons(failure: Finding | None) -> list[tuple[str, str]]:
+    """Why it failed, and what helps."""
+    if failure is None:
+        return []
+    fix = f"`fettle resume {failure.run} --fix` does it." if failure.patch else ""
+    facts = [
+        ("Failed", failure.title),
+        ("Why", f"{failure.why} {failure.cause}".strip()),
+        ("To do", f"{failure.remedy} {fix}".strip()),
     ]
     return [(name, text) for name, text in facts if text]
 

@@ -91,6 +91,12 @@ def _training_commands(commands: argparse._SubParsersAction[_Parser], common: _P
     resume = _command(commands, common, "resume", "go on with a run from its newest checkpoint")
     resume.add_argument("run", metavar="RUN", type=run_name, help=RUN_HELP)
     resume.add_argument("--detach", action="store_true", help="queue it and return")
+    resume.add_argument(
+        "--fix", action="store_true", help="first change what the reason of its failure asks for"
+    )
+    resume.add_argument(
+        "--yes", action="store_true", help="do not ask where a fix changes the result"
+    )
     demo = _command(commands, common, "demo", "train a tiny model on bundled data, in a minute")
     demo.add_argument("--headless", action="store_true", help="in the terminal, without a window")
 
@@ -130,7 +136,14 @@ def _run_commands(commands: argparse._SubParsersAction[_Parser], common: _Parser
     checkpoint = _command(commands, common, "checkpoint", "save a run now, and go on")
     remove = _command(commands, common, "remove", "delete a run that has ended, with its results")
     remove.add_argument("--yes", action="store_true", help="do not ask")
-    for parser in (show, follow, stop, checkpoint, remove):
+    report = _command(
+        commands, common, "report", "write an archive about a run to give away, without your data"
+    )
+    report.add_argument("--out", metavar="FILE", help="where to; default: Fettle's reports folder")
+    report.add_argument(
+        "--with-data", action="store_true", help="put the first rows of the data in as well"
+    )
+    for parser in (show, follow, stop, checkpoint, remove, report):
         parser.add_argument("run", metavar="RUN", type=run_name, help=RUN_HELP)
 
 

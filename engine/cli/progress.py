@@ -157,7 +157,8 @@ def _evaluated(message: Evaluated) -> str:
 
 
 def _finding(message: Finding) -> str:
-    return " ".join(part for part in (message.title, message.cause, message.remedy) if part)
+    fix = f"`fettle resume {message.run} --fix` does it." if message.patch else ""
+    return " ".join(filter(None, (message.title, message.cause, message.remedy, fix)))
 
 
 def _decision(message: Decision) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from engine.cli import settings
+from engine.cli.fixing import wanted_fix
 from engine.cli.foretell import foretold
 from engine.cli.output import Exit, Output
 from engine.cli.watch import watch
@@ -43,7 +44,8 @@ def resume(arguments: Namespace, output: Output) -> Exit:
     """Go on with a run, and follow what is new of it to its end."""
     since = newest_record(arguments.run)
     client = connect_to_train(output.warn)
-    resumed = client.request(Resume(id=0, run=arguments.run))
+    patch = wanted_fix(client, arguments, output) if arguments.fix else {}
+    resumed = client.request(Resume(id=0, run=arguments.run, patch=patch))
     _announce(output, resumed)
     if not output.as_json:
         step = resumed.get("step", 0)

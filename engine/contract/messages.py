@@ -101,9 +101,11 @@ class ListRuns(Request, frozen=True, kw_only=True, tag=_snake):
 
 
 class Show(Request, frozen=True, kw_only=True, tag=_snake):
-    """Reply data: ``summary`` (a :class:`RunSummary`), ``spec``, ``checkpoints`` (list of
-    :class:`CheckpointSaved`), ``versions``, and ``pace``: what the time of a step goes into, a
-    :class:`engine.diagnosis.pace.shares.Pace`, empty before the first steps."""
+    """Reply data: ``summary`` (a :class:`RunSummary`), ``spec`` (with all patches of the run's
+    Decisions), ``checkpoints`` (list of :class:`CheckpointSaved`), ``versions``, ``failure`` (the
+    :class:`Finding` about why the newest attempt failed; None if it did not), and ``pace``: what
+    the time of a step goes into, a :class:`engine.diagnosis.pace.shares.Pace`, empty before the
+    first steps."""
 
     run: str
     """A folder, a unique prefix of its name, or ``last``; so in all requests."""
@@ -151,6 +153,20 @@ class Resume(Request, frozen=True, kw_only=True, tag=_snake):
     ``attempt``, ``step`` (where it goes on, 0 if there is no checkpoint)."""
 
     run: str
+    patch: dict[str, Any] = {}
+    """What to change of its spec first, as in :class:`Complaint`; kept as a :class:`Decision`.
+    Refused with all complaints about what the spec would become."""
+
+
+class MakeReport(Request, frozen=True, kw_only=True, tag=_snake):
+    """Write an archive about a run that can be given away: without tokens, names of people, and
+    rows of data. Reply data: ``path`` (on the engine's machine), ``bytes``."""
+
+    run: str
+    path: str = ""
+    """Absolute path to write to; empty: the reports folder of the engine's home."""
+    with_data: bool = False
+    """The first rows of the data go in as well."""
 
 
 class Remove(Request, frozen=True, kw_only=True, tag=_snake):
@@ -506,10 +522,14 @@ class Finding(Record, frozen=True, kw_only=True, tag=_snake):
     detail: str = ""
     """Technical text, folded away: the exception, the last lines."""
     step: int | None = None
-    patch: dict[str, Any] = {}
-    """What does the remedy at one click, as in :class:`Complaint`; empty if no setting does."""
     why: str = ""
-    """What was seen that speaks for this cause, in a sentence."""
+    """Why Fettle thinks so: the words and facts that fit."""
+    patch: dict[str, Any] = {}
+    """What mends it at one click, as in :class:`Complaint`: goes into :class:`Resume`."""
+    changes_result: bool = False
+    """Whether the patch makes another result than the run would have had: to be asked first."""
+    problem: str = ""
+    """Id of the known problem, see ``resources/problems``; empty where none was recognised."""
 
 
 class Decision(Record, frozen=True, kw_only=True, tag=_snake):
@@ -518,6 +538,10 @@ class Decision(Record, frozen=True, kw_only=True, tag=_snake):
     title: str
     reason: str
     cost: str = ""
+    patch: dict[str, Any] = {}
+    """What it changes of the spec, as in :class:`Complaint`, from the run's next worker on. The
+    spec of an attempt is that of run.json with the patches of all Decisions so far, see
+    :func:`engine.contract.patching.patched`."""
 
 
 class Done(Record, frozen=True, kw_only=True, tag=_snake):
@@ -631,6 +655,7 @@ ALL_TYPES = (
     Stop,
     SaveCheckpoint,
     Resume,
+    MakeReport,
     Remove,
     PreviewDataset,
     ListModels,

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 from msgspec import UNSET
 
+from engine.contract.masking import has_secret, masked
 from engine.contract.messages import Complaint
 from engine.contract.spec import LoraSpec, Spec, Table
 
@@ -91,7 +92,7 @@ def table_of(hint: Any) -> type[Table] | None:
 
 
 def _unknown(key: str, known: list[str], prefix: str) -> Complaint:
-    key = key[:LONGEST_NAME]
+    key = masked(key)[:LONGEST_NAME]
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     where = f"[{prefix[:-1]}]" if prefix else "the top of the file"
     remedy = (
@@ -116,9 +117,14 @@ def _wrong(path: str, value: Any, hint: Any, error: str) -> Complaint:
     reason = re.sub(r" - at `.*`$", "", error)
     return Complaint(
         field=path,
-        problem=f"{_SHOWN.repr(value)} does not fit: {_plain(reason)}.",
+        problem=f"{_shown(value)} does not fit: {_plain(reason)}.",
         remedy=_remedy(value, hint),
     )
+
+
+def _shown(value: Any) -> str:
+    """What was written, cut; a token in the wrong place is not said again."""
+    return masked(_SHOWN.repr(masked(value) if isinstance(value, str) else value))
 
 
 def _plain(reason: str) -> str:
@@ -217,6 +223,29 @@ def _texts_are_visible(spec: Spec) -> Iterator[Complaint]:
             )
 
 
+def _holds_no_secret(spec: Spec) -> Iterator[Complaint]:
+    """A run's folder is there to be shown to others."""
+    for field, text in _texts_of(msgspec.to_builtins(spec), ""):
+        if has_secret(text):
+            yield Complaint(
+                field=field,
+                problem="This holds what looks like a token or a password.",
+                remedy="Take it out, and log in with `hf auth login` instead: a run keeps its "
+                "settings as they are written.",
+            )
+
+
+def _texts_of(value: Any, field: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield field, value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _texts_of(inner, f"{field}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts_of(inner, field)
+
+
 def _targets_are_named(spec: Spec) -> Iterator[Complaint]:
     if spec.lora is UNSET:
         return
@@ -271,6 +300,7 @@ RULES: tuple[Callable[[Spec], Iterator[Complaint]], ...] = (
     _pretrain_takes_text,
     _steps_make_sense,
     _texts_are_visible,
+    _holds_no_secret,
     _targets_are_named,
     _tokens_are_trained_once,
     _numbers_are_finite,

@@ -12,6 +12,7 @@ import msgspec
 
 from engine.contract.lifecycle import Event, State
 from engine.contract.messages import Job, Message, Progress, Record, SaveNow, StopJob, Telemetry
+from engine.host.autopsy import examine, remains_of
 from engine.host.book import Book
 from engine.host.course import Course, tail_of
 from engine.host.lesson import Lesson
@@ -26,10 +27,6 @@ from engine.store.runs import WORKER_LOG
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0
-_CAUSES = {
-    -9: "Most often the system ran out of memory (RAM) and ended it.",
-    -11: "A library crashed: PyTorch, the GPU driver, or one of their parts.",
-}
 
 
 class Attempt:
@@ -62,9 +59,10 @@ class Attempt:
         finally:
             watch.cancel()
         if not self._course.is_over:
-            self._conclude(code, host_log)
+            await self._conclude(code, host_log, start)
         self._forget_worker()
-        if self._lesson.has_something:
+        # What was foretold is foretold of the spec that the run was started with.
+        if self._lesson.has_something and not self._book.tallies[self.run].patches:
             begin(self._lesson.learn, self._book.folder(self.run))
 
     def stop(self, *, now: bool) -> None:
@@ -181,7 +179,7 @@ class Attempt:
 
     # ------------------------------------------------------------ an end without Done
 
-    def _conclude(self, code: int, host_log: Path) -> None:
+    async def _conclude(self, code: int, host_log: Path, start: Choice) -> None:
         if self._reason == "deaf":
             self._find_deaf()
         if self._course.state is State.STOPPING:
@@ -193,7 +191,7 @@ class Attempt:
         elif self._reason == "not ready":
             self._fail_to_start(code, host_log)
         else:
-            self._fail(code, host_log)
+            await self._fail(code, host_log, start)
 
     def _find_deaf(self) -> None:
         self._course.find(
@@ -216,17 +214,13 @@ class Attempt:
         )
         self._course.end(Event.FAIL, "failed", title, exit_code=code)
 
-    def _fail(self, code: int, host_log: Path) -> None:
-        how = describe_exit(code)
-        self._course.find(
-            "error",
-            "worker_lost",
-            f"The worker {how}.",
-            cause=_CAUSES.get(code, "It ended without a word."),
-            remedy="Resume goes on from the last save. The details hold the end of its log.",
-            detail=self._course.log_tail() or ("" if self._worker.has_job else tail_of(host_log)),
-        )
-        sentence = f"The worker {how}. {self._course.lost_steps()}".strip()
+    async def _fail(self, code: int, host_log: Path, start: Choice) -> None:
+        remains = remains_of(
+            self._book, self._course, code, idle_log=host_log,
+            idle_log_start=self._worker.log_start, resumed_step=start.step,
+        )  # fmt: skip
+        self._book.record(self.run, await examine(remains, self._book.store))
+        sentence = f"The worker {describe_exit(code)}. {self._course.lost_steps()}".strip()
         self._course.end(Event.FAIL, "failed", sentence, exit_code=code)
 
     # ------------------------------------------------------------ for the next host

@@ -9,10 +9,12 @@ import asyncio
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 from engine.contract.lifecycle import Event, State, move
 from engine.contract.messages import (
     CheckpointSaved,
+    Decision,
     Done,
     Finding,
     Message,
@@ -21,6 +23,7 @@ from engine.contract.messages import (
     RunSummary,
     StateChanged,
 )
+from engine.discreet import discreet
 from engine.host.disk import Disk
 from engine.host.threads import begin
 from engine.store import runs, tally
@@ -158,11 +161,13 @@ class Book:
         """Write a record of an open run, and tell everybody."""
         journal = self._journals[run]
         had_problem = bool(journal.problem)
-        numbered, line = journal.append(record)
+        numbered, line = journal.append(discreet(record))
         known = self.tallies[run]
         known.apply(numbered)
         if isinstance(record, CheckpointSaved | Done):
             known.look_at_disk(self.folder(run))
+        if isinstance(record, Decision) and record.patch:
+            _look_at_spec(known, self.folder(run))
         self._listener.on_record(run, numbered.seq, line)
         lasting = isinstance(record, _LASTING)
         self._listener.on_summary(run, at_once=lasting)
@@ -218,6 +223,19 @@ class Book:
         for run in list(self._journals):
             await self.close(run)
         self.disk.close()
+
+
+def spec_of(book: Book, run: str) -> dict[str, Any]:
+    """The raw spec of the run's next worker: as the run was started, with all that was changed
+    since. Raises :class:`StoreError`."""
+    return tally.spec_of(book.folder(run), book.tallies[run].patches)
+
+
+def _look_at_spec(known: Tally, folder: Path) -> None:
+    try:
+        known.look_at_spec(tally.spec_of(folder, known.patches))
+    except StoreError as error:
+        log.warning("What %s is now cannot be said: %s", known.run, error)
 
 
 def give_up(book: Book, run: str, state: State, sentence: str) -> None:

@@ -16,6 +16,7 @@ import msgspec
 
 from engine.contract.messages import Complaint, Hello, Message, Refusal, Reply, Request
 from engine.contract.wire import FrameTooLong, Garbage, LineReader, frame
+from engine.discreet import discreet_refusal
 from engine.host.follow import Follower
 from engine.host.place import peer_is_owner
 
@@ -36,7 +37,9 @@ class Refused(Exception):
         self, sentence: str, code: str = "bad_input", complaints: list[Complaint] | None = None
     ) -> None:
         super().__init__(sentence)
-        self.refusal = Refusal(to=0, sentence=sentence, code=code, complaints=complaints or [])
+        self.refusal = discreet_refusal(
+            Refusal(to=0, sentence=sentence, code=code, complaints=complaints or [])
+        )
 
 
 class Answer(NamedTuple):

@@ -45,6 +45,8 @@ class Course:
         self.is_over = False
         self.saved_step = 0
         """Step of the last checkpoint of this attempt."""
+        self.log_start = _size_of(self.folder / WORKER_LOG)
+        """How long the log of the run was before this attempt."""
 
     @property
     def state(self) -> State:
@@ -138,10 +140,6 @@ class Course:
         steps = "1 step" if lost == 1 else f"{lost} steps"
         return f"{steps} after the last save are lost." if self.saved_step else f"{steps} are lost."
 
-    def log_tail(self) -> str:
-        """The end of the worker's log."""
-        return tail_of(self.folder / WORKER_LOG)
-
     # ------------------------------------------------------------ inside
 
     def _advance(self, record: Record) -> None:
@@ -170,9 +168,22 @@ class Course:
 
 def tail_of(path: Path) -> str:
     """The last lines of a text file; empty if there is none."""
+    return end_of(path, 0, _TAIL_BYTES).strip()
+
+
+def end_of(path: Path, start: int, size: int) -> str:
+    """The last ``size`` bytes of a text file at most, none of them before ``start``; empty if there
+    is no such file."""
     try:
         with path.open("rb") as file:
-            file.seek(max(file.seek(0, 2) - _TAIL_BYTES, 0))
-            return file.read().decode("utf-8", "replace").strip()
+            file.seek(max(file.seek(0, 2) - size, start))
+            return file.read().decode("utf-8", "replace")
     except OSError:
         return ""
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

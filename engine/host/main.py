@@ -21,6 +21,7 @@ from engine.host.place import (
 )
 from engine.host.server import Host
 from engine.host.settings import Settings, read_settings
+from engine.own_secrets import MaskedFormatter
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +84,6 @@ def _log_to_file() -> None:
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         os.close(descriptor)
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(MaskedFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -18,8 +19,10 @@ import engine
 from engine import environment
 from engine.contract import messages as m
 from engine.contract.lifecycle import RESTING, Event, IllegalMove, move
+from engine.contract.patching import Patch, changes, patched
 from engine.contract.toml import to_raw
 from engine.formats import DatasetError, preview
+from engine.host.book import spec_of
 from engine.host.checks import complaints_about, finding_of, look_over
 from engine.host.connection import Answer, Connection, Refused
 from engine.host.follow import Follower
@@ -27,6 +30,7 @@ from engine.host.hub import RunSource, fit_to_line
 from engine.host.pace_facts import read_pace
 from engine.host.parts import Parts
 from engine.host.rehearsal import make_name
+from engine.host.reporting import make_report
 from engine.host.threads import apart
 from engine.planning import facts
 from engine.planning.examination import examine_machine
@@ -34,7 +38,7 @@ from engine.planning.inventory import list_models
 from engine.store import runs
 from engine.store.checkpoints import NewerCheckpoint, newest_verified
 from engine.store.files import disk_sentence
-from engine.store.records import saved_checkpoints
+from engine.store.records import newest_failure, saved_checkpoints
 from engine.store.upgrade import StoreError
 
 log = logging.getLogger(__name__)
@@ -130,8 +134,9 @@ async def show(parts: Parts, connection: Connection, request: m.Show) -> Answer:
     pace = await apart(read_pace, folder)
     data = {
         "summary": msgspec.to_builtins(parts.book.summary(run)),
-        "spec": content.spec,
+        "spec": spec_of(parts.book, run),
         "checkpoints": [msgspec.to_builtins(checkpoint) for checkpoint in saved],
+        "failure": msgspec.to_builtins(await apart(newest_failure, folder)),
         "versions": content.versions,
         "pace": msgspec.to_builtins(pace) if pace else {},
     }
@@ -276,13 +281,14 @@ async def _alone(parts: Parts, text: str) -> AsyncIterator[str]:
 
 async def resume(parts: Parts, connection: Connection, request: m.Resume) -> Answer:
     async with _alone(parts, request.run) as run:
-        return await _resume(parts, run)
+        return await _resume(parts, run, request.patch)
 
 
-async def _resume(parts: Parts, run: str) -> Answer:
+async def _resume(parts: Parts, run: str, patch: Patch) -> Answer:
     folder = parts.book.folder(run)
     move(parts.book.state(run), Event.RESUME)
-    _, complaints = await apart(complaints_about, runs.read_run(folder).spec)
+    before = spec_of(parts.book, run)
+    _, complaints = await apart(complaints_about, patched(before, [patch]))
     if complaints:
         raise Refused("The run cannot go on.", complaints=complaints)
     if not await parts.scheduler.has_left(run, _LEAVING_WORKER_SECONDS):
@@ -293,6 +299,8 @@ async def _resume(parts: Parts, run: str) -> Answer:
     except NewerCheckpoint as error:
         raise Refused(str(error), "version") from error
     parts.book.move(run, Event.RESUME)
+    if changed := changes(before, patch):
+        parts.book.record(run, _decision(changed, patch, parts.book.attempt(run)))
     parts.scheduler.enqueue(run, chosen)
     data = {
         "run": run,
@@ -301,6 +309,16 @@ async def _resume(parts: Parts, run: str) -> Answer:
         "step": chosen.step,
     }
     return Answer(data)
+
+
+def _decision(changed: list[str], patch: Patch, attempt: int) -> m.Decision:
+    return m.Decision(
+        at=time.time(),
+        attempt=attempt,
+        title="Goes on with other settings",
+        reason=f"As you chose: {', '.join(changed)}.",
+        patch=patch,
+    )
 
 
 async def stop(parts: Parts, connection: Connection, request: m.Stop) -> Answer:
@@ -355,6 +373,7 @@ HANDLERS: dict[type[m.Request], Handler] = {
     m.StopRehearsal: stop_rehearsal,
     m.Start: start,
     m.Resume: resume,
+    m.MakeReport: make_report,
     m.Stop: stop,
     m.SaveCheckpoint: save_checkpoint,
     m.Remove: remove,

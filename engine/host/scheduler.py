@@ -9,12 +9,12 @@ from collections.abc import Awaitable
 
 from engine.contract.lifecycle import LIVE, Event, IllegalMove, State
 from engine.host.attempt import Attempt
-from engine.host.book import Book, give_up
+from engine.host.book import Book, give_up, spec_of
 from engine.host.course import Course
 from engine.host.pool import Pool
 from engine.host.settings import Settings
 from engine.store.checkpoints import Choice, newest_verified
-from engine.store.runs import ORPHAN, read_run
+from engine.store.runs import ORPHAN
 from engine.store.upgrade import StoreError
 
 log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class Scheduler:
     async def _launch(self, run: str) -> None:
         course = Course(self._book, run)
         try:
-            spec = read_run(course.folder).spec
+            spec = spec_of(self._book, run)
             start = await self._choose(run)
             self._tell_of_broken(course, start)
             if self._is_stopping(run):

@@ -54,6 +54,8 @@ class Worker(asyncio.SubprocessProtocol):
         self.listener: Listener | None = None
         self.heard_at = time.monotonic()
         """Monotonic time of the last message of any kind."""
+        self.log_start = 0
+        """How long the log was when the worker began to write to it."""
         self._lines = LineReader()
         self._transport: asyncio.SubprocessTransport | None = None
 
@@ -146,6 +148,7 @@ async def spawn(settings: Settings, *, cwd: Path, log_path: Path) -> Worker:
     """
     loop = asyncio.get_running_loop()
     with log_path.open("ab") as stderr:
+        log_start = stderr.tell()
         _, worker = await loop.subprocess_exec(
             Worker,
             *settings.worker_command,
@@ -156,6 +159,7 @@ async def spawn(settings: Settings, *, cwd: Path, log_path: Path) -> Worker:
             env=_environment(),
             **_own_group(),
         )
+    worker.log_start = log_start
     log.info("Worker %d started", worker.pid)
     return worker
 

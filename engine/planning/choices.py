@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from engine.contract import patching
 from engine.contract.spec import Spec
 from engine.planning import figures
 from engine.planning.form import DeviceKind, Point, Precision
@@ -28,17 +29,7 @@ _OPTIMIZERS = {
 
 def patched(spec: Spec, patch: dict[str, Any]) -> Spec:
     """The spec with dotted fields set; None removes one. Raises ``msgspec.ValidationError``."""
-    raw: dict[str, Any] = msgspec.to_builtins(spec)
-    for field, value in patch.items():
-        *tables, name = field.split(".")
-        table = raw
-        for key in tables:
-            table = table.setdefault(key, {})
-        if value is None:
-            table.pop(name, None)
-        else:
-            table[name] = value
-    return msgspec.convert(raw, Spec)
+    return msgspec.convert(patching.patched(msgspec.to_builtins(spec), [patch]), Spec)
 
 
 def point_of(spec: Spec) -> Point:

@@ -7,12 +7,13 @@ The window's Doctor page is built from the reply to ``Facts``: ``facts["checks"]
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
 
+from engine.contract.masking import masked
+from engine.contract.redaction import without_homes
 from engine.planning import doctor_cards, doctor_safe, doctor_system
 from engine.planning.checkup import Check, State
 from engine.planning.facts import MachineFacts
@@ -93,19 +94,6 @@ def _lines(check: Check) -> list[str]:
     return lines
 
 
-_HOMES = (
-    r"(?i)\b[a-z]:[\\/]users[\\/][^\\/\s:*?\"<>|]+",
-    r"/mnt/[a-z]/Users/[^/\s]+",
-    r"(?<![\w/])/(?:home|Users)/[^/\s]+",
-    r"(?<![\w/])/root(?=/|\s|$)",
-)
-_SECRETS = (r"\bhf_[A-Za-z0-9]{8,}", r"(?<=://)[^/\s@]+@")
-
-
 def without_names(text: str) -> str:
     """The text with users' folders written as ``~``, and nothing that could be a secret."""
-    for pattern in _HOMES:
-        text = re.sub(pattern, "~", text)
-    for pattern in _SECRETS:
-        text = re.sub(pattern, "…", text)
-    return text
+    return without_homes(masked(text))

@@ -19,6 +19,7 @@ from engine.contract.messages import (
     EVENT_TYPES,
     CheckpointSaved,
     Done,
+    Finding,
     Message,
     Record,
     StateChanged,
@@ -178,6 +179,20 @@ def read_events(folder: Path) -> Iterator[Record]:
             yield record
 
 
+def newest_metrics(folder: Path, attempt: int, count: int) -> list[Record]:
+    """The newest steps and samples of an attempt, oldest first."""
+    found: list[Record] = []
+    for _, line in lines_back(folder / METRICS):
+        record = _decode(line)
+        if record is not None and record.attempt < attempt:
+            break
+        if record is not None:
+            found.append(record)
+        if len(found) == count:
+            break
+    return found[::-1]
+
+
 def ends_with_done(folder: Path) -> bool:
     """Whether a Done stands behind the run's last change of state, if there is any."""
     for _, line in lines_back(folder / EVENTS):
@@ -185,6 +200,23 @@ def ends_with_done(folder: Path) -> bool:
         if isinstance(record, Done | StateChanged):
             return isinstance(record, Done)
     return True
+
+
+def newest_failure(folder: Path) -> Finding | None:
+    """Why the newest attempt failed; None if it did not, or nobody said so."""
+    attempt = 0
+    for _, line in lines_back(folder / EVENTS):
+        record = _decode(line)
+        if record is None:
+            continue
+        attempt = attempt or record.attempt
+        if record.attempt < attempt:
+            return None
+        if isinstance(record, Done) and record.outcome != "failed":
+            return None
+        if isinstance(record, Finding) and record.severity == "error":
+            return record
+    return None
 
 
 def saved_checkpoints(folder: Path) -> list[CheckpointSaved]:

@@ -14,6 +14,7 @@ import msgspec
 
 from engine.contract.lifecycle import LIVE, RESTING, Phase, State
 from engine.contract.messages import (
+    Decision,
     Done,
     Evaluated,
     PhaseChanged,
@@ -22,6 +23,7 @@ from engine.contract.messages import (
     StateChanged,
     Step,
 )
+from engine.contract.patching import patched
 from engine.contract.spec import Spec
 from engine.contract.validate import check
 from engine.store.checkpoints import published, read_manifest
@@ -73,11 +75,11 @@ class Tally(msgspec.Struct, kw_only=True):
     format: int = STATUS_FORMAT
     run: str
     name: str
-    method: str
-    model: str
-    dataset: str
-    kind: str
     created_at: float
+    method: str = ""
+    model: str = ""
+    dataset: str = ""
+    kind: str = ""
     seq: int = 0
     """The last record taken in."""
     state: State = State.CREATED
@@ -103,6 +105,8 @@ class Tally(msgspec.Struct, kw_only=True):
     recent_tokens: list[int] = []
     sentence: str = ""
     output: str | None = None
+    patches: list[dict[str, Any]] = []
+    """What Decisions have changed of the run's spec, the oldest first."""
     pid: int | None = None
     pid_started_at: float | None = None
     """When that process began, as :func:`engine.host.worker.start_time_of` tells it."""
@@ -124,6 +128,8 @@ class Tally(msgspec.Struct, kw_only=True):
                 self.eval_loss = record.eval_loss
             case Done():
                 self._apply_done(record)
+            case Decision() if record.patch:
+                self.patches = [*self.patches, record.patch]
             case _:
                 pass
 
@@ -158,6 +164,14 @@ class Tally(msgspec.Struct, kw_only=True):
         if self.started_at is not None:
             self.worked_seconds += max(at - self.started_at, 0.0)
         self.started_at = self.queued_at = None
+
+    def look_at_spec(self, raw: dict[str, Any]) -> None:
+        """Say what a run with this spec is."""
+        spec, _ = check(raw)
+        self.method = spec.method if spec else str(raw.get("method", ""))
+        self.model = _last_part(spec, "model", raw)
+        self.dataset = _last_part(spec, "dataset", raw)
+        self.kind = spec.kind if spec else ""
 
     def look_at_disk(self, folder: Path) -> None:
         """Count the checkpoints in the run folder, unverified."""
@@ -213,16 +227,9 @@ def _size_of(checkpoint: Path) -> int | None:
 
 def new_tally(content: RunFile) -> Tally:
     """The tally of a run without any records."""
-    spec, _ = check(content.spec)
-    return Tally(
-        run=content.run,
-        name=content.name,
-        method=spec.method if spec else str(content.spec.get("method", "")),
-        model=_last_part(spec, "model", content.spec),
-        dataset=_last_part(spec, "dataset", content.spec),
-        kind=spec.kind if spec else "",
-        created_at=content.created_at,
-    )
+    made = Tally(run=content.run, name=content.name, created_at=content.created_at)
+    made.look_at_spec(content.spec)
+    return made
 
 
 def _last_part(spec: Spec | None, table: str, raw: dict[str, Any]) -> str:
@@ -248,8 +255,15 @@ def load(folder: Path) -> Tally:
     if tally.seq < newest:
         for record in read_records(folder, tally.seq):
             tally.apply(record)
+    if tally.patches:
+        tally.look_at_spec(spec_of(folder, tally.patches))
     tally.look_at_disk(folder)
     return tally
+
+
+def spec_of(folder: Path, patches: list[dict[str, Any]]) -> dict[str, Any]:
+    """The raw spec that a run has now. Raises :class:`StoreError`."""
+    return patched(read_run(folder).spec, patches)
 
 
 def _from_file(folder: Path) -> Tally | None:

@@ -1,20 +1,27 @@
 """Exceptions become findings: what happened, why, what to do, with the technical text folded away.
 
-Only a coarse sorting: :mod:`engine.diagnosis` knows the fine signatures.
+Fettle's own exceptions have their words with them. All others are looked up among the known
+problems, see :mod:`engine.diagnosis`.
 """
 
 from __future__ import annotations
 
 import traceback
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from engine import own_secrets
+from engine.contract.masking import masked
+from engine.diagnosis import Diagnosis, ErrorSeen, Evidence, diagnose
+from engine.diagnosis.evidence import Link
 from engine.formats.example import DatasetError
 from engine.store.checkpoints import CheckpointError
 
 DETAIL_CHARACTERS = 8000
+_CAUSE_CHARACTERS = 400
+_MOST_LINKS = 10
+_TEXT_CHARACTERS = 4000
 
 
 class JobError(Exception):
@@ -43,15 +50,27 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     why: str = ""
     patch: dict[str, Any] = {}
+    changes_result: bool = False
+    problem: str = ""
 
 
-def explain(error: BaseException) -> Failure:
-    """The exception in words for people."""
+def explain(error: BaseException, around: Evidence | None = None) -> Failure:
+    """The exception in words for people; ``around`` is what else is known of the job's end."""
+    own = _own_words(error)
+    chain = seen(error)
+    evidence = msgspec.structs.replace(
+        around or Evidence(),
+        # Of one with words of its own only what it was raised from tells more.
+        errors=tuple(chain[:-1] if own else chain),
+        error_code=own.code if own else "",
+    )
+    found = diagnose(evidence)
+    failure = _joined(own, found) if own else _of(found[0]) if found else _unknown(error)
     detail = "".join(traceback.format_exception(error))[-DETAIL_CHARACTERS:]
-    return msgspec.structs.replace(_sort(error), detail=detail)
+    return _without_secrets(msgspec.structs.replace(failure, detail=detail))
 
 
-def _sort(error: BaseException) -> Failure:
+def _own_words(error: BaseException) -> Failure | None:
     match error:
         case JobError():
             return Failure(
@@ -65,65 +84,89 @@ def _sort(error: BaseException) -> Failure:
             )  # fmt: skip
         case CheckpointError():
             return Failure(code="save_failed", title="Saving failed.", cause=str(error))
-        case MemoryError():
-            return _out_of_ram()
-        case ImportError():
-            return Failure(
-                code="broken_install",
-                title="A part of the engine is missing.",
-                cause=_first_line(error),
-                remedy="Run `python3 packaging/bootstrap.py install` again.",
-            )
-    return _sort_by_text(error)
+    return None
 
 
-def _sort_by_text(error: BaseException) -> Failure:
-    text = f"{type(error).__name__}: {error}"
-    if "out of memory" in text.lower() or type(error).__name__ == "OutOfMemoryError":
-        return _out_of_ram() if "DefaultCPUAllocator" in text else _out_of_vram()
-    if "DefaultCPUAllocator" in text:
-        return _out_of_ram()
-    if type(error).__name__ in _HUB_ERRORS or "huggingface.co" in text:
-        return Failure(
-            code="missing_model",
-            title="The model cannot be loaded.",
-            cause=_first_line(error),
-            remedy="Check the name, the network and your access to the model.",
-        )
-    if isinstance(error, OSError) and error.errno is not None:
-        where = f" ({Path(error.filename).name})" if isinstance(error.filename, str) else ""
-        return Failure(code="file_error", title=f"{error.strerror}{where}.", cause=text)
+def _joined(own: Failure, found: list[Diagnosis]) -> Failure:
+    """Fettle's own words with what is known beyond them; or those of a known problem of the same
+    kind, which says it more finely, unless Fettle itself saw why."""
+    same = next((each for each in found if each.code == own.code), None)
+    if same and same.id != own.code and not own.why:
+        return _of(same)
+    best = same or (found[0] if found and not own.remedy else None)
+    if best is None:
+        return own
+    return msgspec.structs.replace(
+        own,
+        why=best.why,
+        remedy=f"{best.does} {own.remedy}".strip() if own.remedy else best.remedy,
+        patch=best.patch,
+        changes_result=best.changes_result,
+        problem=best.id,
+    )
+
+
+def _of(found: Diagnosis) -> Failure:
+    return Failure(
+        code=found.code,
+        title=found.title,
+        cause=found.cause,
+        remedy=found.remedy,
+        why=found.why,
+        patch=found.patch,
+        changes_result=found.changes_result,
+        problem=found.id,
+    )
+
+
+def _unknown(error: BaseException) -> Failure:
     return Failure(
         code="unknown",
         title="The work stopped with an error that Fettle does not know.",
-        cause=_first_line(error),
-        remedy="The details and the log say more.",
-    )
-
-
-_HUB_ERRORS = frozenset(
-    {"RepositoryNotFoundError", "GatedRepoError", "LocalEntryNotFoundError", "HFValidationError",
-     "RevisionNotFoundError", "EntryNotFoundError", "OfflineModeIsEnabled"}
-)  # fmt: skip
-
-
-def _out_of_vram() -> Failure:
-    return Failure(
-        code="out_of_memory",
-        title="The card ran out of memory.",
-        cause="Model, adapter and batch together need more than the card has free.",
-        remedy="Lower per_device_train_batch_size or max_length, or use quantization.bits = 4.",
-    )
-
-
-def _out_of_ram() -> Failure:
-    return Failure(
-        code="out_of_ram",
-        title="The computer ran out of memory (RAM).",
-        cause="Loading or training needs more than is free.",
-        remedy="Close other programs, or choose a smaller model or batch.",
+        cause=f"It said “{_first_line(error)}”. Fettle does not know that, and does not guess.",
+        remedy="The details and the log say more. A report of the run, without your data, helps "
+        "to find out.",
     )
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
+    """With the name of its class, which is all that some have."""
+    name = type(error).__name__
+    text = (str(error).strip().splitlines() or [""])[0]
+    return f"{name}: {text}"[:_CAUSE_CHARACTERS].rstrip(" :.") if text else name
+
+
+def _without_secrets(failure: Failure) -> Failure:
+    secrets = own_secrets.known()
+    texts = {name: getattr(failure, name) for name in ("title", "cause", "remedy", "detail", "why")}
+    return msgspec.structs.replace(
+        failure, **{name: masked(text, secrets) for name, text in texts.items()}
+    )
+
+
+# ---------------------------------------------------------------- the exception as evidence
+
+
+def seen(error: BaseException) -> list[ErrorSeen]:
+    """The chain of the exception, the last raised at the end."""
+    chain: list[tuple[BaseException, Link]] = [(error, "")]
+    while len(chain) < _MOST_LINKS and (before := _before(chain[-1][0])):
+        chain.append(before)
+    return [_seen(each, link) for each, link in reversed(chain)]
+
+
+def _before(error: BaseException) -> tuple[BaseException, Link] | None:
+    if error.__cause__ is not None:
+        return error.__cause__, "cause"
+    if error.__context__ is not None and not error.__suppress_context__:
+        return error.__context__, "context"
+    return None
+
+
+def _seen(error: BaseException, link: Link) -> ErrorSeen:
+    text = str(error)
+    # Libraries repeat themselves at length; what matters stands at the ends.
+    if len(text) > 2 * _TEXT_CHARACTERS:
+        text = f"{text[:_TEXT_CHARACTERS]} … {text[-_TEXT_CHARACTERS:]}"
+    frames = "".join(traceback.format_tb(error.__traceback__))[-DETAIL_CHARACTERS:]
+    return ErrorSeen(type=type(error).__name__, text=text, frames=frames, link=link)

@@ -13,15 +13,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from engine.contract.messages import Done, Job, Ready, Traced
+from engine.own_secrets import MaskedFormatter
 from engine.planning.facts import installed
-from engine.store.checkpoints import read_manifest
-from engine.worker.failures import explain
+from engine.worker.evidence import gather, size_of, step_of
+from engine.worker.failures import Failure, explain
 from engine.worker.inbox import Inbox
 from engine.worker.late_bitsandbytes import import_peft
 from engine.worker.outbox import Outbox
 from engine.worker.report import Halted, Report
-from engine.worker.stdio import claim, log_to
+from engine.worker.stdio import claim, log_to, mask_prints
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +52,7 @@ def main() -> int:
     """The whole life of a worker; gives the exit code. A failed job is told in its Done."""
     channel = claim()
     prepare_environment()
+    mask_prints()
     _set_up_log()
     faulthandler.enable()
     outbox, inbox = Outbox(channel.messages), Inbox(channel.commands)
@@ -86,7 +90,7 @@ class _OnlyOnce(logging.Filter):
 
 def _set_up_log() -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
+    handler.setFormatter(MaskedFormatter("%(asctime)s %(name)s: %(message)s"))
     handler.addFilter(_OnlyOnce())
     logging.basicConfig(handlers=[handler])
 
@@ -116,16 +120,17 @@ def _trace(job: Job) -> Traced:
 
 
 def _do(job: Job, outbox: Outbox, inbox: Inbox) -> None:
+    log_start = size_of(job.log)
     if job.log:
         log_to(Path(job.log))
     _leave_when_host_is_lost(job, outbox, inbox)
     report = Report(outbox, inbox.wishes, run=job.run, attempt=job.attempt)
-    report.send(_attempt(job, report))
+    report.send(_attempt(job, report, log_start))
     if inbox.wishes.host_lost.is_set() and job.kind == "train":
         outbox.leave_orphan(Path(job.folder))
 
 
-def _attempt(job: Job, report: Report) -> Done:
+def _attempt(job: Job, report: Report, log_start: int) -> Done:
     """The outermost handler: whatever happens, there is a Done."""
     try:
         done: Done = _import(JOBS[job.kind]).run(job, report)
@@ -134,7 +139,7 @@ def _attempt(job: Job, report: Report) -> Done:
         return _halted(job)
     except Exception as error:
         log.exception("The job failed")
-        return _failed(job, report, error)
+        return _failed(job, report, explain(error, gather(job, report, log_start)))
 
 
 def _import(name: str) -> Any:
@@ -147,30 +152,16 @@ def _import(name: str) -> Any:
 
 def _halted(job: Job) -> Done:
     sentence = "Stopped before the first step; there was nothing to save."
-    if step := _step_of(job):
+    if step := step_of(job):
         sentence = f"Stopped before it went on; the save of step {step} stands."
     return Done(at=time.time(), outcome="stopped", step=step, folder=job.folder, sentence=sentence)
 
 
-def _step_of(job: Job) -> int:
-    """Where the job was to go on from, 0 for a fresh one."""
-    try:
-        return read_manifest(Path(job.checkpoint)).step if job.checkpoint else 0
-    except ValueError:
-        return 0
-
-
-def _failed(job: Job, report: Report, error: Exception) -> Done:
-    failure = explain(error)
-    step = report.step or _step_of(job)
-    texts: dict[str, Any] = {
-        "cause": failure.cause, "remedy": failure.remedy, "why": failure.why,
-        "patch": failure.patch,
-    }  # fmt: skip
-    report.found(
-        failure.code, failure.title, severity="error", detail=failure.detail, step=step or None,
-        **texts,
-    )  # fmt: skip
+def _failed(job: Job, report: Report, failure: Failure) -> Done:
+    step = report.step or step_of(job)
+    fields: dict[str, Any] = msgspec.structs.asdict(failure)
+    report.found(fields.pop("code"), fields.pop("title"), severity="error", step=step or None,
+                 **fields)  # fmt: skip
     return Done(
         at=time.time(), outcome="failed", step=step, folder=job.folder, sentence=failure.title
     )

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import Any
 
 import msgspec
 
 from engine.contract.lifecycle import Phase
-from engine.contract.messages import Decision, Finding, PhaseChanged, Progress, Record, Step
+from engine.contract.messages import (
+    CheckpointSaved,
+    Decision,
+    Finding,
+    PhaseChanged,
+    Progress,
+    Record,
+    Step,
+)
+from engine.discreet import discreet
 from engine.worker.inbox import Wishes
 from engine.worker.outbox import Outbox
 
+KEPT_STEPS = 60
+"""Steps that are looked back at when something goes wrong."""
 _PROGRESS_SECONDS = 0.1
 
 
@@ -30,13 +42,21 @@ class Report:
         self.phase = Phase.WAITING
         self.step = 0
         """The last one that was told."""
+        self.saved_step = 0
+        """Of the last checkpoint of this attempt, 0 without any."""
+        self.steps: deque[Step] = deque(maxlen=KEPT_STEPS)
+        """The newest."""
         self.wishes = wishes
 
     def send(self, record: Record) -> None:
         """Send a record in the name of this run and attempt."""
         if isinstance(record, Step):
             self.step = record.step
-        self._outbox.send(msgspec.structs.replace(record, run=self._run, attempt=self._attempt))
+            self.steps.append(record)
+        elif isinstance(record, CheckpointSaved):
+            self.saved_step = record.step
+        record = msgspec.structs.replace(record, run=self._run, attempt=self._attempt)
+        self._outbox.send(discreet(record))
 
     def enter(self, phase: Phase, *, max_steps: int = 0, detail: str = "") -> None:
         """The job is busy with something else now. Raises :class:`Halted` if it is to end."""

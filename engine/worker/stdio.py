@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
+
+from engine import own_secrets
+from engine.contract.masking import masked
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +51,31 @@ def log_to(path: Path) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+
+
+class _Masked:
+    """A text stream that lets no token through, such as one that a library prints."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """As the stream's own; gives the length of what was given."""
+        self._stream.write(masked(text, own_secrets.known()))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """As the stream's own."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def mask_prints() -> None:
+    """From now on what Python code of this process prints holds no token of this user."""
+    sys.stdout, sys.stderr = _Masked(sys.stdout), _Masked(sys.stderr)
 
 
 def _binary(descriptor: int) -> None:

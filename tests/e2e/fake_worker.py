@@ -19,6 +19,7 @@ Modes
     fail        a Finding and Done(failed) at step ``at``
     no_space    fails to save, says so, and goes on
     linger      does not end after Done
+    death       dies at step ``at`` in the way of :mod:`deaths` that FAKE_DEATH names
     child       leaves a child behind that holds the pipes, then dies at step ``at``
 
 Keys: steps=20, ms=10 (a step), at=5, save=5 (steps between checkpoints), saving_ms=0.
@@ -38,6 +39,9 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+import deaths
 
 
 class Gone(Exception):
@@ -146,6 +150,7 @@ class FakeWorker:
     def _begin(self) -> None:
         with Path(self.job["log"]).open("a") as log:
             log.write(f"fake worker {os.getpid()} in mode {self.mode}\n")
+            log.write(f"spec {json.dumps(self.job['spec'])}\n")
         checkpoint = self.job.get("checkpoint")
         if checkpoint:
             manifest = json.loads((Path(checkpoint) / "MANIFEST.json").read_text())
@@ -208,6 +213,8 @@ class FakeWorker:
             os._exit(7)
         elif self.mode == "mute":
             time.sleep(3600)
+        elif self.mode == "death":
+            deaths.die(os.environ["FAKE_DEATH"], Path(self.job["log"]))
         elif self.mode == "fail":
             self.say("finding", severity="error", code="out_of_memory", title="No memory left.")
             self.say("done", outcome="failed", step=self.step, sentence="No memory left.")

@@ -142,9 +142,15 @@ def start_run(client: Client, spec: dict[str, Any]) -> str:
     return str(client.request(Start(id=0, spec=spec))["run"])
 
 
-def resume_run(client: Client, run: str) -> dict[str, Any]:
-    """Resume a run; the reply."""
-    return client.request(Resume(id=0, run=run))
+def resume_run(client: Client, run: str, patch: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Resume a run, changed if there is a patch; the reply."""
+    return client.request(Resume(id=0, run=run, patch=patch or {}))
+
+
+def job_specs(folder: Path) -> list[dict[str, Any]]:
+    """The spec that each attempt's fake worker was given."""
+    lines = (folder / "worker.log").read_text().splitlines()
+    return [json.loads(line[5:]) for line in lines if line.startswith("spec ")]
 
 
 def summary_of(client: Client, run: str) -> RunSummary:

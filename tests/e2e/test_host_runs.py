@@ -13,6 +13,7 @@ from engine.client import Client, Refused
 from engine.contract.lifecycle import State
 from engine.contract.messages import (
     CheckpointSaved,
+    Decision,
     Done,
     Finding,
     Follow,
@@ -32,6 +33,7 @@ from engine.contract.messages import (
 from engine.store.records import read_records
 from tests.e2e.host_driver import (
     HostUnderTest,
+    job_specs,
     messages_of,
     records_to_done,
     resume_run,
@@ -181,7 +183,9 @@ def test_a_dead_worker_gives_a_finding_and_a_done(
     assert (done.outcome, done.step, done.synthesised, done.exit_code) == ("failed", 8, True, code)
     assert words in done.sentence
     assert "3 steps after the last save are lost" in done.sentence
-    assert "fake worker" in the(records, "worker_lost").detail
+    found = the(records, "worker_lost")
+    assert "fake worker" in found.detail
+    assert words in f"{found.title} {found.why}"
     assert summary_of(client, run).state == State.FAILED
 
 
@@ -195,6 +199,48 @@ def test_a_failed_run_resumes_from_its_last_save(hosts: HostUnderTest) -> None:
     assert steps_of(records) == [7, 8]
     assert {record.attempt for record in records} == {2}
     assert wait_for_state(client, run).attempt == 2
+
+
+def test_a_run_goes_on_with_other_settings_if_asked_to(hosts: HostUnderTest) -> None:
+    client, run = begin(hosts, "segfault", at=8)
+    seq = done_of(records_to_done(run)).seq
+    patch = {"training.max_length": 512, "quantization": {"bits": 4}, "training.packing": False}
+    resume_run(client, run, patch)
+    records = records_to_done(run, seq)
+    (decision,) = [record for record in records if isinstance(record, Decision)]
+    assert (decision.patch, decision.attempt) == (patch, 2)
+    assert "training.max_length 1024 → 512, quantization none → " in decision.reason
+    first, second = job_specs(hosts.home / "runs" / run)
+    assert first["training"]["max_length"] == 1024
+    assert second["training"]["max_length"] == 512
+    shown = client.request(Show(id=0, run=run))
+    assert (shown["spec"], shown["summary"]["kind"]) == (second, "QLoRA 4-bit")
+    assert json.loads((hosts.home / "runs" / run / "run.json").read_text())["spec"] == first
+    # What was changed holds for another host too, and for what is changed after it.
+    hosts.processes[-1].kill()
+    hosts.processes[-1].wait()
+    hosts.start()
+    client = hosts.connect()
+    wait_for_state(client, run)
+    seq = records[-1].seq
+    resume_run(client, run, {"training.max_length": 256})
+    records_to_done(run, seq)
+    third = job_specs(hosts.home / "runs" / run)[-1]
+    assert third == {**second, "training": {**second["training"], "max_length": 256}}
+
+
+def test_a_patch_that_makes_no_sense_changes_nothing(hosts: HostUnderTest) -> None:
+    client, run = begin(hosts, "segfault", at=8)
+    seq = done_of(records_to_done(run)).seq
+    with pytest.raises(Refused, match="cannot go on") as refused:
+        resume_run(client, run, {"training.max_length": 1, "training.nothing": 1})
+    fields = [complaint.field for complaint in refused.value.complaints]
+    assert fields == ["training.nothing", "training.max_length"]
+    assert summary_of(client, run).state == State.FAILED
+    resume_run(client, run)
+    records_to_done(run, seq)
+    first, second = job_specs(hosts.home / "runs" / run)
+    assert first == second
 
 
 def test_a_damaged_save_is_set_aside_and_said_to_be(hosts: HostUnderTest) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from engine.contract.lifecycle import Phase, State
 from engine.contract.messages import (
+    Decision,
     Done,
     Evaluated,
     PhaseChanged,
@@ -267,6 +268,22 @@ def test_a_status_at_rest_that_is_behind_is_caught_up(tmp_path: Path) -> None:
     journal.close()
     found = tally.load(folder)
     assert (found.state, found.attempt, found.seq) == (State.QUEUED, 2, 2)
+
+
+def test_what_decisions_changed_of_the_spec_is_known_again(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    journal = Journal(folder, folder.name)
+    first, second = {"lora.r": 4, "quantization.bits": 4}, {"lora.r": 2}
+    for patch in (first, {}, second):
+        journal.append(Decision(at=1.0, title="T", reason="R", patch=patch))
+    journal.close()
+    found = tally.load(folder)
+    assert found.patches == [first, second]
+    assert found.kind == "QLoRA 4-bit"
+    assert tally.spec_of(folder, found.patches)["lora"]["r"] == 2
+    assert runs.read_run(folder).spec == SPEC
+    tally.write(folder, found, durable=False)
+    assert tally.load(folder) == found
 
 
 @given(

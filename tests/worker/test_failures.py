@@ -8,12 +8,16 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 
-from engine.contract.messages import CheckpointSaved, Finding, Step
+from engine import own_secrets
+from engine.contract.lifecycle import Phase
+from engine.contract.messages import CheckpointSaved, Finding, Job, Step
 from engine.formats.example import DatasetError
 from engine.store.checkpoints import CheckpointError
+from engine.worker.evidence import gather
 from engine.worker.failures import DETAIL_CHARACTERS, JobError, explain
 from engine.worker.loading import show_only_card
 from engine.worker.prepared import must_fit_vocabulary
@@ -38,7 +42,9 @@ NO_RAM = "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't alloc
         (MemoryError(), "out_of_ram"),
         (ModuleNotFoundError("No module named 'peft'"), "broken_install"),
         (OSError("Can't load it from https://huggingface.co/x"), "missing_model"),
-        (OSError(errno.ENOSPC, "No space left on device", "/a/b"), "file_error"),
+        (OSError(errno.ENOSPC, "No space left on device", "/a/b"), "disk_full"),
+        (OSError(errno.EACCES, "Permission denied", "/a/b"), "file_error"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "file_error"),
         (ZeroDivisionError("division by zero"), "unknown"),
     ],
 )
@@ -54,6 +60,74 @@ def test_a_long_detail_is_cut_to_its_end() -> None:
     assert len(failure.detail) == DETAIL_CHARACTERS
     assert failure.detail.rstrip().endswith("the end")
     assert len(failure.cause) <= 500
+
+
+def raised(error: Exception, cause: Exception) -> Exception:
+    """The error as it is when it was raised from another."""
+    try:
+        raise error from cause
+    except type(error) as found:
+        return found
+
+
+def test_what_a_failure_was_raised_from_is_said_more_finely() -> None:
+    own = JobError("missing_model", "The model x cannot be loaded.", cause="401", remedy="Look.")
+    failure = explain(raised(own, OSError("Cannot access gated repo for url https://hf.co/x.")))
+    assert (failure.code, failure.problem) == ("missing_model", "hf_gated")
+    assert "Cannot access gated repo" in failure.why
+    assert "licence" in failure.cause
+    other = explain(raised(own, ValueError("something of its own")))
+    assert (other.title, other.cause, other.remedy) == (own.title, own.cause, own.remedy)
+    assert other.problem == ""
+
+
+def test_a_save_that_failed_says_what_can_be_done() -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    failure = explain(raised(CheckpointError("Step 5 could not be written."), full))
+    assert (failure.code, failure.problem) == ("save_failed", "disk_full")
+    assert failure.cause == "Step 5 could not be written."
+    assert "Make room" in failure.remedy
+
+
+def test_what_is_known_of_the_job_decides_which_problem_it_was(
+    tmp_path: Path, chats: Path, report: Heard
+) -> None:
+    spec = make_spec(Path("/models/x"), chats)
+    job = Job(kind="train", folder=str(tmp_path), log=str(tmp_path / "worker.log"), spec=spec)
+    (tmp_path / "worker.log").write_text("of an attempt before\nof this one\n")
+    report.enter(Phase.LOADING_MODEL)
+    around = gather(job, report, log_start=len("of an attempt before\n"))
+    assert around.log == "of this one\n"
+    assert (around.phase, around.is_resumed, around.saved_step) == ("loading model", False, 0)
+    assert around.machine is not None
+    assert explain(RuntimeError(OOM), around).problem == "base_does_not_fit"
+    report.enter(Phase.TRAINING)
+    failure = explain(RuntimeError(OOM), gather(job, report))
+    assert failure.problem == "oom_cuda_alloc"
+    assert failure.patch["training.per_device_train_batch_size"] == 1
+
+
+def test_a_loss_that_is_no_number_can_be_begun_again_more_gently(
+    tmp_path: Path, chats: Path, report: Heard
+) -> None:
+    spec = make_spec(Path("/models/x"), chats)
+    job = Job(kind="train", folder=str(tmp_path), spec=spec)
+    report.send(Step(at=1.0, step=1, loss=None, learning_rate=1e-3, step_ms=5.0))
+    failure = explain(JobError("nan_loss", "The loss is no number."), gather(job, report))
+    assert (failure.code, failure.title) == ("nan_loss", "The loss is no number.")
+    assert (failure.problem, failure.changes_result) == ("nan_loss", True)
+    assert list(failure.patch) == ["training.learning_rate"]
+
+
+def test_no_token_is_in_the_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "a-token-that-looks-like-nothing"
+    monkeypatch.setattr(own_secrets, "known", lambda: (secret,))
+    words = f"401 for {secret}, hf_{'x' * 30} and https://ada:{'p' * 9}@example.org/x"
+    failure = explain(RuntimeError(words))
+    said = " ".join(str(value) for value in msgspec.structs.astuple(failure))
+    assert "401 for [removed]" in failure.cause
+    for part in (secret, "x" * 30, "p" * 9):
+        assert part not in said
 
 
 def test_a_missing_model_says_so(tmp_path: Path, chats: Path, report: Heard) -> None:
