@@ -14,6 +14,7 @@ from engine.contract.lifecycle import Event, State
 from engine.contract.messages import Job, Message, Progress, Record, SaveNow, StopJob, Telemetry
 from engine.host.autopsy import examine, remains_of
 from engine.host.book import Book
+from engine.host.comeback import Comeback
 from engine.host.course import Course, tail_of
 from engine.host.lesson import Lesson
 from engine.host.pace import PaceKeeper
@@ -32,9 +33,11 @@ _LOOK_SECONDS = 1.0
 class Attempt:
     """Lives from the launch of a run until its worker process is gone."""
 
-    def __init__(self, book: Book, settings: Settings, run: str, worker: Worker) -> None:
+    def __init__(
+        self, book: Book, settings: Settings, run: str, worker: Worker, comeback: Comeback
+    ) -> None:
         self.run = run
-        self._course = Course(book, run)
+        self._course = Course(book, run, comeback.after_attempt)
         self._book = book
         self._settings = settings
         self._worker = worker
@@ -219,7 +222,7 @@ class Attempt:
             self._book, self._course, code, idle_log=host_log,
             idle_log_start=self._worker.log_start, resumed_step=start.step,
         )  # fmt: skip
-        self._book.record(self.run, await examine(remains, self._book.store))
+        self._course.note(await examine(remains, self._book.store))
         sentence = f"The worker {describe_exit(code)}. {self._course.lost_steps()}".strip()
         self._course.end(Event.FAIL, "failed", sentence, exit_code=code)
 
