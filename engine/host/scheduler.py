@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable
 
 from engine.contract.lifecycle import LIVE, Event, IllegalMove, State
+from engine.failpoints import reach
 from engine.host.attempt import Attempt
 from engine.host.back_off import BackOff
 from engine.host.book import Book, give_up, spec_of
@@ -162,6 +163,7 @@ class Scheduler:
     async def _launch(self, run: str) -> None:
         course = Course(self._book, run)
         try:
+            reach("host.launch")
             spec = spec_of(self._book, run)
             start = await self._choose(run)
             self._tell_of_broken(course, start)

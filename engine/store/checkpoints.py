@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 
+from engine.failpoints import reach
 from engine.store.files import (
     disk_sentence,
     remove_tree,
@@ -107,6 +108,7 @@ def stage(run_folder: Path, step: int, *, needs_bytes: int = 0) -> Path:
     root = run_folder / FOLDER
     staging = root / f".staging-{step}-{os.getpid()}"
     try:
+        reach("save.stage")
         root.mkdir(parents=True, exist_ok=True)
         for left in [*root.glob(".staging-*"), *root.glob(".removed-*")]:
             shutil.rmtree(left, ignore_errors=True)
@@ -132,8 +134,10 @@ def write_file(path: Path, chunks: Iterable[bytes | memoryview]) -> str:
     try:
         with path.open("xb", buffering=0) as file:
             for chunk in chunks:
+                reach("save.write")
                 digest.update(chunk)
                 write_all(file.fileno(), chunk)
+            reach("save.sync")
             os.fsync(file.fileno())
     except OSError as error:
         raise CheckpointError(disk_sentence(error, path)) from error
@@ -155,6 +159,7 @@ def publish(
     else is as it was.
     """
     try:
+        reach("save.seal")
         _seal(staging, step, fields, hashes or {})
         problems = verify(staging)
         if problems:
@@ -190,6 +195,7 @@ def _seal(staging: Path, step: int, fields: dict[str, Any], hashes: Mapping[str,
 
 
 def _put_in_place(staging: Path, final: Path) -> Path:
+    reach("save.publish")
     replaced = final.with_name(f".replaced-{final.name}")
     if final.exists():
         # A crash between the two renames leaves the old one under this name; see _take_back.
@@ -198,6 +204,7 @@ def _put_in_place(staging: Path, final: Path) -> Path:
     rename(staging, final)
     sync_folder(final.parent)
     sync_folder(final.parent.parent)
+    reach("save.published")
     shutil.rmtree(replaced, ignore_errors=True)
     return final
 
@@ -208,6 +215,7 @@ def _files_below(folder: Path) -> list[str]:
 
 
 def _hash(path: Path) -> str:
+    reach("save.verify")
     with path.open("rb", buffering=0) as file:
         if hasattr(os, "posix_fadvise"):
             # Read what the disk has, not what the page cache remembers.
@@ -371,5 +379,6 @@ def rotate(
     removed = [step for step, _ in found[max(keep, KEPT_AT_LEAST) :] if step not in protected]
     for step, folder in found:
         if step in removed:
+            reach("save.rotate")
             remove_tree(folder)
     return removed

@@ -12,6 +12,7 @@ import torch
 from engine.contract.lifecycle import Phase
 from engine.contract.messages import Evaluated, Step
 from engine.contract.spec import Spec
+from engine.failpoints import reach
 from engine.worker import rng, state_files
 from engine.worker.batches import Collator, Rows, Window, WindowLoader
 from engine.worker.evaluating import evaluation_mode
@@ -82,6 +83,7 @@ class Course:
         if self._random_is_due and self._resumed is not None:
             state_files.restore_random(self._resumed.folder, self._resumed.state)
             self._random_is_due = False
+        reach("worker.step", self.position.step + 1)
 
     def may_update(self, trainer: Any, loss: float, grad_norm: float | None) -> bool:
         """Whether the weights may change by what was computed."""
@@ -155,6 +157,7 @@ class Course:
         if not len(self._evaluation):
             return None
         self._report.show(Phase.EVALUATING)
+        reach("worker.evaluate")
         began = time.monotonic()
         with rng.undisturbed(), evaluation_mode(trainer.model, last=last):
             loss = self._held_back_loss(trainer, may_stop=not last)

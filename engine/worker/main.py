@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from engine import failpoints
 from engine.contract.messages import Done, Job, Ready, Traced
 from engine.own_secrets import MaskedFormatter
 from engine.planning.facts import installed
@@ -49,8 +50,14 @@ _ENVIRONMENT = {
 
 
 def main() -> int:
-    """The whole life of a worker; gives the exit code. A failed job is told in its Done."""
+    """The whole life of a worker; gives the exit code: 2 for failpoints that make no sense, else 0.
+    A failed job is told in its Done."""
     channel = claim()
+    try:
+        failpoints.arm()
+    except ValueError as error:
+        sys.stderr.write(f"The worker cannot start. {error}\n")
+        return 2
     prepare_environment()
     mask_prints()
     _set_up_log()

@@ -14,6 +14,7 @@ import torch
 from engine.contract.lifecycle import Phase
 from engine.contract.messages import CheckpointSaved
 from engine.contract.spec import Spec
+from engine.failpoints import reach
 from engine.store.checkpoints import CheckpointError, publish, read_manifest, rotate, stage
 from engine.store.files import disk_sentence
 from engine.worker import state_files
@@ -114,6 +115,7 @@ class Saver:
             # Paged optimizer state is written by kernels that may still run.
             torch.cuda.synchronize()
         needs = state_files.bytes_needed(trainer)
+        reach("save.snapshot")
         staging = stage(self._run_folder, position.step, needs_bytes=needs)
         hashes = state_files.write(
             staging, trainer, position, data=self._data, best_eval_loss=best_eval_loss

@@ -20,6 +20,7 @@ from engine.contract.lifecycle import Phase
 from engine.contract.messages import Done, Job
 from engine.contract.spec import Spec
 from engine.contract.validate import check
+from engine.failpoints import reach
 from engine.worker import meter, output, state_files, untrained_tokens
 from engine.worker.batches import Rows
 from engine.worker.course import Course, Resumed
@@ -83,9 +84,11 @@ def _train(job: Job, spec: Spec, compute: Compute, report: Report) -> Done:
 
 def load(spec: Spec, compute: Compute, report: Report) -> Loaded:
     """Model and data. Raises whatever is wrong with them."""
+    reach("worker.load")
     tokenizer = load_tokenizer(spec.model)
     model = fresh_model(spec, compute, tokenizer)
     report.enter(Phase.TOKENISING)
+    reach("worker.tokenise")
     method = importlib.import_module(f"engine.methods.{spec.method}.train")
     prepared: Prepared = method.prepare(spec, tokenizer, report)
     must_fit_vocabulary(prepared.train, embedding_rows(model))
@@ -282,6 +285,7 @@ def _end(
     course.evaluate(trainer, last=True)
     course.save_at_end(trainer)
     report.show(Phase.SAVING)
+    reach("worker.output")
     made = output.write(
         folder,
         spec,
