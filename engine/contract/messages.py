@@ -44,6 +44,11 @@ Throttle = Literal["heat", "power", "power_supply", "hardware"]
 itself and does not say from what."""
 
 
+MemoryPool = Literal["", "vram", "driver", "shared", "ram", "disk"]
+"""A kind of memory that can run out, each with its own way out: torch's store on the card; what the
+driver gives, such as pinned memory; the card's overflow that Windows keeps in RAM; RAM; disk."""
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
     """Base of all messages; ``type`` on the wire is the class name in snake_case."""
 
@@ -549,6 +554,8 @@ class Finding(Record, frozen=True, kw_only=True, tag=_snake):
     """Whether the patch makes another result than the run would have had: to be asked first."""
     problem: str = ""
     """Id of the known problem, see ``resources/problems``; empty where none was recognised."""
+    pool: MemoryPool = ""
+    """Which memory ran out; empty where it was not that."""
 
 
 class Decision(Record, frozen=True, kw_only=True, tag=_snake):

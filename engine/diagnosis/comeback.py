@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from engine.contract.messages import MemoryPool
 from engine.contract.patching import Patch
 
 Action = Literal["resume", "ask", "stop"]
@@ -30,7 +31,6 @@ _PASSING_PROBLEMS = {
     "dl_worker_died",
     "hf_429",
 }
-_MEMORY_CODES = {"out_of_memory", "out_of_ram", "oom_driver_pinned", "pinned_memory_wsl"}
 _NUMERIC_CODES = {"diverged", "nan_loss", "no_gradient", "loss_grows"}
 """The newest save may hold the harm already, so that going on from it would only hide it."""
 _WISHED_PROBLEMS = {"asked_to_end"}
@@ -49,6 +49,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     patch: Patch = {}
     """What mends it, as far as that is not done already."""
     changes_result: bool = False
+    pool: MemoryPool = ""
+    """Which memory ran out, if it was that."""
     has_progress: bool = False
     """Whether the attempt did a step."""
     tries: int = 0
@@ -72,13 +74,14 @@ def plan_comeback(ending: Ending, most_tries: int, first_seconds: float = FIRST_
     """What to do after such an end, if a run is resumed ``most_tries`` times in a row at most."""
     if ending.code in _NUMERIC_CODES or ending.problem in _WISHED_PROBLEMS:
         return Plan(action="stop")
-    if ending.patch and ending.changes_result:
+    asks = bool(ending.patch) and ending.changes_result
+    if asks and not (_may_pass(ending) and _has_trained(ending) and ending.tries < most_tries):
         return _asked(ending)
     if not (ending.patch or _may_pass(ending)):
         return Plan(action="stop")
     if ending.tries >= most_tries:
         return _given_up(ending, most_tries)
-    if ending.patch:
+    if ending.patch and not asks:
         return Plan(action="resume", patch=ending.patch, reason="The result stays the same.")
     at_once = ending.is_lost and ending.tries == 0
     return Plan(
@@ -90,8 +93,10 @@ def plan_comeback(ending: Ending, most_tries: int, first_seconds: float = FIRST_
 
 def _may_pass(ending: Ending) -> bool:
     """Whether the same attempt again may end otherwise."""
-    if ending.is_lost or ending.code in _PASSING_CODES | _MEMORY_CODES:
+    if ending.is_lost or ending.code in _PASSING_CODES:
         return True
+    if ending.pool and ending.pool != "disk":
+        return True  # Other programs may have had what was missing.
     if ending.problem in _PASSING_PROBLEMS:
         return True
     # An error that nobody knows, in the midst of training, may be the machine's; before the first
@@ -103,8 +108,13 @@ def _back_off(tries: int, first_seconds: float) -> float:
     return min(first_seconds * float(_GROWTH**tries), _LONGEST_SECONDS)
 
 
+def _has_trained(ending: Ending) -> bool:
+    """Whether the settings as they are were seen to work."""
+    return ending.has_progress or ending.saved_step > 0
+
+
 def _asked(ending: Ending) -> Plan:
-    if ending.code not in _MEMORY_CODES:
+    if not ending.pool:
         return Plan(action="ask")  # The card has the button and says so.
     return Plan(
         action="ask",

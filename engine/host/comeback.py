@@ -11,8 +11,11 @@ from engine.contract.patching import Patch, changes
 from engine.diagnosis.comeback import Ending, Plan, plan_comeback
 from engine.host.book import spec_of
 from engine.host.course import Course
+from engine.host.remembering import keep, listed
 from engine.host.settings import Settings
+from engine.host.threads import begin
 from engine.paths import home
+from engine.planning.remembered import POOL_WORDS, cost_of
 from engine.store import options
 from engine.store.options import Options
 from engine.store.upgrade import StoreError
@@ -66,12 +69,22 @@ class Comeback:
     def _go_on(self, course: Course, plan: Plan, done: Done) -> None:
         cost = course.lost_steps()
         if plan.patch:
-            changed = ", ".join(changes(spec_of(course.book, course.run), plan.patch))
-            title = "Goes on by itself, with other settings"
-            _tell(course, title, f"{changed}. {plan.reason}", cost=cost, patch=plan.patch)
+            _change(course, plan, cost)
         else:
             _tell(course, "Goes on by itself", plan.reason, cost=cost)
         course.recover(done.sentence, resumes_at=time.time() + plan.seconds)
+
+
+def _change(course: Course, plan: Plan, lost: str) -> None:
+    run, book = course.run, course.book
+    found, earlier = course.last_error, book.tallies[run].patches
+    changed = listed(changes(spec_of(book, run), plan.patch))
+    pool = found.pool if found else ""
+    reason = f"{POOL_WORDS[pool].capitalize()}. {plan.reason}" if pool else plan.reason
+    cost = f"{cost_of(plan.patch)} {lost}".strip()
+    _tell(course, f"Goes on with {changed}", reason, cost=cost, patch=plan.patch)
+    if pool:
+        begin(keep, course.folder, earlier, plan.patch, pool)
 
 
 def _ending(course: Course, *, is_lost: bool) -> Ending:
@@ -82,6 +95,7 @@ def _ending(course: Course, *, is_lost: bool) -> Ending:
         problem=found.problem if found else "",
         patch=_news(course, found.patch) if found else {},
         changes_result=found.changes_result if found else False,
+        pool=found.pool if found else "",
         has_progress=course.has_stepped,
         tries=known.tries,
         saved_step=known.saved_step,

@@ -28,6 +28,7 @@ from engine.host.hub import RunSource, fit_to_line
 from engine.host.pace_facts import read_pace
 from engine.host.parts import Parts
 from engine.host.rehearsal import make_name
+from engine.host.remembering import begins_with
 from engine.host.reporting import make_report
 from engine.host.resuming import LEAVING_WORKER_SECONDS, alone, resume
 from engine.host.threads import apart
@@ -260,6 +261,8 @@ async def start(parts: Parts, connection: Connection, request: m.Start) -> Answe
         raise Refused(str(error)) from error
     for warning in looked.warnings:
         parts.book.record(run, finding_of(warning))
+    if known := await apart(begins_with, to_raw(spec), parts.book.store):
+        parts.book.record(run, known)
     parts.book.move(run, Event.ENQUEUE)
     parts.scheduler.enqueue(run)
     warnings = msgspec.to_builtins(looked.warnings)

@@ -31,6 +31,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         int,
         Meta(ge=0, le=100, description="How often in a row, without a newer save in between."),
     ] = 3
+    remember_memory: Annotated[
+        bool,
+        Meta(description="Begin with the changes that the same spec needed here before, after it "
+             "ran out of memory. The result is the same."),
+    ] = True  # fmt: skip
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True):

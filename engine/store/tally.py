@@ -137,6 +137,7 @@ class Tally(msgspec.Struct, kw_only=True):
                 self._apply_done(record)
             case Decision() if record.patch:
                 self.patches = [*self.patches, record.patch]
+                self.tries = 0  # With other settings it is another thing that is tried.
             case CheckpointSaved() if record.step > self.saved_step:
                 self.saved_step, self.tries = record.step, 0
             case _:

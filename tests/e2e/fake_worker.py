@@ -221,7 +221,10 @@ class FakeWorker:
         elif self.mode == "death":
             deaths.die(os.environ["FAKE_DEATH"], Path(self.job["log"]))
         elif self.mode == "fail":
-            self.say("finding", severity="error", code="out_of_memory", title="No memory left.")
+            self.say(
+                "finding", severity="error", code="out_of_memory", title="No memory left.",
+                pool=os.environ.get("FAKE_POOL", ""),
+            )  # fmt: skip
             self.say("done", outcome="failed", step=self.step, sentence="No memory left.")
             os._exit(1)
         elif self.mode == "child":

@@ -459,7 +459,8 @@ def test_options_are_shown_chosen_and_checked(bench: Bench) -> None:
     fettle = bench.fettle
     assert "resume_automatically = on" in fettle("options").out
     chosen = fettle("options", "resume_automatically=off", "resume_tries=5", "--json")
-    assert chosen.last == {"options": {"resume_automatically": False, "resume_tries": 5}}
+    found = chosen.last["options"]
+    assert (found["resume_automatically"], found["resume_tries"]) == (False, 5)
     wrong = fettle("options", "resume_tries=many", "colour=red")
     assert wrong.code == 2
     assert "resume_tries: 'many' cannot be used" in wrong.err

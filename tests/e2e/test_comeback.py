@@ -114,7 +114,11 @@ def test_what_people_chose_holds(automatic: HostUnderTest) -> None:
     automatic.start()
     client = automatic.connect()
     chosen = client.request(ChangeOptions(id=0, options={"resume_automatically": False}))
-    assert chosen["options"] == {"resume_automatically": False, "resume_tries": 3}
+    assert chosen["options"] == {
+        "resume_automatically": False,
+        "resume_tries": 3,
+        "remember_memory": True,
+    }
     run = start_run(client, automatic.spec())
     assert wait_for_state(client, run).state is State.FAILED
     client.request(ChangeOptions(id=0, options={"resume_automatically": True, "resume_tries": 1}))
@@ -179,3 +183,16 @@ def test_a_stop_that_was_asked_for_is_kept(automatic: HostUnderTest) -> None:
     assert not Path(automatic.home / "runs" / run / "orphan.jsonl").exists()
     time.sleep(0.3)
     assert summary_of(client, run).attempt == 1
+
+
+def test_three_deaths_at_the_last_rung_are_the_end(automatic: HostUnderTest) -> None:
+    """There is nothing left to change: it is tried three times more, told, and no loop."""
+    automatic.environment["FAKE_POOL"] = "vram"
+    _, run = begin(automatic, "fail", at=4, save=3)
+    records = records_to_done(run)
+    done = records[-1]
+    assert isinstance(done, Done)
+    assert (done.outcome, done.attempt) == ("failed", 4)
+    errors = [r for r in records if isinstance(r, Finding) and r.severity == "error"]
+    assert [error.pool for error in errors] == ["vram"] * 4
+    assert titles_of(records)[-1] == "Not resumed by itself"

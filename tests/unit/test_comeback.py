@@ -23,7 +23,7 @@ GOES_ON = {
     "the host was lost before a step": Ending(is_lost=True, code="unknown"),
     "a card that answers wrongly": Ending(code="illegal_access", problem="illegal_access"),
     "a loader that died": Ending(code="dl_worker_died", problem="dl_worker_died"),
-    "no memory, nothing to change": Ending(code="out_of_memory"),
+    "no memory, nothing to change": Ending(code="out_of_memory", pool="vram"),
     "unknown, in the midst": Ending(code="unknown", has_progress=True),
     "a fix that keeps the result": Ending(code="shm", patch=SMALLER),
 }
@@ -36,7 +36,7 @@ STOPS = {
     "bad data": Ending(code="bad_data", has_progress=True),
     "no model": Ending(code="missing_model"),
     "the data changed": Ending(code="dataset_changed"),
-    "a full disk": Ending(code="disk_full", problem="disk_full"),
+    "a full disk": Ending(code="disk_full", problem="disk_full", pool="disk"),
     "no card": Ending(code="no_gpu"),
     "unknown, before a step": Ending(code="unknown"),
     "asked to end": Ending(code="worker_lost", problem="asked_to_end", has_progress=True),
@@ -70,10 +70,21 @@ def test_a_crash_loop_is_told_with_its_numbers() -> None:
 
 
 def test_what_changes_the_result_is_asked_and_never_done() -> None:
-    ending = Ending(code="out_of_memory", patch=SMALLER, changes_result=True)
+    ending = Ending(code="out_of_memory", pool="vram", patch=SMALLER, changes_result=True)
     plan = plan_comeback(ending, 3)
     assert (plan.action, plan.patch) == ("ask", {})
     assert "yours to decide" in plan.reason
+    assert plan_comeback(Ending(code="shm", patch=SMALLER, changes_result=True), 3).action == "ask"
+
+
+def test_at_the_last_rung_what_had_worked_is_tried_three_times_and_then_asked() -> None:
+    ending = Ending(
+        code="out_of_memory", pool="vram", patch=SMALLER, changes_result=True, saved_step=5
+    )
+    for tries in range(3):
+        plan = plan_comeback(msgspec.structs.replace(ending, tries=tries), 3)
+        assert (plan.action, plan.patch) == ("resume", {})
+    assert plan_comeback(msgspec.structs.replace(ending, tries=3), 3).action == "ask"
 
 
 def test_a_fix_is_taken_at_once() -> None:
