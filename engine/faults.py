@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 log = logging.getLogger(__name__)
 
@@ -127,9 +127,10 @@ def _no_ram() -> BaseException:
     )
 
 
-def _of_torch(name: str) -> Any:
+def _of_torch(name: str) -> type[BaseException]:
     """The class as the worker meets it; this module itself is light."""
-    return getattr(sys.modules.get("torch"), name, RuntimeError)
+    found: type[BaseException] = getattr(sys.modules.get("torch"), name, RuntimeError)
+    return found
 
 
 _SHORTAGES: dict[str, Callable[[], BaseException]] = {
