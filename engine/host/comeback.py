@@ -15,7 +15,7 @@ from engine.host.remembering import keep, listed
 from engine.host.settings import Settings
 from engine.host.threads import begin
 from engine.paths import home
-from engine.planning.remembered import POOL_WORDS, cost_of
+from engine.planning.remembered import cost_of, sentence_of
 from engine.store import options
 from engine.store.options import Options
 from engine.store.upgrade import StoreError
@@ -80,7 +80,7 @@ def _change(course: Course, plan: Plan, lost: str) -> None:
     found, earlier = course.last_error, book.tallies[run].patches
     changed = listed(changes(spec_of(book, run), plan.patch))
     pool = found.pool if found else ""
-    reason = f"{POOL_WORDS[pool].capitalize()}. {plan.reason}" if pool else plan.reason
+    reason = f"{sentence_of(pool)} {plan.reason}" if pool else plan.reason
     cost = f"{cost_of(plan.patch)} {lost}".strip()
     _tell(course, f"Goes on with {changed}", reason, cost=cost, patch=plan.patch)
     if pool:

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable
 
-from engine.contract.lifecycle import LIVE, Event, IllegalMove, State
+from engine.contract.lifecycle import LIVE, RESTING, Event, IllegalMove, State
 from engine.failpoints import reach
 from engine.host.attempt import Attempt
 from engine.host.back_off import BackOff
@@ -47,9 +47,9 @@ class Scheduler:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a run trains or waits; one that has ended does not, though its worker may need
+        """Whether a run trains, recovers or waits; one that has ended does not, though its worker may need
         a moment to be gone."""
-        at_work = bool(self._launching) and self._book.state(self._launching) in LIVE
+        at_work = bool(self._launching) and self._book.state(self._launching) not in RESTING
         return at_work or bool(self._book.queue)
 
     def enqueue(self, run: str, start: Choice | None = None) -> None:

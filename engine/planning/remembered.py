@@ -87,6 +87,12 @@ def cost_of(patch: Patch) -> str:
     return " ".join(COSTS[field] for field in COSTS if field in patch)
 
 
+def sentence_of(pool: MemoryPool) -> str:
+    """What happened, as a sentence; empty where no memory ran out."""
+    words = POOL_WORDS.get(pool, "")
+    return f"{words[:1].upper()}{words[1:]}." if words else ""
+
+
 def _load(path: Path) -> _File:
     try:
         found = msgspec.json.decode(path.read_bytes(), type=_File)

@@ -95,6 +95,7 @@ def test_the_wait_can_be_cut_short_or_called_off(automatic: HostUnderTest) -> No
     assert waiting.resumes_at is not None
     assert 250 < waiting.resumes_at - time.time() <= 300
     assert waiting.ended_at is None
+    assert automatic.connect().host["busy"]
     other = start_run(client, automatic.spec("other"))
     assert resume_run(client, run)["step"] == 2
     until(lambda: summary_of(client, run).attempt == 2, "it goes on at once")
