@@ -415,9 +415,12 @@ class Ready(Message, frozen=True, kw_only=True, tag=_snake):
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag=_snake):
-    """The worker's interpreter runs; says nothing of progress."""
+    """The worker's interpreter runs; whether its job gets on, the count says."""
 
     at: float
+    moves: int = 0
+    """How much the job got done that nobody is told of, such as micro-batches: only that it grows
+    matters."""
 
 
 class Progress(Message, frozen=True, kw_only=True, tag=_snake):

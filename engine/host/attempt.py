@@ -12,7 +12,7 @@ import msgspec
 
 from engine.contract.lifecycle import Event, State
 from engine.contract.messages import Job, Message, Progress, Record, SaveNow, StopJob, Telemetry
-from engine.host.autopsy import examine, remains_of
+from engine.host.autopsy import Remains, examine, remains_of
 from engine.host.book import Book
 from engine.host.comeback import Comeback
 from engine.host.course import Course, tail_of
@@ -22,6 +22,7 @@ from engine.host.pace import PaceKeeper
 from engine.host.settings import Settings
 from engine.host.telemetry import Sampler
 from engine.host.threads import begin
+from engine.host.watchdog import Watchdog, clear_stacks, finding_of, joined
 from engine.host.worker import Worker, describe_exit
 from engine.store.checkpoints import Choice
 from engine.store.runs import WORKER_LOG
@@ -46,13 +47,16 @@ class Attempt:
         self._over_at: float | None = None
         self._reason = ""
         """Why this host killed the worker; empty if it did not."""
-        self._is_mute = False
         self._lesson = Lesson()
         self._pace = PaceKeeper(self._course)
         self._kills = RecentKills()
+        self._comeback = comeback
+        self._watchdog = Watchdog(settings, self._course, worker)
+        self._start, self._host_log = Choice(folder=None), Path()
 
     async def work(self, spec: dict[str, Any], start: Choice, host_log: Path) -> None:
         """The whole attempt; the run rests when this returns, and the worker is gone."""
+        self._start, self._host_log = start, host_log
         self._course.saved_step = start.step
         self._remember_worker()
         watch = asyncio.create_task(self._watch(), name=self.run)
@@ -64,8 +68,9 @@ class Attempt:
         finally:
             watch.cancel()
         if not self._course.is_over:
-            await self._conclude(code, host_log, start)
+            await self._conclude(code)
         self._forget_worker()
+        clear_stacks(self._course.folder)
         # What was foretold is foretold of the spec that the run was started with.
         if self._lesson.has_something and not self._book.tallies[self.run].patches:
             begin(self._lesson.learn, self._book.folder(self.run))
@@ -114,6 +119,7 @@ class Attempt:
     async def _train(self, spec: dict[str, Any], start: Choice) -> None:
         folder = self._book.folder(self.run)
         self._pace.begin(spec)
+        self._watchdog.begin()
         self._worker.listener = self._on_message
         self._worker.send(
             Job(
@@ -136,6 +142,7 @@ class Attempt:
             sampler.stop()
 
     def _on_message(self, message: Message) -> None:
+        self._watchdog.note(message)
         if isinstance(message, Record):
             self._lesson.note(message)
             self._course.take(message)
@@ -162,19 +169,23 @@ class Attempt:
             elif self._stop_asked_at and now - self._stop_asked_at > limits.stop_grace_seconds:
                 self._kill("deaf")
             elif not self._course.is_over:
-                self._listen(now)
+                self._watchdog.listen()
+                await self._look_for_stall()
 
-    def _listen(self, now: float) -> None:
-        silent = now - self._worker.heard_at > self._settings.mute_seconds
-        if silent and not self._is_mute and self._worker.ready.done():
-            self._course.find(
-                "warning",
-                "worker_silent",
-                f"The worker has said nothing for {self._settings.mute_seconds:.0f} s.",
-                cause="It may be stuck in the GPU driver, or the machine is very busy.",
-                remedy="If nothing changes, stop at once and resume from the last save.",
-            )
-        self._is_mute = silent
+    async def _look_for_stall(self) -> None:
+        """Find a worker that does not get on, keep what is seen, and end it if the run goes on."""
+        stall = self._watchdog.look()
+        if stall is None or self._stop_asked_at or self._course.state is State.STOPPING:
+            return
+        seen = await self._watchdog.see(stall)
+        known = await examine(self._remains(None), self._book.store)
+        if self._course.is_over or not self._watchdog.is_stuck:
+            return
+        ends = self._comeback.is_allowed
+        finding = finding_of(self._course, stall, seen, is_ended=ends)
+        self._course.note(joined(finding, known))
+        if ends:
+            self._kill("stalled")
 
     def _kill(self, reason: str) -> None:
         if self._worker.ended.done():
@@ -185,9 +196,9 @@ class Attempt:
 
     # ------------------------------------------------------------ an end without Done
 
-    async def _conclude(self, code: int, host_log: Path, start: Choice) -> None:
+    async def _conclude(self, code: int) -> None:
         if self._reason == "deaf":
-            self._find_deaf()
+            _find_deaf(self._course, self._settings.stop_grace_seconds)
         if self._course.state is State.STOPPING:
             sentence = f"Stopped at once. {self._course.lost_steps()}".strip()
             self._course.end(Event.HALT, "stopped", sentence, exit_code=code)
@@ -195,20 +206,14 @@ class Attempt:
             sentence = f"The system ended Fettle. {self._course.lost_steps()}".strip()
             self._course.end(Event.LOSE, "stopped", sentence, exit_code=code)
         elif self._reason == "not ready":
-            self._fail_to_start(code, host_log)
+            self._fail_to_start(code)
+        elif self._reason == "stalled" and self._course.last_error:
+            sentence = f"{self._course.last_error.title} {self._course.lost_steps()}".strip()
+            self._course.end(Event.FAIL, "failed", sentence, exit_code=code)
         else:
-            await self._fail(code, host_log, start)
+            await self._fail(code)
 
-    def _find_deaf(self) -> None:
-        self._course.find(
-            "warning",
-            "worker_deaf",
-            f"The worker did not stop in {self._settings.stop_grace_seconds:.0f} s and was ended.",
-            cause="It may be stuck in the GPU driver or on the disk.",
-            remedy="Resume goes on from the last save.",
-        )
-
-    def _fail_to_start(self, code: int, host_log: Path) -> None:
+    def _fail_to_start(self, code: int) -> None:
         title = f"The worker was not ready within {self._settings.ready_seconds:.0f} s."
         self._course.find(
             "error",
@@ -216,19 +221,21 @@ class Attempt:
             title,
             cause="Importing PyTorch takes too long or hangs.",
             remedy="Try again; if it stays so, install Fettle anew.",
-            detail=tail_of(host_log),
+            detail=tail_of(self._host_log),
         )
         self._course.end(Event.FAIL, "failed", title, exit_code=code)
 
-    async def _fail(self, code: int, host_log: Path, start: Choice) -> None:
-        remains = remains_of(
-            self._book, self._course, code, idle_log=host_log,
-            idle_log_start=self._worker.log_start, resumed_step=start.step,
-            oom_kills=self._kills.before,
-        )  # fmt: skip
-        self._course.note(await examine(remains, self._book.store))
+    async def _fail(self, code: int) -> None:
+        self._course.note(await examine(self._remains(code), self._book.store))
         sentence = f"The worker {describe_exit(code)}. {self._course.lost_steps()}".strip()
         self._course.end(Event.FAIL, "failed", sentence, exit_code=code)
+
+    def _remains(self, code: int | None) -> Remains:
+        return remains_of(
+            self._book, self._course, code, idle_log=self._host_log,
+            idle_log_start=self._worker.log_start, resumed_step=self._start.step,
+            oom_kills=self._kills.before,
+        )  # fmt: skip
 
     # ------------------------------------------------------------ for the next host
 
@@ -241,6 +248,16 @@ class Attempt:
         known = self._book.tallies[self.run]
         known.pid = known.pid_started_at = None
         self._book.changed(self.run)
+
+
+def _find_deaf(course: Course, grace_seconds: float) -> None:
+    course.find(
+        "warning",
+        "worker_deaf",
+        f"The worker did not stop in {grace_seconds:.0f} s and was ended.",
+        cause="It may be stuck in the GPU driver or on the disk.",
+        remedy="Resume goes on from the last save.",
+    )
 
 
 def _on_watch_ended(watch: asyncio.Task[None]) -> None:

@@ -15,6 +15,7 @@ from engine.host.book import Book, give_up, spec_of
 from engine.host.comeback import Comeback
 from engine.host.course import Course
 from engine.host.pool import Pool
+from engine.host.power import Nothing, SleepGuard
 from engine.host.settings import Settings
 from engine.store.checkpoints import Choice, newest_verified
 from engine.store.runs import ORPHAN
@@ -29,8 +30,12 @@ _KILLED_SECONDS = 10.0
 class Scheduler:
     """Takes runs from the book's queue and brings each through an attempt."""
 
-    def __init__(self, book: Book, pool: Pool, settings: Settings, comeback: Comeback) -> None:
+    def __init__(
+        self, book: Book, pool: Pool, settings: Settings, comeback: Comeback,
+        sleep_guard: SleepGuard | None = None,
+    ) -> None:  # fmt: skip
         self._book = book
+        self._sleep_guard = sleep_guard or SleepGuard(Nothing())
         self._comeback = comeback
         self.back_off = BackOff(book, comeback)
         self._pool = pool
@@ -47,8 +52,8 @@ class Scheduler:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a run trains, recovers or waits; one that has ended does not, though its worker may need
-        a moment to be gone."""
+        """Whether a run trains, recovers or waits; one that has ended does not, though its
+        worker may need a moment to be gone."""
         at_work = bool(self._launching) and self._book.state(self._launching) not in RESTING
         return at_work or bool(self._book.queue)
 
@@ -119,8 +124,9 @@ class Scheduler:
         self._launching = run
         self._take_from_queue(run)
         # A run that goes on by itself keeps the card: those that wait would have it for hours.
-        while await self._is_due(run):
-            await self._attempt_once(run)
+        with self._sleep_guard.held(f"A run trains: {self._book.tallies[run].name}"):
+            while await self._is_due(run):
+                await self._attempt_once(run)
         self._launching = ""
         await self._book.close(run)
 

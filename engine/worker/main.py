@@ -29,6 +29,7 @@ from engine.worker.inbox import Inbox
 from engine.worker.late_bitsandbytes import import_peft
 from engine.worker.outbox import Outbox
 from engine.worker.report import Halted, Report
+from engine.worker.stacks import leave_stacks_when_asked
 from engine.worker.stdio import claim, log_to, mask_prints
 
 log = logging.getLogger(__name__)
@@ -141,6 +142,8 @@ def _do(job: Job, outbox: Outbox, inbox: Inbox) -> None:
         log_to(Path(job.log))
     _leave_when_host_is_lost(job, outbox, inbox)
     _put_memory_by()
+    if job.kind == "train":
+        leave_stacks_when_asked(Path(job.folder))
     report = Report(outbox, inbox.wishes, run=job.run, attempt=job.attempt)
     report.send(_attempt(job, report, log_start))
     if inbox.wishes.host_lost.is_set() and job.kind == "train":

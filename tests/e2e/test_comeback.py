@@ -21,6 +21,7 @@ from engine.contract.messages import (
     Step,
     Stop,
 )
+from engine.store.records import read_records
 from tests.e2e.host_driver import (
     HostUnderTest,
     records_to_done,
@@ -197,3 +198,44 @@ def test_three_deaths_at_the_last_rung_are_the_end(automatic: HostUnderTest) -> 
     errors = [r for r in records if isinstance(r, Finding) and r.severity == "error"]
     assert [error.pool for error in errors] == ["vram"] * 4
     assert titles_of(records)[-1] == "Not resumed by itself"
+
+
+def test_a_worker_that_falls_silent_is_ended_and_the_run_goes_on(
+    automatic: HostUnderTest,
+) -> None:
+    automatic.environment["FETTLE_WATCHDOG_SCALE"] = "0.01"
+    automatic.fake("mute", at=7, save=5, steps=12)
+    automatic.start()
+    client = automatic.connect()
+    client.request(ChangeOptions(id=0, options={"resume_tries": 1}))
+    run = start_run(client, automatic.spec())
+    records = records_to_done(run)
+    stalls = [r for r in records if isinstance(r, Finding) and r.code == "stalled"]
+    assert len(stalls) == 2, "once resumed, without a newer save"
+    assert stalls[0].title.startswith("Nothing has moved for ")
+    assert stalls[0].title.endswith(" s while it trained.")
+    assert states_of(records).count(State.RECOVERING) == 1
+    done = records[-1]
+    assert isinstance(done, Done)
+    assert (done.outcome, done.step) == ("failed", 7)
+    assert done.sentence.startswith("Nothing has moved for")
+
+
+def test_where_nothing_goes_on_by_itself_a_stall_is_only_told(hosts: HostUnderTest) -> None:
+    hosts.fake("mute", at=3)
+    hosts.start(FETTLE_WATCHDOG_SCALE="0.01")
+    client = hosts.connect()
+    run = start_run(client, hosts.spec())
+    folder = hosts.home / "runs" / run
+
+    def told() -> list[Finding]:
+        found = read_records(folder)
+        return [r for r in found if isinstance(r, Finding) and r.code == "stalled"]
+
+    (stall,) = until(told, "the stall is told")
+    assert (stall.severity, summary_of(client, run).state) == ("warning", State.TRAINING)
+    assert "Stop it at once, then resume." in stall.remedy
+    time.sleep(1.5)
+    assert len(told()) == 1
+    client.request(Stop(id=0, run=run, now=True))
+    assert wait_for_state(client, run).state is State.STOPPED
