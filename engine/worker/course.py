@@ -196,6 +196,15 @@ class Course:
         """Step of the newest save, 0 without any."""
         return self._saver.saved_step
 
+    @property
+    def save_stall_seconds(self) -> float:
+        """How long training stood still for the newest save."""
+        return self._saver.cost.stall_seconds
+
     def save_at_end(self, trainer: Any) -> None:
         """Save the last step, so that a crash while writing the result costs nothing."""
         self._saver.save(trainer, self.position, "end", self.best_eval_loss)
+
+    def close(self) -> None:
+        """Whatever happened: wait until nothing is being written."""
+        self._saver.close()
