@@ -43,13 +43,10 @@ class Scheduler:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a run trains or waits."""
-        return bool(self._launching or self._book.queue)
-
-    @property
-    def is_training(self) -> bool:
-        """Whether a worker is at work."""
-        return bool(self._launching)
+        """Whether a run trains or waits; one that has ended does not, though its worker may need
+        a moment to be gone."""
+        at_work = bool(self._launching) and self._book.state(self._launching) in LIVE
+        return at_work or bool(self._book.queue)
 
     def enqueue(self, run: str, start: Choice | None = None) -> None:
         """Put a queued run at the end of the queue."""

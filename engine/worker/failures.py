@@ -88,11 +88,15 @@ def _own_words(error: BaseException) -> Failure | None:
 
 
 def _joined(own: Failure, found: list[Diagnosis]) -> Failure:
-    """Fettle's own words with what is known beyond them; or those of a known problem of the same
-    kind, which says it more finely, unless Fettle itself saw why."""
+    """Fettle's own words with what is known beyond them. A known problem of the same kind says it
+    more finely, unless Fettle itself saw why; only the title, which names what it is about, stays.
+    """
     same = next((each for each in found if each.code == own.code), None)
     if same and same.id != own.code and not own.why:
-        return _of(same)
+        finer = _of(same)
+        return msgspec.structs.replace(
+            finer, title=own.title, cause=f"{finer.title} {finer.cause}".strip()
+        )
     best = same or (found[0] if found and not own.remedy else None)
     if best is None:
         return own
