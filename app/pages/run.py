@@ -85,6 +85,7 @@ class RunPage(QWidget):
         self.verbs.said.connect(self.notice.say)
         self.reporter.said.connect(self.notice.say)
         self.body.failure.wanted.connect(self._on_way_out_wanted)
+        self.body.comeback.wanted.connect(self._on_wanted)
         self.body.board.bar.axis_chosen.connect(self._on_axis_chosen)
 
     def show_run(self, run: str, summary: RunSummary | None = None) -> None:
