@@ -533,6 +533,9 @@ class CheckpointSaved(Record, frozen=True, kw_only=True, tag=_snake):
     """Relative to the run folder, with forward slashes."""
     bytes: int
     seconds: float
+    """From the step's end to the verified checkpoint; training goes on meanwhile."""
+    stall_seconds: float = 0.0
+    """How long training stood still for it."""
     reason: Literal["time", "steps", "asked", "stop", "end", "host_lost", "signal"]
 
 

@@ -52,8 +52,8 @@ class Scheduler:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a run trains, recovers or waits; one that has ended does not, though its
-        worker may need a moment to be gone."""
+        """Whether a run trains, recovers or waits; one that has ended does not, though its worker
+        may need a moment to be gone."""
         at_work = bool(self._launching) and self._book.state(self._launching) not in RESTING
         return at_work or bool(self._book.queue)
 

@@ -19,7 +19,7 @@ from engine.worker.evaluating import evaluation_mode
 from engine.worker.numeric_guard import NumericGuard
 from engine.worker.offload import Ring
 from engine.worker.report import Report
-from engine.worker.saver import LAST, Reason, Saver
+from engine.worker.saver import LAST, Reason, Saver, Scores
 from engine.worker.schedule import Schedule
 from engine.worker.state_files import Position, SavedState
 
@@ -119,7 +119,7 @@ class Course:
     def _save_if_due(self, trainer: Any) -> Reason | None:
         reason = self._saver.due(self.position.step)
         if reason is not None:
-            self._saver.save(trainer, self.position, reason, self.best_eval_loss)
+            self._saver.save(trainer, self.position, reason, self._scores)
         return reason
 
     def _tell(
@@ -197,10 +197,23 @@ class Course:
         )
 
     @property
+    def _scores(self) -> Scores:
+        return Scores(best_eval_loss=self.best_eval_loss, eval_loss=self.last_eval_loss)
+
+    @property
     def saved_step(self) -> int:
         """Step of the newest save, 0 without any."""
         return self._saver.saved_step
 
+    @property
+    def save_stall_seconds(self) -> float:
+        """How long training stood still for the newest save."""
+        return self._saver.cost.stall_seconds
+
     def save_at_end(self, trainer: Any) -> None:
         """Save the last step, so that a crash while writing the result costs nothing."""
-        self._saver.save(trainer, self.position, "end", self.best_eval_loss)
+        self._saver.save(trainer, self.position, "end", self._scores)
+
+    def close(self) -> None:
+        """Whatever happened: wait until nothing is being written."""
+        self._saver.close()
