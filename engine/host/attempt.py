@@ -11,7 +11,16 @@ from typing import Any
 import msgspec
 
 from engine.contract.lifecycle import Event, State
-from engine.contract.messages import Job, Message, Progress, Record, SaveNow, StopJob, Telemetry
+from engine.contract.messages import (
+    Done,
+    Job,
+    Message,
+    Progress,
+    Record,
+    SaveNow,
+    StopJob,
+    Telemetry,
+)
 from engine.host.autopsy import Remains, examine, remains_of
 from engine.host.book import Book
 from engine.host.comeback import Comeback
@@ -39,7 +48,8 @@ class Attempt:
         self, book: Book, settings: Settings, run: str, worker: Worker, comeback: Comeback
     ) -> None:
         self.run = run
-        self._course = Course(book, run, comeback.after_attempt)
+        self._course = Course(book, run, self._goes_on)
+        self._is_pausing = False
         self._book = book
         self._settings = settings
         self._worker = worker
@@ -87,14 +97,23 @@ class Attempt:
             self._stop_asked_at = time.monotonic()
             self._worker.send(StopJob())
 
+    def pause(self) -> None:
+        """Save and end, as :meth:`stop`; the run is not over then, but paused."""
+        if self._course.is_over or self._course.state is State.STOPPING:
+            return
+        self._is_pausing = True
+        self._book.tallies[self.run].sentence = "Pausing: it saves at the end of this step."
+        self._book.changed(self.run)
+        self.halt("pause")
+
     def save(self) -> None:
         """Save at the next step boundary."""
         self._worker.send(SaveNow())
 
-    def halt(self) -> None:
-        """The system wants this host to end: save, and stop unasked."""
+    def halt(self, reason: str = "system") -> None:
+        """The system wants this host to end, or the card is wanted: save, and stop unasked."""
         if not self._worker.has_job:
-            self._kill("system")
+            self._kill(reason)
             return
         self._stop_asked_at = self._stop_asked_at or time.monotonic()
         self._worker.send(StopJob())
@@ -199,7 +218,9 @@ class Attempt:
     async def _conclude(self, code: int) -> None:
         if self._reason == "deaf":
             _find_deaf(self._course, self._settings.stop_grace_seconds)
-        if self._course.state is State.STOPPING:
+        if self._is_pausing:
+            self._course.end(Event.HALT, "stopped", self._course.lost_steps(), exit_code=code)
+        elif self._course.state is State.STOPPING:
             sentence = f"Stopped at once. {self._course.lost_steps()}".strip()
             self._course.end(Event.HALT, "stopped", sentence, exit_code=code)
         elif self._reason == "system":
@@ -236,6 +257,16 @@ class Attempt:
             idle_log_start=self._worker.log_start, resumed_step=self._start.step,
             oom_kills=self._kills.before,
         )  # fmt: skip
+
+    def _goes_on(self, course: Course, event: Event, done: Done) -> bool:
+        """Whether the run does not come to rest with this attempt."""
+        if self._is_pausing and event is not Event.FINISH and course.state is not State.STOPPING:
+            lost = course.lost_steps()
+            course.pause(
+                f"The card is free. Continue goes on from step {course.saved_step}. {lost}"
+            )
+            return True
+        return self._comeback.after_attempt(course, event, done)
 
     # ------------------------------------------------------------ for the next host
 

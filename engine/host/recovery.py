@@ -46,6 +46,8 @@ class Recovery:
         """Runs found with a state that needs a worker of this host."""
         self._unborn = [run for run, state in states.items() if state is State.CREATED]
         waiting = [run for run, state in states.items() if state is State.QUEUED]
+        # It kept its place, before all others.
+        book.queue.extend(run for run, state in states.items() if state is State.PAUSED)
         recovering = [run for run, state in states.items() if state is State.RECOVERING]
         book.queue.extend(sorted(recovering, key=lambda run: book.tallies[run].resumes_at or 0.0))
         book.queue.extend(sorted(waiting, key=lambda run: book.tallies[run].queued_at or 0.0))

@@ -30,7 +30,7 @@ from engine.host.parts import Parts
 from engine.host.rehearsal import make_name
 from engine.host.remembering import begins_with
 from engine.host.reporting import make_report
-from engine.host.resuming import LEAVING_WORKER_SECONDS, alone, resume
+from engine.host.resuming import LEAVING_WORKER_SECONDS, alone, pause, resume
 from engine.host.threads import apart
 from engine.planning import facts
 from engine.planning.examination import examine_machine
@@ -325,6 +325,7 @@ HANDLERS: dict[type[m.Request], Handler] = {
     m.Resume: resume,
     m.MakeReport: make_report,
     m.Stop: stop,
+    m.Pause: pause,
     m.SaveCheckpoint: save_checkpoint,
     m.Remove: remove,
 }

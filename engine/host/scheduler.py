@@ -55,7 +55,7 @@ class Scheduler:
         """Whether a run trains, recovers or waits; one that has ended does not, though its worker
         may need a moment to be gone."""
         at_work = bool(self._launching) and self._book.state(self._launching) not in RESTING
-        return at_work or bool(self._book.queue)
+        return at_work or self._has_next
 
     def enqueue(self, run: str, start: Choice | None = None) -> None:
         """Put a queued run at the end of the queue."""
@@ -74,6 +74,21 @@ class Scheduler:
             self._book.move(run, Event.STOP)
         else:
             await self._stop_waiting(run)
+
+    def pause(self, run: str) -> None:
+        """Give the card back. Raises :class:`IllegalMove` if the run has no worker to save."""
+        state = self._book.state(run)
+        if state is State.RECOVERING and self._launching == run:
+            self.back_off.pause(run)
+        elif self._attempt and self._attempt.run == run and state in LIVE - {State.STOPPING}:
+            self._attempt.pause()
+        elif state is not State.PAUSED:
+            raise IllegalMove(f"A run that is {state.value} cannot pause: it has nothing to save.")
+
+    def go_on(self, run: str, start: Choice) -> None:
+        """A paused run waits for its turn again, in the place that it kept."""
+        self._chosen[run] = start
+        self._news.set()
 
     def save(self, run: str) -> None:
         """Save soon. Raises :class:`IllegalMove` if the run has no worker to do so."""
@@ -96,10 +111,10 @@ class Scheduler:
             await self._pool.keep()
             await self._news.wait()
             self._news.clear()
-            while self._book.queue and not self._leaving.is_set():
+            while self._has_next and not self._leaving.is_set():
                 async with self.card:
                     # The wait for the card may have been long.
-                    if self._book.queue and not self._leaving.is_set():
+                    if self._has_next and not self._leaving.is_set():
                         await self._serve(self._book.queue[0])
 
     async def leave(self, timeout_s: float) -> None:
@@ -128,7 +143,16 @@ class Scheduler:
             while await self._is_due(run):
                 await self._attempt_once(run)
         self._launching = ""
+        if self._book.state(run) is State.PAUSED:
+            self._book.queue.insert(0, run)
+            self._book.changed(run)
         await self._book.close(run)
+
+    @property
+    def _has_next(self) -> bool:
+        """Whether a run waits that may begin: a paused one keeps the card free for other things."""
+        queue = self._book.queue
+        return bool(queue) and self._book.state(queue[0]) is not State.PAUSED
 
     async def _is_due(self, run: str) -> bool:
         """Whether an attempt is to begin now; waits as long as a recovering run has to."""
@@ -233,5 +257,8 @@ class Scheduler:
             return
         self._take_from_queue(run)
         self._chosen.pop(run, None)
-        Course(self._book, run).end(Event.STOP, "stopped", "Stopped before it began.")
+        began = self._book.tallies[run].step
+        sentence = f"Stopped at step {began}." if began else "Stopped before it began."
+        Course(self._book, run).end(Event.STOP, "stopped", sentence)
+        self._news.set()
         await self._book.close(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -9,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from engine.client import Client
+from engine.client import Client, Refused
 from engine.contract.lifecycle import State
 from engine.contract.messages import (
     ChangeOptions,
     Decision,
     Done,
     Finding,
+    Pause,
     Record,
     StateChanged,
     Step,
@@ -239,3 +241,69 @@ def test_where_nothing_goes_on_by_itself_a_stall_is_only_told(hosts: HostUnderTe
     assert len(told()) == 1
     client.request(Stop(id=0, run=run, now=True))
     assert wait_for_state(client, run).state is State.STOPPED
+
+
+# ---------------------------------------------------------------- pause and continue
+
+
+def test_a_pause_frees_the_card_and_keeps_the_place(hosts: HostUnderTest) -> None:
+    client, run = begin(hosts, "normal", steps=60, ms=20)
+    wait_for_step(client, run, 7)
+    other = start_run(client, hosts.spec("other"))
+    client.request(Pause(id=0, run=run))
+    paused = wait_for_state(client, run, State.PAUSED)
+    saved = paused.step
+    assert paused.sentence == f"The card is free. Continue goes on from step {saved}."
+    until(lambda: not worker_of(hosts, run), "the worker has ended")
+    time.sleep(0.3)
+    assert summary_of(client, other).state is State.QUEUED
+    assert not hosts.connect().host["busy"]
+    assert client.request(Pause(id=0, run=run))["state"] == "paused"
+    with pytest.raises(Refused, match="queued cannot pause"):
+        client.request(Pause(id=0, run=other))
+    assert resume_run(client, run)["step"] == saved
+    records = records_to_done(run)
+    done = records[-1]
+    assert isinstance(done, Done)
+    assert (done.outcome, done.step, done.attempt) == ("finished", 60, 2)
+    assert [r.step for r in records if isinstance(r, Step)] == list(range(1, 61)), "exactly on"
+    assert sum(isinstance(record, Done) for record in records) == 1
+    assert wait_for_state(client, other).state is State.FINISHED
+
+
+def worker_of(hosts: HostUnderTest, run: str) -> object:
+    status = json.loads((hosts.home / "runs" / run / "status.json").read_text())
+    return status["pid"]
+
+
+def test_a_pause_outlives_the_host_and_can_end_in_a_stop(hosts: HostUnderTest) -> None:
+    hosts.fake("normal", steps=500, ms=10)
+    process = hosts.start()
+    client = hosts.connect()
+    run = start_run(client, hosts.spec())
+    wait_for_step(client, run, 3)
+    waiting = start_run(client, hosts.spec("other"))
+    client.request(Pause(id=0, run=run))
+    wait_for_state(client, run, State.PAUSED)
+    process.terminate()
+    process.wait(20)
+    hosts.fake("normal", steps=6)
+    hosts.start()
+    client = hosts.connect()
+    assert summary_of(client, run).state is State.PAUSED
+    assert summary_of(client, waiting).state is State.QUEUED
+    client.request(Stop(id=0, run=run))
+    assert wait_for_state(client, run).state is State.STOPPED
+    assert wait_for_state(client, waiting).state is State.FINISHED, "the line moves on"
+
+
+def test_a_worker_that_does_not_hear_of_a_pause_is_ended(hosts: HostUnderTest) -> None:
+    hosts.fake("deaf", steps=5000, ms=10, save=4)
+    hosts.start(FETTLE_STOP_GRACE_SECONDS="0.5")
+    client = hosts.connect()
+    run = start_run(client, hosts.spec())
+    wait_for_step(client, run, 5)
+    client.request(Pause(id=0, run=run))
+    paused = wait_for_state(client, run, State.PAUSED)
+    assert "Continue goes on from step" in paused.sentence
+    client.request(Stop(id=0, run=run))

@@ -31,6 +31,7 @@ from engine.contract.messages import (
     Decision,
     Evaluated,
     Follow,
+    Pause,
     Progress,
     Record,
     Refusal,
@@ -325,6 +326,24 @@ def test_a_run_that_goes_on_by_itself_says_when_and_can_be_told_otherwise(
     assert [request.run for request in (*host.asked(Resume), *host.asked(Stop))] == [RUN.run] * 2
     page._link.run_changed.emit(summary(attempt=2))
     assert not banner.isVisible()
+
+
+def test_a_run_is_paused_and_continued(
+    page: RunPage, records: list[Record], host: HostDouble, qtbot: QtBot
+) -> None:
+    shown(page, records, summary(state=State.TRAINING))
+    header = page.header
+    assert header.pause.isVisible()
+    assert not header.go_on.isVisible()
+    QTest.mouseClick(header.pause, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: [r.run for r in host.asked(Pause)] == [RUN.run])
+    page._link.run_changed.emit(summary(state=State.PAUSED))
+    assert not header.pause.isVisible()
+    assert not header.resume.isVisible()
+    assert header.chip.text() == "Paused"
+    assert "the card is free" in page.body.busy_text.text()
+    QTest.mouseClick(header.go_on, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: [r.run for r in host.asked(Resume)] == [RUN.run])
 
 
 def test_a_run_that_was_not_to_be_resumed_tells_why_it_ended(page: RunPage) -> None:

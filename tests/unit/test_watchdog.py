@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from engine.contract.lifecycle import Phase
@@ -231,6 +232,8 @@ def test_stacks_are_had_of_a_loop_that_never_lets_go_of_python(tmp_path: Path) -
         assert seen.path is not None
         text = seen.path.read_text()
         os.kill(loop.pid, signal.SIGSTOP)
+        while psutil.Process(loop.pid).status() != psutil.STATUS_STOPPED:
+            time.sleep(0.01)
         (tmp_path / STACKS).write_bytes(b"")
         stopped = look_at_stall(loop.pid, tmp_path, 3, stall)
         loop.kill()
