@@ -151,8 +151,8 @@ class Scheduler:
     @property
     def _has_next(self) -> bool:
         """Whether a run waits that may begin: a paused one keeps the card free for other things."""
-        queue = self._book.queue
-        return bool(queue) and self._book.state(queue[0]) is not State.PAUSED
+        known = [self._book.tallies.get(run) for run in self._book.queue[:1]]
+        return any(first is None or first.state is not State.PAUSED for first in known)
 
     async def _is_due(self, run: str) -> bool:
         """Whether an attempt is to begin now; waits as long as a recovering run has to."""
