@@ -39,11 +39,13 @@ from engine.store import runs
 from engine.store.checkpoints import NewerCheckpoint, newest_verified
 from engine.store.files import disk_sentence
 from engine.store.records import newest_failure, saved_checkpoints
+from engine.store.soundness import check_saves
 from engine.store.upgrade import StoreError
 
 log = logging.getLogger(__name__)
 
 _LEAVING_WORKER_SECONDS = 30.0
+_READING_SECONDS = 3600.0
 Handler = Callable[[Parts, Connection, Any], Coroutine[Any, Any, Answer]]
 
 
@@ -339,6 +341,12 @@ async def save_checkpoint(
     return Answer({"run": run})
 
 
+async def verify_saves(parts: Parts, connection: Connection, request: m.VerifySaves) -> Answer:
+    folder = parts.book.folder(parts.book.find(request.run))
+    saves = await apart(check_saves, folder, timeout_s=_READING_SECONDS)
+    return Answer({"saves": msgspec.to_builtins(saves)})
+
+
 async def remove(parts: Parts, connection: Connection, request: m.Remove) -> Answer:
     async with _alone(parts, request.run) as run:
         return await _remove(parts, run)
@@ -376,6 +384,7 @@ HANDLERS: dict[type[m.Request], Handler] = {
     m.MakeReport: make_report,
     m.Stop: stop,
     m.SaveCheckpoint: save_checkpoint,
+    m.VerifySaves: verify_saves,
     m.Remove: remove,
 }
 """Every request of the contract."""
