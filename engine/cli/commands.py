@@ -25,6 +25,7 @@ _MODULES = {
     "follow": "control",
     "stop": "control",
     "checkpoint": "control",
+    "verify": "verify",
     "remove": "control",
     "report": "control",
     "spec": "specs",
