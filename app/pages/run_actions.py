@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from PySide6.QtCore import QObject, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QApplication, QWidget
@@ -25,8 +26,10 @@ from engine.contract.messages import (
     SaveCheckpoint,
     Show,
     Stop,
+    VerifySaves,
 )
 from engine.contract.validate import check
+from engine.store.soundness import SaveChecked, in_words, is_well
 
 
 class RunActions(QObject):
@@ -48,6 +51,7 @@ class RunActions(QObject):
         verbs = {
             "stop": self.stop,
             "save_now": self.save_now,
+            "check_saves": self.check_saves,
             "resume": self.resume,
             "leave_be": self.leave_be,
             "pause": self.pause,
@@ -65,6 +69,13 @@ class RunActions(QObject):
     def save_now(self, summary: RunSummary) -> None:
         """Save at the next step boundary."""
         self._ask(SaveCheckpoint, f"{summary.name} saves after this step.", run=summary.run)
+
+    def check_saves(self, summary: RunSummary) -> None:
+        """Have every byte of the saves read again."""
+        self.said.emit("Every byte of the saves is read again. That takes a moment.", "good")
+        pending = self._link.ask(VerifySaves, run=summary.run)
+        pending.replied.connect(self._on_saves_checked)
+        pending.refused.connect(self._on_refused)
 
     def resume(self, summary: RunSummary) -> None:
         """Go on from the newest save."""
@@ -144,6 +155,10 @@ class RunActions(QObject):
 
     def _on_done(self, sentence: str, _data: object) -> None:
         self.said.emit(sentence, "good")
+
+    def _on_saves_checked(self, data: dict[str, Any]) -> None:
+        saves = msgspec.convert(data["saves"], list[SaveChecked])
+        self.said.emit(in_words(saves), "good" if is_well(saves) else "danger")
 
     def _on_shown(self, data: dict[str, Any]) -> None:
         spec, complaints = check(data.get("spec", {}))

@@ -28,6 +28,7 @@ _MODULES = {
     "pause": "pausing",
     "continue": "pausing",
     "checkpoint": "control",
+    "verify": "verify",
     "remove": "control",
     "report": "control",
     "spec": "specs",

@@ -15,7 +15,7 @@ RUN_HELP = "a run's folder, a unique prefix of its name, or: last"
 
 _EPILOG = """\
 exit codes: 0 finished, 10 stopped, 20 failed, 2 bad input, 3 a rehearsal found that the run would
-die, 130 left with Ctrl-C (training goes on)
+die, 4 verify found a damaged save, 130 left with Ctrl-C (training goes on)
 FETTLE_HOME moves all that Fettle keeps."""
 
 
@@ -139,6 +139,7 @@ def _run_commands(commands: argparse._SubParsersAction[_Parser], common: _Parser
     go_on = _command(commands, common, "continue", "go on with a paused run, in its old place")
     go_on.add_argument("--detach", action="store_true", help="let it go on and return")
     checkpoint = _command(commands, common, "checkpoint", "save a run now, and go on")
+    verify = _command(commands, common, "verify", "read every byte of a run's saves again")
     remove = _command(commands, common, "remove", "delete a run that has ended, with its results")
     remove.add_argument("--yes", action="store_true", help="do not ask")
     report = _command(
@@ -148,7 +149,8 @@ def _run_commands(commands: argparse._SubParsersAction[_Parser], common: _Parser
     report.add_argument(
         "--with-data", action="store_true", help="put the first rows of the data in as well"
     )
-    for parser in (show, follow, stop, pause, go_on, checkpoint, remove, report):
+    named = (show, follow, stop, pause, go_on, checkpoint, verify, remove, report)
+    for parser in named:
         parser.add_argument("run", metavar="RUN", type=run_name, help=RUN_HELP)
 
 

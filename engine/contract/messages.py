@@ -162,6 +162,14 @@ class SaveCheckpoint(Request, frozen=True, kw_only=True, tag=_snake):
     run: str
 
 
+class VerifySaves(Request, frozen=True, kw_only=True, tag=_snake):
+    """Read every byte of the run's saves again; nothing is changed. Reply data: ``saves``, a list
+    of :class:`engine.store.soundness.SaveChecked` objects, oldest step first. Takes as long as
+    reading takes."""
+
+    run: str
+
+
 class Resume(Request, frozen=True, kw_only=True, tag=_snake):
     """Queue the run again, from its newest verified checkpoint. Reply data: ``run``, ``folder``,
     ``attempt``, ``step`` (where it goes on, 0 if there is no checkpoint). A run that is
@@ -696,6 +704,7 @@ ALL_TYPES = (
     Stop,
     Pause,
     SaveCheckpoint,
+    VerifySaves,
     Resume,
     MakeReport,
     Remove,

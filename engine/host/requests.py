@@ -38,10 +38,12 @@ from engine.planning.inventory import list_models
 from engine.store import runs
 from engine.store.files import disk_sentence
 from engine.store.records import newest_failure, saved_checkpoints
+from engine.store.soundness import check_saves
 from engine.store.upgrade import StoreError
 
 log = logging.getLogger(__name__)
 
+_READING_SECONDS = 3600.0
 Handler = Callable[[Parts, Connection, Any], Coroutine[Any, Any, Answer]]
 
 
@@ -287,6 +289,12 @@ async def save_checkpoint(
     return Answer({"run": run})
 
 
+async def verify_saves(parts: Parts, connection: Connection, request: m.VerifySaves) -> Answer:
+    folder = parts.book.folder(parts.book.find(request.run))
+    saves = await apart(check_saves, folder, timeout_s=_READING_SECONDS)
+    return Answer({"saves": msgspec.to_builtins(saves)})
+
+
 async def remove(parts: Parts, connection: Connection, request: m.Remove) -> Answer:
     async with alone(parts, request.run) as run:
         return await _remove(parts, run)
@@ -327,6 +335,7 @@ HANDLERS: dict[type[m.Request], Handler] = {
     m.Stop: stop,
     m.Pause: pause,
     m.SaveCheckpoint: save_checkpoint,
+    m.VerifySaves: verify_saves,
     m.Remove: remove,
 }
 """Every request of the contract."""

@@ -283,8 +283,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise ValueError(f"{MANIFEST} is damaged: {error}.") from None
 
 
-def _is_newer(folder: Path) -> bool:
-    """Whether it says so itself; a damaged manifest says nothing."""
+def is_newer(folder: Path) -> bool:
+    """Whether a newer Fettle made it. It says so itself; a damaged manifest says nothing."""
     try:
         read_manifest(folder)
     except _Newer:
@@ -361,7 +361,7 @@ def newest_verified(run_folder: Path) -> Choice:
         problems = verify(folder)
         if not problems:
             return Choice(folder=folder, step=step, notes=notes)
-        if _is_newer(folder):
+        if is_newer(folder):
             raise NewerCheckpoint(
                 f"The save of step {step} was made by a newer Fettle. Update Fettle to go on from "
                 f"it; to go on from an older save instead, move {folder} away."

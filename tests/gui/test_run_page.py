@@ -44,6 +44,7 @@ from engine.contract.messages import (
     Stop,
     Unfollow,
 )
+from engine.store.soundness import SaveChecked
 from tests.gui.host_double import HostDouble
 from tests.gui.pages import changed, has_runs, host, link, opened, tell, theme
 from tests.gui.recorded import Recorder, night, summary
@@ -470,6 +471,23 @@ def test_resume_is_asked_for_and_a_refusal_is_said(
     QTest.mouseClick(live_page.header.resume, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: bool(host.asked(Resume)))
     qtbot.waitUntil(lambda: live_page.notice.text.text() == "The disk is full.")
+
+
+def test_saves_are_checked_and_what_is_wrong_is_said(
+    live_page: RunPage, host: HostDouble, qtbot: QtBot
+) -> None:
+    saves = [SaveChecked(step=step, folder=f"checkpoints/step-{step:08d}", verdict="sound")
+             for step in (300, 400)]  # fmt: skip
+    host.replies["verify_saves"] = {"saves": msgspec.to_builtins(saves)}
+    live_page.header.verify_action.trigger()
+    qtbot.waitUntil(lambda: "2 saves were read" in live_page.notice.text.text())
+    assert "from step 400" in live_page.notice.text.text()
+    problem = "optimizer.safetensors has changed since it was saved."
+    saves[1] = msgspec.structs.replace(saves[1], verdict="damaged", problems=[problem])
+    host.replies["verify_saves"] = {"saves": msgspec.to_builtins(saves)}
+    live_page.header.verify_action.trigger()
+    qtbot.waitUntil(lambda: problem in live_page.notice.text.text())
+    assert "from step 300" in live_page.notice.text.text()
 
 
 def dialog_of(page: RunPage) -> Confirm:
