@@ -52,6 +52,7 @@ class RunActions(QObject):
             "save_now": self.save_now,
             "check_saves": self.check_saves,
             "resume": self.resume,
+            "leave_be": self.leave_be,
             "stop_at_once": self.stop_at_once,
             "remove": self.remove,
             "open_folder": self.open_folder,
@@ -77,6 +78,10 @@ class RunActions(QObject):
     def resume(self, summary: RunSummary) -> None:
         """Go on from the newest save."""
         self._link.ask(Resume, run=summary.run).refused.connect(self._on_refused)
+
+    def leave_be(self, summary: RunSummary) -> None:
+        """Do not let a recovering run go on."""
+        self._ask(Stop, f"{summary.name} is left as it is.", run=summary.run)
 
     def fix(self, summary: RunSummary, failure: Failure) -> None:
         """Go on with what mends the failure; asks first where that changes the result."""

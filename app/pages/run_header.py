@@ -96,7 +96,8 @@ class RunHeader(QWidget):
         self.save.setVisible(state is State.TRAINING)
         self.stop.setVisible(state in LIVE or state is State.QUEUED)
         self.stop.setEnabled(state is not State.STOPPING)
-        self.resume.setVisible(state in RESUMABLE)
+        # Of a recovering run the banner below has the buttons.
+        self.resume.setVisible(state in RESUMABLE - {State.RECOVERING})
         self.verify_action.setEnabled(summary.checkpoints > 0)
         self.at_once_action.setEnabled(state in LIVE)
         self.remove_action.setEnabled(state in RESTING)

@@ -31,6 +31,7 @@ _MODULES = {
     "spec": "specs",
     "sample-model": "samples",
     "demo": "demo",
+    "options": "options",
     "doctor": "doctor",
     "app": "window",
 }

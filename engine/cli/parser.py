@@ -173,6 +173,12 @@ def _other_commands(commands: argparse._SubParsersAction[_Parser], common: _Pars
     sample.add_argument("dir", metavar="DIR", help="folder to write it to")
     sample.add_argument("--family", choices=FAMILIES, default="llama", help="default: llama")
     sample.add_argument("--seed", type=int, default=0, help="default: 0")
+    options = _command(
+        commands, common, "options", "show or choose what holds for all runs of this machine"
+    )
+    options.add_argument(
+        "changes", metavar="NAME=VALUE", nargs="*", help="such as resume_automatically=off"
+    )
     doctor = _command(
         commands, common, "doctor", "look this machine over: what is well, and what to do"
     )
