@@ -68,7 +68,7 @@ class Attempt:
         """The whole attempt; the run rests when this returns, and the worker is gone."""
         self._start, self._host_log = start, host_log
         self._course.saved_step = start.step
-        self._remember_worker()
+        self._note_worker(self._worker.pid, self._worker.started_at)
         watch = asyncio.create_task(self._watch(), name=self.run)
         watch.add_done_callback(_on_watch_ended)
         try:
@@ -79,7 +79,7 @@ class Attempt:
             watch.cancel()
         if not self._course.is_over:
             await self._conclude(code)
-        self._forget_worker()
+        self._note_worker(None, None)
         clear_stacks(self._course.folder)
         # What was foretold is foretold of the spec that the run was started with.
         if self._lesson.has_something and not self._book.tallies[self.run].patches:
@@ -92,7 +92,7 @@ class Attempt:
         self._book.move(self.run, Event.STOP)
         if now or not self._worker.has_job:
             # There is nothing to save.
-            self._kill("now")
+            self.kill("now")
         elif self._stop_asked_at is None:
             self._stop_asked_at = time.monotonic()
             self._worker.send(StopJob())
@@ -113,26 +113,22 @@ class Attempt:
     def halt(self, reason: str = "system") -> None:
         """The system wants this host to end, or the card is wanted: save, and stop unasked."""
         if not self._worker.has_job:
-            self._kill(reason)
+            self.kill(reason)
             return
         self._stop_asked_at = self._stop_asked_at or time.monotonic()
         self._worker.send(StopJob())
 
     async def abandon(self) -> None:
         """:meth:`work` broke: end the worker, so that the next run has the GPU to itself."""
-        self._kill("broken")
+        self.kill("broken")
         await self._worker.ended
-
-    def kill(self) -> None:
-        """The host leaves and cannot wait any longer."""
-        self._kill("system")
 
     # ------------------------------------------------------------ the worker's life
 
     async def _is_ready(self) -> bool:
         await asyncio.wait({self._worker.ready}, timeout=self._settings.ready_seconds)
         if not self._worker.ready.done():
-            self._kill("not ready")
+            self.kill("not ready")
         return self._worker.ready.done() and not self._worker.ready.cancelled()
 
     async def _train(self, spec: dict[str, Any], start: Choice) -> None:
@@ -184,9 +180,9 @@ class Attempt:
             now, limits = time.monotonic(), self._settings
             self._kills.look(now)
             if self._over_at and now - self._over_at > limits.exit_seconds:
-                self._kill("does not end")
+                self.kill("does not end")
             elif self._stop_asked_at and now - self._stop_asked_at > limits.stop_grace_seconds:
-                self._kill("deaf")
+                self.kill("deaf")
             elif not self._course.is_over:
                 self._watchdog.listen()
                 await self._look_for_stall()
@@ -204,9 +200,10 @@ class Attempt:
         finding = finding_of(self._course, stall, seen, is_ended=ends)
         self._course.note(joined(finding, known))
         if ends:
-            self._kill("stalled")
+            self.kill("stalled")
 
-    def _kill(self, reason: str) -> None:
+    def kill(self, reason: str = "system") -> None:
+        """End the worker at once: the host leaves and cannot wait any longer, or for a reason."""
         if self._worker.ended.done():
             return
         self._reason = self._reason or reason
@@ -270,14 +267,9 @@ class Attempt:
 
     # ------------------------------------------------------------ for the next host
 
-    def _remember_worker(self) -> None:
+    def _note_worker(self, pid: int | None, started_at: float | None) -> None:
         known = self._book.tallies[self.run]
-        known.pid, known.pid_started_at = self._worker.pid, self._worker.started_at
-        self._book.changed(self.run)
-
-    def _forget_worker(self) -> None:
-        known = self._book.tallies[self.run]
-        known.pid = known.pid_started_at = None
+        known.pid, known.pid_started_at = pid, started_at
         self._book.changed(self.run)
 
 

@@ -45,7 +45,6 @@ async def _resume(parts: Parts, run: str, patch: Patch) -> Answer:
         raise Refused("The run cannot go on.", complaints=complaints)
     if parts.book.state(run) is State.RECOVERING:
         return _hurry(parts, run, patch, changes(before, patch))
-    is_paused = parts.book.state(run) is State.PAUSED
     if not await parts.scheduler.has_left(run, LEAVING_WORKER_SECONDS):
         raise Refused("Its worker has not ended yet. Try again in a moment.", "wrong_state")
     await parts.book.open(run)
@@ -56,10 +55,7 @@ async def _resume(parts: Parts, run: str, patch: Patch) -> Answer:
     parts.book.move(run, Event.RESUME)
     if changed := changes(before, patch):
         parts.book.record(run, _decision(changed, patch, parts.book.attempt(run)))
-    if is_paused:
-        parts.scheduler.go_on(run, chosen)
-    else:
-        parts.scheduler.enqueue(run, chosen)
+    parts.scheduler.enqueue(run, chosen)
     data = {
         "run": run,
         "folder": str(folder),

@@ -58,8 +58,9 @@ class Scheduler:
         return at_work or self._has_next
 
     def enqueue(self, run: str, start: Choice | None = None) -> None:
-        """Put a queued run at the end of the queue."""
-        self._book.queue.append(run)
+        """Put a queued run at the end of the queue; one that was paused has kept its place."""
+        if run not in self._book.queue:
+            self._book.queue.append(run)
         if start:
             self._chosen[run] = start
         self._news.set()
@@ -84,11 +85,6 @@ class Scheduler:
             self._attempt.pause()
         elif state is not State.PAUSED:
             raise IllegalMove(f"A run that is {state.value} cannot pause: it has nothing to save.")
-
-    def go_on(self, run: str, start: Choice) -> None:
-        """A paused run waits for its turn again, in the place that it kept."""
-        self._chosen[run] = start
-        self._news.set()
 
     def save(self, run: str) -> None:
         """Save soon. Raises :class:`IllegalMove` if the run has no worker to do so."""
@@ -193,7 +189,7 @@ class Scheduler:
             reach("host.launch")
             spec = spec_of(self._book, run)
             start = await self._choose(run)
-            self._tell_of_broken(course, start)
+            _tell_of_broken(course, start)
             if self._is_stopping(run):
                 course.end(Event.HALT, "stopped", "Stopped before it began.")
                 return
@@ -227,18 +223,6 @@ class Scheduler:
         for other in self._book.queue:
             self._book.changed(other)
 
-    def _tell_of_broken(self, course: Course, start: Choice) -> None:
-        for note in start.notes:
-            course.find(
-                "warning",
-                "checkpoint_broken",
-                "A damaged save was set aside.",
-                cause=note,
-                remedy="The run goes on from the newest sound one."
-                if start.folder
-                else "There is no sound one; the run begins again.",
-            )
-
     def _give_up(self, run: str, sentence: str) -> None:
         course = Course(self._book, run)
         if course.state is State.STOPPING:
@@ -262,3 +246,16 @@ class Scheduler:
         Course(self._book, run).end(Event.STOP, "stopped", sentence)
         self._news.set()
         await self._book.close(run)
+
+
+def _tell_of_broken(course: Course, start: Choice) -> None:
+    for note in start.notes:
+        course.find(
+            "warning",
+            "checkpoint_broken",
+            "A damaged save was set aside.",
+            cause=note,
+            remedy="The run goes on from the newest sound one."
+            if start.folder
+            else "There is no sound one; the run begins again.",
+        )
