@@ -1,4 +1,8 @@
-"""Every check of the repository, for the verb ``test``. Each one runs, also after a failure."""
+"""Every check of the repository, for the verb ``test``. Each one runs, also after a failure.
+
+The tests run one gate after the other, in sight. They wait now and then, and meanwhile the other
+checks are made beside them and shown when they end.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,10 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +30,8 @@ class Gate:
 
     name: str
     command: list[str]
+    is_beside: bool = False
+    """Whether it runs beside the tests."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +52,7 @@ def run(venv: Venv, root: Path, arguments: list[str]) -> int:
         if arguments:
             command = [str(venv.python), "-m", "pytest", *arguments]
             return subprocess.call(command, cwd=root, env=environment)
-        outcomes = [_run(gate, root, environment) for gate in all_gates(venv)]
+        outcomes = Runner(root, environment).run(all_gates(venv))
     for line in summary(outcomes):
         print(line, flush=True)
     return 1 if any(outcome.code for outcome in outcomes) else 0
@@ -51,19 +60,32 @@ def run(venv: Venv, root: Path, arguments: list[str]) -> int:
 
 def all_gates(venv: Venv) -> list[Gate]:
     """The gates in order: the quick ones first, so that a slip is seen early."""
-    pytest = [str(venv.python), "-m", "pytest", "-q"]
-    pytest += ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "worksteal"]
     # A gate gives the same answer twice; to look for new examples, run pytest itself.
-    pytest += ["--hypothesis-seed", "0"]
+    pytest = [str(venv.python), "-m", "pytest", "-q", "--hypothesis-seed", "0"]
+    cores = min(os.cpu_count() or 1, 4)
     light = ["tests/unit", "tests/gui"]
+    ruff = str(venv.script("ruff"))
+    checks = {
+        "ruff check": [ruff, "check", "."],
+        "ruff format": [ruff, "format", "--check", "."],
+        "import rules": [str(venv.script("lint-imports"))],
+        "types": [str(venv.python), "-m", "mypy"],
+    }
     return [
-        Gate(name="ruff check", command=[str(venv.script("ruff")), "check", "."]),
-        Gate(name="ruff format", command=[str(venv.script("ruff")), "format", "--check", "."]),
-        Gate(name="import rules", command=[str(venv.script("lint-imports"))]),
-        Gate(name="types", command=[str(venv.python), "-m", "mypy"]),
-        Gate(name="tests without torch", command=[*pytest, "--no-torch", *light]),
-        Gate(name="all other tests", command=[*pytest, *(f"--ignore={part}" for part in light)]),
+        *(Gate(name=name, command=checks[name], is_beside=True) for name in checks),
+        Gate(
+            name="tests without torch", command=[*pytest, *_shared_by(cores), "--no-torch", *light]
+        ),
+        # These wait for other processes now and then.
+        Gate(
+            name="all other tests",
+            command=[*pytest, *_shared_by(cores + 1), *(f"--ignore={part}" for part in light)],
+        ),
     ]
+
+
+def _shared_by(workers: int) -> list[str]:
+    return ["-n", str(workers), "--dist", "worksteal"]
 
 
 def _environment(home: str) -> dict[str, str]:
@@ -80,34 +102,75 @@ def _environment(home: str) -> dict[str, str]:
     return environment
 
 
-def _run(gate: Gate, root: Path, environment: dict[str, str]) -> Outcome:
+class Runner:
+    """Runs gates, and leaves none behind if it is asked to end."""
+
+    def __init__(self, root: Path, environment: dict[str, str]) -> None:
+        self._root = root
+        self._environment = environment
+        self._children: list[subprocess.Popen[str]] = []
+        self._lock = threading.Lock()
+        self._is_ending = False
+
+    def run(self, gates: list[Gate]) -> list[Outcome]:
+        """The outcomes, in the order of the gates."""
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            quiet = {g.name: beside.submit(self._quietly, g) for g in gates if g.is_beside}
+            aloud = {g.name: self._aloud(g) for g in gates if not g.is_beside}
+            return [
+                aloud[gate.name] if gate.name in aloud else quiet[gate.name].result()
+                for gate in gates
+            ]
+
+    def _aloud(self, gate: Gate) -> Outcome:
+        print(_heading(gate), flush=True)
+        return self._watch(gate, lambda line: print(line, end="", flush=True))
+
+    def _quietly(self, gate: Gate) -> Outcome:
+        lines = [_heading(gate) + "\n"]
+        outcome = self._watch(gate, lines.append)
+        print("".join(lines), end="", flush=True)
+        return outcome
+
+    def _watch(self, gate: Gate, hear: Callable[[str], object]) -> Outcome:
+        started = time.monotonic()
+        closing = ""
+        with self._begin(gate) as child:
+            assert child.stdout is not None
+            try:
+                for line in child.stdout:
+                    hear(line)
+                    if CLOSING.search(line):
+                        closing = line.strip()
+            except BaseException:
+                # It would be waited for.
+                self._end()
+                raise
+        return Outcome(
+            gate=gate, code=child.returncode, seconds=time.monotonic() - started, closing=closing
+        )
+
+    def _begin(self, gate: Gate) -> subprocess.Popen[str]:
+        with self._lock:
+            if self._is_ending:
+                raise InterruptedError
+            child = subprocess.Popen(
+                gate.command, cwd=self._root, env=self._environment, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace",
+            )  # fmt: skip
+            self._children.append(child)
+        return child
+
+    def _end(self) -> None:
+        with self._lock:
+            self._is_ending = True
+            for child in self._children:
+                child.terminate()
+
+
+def _heading(gate: Gate) -> str:
     shown = shlex.join([Path(gate.command[0]).stem, *gate.command[1:]])
-    print(f"\n--- {gate.name}: {shown}", flush=True)
-    started = time.monotonic()
-    closing = ""
-    with subprocess.Popen(
-        gate.command,
-        cwd=root,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-    ) as child:
-        assert child.stdout is not None
-        try:
-            for line in child.stdout:
-                print(line, end="", flush=True)
-                if CLOSING.search(line):
-                    closing = line.strip()
-        except BaseException:
-            # Asked to end: the tests are not left running behind.
-            child.terminate()
-            raise
-    return Outcome(
-        gate=gate, code=child.returncode, seconds=time.monotonic() - started, closing=closing
-    )
+    return f"\n--- {gate.name}: {shown}"
 
 
 def summary(outcomes: list[Outcome]) -> list[str]:

@@ -35,7 +35,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    # Another platform may be asked for, such as xcb on a screen of Xvfb.
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     # Tiny models gain nothing from threads, and the tests share few cores.

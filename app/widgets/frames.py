@@ -1,4 +1,4 @@
-"""When to draw: what a person does at once, what was measured once or twice a second."""
+"""When to draw: what a person does at once, what was measured every now and then."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from PySide6.QtCore import QObject, QTimer, Signal
 FRAME_MS = 34
 LIVE_FRAME_MS = 500
 """Between two frames that nobody but the run asked for."""
-LIVE_FRAME_ON_CPU_MS = 1000
-"""The same where the run itself needs the processor."""
+LIVE_FRAME_ON_CPU_MS = 3000
+"""The same where the run itself needs the processor, and what is drawn is taken from its steps."""
 
 
 class Frames(QObject):

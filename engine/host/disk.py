@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
+from engine.failpoints import reach
 from engine.store.files import write_atomic
 from engine.store.journal import Journal
 from engine.store.tally import STATUS_FILE, Tally
@@ -51,12 +52,17 @@ class Disk:
         self._written_at[folder] = time.monotonic()
         data = msgspec.json.encode(tally)
         self._thread.submit(
-            _logged, partial(write_atomic, folder / STATUS_FILE, data, durable=durable)
+            _logged, partial(_write_status, folder / STATUS_FILE, data, durable=durable)
         )
 
     def close(self) -> None:
         """Wait until all is done."""
         self._thread.shutdown()
+
+
+def _write_status(path: Path, data: bytes, *, durable: bool) -> None:
+    reach("host.status")
+    write_atomic(path, data, durable=durable)
 
 
 def _logged(work: Callable[[], None]) -> None:

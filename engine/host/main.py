@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import engine
-from engine import paths
+from engine import failpoints, paths
 from engine.host.place import (
     PlaceError,
     is_answered,
@@ -37,6 +37,7 @@ def main() -> int:
         os.umask(0o077)
     try:
         settings = read_settings()
+        failpoints.arm()
         prepare_folder(paths.host_folder())
         _log_to_file()
         if sys.platform != "win32":

@@ -57,15 +57,15 @@ class Rehearsals:
         self._pool = pool
         self._settings = settings
         self._card = card
-        self._current: Rehearsal | None = None
-        self._waiting = 0
+        self._known: dict[str, Rehearsal] = {}
+        """The one that is tried, and any that waits for the card."""
         self._left = _subfolders(paths.rehearsals())
         """Of an earlier host, which did not end as it should."""
 
     @property
     def is_busy(self) -> bool:
         """Whether a spec is tried, or is to be."""
-        return self._waiting > 0
+        return bool(self._known)
 
     async def work(
         self, name: str, spec: dict[str, Any], planned: dict[str, int], tell: Tell
@@ -74,26 +74,24 @@ class Rehearsals:
 
         When this is cancelled the worker is killed and nothing is told any more.
         """
-        self._waiting += 1
+        rehearsal = self._known[name] = Rehearsal(name, self._pool, self._settings, tell)
         try:
             async with self._card:
-                self._current = Rehearsal(name, self._pool, self._settings, tell)
-                await self._current.work(spec, planned)
+                await rehearsal.work(spec, planned)
         finally:
-            self._current = None
-            self._waiting -= 1
+            del self._known[name]
 
     def stop(self, name: str) -> bool:
         """End this one; False if it is not there (any more)."""
-        if self._current is None or self._current.name != name:
+        if name not in self._known:
             return False
-        self._current.stop()
+        self._known[name].stop()
         return True
 
     def leave(self) -> None:
-        """The host ends, and the one that is tried with it."""
-        if self._current:
-            self._current.stop()
+        """The host ends, and what is tried with it."""
+        for rehearsal in self._known.values():
+            rehearsal.stop()
 
     async def sweep(self) -> None:
         """Remove what an earlier host left, its worker first."""

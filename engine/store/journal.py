@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from engine.contract.messages import METRIC_TYPES, Record, encode
+from engine.failpoints import reach
 from engine.store.columns import SHEETS, Sheet, claim, release, sheet_of
 from engine.store.files import disk_sentence, write_all
 from engine.store.records import EVENTS, METRICS, lines_back, stamp_of
@@ -34,6 +35,7 @@ class _File:
 
     def append(self, data: bytes) -> None:
         try:
+            reach("host.journal")
             write_all(self.descriptor, data)
         except OSError:
             os.ftruncate(self.descriptor, self.size)

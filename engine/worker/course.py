@@ -12,13 +12,14 @@ import torch
 from engine.contract.lifecycle import Phase
 from engine.contract.messages import Evaluated, Step
 from engine.contract.spec import Spec
+from engine.failpoints import reach
 from engine.worker import rng, state_files
 from engine.worker.batches import Collator, Rows, Window, WindowLoader
 from engine.worker.evaluating import evaluation_mode
 from engine.worker.numeric_guard import NumericGuard
 from engine.worker.offload import Ring
 from engine.worker.report import Report
-from engine.worker.saver import LAST, Reason, Saver
+from engine.worker.saver import LAST, Reason, Saver, Scores
 from engine.worker.schedule import Schedule
 from engine.worker.state_files import Position, SavedState
 
@@ -82,6 +83,7 @@ class Course:
         if self._random_is_due and self._resumed is not None:
             state_files.restore_random(self._resumed.folder, self._resumed.state)
             self._random_is_due = False
+        reach("worker.step", self.position.step + 1)
 
     def may_update(self, trainer: Any, loss: float, grad_norm: float | None) -> bool:
         """Whether the weights may change by what was computed."""
@@ -113,7 +115,7 @@ class Course:
     def _save_if_due(self, trainer: Any) -> Reason | None:
         reason = self._saver.due(self.position.step)
         if reason is not None:
-            self._saver.save(trainer, self.position, reason, self.best_eval_loss)
+            self._saver.save(trainer, self.position, reason, self._scores)
         return reason
 
     def _tell(
@@ -155,6 +157,7 @@ class Course:
         if not len(self._evaluation):
             return None
         self._report.show(Phase.EVALUATING)
+        reach("worker.evaluate")
         began = time.monotonic()
         with rng.undisturbed(), evaluation_mode(trainer.model, last=last):
             loss = self._held_back_loss(trainer, may_stop=not last)
@@ -189,10 +192,23 @@ class Course:
         )
 
     @property
+    def _scores(self) -> Scores:
+        return Scores(best_eval_loss=self.best_eval_loss, eval_loss=self.last_eval_loss)
+
+    @property
     def saved_step(self) -> int:
         """Step of the newest save, 0 without any."""
         return self._saver.saved_step
 
+    @property
+    def save_stall_seconds(self) -> float:
+        """How long training stood still for the newest save."""
+        return self._saver.cost.stall_seconds
+
     def save_at_end(self, trainer: Any) -> None:
         """Save the last step, so that a crash while writing the result costs nothing."""
-        self._saver.save(trainer, self.position, "end", self.best_eval_loss)
+        self._saver.save(trainer, self.position, "end", self._scores)
+
+    def close(self) -> None:
+        """Whatever happened: wait until nothing is being written."""
+        self._saver.close()

@@ -13,6 +13,7 @@ import msgspec
 
 from engine import own_secrets
 from engine.contract.masking import masked
+from engine.contract.messages import MemoryPool
 from engine.diagnosis import Diagnosis, ErrorSeen, Evidence, diagnose
 from engine.diagnosis.evidence import Link
 from engine.formats.example import DatasetError
@@ -52,6 +53,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     patch: dict[str, Any] = {}
     changes_result: bool = False
     problem: str = ""
+    pool: MemoryPool = ""
 
 
 def explain(error: BaseException, around: Evidence | None = None) -> Failure:
@@ -88,11 +90,15 @@ def _own_words(error: BaseException) -> Failure | None:
 
 
 def _joined(own: Failure, found: list[Diagnosis]) -> Failure:
-    """Fettle's own words with what is known beyond them; or those of a known problem of the same
-    kind, which says it more finely, unless Fettle itself saw why."""
+    """Fettle's own words with what is known beyond them. A known problem of the same kind says it
+    more finely, unless Fettle itself saw why; only the title, which names what it is about, stays.
+    """
     same = next((each for each in found if each.code == own.code), None)
     if same and same.id != own.code and not own.why:
-        return _of(same)
+        finer = _of(same)
+        return msgspec.structs.replace(
+            finer, title=own.title, cause=f"{finer.title} {finer.cause}".strip()
+        )
     best = same or (found[0] if found and not own.remedy else None)
     if best is None:
         return own
@@ -103,6 +109,7 @@ def _joined(own: Failure, found: list[Diagnosis]) -> Failure:
         patch=best.patch,
         changes_result=best.changes_result,
         problem=best.id,
+        pool=best.pool,
     )
 
 
@@ -116,6 +123,7 @@ def _of(found: Diagnosis) -> Failure:
         patch=found.patch,
         changes_result=found.changes_result,
         problem=found.id,
+        pool=found.pool,
     )
 
 

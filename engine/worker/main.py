@@ -3,18 +3,23 @@ does one job, says Done, ends."""
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
+import gc
 import importlib
 import logging
+import mmap
 import os
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from engine import failpoints
 from engine.contract.messages import Done, Job, Ready, Traced
 from engine.own_secrets import MaskedFormatter
 from engine.planning.facts import installed
@@ -49,9 +54,20 @@ _ENVIRONMENT = {
 }
 
 
+_RESERVE_BYTES = 48 << 20
+_RESERVE: list[mmap.mmap] = []
+"""Memory that is promised and never touched, so that it costs nothing; see :func:`_let_go`."""
+
+
 def main() -> int:
-    """The whole life of a worker; gives the exit code. A failed job is told in its Done."""
+    """The whole life of a worker; gives the exit code: 2 for failpoints that make no sense, else 0.
+    A failed job is told in its Done."""
     channel = claim()
+    try:
+        failpoints.arm()
+    except ValueError as error:
+        sys.stderr.write(f"The worker cannot start. {error}\n")
+        return 2
     prepare_environment()
     mask_prints()
     _set_up_log()
@@ -125,6 +141,7 @@ def _do(job: Job, outbox: Outbox, inbox: Inbox) -> None:
     if job.log:
         log_to(Path(job.log))
     _leave_when_host_is_lost(job, outbox, inbox)
+    _put_memory_by()
     report = Report(outbox, inbox.wishes, run=job.run, attempt=job.attempt)
     report.send(_attempt(job, report, log_start))
     if inbox.wishes.host_lost.is_set() and job.kind == "train":
@@ -140,7 +157,28 @@ def _attempt(job: Job, report: Report, log_start: int) -> Done:
         return _halted(job)
     except Exception as error:
         log.exception("The job failed")
+        _let_go(error)
         return _failed(job, report, explain(error, gather(job, report, log_start)))
+
+
+def _put_memory_by() -> None:
+    # Where there is not even that much, the job says so by itself.
+    with contextlib.suppress(OSError, MemoryError):
+        _RESERVE.append(mmap.mmap(-1, _RESERVE_BYTES))
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Give back what the frames of an exception hold, and what was put by for this moment.
+
+    Where memory ran out there must be some again to say so: a thread that cannot get any dies
+    before it begins, and Python waits for ever for its first breath.
+    """
+    while _RESERVE:
+        _RESERVE.pop().close()
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    gc.collect()
 
 
 def _import(name: str) -> Any:

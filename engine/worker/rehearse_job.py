@@ -3,6 +3,7 @@ resume, with the parts that the run itself uses; then nothing of it is left."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import shutil
 import time
@@ -34,6 +35,7 @@ from engine.worker.train_job import (
     make_rows,
     make_saver,
     make_schedule,
+    may_pin,
     offloads,
     read_spec,
     set_out,
@@ -60,6 +62,8 @@ class _Times(msgspec.Struct):
     evaluation: float = 0.0
     """Of all held-back rows."""
     save: float = 0.0
+    stall: float = 0.0
+    """Of a save that is written while training goes on."""
 
 
 def run(job: Job, report: Report) -> Done:
@@ -190,7 +194,8 @@ class _Rehearsal:
         self._stage.meter.enter("save")
         self._stage.tell(Phase.SAVING, "writing of a checkpoint")
         began = time.monotonic()
-        course.save_at_end(trainer)
+        with contextlib.closing(course):
+            course.save_at_end(trainer)
         if not course.saved_step:
             raise JobError(
                 "save_failed",
@@ -198,6 +203,7 @@ class _Rehearsal:
                 remedy="The finding before this one says why; a run without saves can be lost.",
             )
         self._times.save = time.monotonic() - began
+        self._times.stall = course.save_stall_seconds
         return self._folder / FOLDER / name_of(course.saved_step)
 
     def _try_resume(self, loaded: Loaded, pick: Pick, checkpoint: Path) -> None:
@@ -233,7 +239,10 @@ class _Rehearsal:
             self._spec, self._report, chosen,
             train=self._rows,
             evaluation=Rows(samples=longest, rows=unpacked(len(longest))),
-            saver=make_saver(self._spec, self._report, self._folder, digest, resumed),
+            saver=make_saver(
+                self._spec, self._report, self._folder, digest, resumed,
+                may_pin=may_pin(loaded.compute),
+            ),
             pad_id=loaded.tokenizer.pad_token_id,
             offload_safely=offloads(self._spec, loaded.compute, pinned=False),
             ring=make_offload_ring(self._spec, loaded.compute.safe, self._report),
@@ -275,10 +284,10 @@ def total_seconds(spec: Spec, total_steps: int, times: _Times) -> float:
     training = spec.training
     evaluations = 1 + (total_steps // training.eval_steps if training.eval_steps else 0)
     work = total_steps * times.step + evaluations * times.evaluation
-    saves = 1 + (total_steps // training.save_steps if training.save_steps else 0)
+    saves = total_steps // training.save_steps if training.save_steps else 0
     if training.save_minutes:
         saves += int(work / 60 / training.save_minutes)
-    return times.load + work + saves * times.save
+    return times.load + work + saves * times.stall + times.save
 
 
 def in_words(shape: Shape) -> str:

@@ -11,6 +11,7 @@ No pickle. Everything a step depends on is here or follows from the spec.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from engine.worker import optimizer_state, rng, tensor_files
 from engine.worker.failures import JobError
 from engine.worker.loading import trainable
 from engine.worker.optimizer_state import OptimizerState, StateMismatch, bare
+from engine.worker.snapshot import Content
+from engine.worker.tensor_files import Chunk
 
 FORMAT = 1
 ADAPTER = "adapter_model.safetensors"
@@ -57,13 +60,10 @@ class SavedState(msgspec.Struct, frozen=True, kw_only=True):
     best_eval_loss: float | None = None
 
 
-def write(
-    folder: Path, trainer: Any, position: Position, *, data: str, best_eval_loss: float | None
-) -> dict[str, str]:
-    """Write everything into a staged folder; gives the sha256 that each file must have.
-
-    Raises :class:`engine.store.checkpoints.CheckpointError`.
-    """
+def collect(
+    trainer: Any, position: Position, *, data: str, best_eval_loss: float | None
+) -> dict[str, Content]:
+    """Every file of the checkpoint by name. The tensors are those of the training, not copies."""
     names = {id(value): name for name, value in trainable(trainer.model).items()}
     described, moments = optimizer_state.describe(bare(trainer.optimizer), names)
     random_state = rng.take()
@@ -78,31 +78,28 @@ def write(
         numpy_random=random_state.numpy,
         best_eval_loss=best_eval_loss,
     )
-    return _write_weights(folder, trainer.model) | {
-        OPTIMIZER: tensor_files.write(folder / OPTIMIZER, moments),
-        RNG: tensor_files.write(folder / RNG, random_state.tensors),
-        STATE: write_file(folder / STATE, [msgspec.json.encode(state)]),
+    return _weights(trainer.model) | {
+        OPTIMIZER: moments,
+        RNG: random_state.tensors,
+        STATE: msgspec.json.encode(state),
     }
 
 
-def _write_weights(folder: Path, model: torch.nn.Module) -> dict[str, str]:
+def _weights(model: torch.nn.Module) -> dict[str, Content]:
     if not isinstance(model, PeftModel):
-        return {MODEL: tensor_files.write(folder / MODEL, trainable(model))}
+        return {MODEL: dict(trainable(model))}
     config = model.peft_config["default"].to_dict() | {"inference_mode": True}
     text = json.dumps(config, indent=1, sort_keys=True, default=_as_text).encode()
     weights = get_peft_model_state_dict(model, save_embedding_layers=False)
-    return {
-        ADAPTER: tensor_files.write(folder / ADAPTER, weights),
-        ADAPTER_CONFIG: write_file(folder / ADAPTER_CONFIG, [text]),
-    }
+    return {ADAPTER: weights, ADAPTER_CONFIG: text}
 
 
-def bytes_needed(trainer: Any) -> int:
-    """About how large the checkpoint will be."""
-    weights = tensor_files.bytes_of(trainable(trainer.model))
-    names = {id(value): name for name, value in trainable(trainer.model).items()}
-    _, moments = optimizer_state.describe(bare(trainer.optimizer), names)
-    return weights + tensor_files.bytes_of(moments) + (1 << 20)
+def write(folder: Path, files: Mapping[str, Iterable[Chunk]]) -> dict[str, str]:
+    """Write the files into a staged folder; gives the sha256 that each must have.
+
+    Raises :class:`engine.store.checkpoints.CheckpointError`.
+    """
+    return {name: write_file(folder / name, chunks) for name, chunks in files.items()}
 
 
 def read_state(folder: Path) -> SavedState:

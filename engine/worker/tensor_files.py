@@ -22,6 +22,7 @@ DTYPES = {
     torch.uint8: "U8", torch.bool: "BOOL", torch.float8_e4m3fn: "F8_E4M3",
     torch.float8_e5m2: "F8_E5M2",
 }  # fmt: skip
+Chunk = bytes | memoryview
 _ALIGNMENT = 8
 _CHUNK = 1 << 24
 
@@ -31,25 +32,30 @@ def write(path: Path, tensors: Mapping[str, torch.Tensor]) -> str:
 
     Raises :class:`engine.store.checkpoints.CheckpointError` if the disk does not take it.
     """
-    return write_file(path, _chunks(dict(sorted(tensors.items()))))
+    return write_file(path, chunks(tensors))
 
 
-def _chunks(tensors: Mapping[str, torch.Tensor]) -> Iterator[bytes | memoryview]:
-    yield _header(tensors)
-    for tensor in tensors.values():
+def chunks(tensors: Mapping[str, torch.Tensor]) -> Iterator[Chunk]:
+    """The content of the file, tensor by tensor."""
+    yield header(tensors)
+    for _, tensor in sorted(tensors.items()):
         flat = tensor.detach().cpu().contiguous().reshape(-1)
-        if not flat.numel():
-            continue
-        array: Any = flat.view(torch.uint8).numpy()
-        data = memoryview(array)
-        for at in range(0, len(data), _CHUNK):
-            yield data[at : at + _CHUNK]
+        if flat.numel():
+            array: Any = flat.view(torch.uint8).numpy()
+            yield from pieces(memoryview(array))
 
 
-def _header(tensors: Mapping[str, torch.Tensor]) -> bytes:
+def pieces(data: memoryview) -> Iterator[memoryview]:
+    """The same bytes in pieces of a size that a disk likes."""
+    for at in range(0, len(data), _CHUNK):
+        yield data[at : at + _CHUNK]
+
+
+def header(tensors: Mapping[str, torch.Tensor]) -> bytes:
+    """What comes before the data of these tensors, which is in the order of their names."""
     entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0
-    for name, tensor in tensors.items():
+    for name, tensor in sorted(tensors.items()):
         begin, end = end, end + tensor.numel() * tensor.element_size()
         entries[name] = {
             "dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import time
@@ -20,6 +21,7 @@ from engine.contract.lifecycle import Phase
 from engine.contract.messages import Done, Job
 from engine.contract.spec import Spec
 from engine.contract.validate import check
+from engine.failpoints import reach
 from engine.worker import meter, output, state_files, untrained_tokens
 from engine.worker.batches import Rows
 from engine.worker.course import Course, Resumed
@@ -77,15 +79,18 @@ def _train(job: Job, spec: Spec, compute: Compute, report: Report) -> Done:
     course = plot_course(spec, report, folder, loaded, resumed=resumed)
     report.enter(Phase.FIRST_STEP, max_steps=course.total_steps)
     trainer = set_out(spec, loaded, folder, course, resumed=resumed)
-    trainer.train()
-    return _end(spec, folder, trainer, loaded.tokenizer, course, loaded.prepared, report)
+    with contextlib.closing(course):
+        trainer.train()
+        return _end(spec, folder, trainer, loaded.tokenizer, course, loaded.prepared, report)
 
 
 def load(spec: Spec, compute: Compute, report: Report) -> Loaded:
     """Model and data. Raises whatever is wrong with them."""
+    reach("worker.load")
     tokenizer = load_tokenizer(spec.model)
     model = fresh_model(spec, compute, tokenizer)
     report.enter(Phase.TOKENISING)
+    reach("worker.tokenise")
     method = importlib.import_module(f"engine.methods.{spec.method}.train")
     prepared: Prepared = method.prepare(spec, tokenizer, report)
     must_fit_vocabulary(prepared.train, embedding_rows(model))
@@ -144,7 +149,7 @@ def plot_course(
         spec, report, make_schedule(spec, len(rows)),
         train=rows,
         evaluation=held_back_rows(prepared),
-        saver=make_saver(spec, report, folder, digest, resumed),
+        saver=make_saver(spec, report, folder, digest, resumed, may_pin=may_pin(loaded.compute)),
         pad_id=loaded.tokenizer.pad_token_id,
         offload_safely=offloads(spec, loaded.compute, pinned=False),
         ring=make_offload_ring(spec, loaded.compute.safe, report),
@@ -165,13 +170,19 @@ def make_schedule(spec: Spec, row_count: int) -> Schedule:
 
 
 def make_saver(
-    spec: Spec, report: Report, folder: Path, digest: str, resumed: Resumed | None
-) -> Saver:
+    spec: Spec, report: Report, folder: Path, digest: str, resumed: Resumed | None,
+    *, may_pin: bool,
+) -> Saver:  # fmt: skip
     """What writes the checkpoints of data with this digest."""
     return Saver(
         folder, spec, report, data=digest, versions=_versions(),
-        resumed_step=resumed.state.position.step if resumed else 0,
+        resumed_step=resumed.state.position.step if resumed else 0, may_pin=may_pin,
     )  # fmt: skip
+
+
+def may_pin(compute: Compute) -> bool:
+    """Whether RAM may be pinned in pieces of any size: not in safe mode, nor without a card."""
+    return compute.device == "cuda" and compute.safe.offload == "pinned"
 
 
 def held_back_rows(prepared: Prepared) -> Rows:
@@ -194,7 +205,7 @@ def make_rows(samples: Samples, spec: Spec) -> Rows:
 def offloads(spec: Spec, compute: Compute, *, pinned: bool) -> bool:
     """Whether activations go to RAM this way; only a card that is not in safe mode pins them."""
     wanted = spec.training.gradient_checkpointing == "offload"
-    return wanted and pinned == (compute.device == "cuda" and compute.safe.offload == "pinned")
+    return wanted and pinned == may_pin(compute)
 
 
 def make_trainer(
@@ -282,6 +293,7 @@ def _end(
     course.evaluate(trainer, last=True)
     course.save_at_end(trainer)
     report.show(Phase.SAVING)
+    reach("worker.output")
     made = output.write(
         folder,
         spec,

@@ -16,7 +16,7 @@ from duel import duel, settle, steps_for
 from measure import PYTHON, ROOT, end_processes_of
 
 BATCH, ACCUMULATION, MAX_LENGTH = 4, 2, 256
-ROUNDS = 24
+ROUNDS = 40
 
 
 class Recipe:

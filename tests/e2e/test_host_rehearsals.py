@@ -124,6 +124,19 @@ def test_only_one_spec_is_tried_and_a_run_waits_for_it(hosts: HostUnderTest) -> 
     wait_for_state(other, run)
 
 
+def test_a_run_that_has_ended_is_waited_for_while_its_worker_goes(hosts: HostUnderTest) -> None:
+    hosts.environment["FETTLE_EXIT_SECONDS"] = "3"
+    hosts.fake("linger", steps=3, save=0)
+    hosts.start()
+    client = hosts.connect()
+    wait_for_state(client, start_run(client, hosts.spec()), State.FINISHED)
+    name = _begin(client, hosts.spec())
+    with pytest.raises(Refused, match="Another spec is tried"):
+        _begin(client, hosts.spec())
+    client.request(StopRehearsal(id=0, rehearsal=name))
+    assert _end(client, name).verdict == "stopped"
+
+
 def test_a_run_that_waits_for_it_can_be_stopped(hosts: HostUnderTest) -> None:
     hosts.fake("slow", **FOREVER)
     hosts.start()

@@ -30,8 +30,8 @@ def venv() -> Any:
     return SimpleNamespace(python=Path(sys.executable), script=lambda name: scripts / name)
 
 
-def gate(gates: Any, name: str, code: str) -> Any:
-    return gates.Gate(name=name, command=[sys.executable, "-c", code])
+def gate(gates: Any, name: str, code: str, *, is_beside: bool = False) -> Any:
+    return gates.Gate(name=name, command=[sys.executable, "-c", code], is_beside=is_beside)
 
 
 def test_a_failure_does_not_spare_the_gates_after_it(
@@ -56,6 +56,28 @@ def test_a_failure_does_not_spare_the_gates_after_it(
 def test_all_well_is_zero(gates: Any, venv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gates, "all_gates", lambda venv: [gate(gates, "good", "pass")])
     assert gates.run(venv, ROOT, []) == 0
+
+
+def test_checks_run_beside_the_tests_and_stand_in_their_order(
+    gates: Any, venv: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    mark = tmp_path / "mark"
+    seen = f"import pathlib, time\nwhile not pathlib.Path({str(mark)!r}).exists(): time.sleep(0.01)"
+    monkeypatch.setattr(
+        gates,
+        "all_gates",
+        lambda venv: [
+            gate(gates, "check", f"open({str(mark)!r}, 'w'); raise SystemExit(4)", is_beside=True),
+            gate(gates, "tests", f"{seen}\nprint('= 2 passed in 0.10s =')"),
+        ],
+    )
+    assert gates.run(venv, ROOT, []) == 1
+    check, tests, closing = capfd.readouterr().out.splitlines()[-3:]
+    assert check.startswith("check")
+    assert "FAILED (exit code 4)" in check
+    assert tests.startswith("tests")
+    assert closing == "= 2 passed in 0.10s ="
 
 
 def test_arguments_go_to_pytest_alone(
@@ -158,21 +180,26 @@ def test_without_torch_it_cannot_be_imported_here_or_in_a_child(
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_run_that_is_ended_takes_its_gate_along(tmp_path: Path) -> None:
     """What CI does at a time limit: nothing may be left running behind."""
-    child = tmp_path / "child.pid"
-    gate = f"import os, time; open({str(child)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    pids = [tmp_path / "beside.pid", tmp_path / "aloud.pid"]
+    gate = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
     driver = f"""
 import pathlib, signal, sys
 sys.path.insert(0, {str(ROOT / "packaging")!r})
 import gates
 signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
-gates.all_gates = lambda venv: [gates.Gate(name="g", command=[sys.executable, "-c", {gate!r}])]
+gates.all_gates = lambda venv: [
+    gates.Gate(name=pid, command=[sys.executable, "-c", {gate!r}, pid], is_beside="beside" in pid)
+    for pid in {[str(pid) for pid in pids]!r}
+]
 gates.run(None, pathlib.Path({str(tmp_path)!r}), [])
 """
     run = subprocess.Popen([sys.executable, "-c", driver], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 30
-    while not (child.exists() and child.read_text()) and time.monotonic() < deadline:
+    while not all(pid.exists() and pid.read_text() for pid in pids):
+        assert time.monotonic() < deadline
         time.sleep(0.02)
     run.terminate()
     assert run.wait(30) == 143
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(child.read_text()), 0)
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid.read_text()), 0)
