@@ -23,6 +23,7 @@ from engine import failpoints
 from engine.contract.messages import Done, Job, Ready, Traced
 from engine.own_secrets import MaskedFormatter
 from engine.planning.facts import installed
+from engine.planning.profiles import CUBLAS_CONFIG
 from engine.worker.evidence import gather, size_of, step_of
 from engine.worker.failures import Failure, explain
 from engine.worker.inbox import Inbox
@@ -50,7 +51,7 @@ _ENVIRONMENT = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    "CUBLAS_WORKSPACE_CONFIG": CUBLAS_CONFIG,
 }
 
 
