@@ -290,7 +290,14 @@ def _manifest(step: int, content: bytes) -> dict[str, Any]:
 
 def main() -> None:
     mode, *pairs = sys.argv[1:]
-    options = {"steps": 20.0, "ms": 10.0, "at": 5.0, "save": 5.0, "saving_ms": 0.0, "leaving_ms": 0.0}
+    options = {
+        "steps": 20.0,
+        "ms": 10.0,
+        "at": 5.0,
+        "save": 5.0,
+        "saving_ms": 0.0,
+        "leaving_ms": 0.0,
+    }
     options |= {key: float(value) for key, _, value in (pair.partition("=") for pair in pairs)}
     for key in options:
         options[key] = float(os.environ.get(f"FAKE_{key.upper()}", options[key]))
