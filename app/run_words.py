@@ -42,6 +42,7 @@ STATES: dict[State, tuple[str, str]] = {
     State.FINISHED: ("Finished", ""),
     State.FAILED: ("Failed", "danger"),
     State.INTERRUPTED: ("Interrupted", "warning"),
+    State.RECOVERING: ("Resuming", "warning"),
 }
 """Word and tone of each state."""
 
@@ -167,6 +168,7 @@ def _state(change: StateChanged) -> Entry | None:
         State.STOPPING: ("warning", "Stopping"),
         State.FAILED: ("danger", "Failed"),
         State.INTERRUPTED: ("warning", "Interrupted"),
+        State.RECOVERING: ("warning", "Ended before its time"),
     }
     if change.state is State.QUEUED and change.attempt > 1:
         return _entry(change, "info", f"Resumed, attempt {change.attempt}", change.sentence)
@@ -310,10 +312,11 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def failure_of(summary: RunSummary, series: RunSeries) -> Failure | None:
-    """The story of a failed or interrupted run; None for all others."""
-    if summary.state not in (State.FAILED, State.INTERRUPTED):
-        return None
+    """The story of a run that failed, was interrupted, or was not to be resumed after that; None
+    for all others."""
     events = [event for event in series.events if event.attempt == summary.attempt]
+    if summary.state not in (State.FAILED, State.INTERRUPTED) and not _was_left_be(summary, events):
+        return None
     errors = [e for e in events if isinstance(e, Finding) and e.severity == "error"]
     finding = errors[-1] if errors else None
     word = STATES[summary.state][0].lower()
@@ -338,6 +341,19 @@ def failure_of(summary: RunSummary, series: RunSeries) -> Failure | None:
         changes_result=finding.changes_result if finding else False,
         problem=finding.problem if finding else "",
     )
+
+
+def _was_left_be(summary: RunSummary, events: list[Record]) -> bool:
+    states = [event.state for event in events if isinstance(event, StateChanged)]
+    return summary.state is State.STOPPED and State.RECOVERING in states
+
+
+def comeback_of(summary: RunSummary, now: float) -> str:
+    """When a recovering run goes on, as a sentence; empty for all others."""
+    if summary.state is not State.RECOVERING:
+        return ""
+    left = (summary.resumes_at or now) - now
+    return f"Resuming in {words.span(left)}" if left >= 1 else "Resuming now"
 
 
 def moment_of(failure: Failure, now: float) -> str:

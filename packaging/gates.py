@@ -60,10 +60,9 @@ def run(venv: Venv, root: Path, arguments: list[str]) -> int:
 
 def all_gates(venv: Venv) -> list[Gate]:
     """The gates in order: the quick ones first, so that a slip is seen early."""
-    pytest = [str(venv.python), "-m", "pytest", "-q"]
-    pytest += ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "worksteal"]
     # A gate gives the same answer twice; to look for new examples, run pytest itself.
-    pytest += ["--hypothesis-seed", "0"]
+    pytest = [str(venv.python), "-m", "pytest", "-q", "--hypothesis-seed", "0"]
+    cores = min(os.cpu_count() or 1, 4)
     light = ["tests/unit", "tests/gui"]
     ruff = str(venv.script("ruff"))
     checks = {
@@ -74,9 +73,19 @@ def all_gates(venv: Venv) -> list[Gate]:
     }
     return [
         *(Gate(name=name, command=checks[name], is_beside=True) for name in checks),
-        Gate(name="tests without torch", command=[*pytest, "--no-torch", *light]),
-        Gate(name="all other tests", command=[*pytest, *(f"--ignore={part}" for part in light)]),
+        Gate(
+            name="tests without torch", command=[*pytest, *_shared_by(cores), "--no-torch", *light]
+        ),
+        # These wait for other processes now and then.
+        Gate(
+            name="all other tests",
+            command=[*pytest, *_shared_by(cores + 1), *(f"--ignore={part}" for part in light)],
+        ),
     ]
+
+
+def _shared_by(workers: int) -> list[str]:
+    return ["-n", str(workers), "--dist", "worksteal"]
 
 
 def _environment(home: str) -> dict[str, str]:

@@ -22,6 +22,8 @@ from engine.contract.messages import Progress, Record, RunSummary
 
 NUMBERS_MS = 250
 """How often the numbers may change; faster cannot be read."""
+NUMBERS_ON_CPU_MS = 1000
+"""The same where the run itself needs the processor."""
 AGES_MS = 1000
 _AXIS_KEY = "run/axis"
 PAST_MS = 500
@@ -62,7 +64,7 @@ class RunPage(QWidget):
         self.setLayout(page)
         # What the parts would like to have must not make the window grow.
         self.setMinimumSize(480, 320)
-        self._numbers = QTimer(self, singleShot=True, interval=NUMBERS_MS)
+        self._numbers = QTimer(self, singleShot=True)
         self._ages = QTimer(self, interval=AGES_MS)
         self._past = QTimer(self, singleShot=True, interval=PAST_MS)
         self._new_entries: list[Entry] = []
@@ -85,6 +87,7 @@ class RunPage(QWidget):
         self.verbs.said.connect(self.notice.say)
         self.reporter.said.connect(self.notice.say)
         self.body.failure.wanted.connect(self._on_way_out_wanted)
+        self.body.comeback.wanted.connect(self._on_wanted)
         self.body.board.bar.axis_chosen.connect(self._on_axis_chosen)
 
     def show_run(self, run: str, summary: RunSummary | None = None) -> None:
@@ -146,7 +149,8 @@ class RunPage(QWidget):
 
     def _plan_numbers(self) -> None:
         if self.isVisible() and self.feed.is_caught_up and not self._numbers.isActive():
-            self._numbers.start()
+            on_cpu = self.body.board.frames.is_on_cpu
+            self._numbers.start(NUMBERS_ON_CPU_MS if on_cpu else NUMBERS_MS)
 
     def _on_numbers_due(self) -> None:
         if self.feed.summary is not None:

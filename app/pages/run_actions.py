@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from PySide6.QtCore import QObject, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QApplication, QWidget
@@ -24,8 +25,10 @@ from engine.contract.messages import (
     SaveCheckpoint,
     Show,
     Stop,
+    VerifySaves,
 )
 from engine.contract.validate import check
+from engine.store.soundness import SaveChecked, in_words, is_well
 
 
 class RunActions(QObject):
@@ -47,7 +50,9 @@ class RunActions(QObject):
         verbs = {
             "stop": self.stop,
             "save_now": self.save_now,
+            "check_saves": self.check_saves,
             "resume": self.resume,
+            "leave_be": self.leave_be,
             "stop_at_once": self.stop_at_once,
             "remove": self.remove,
             "open_folder": self.open_folder,
@@ -63,9 +68,20 @@ class RunActions(QObject):
         """Save at the next step boundary."""
         self._ask(SaveCheckpoint, f"{summary.name} saves after this step.", run=summary.run)
 
+    def check_saves(self, summary: RunSummary) -> None:
+        """Have every byte of the saves read again."""
+        self.said.emit("Every byte of the saves is read again. That takes a moment.", "good")
+        pending = self._link.ask(VerifySaves, run=summary.run)
+        pending.replied.connect(self._on_saves_checked)
+        pending.refused.connect(self._on_refused)
+
     def resume(self, summary: RunSummary) -> None:
         """Go on from the newest save."""
         self._link.ask(Resume, run=summary.run).refused.connect(self._on_refused)
+
+    def leave_be(self, summary: RunSummary) -> None:
+        """Do not let a recovering run go on."""
+        self._ask(Stop, f"{summary.name} is left as it is.", run=summary.run)
 
     def fix(self, summary: RunSummary, failure: Failure) -> None:
         """Go on with what mends the failure; asks first where that changes the result."""
@@ -132,6 +148,10 @@ class RunActions(QObject):
 
     def _on_done(self, sentence: str, _data: object) -> None:
         self.said.emit(sentence, "good")
+
+    def _on_saves_checked(self, data: dict[str, Any]) -> None:
+        saves = msgspec.convert(data["saves"], list[SaveChecked])
+        self.said.emit(in_words(saves), "good" if is_well(saves) else "danger")
 
     def _on_shown(self, data: dict[str, Any]) -> None:
         spec, complaints = check(data.get("spec", {}))

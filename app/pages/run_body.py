@@ -13,6 +13,7 @@ from app.series import RunSeries
 from app.theme import Tokens
 from app.widgets.activity import ActivityList
 from app.widgets.certificate_card import CertificateCard
+from app.widgets.comeback_banner import ComebackBanner
 from app.widgets.failure_card import FailureCard
 from app.widgets.graph_board import GraphBoard
 from app.widgets.log_card import LogCard
@@ -32,6 +33,7 @@ class RunBody(QWidget):
     def __init__(self, tokens: Tokens) -> None:
         super().__init__()
         self.tiles = TileRow()
+        self.comeback = ComebackBanner()
         self.failure = FailureCard()
         self.board = GraphBoard(tokens)
         self.activity = ActivityList(tokens)
@@ -70,9 +72,9 @@ class RunBody(QWidget):
         self._graphs = QStackedWidget()
         self._graphs.addWidget(self._waiting)
         self._graphs.addWidget(self.board)
-        middle = column(self.failure, self.busy, self._graphs, self.log, spacing=12)
-        middle.setStretch(2, 3)
-        middle.setStretch(3, 1)
+        middle = column(self.comeback, self.failure, self.busy, self._graphs, self.log, spacing=12)
+        middle.setStretch(3, 3)
+        middle.setStretch(4, 1)
         self._activity = self._activity_card()
         self._side = QWidget()
         side = column(self._activity, self.certificate, self.pace, spacing=12)
@@ -114,6 +116,7 @@ class RunBody(QWidget):
         self.board.show_series(series or RunSeries())
         self.activity.show_entries([])
         self.certificate.show_certificate(None)
+        self.comeback.hide()
         self.failure.hide()
         self.busy.hide()
         self.log_button.setChecked(False)
@@ -132,6 +135,7 @@ class RunBody(QWidget):
 
     def show_state(self, summary: RunSummary, series: RunSeries, *, is_complete: bool) -> None:
         """What the run is busy with, or why it ended before its time."""
+        self.comeback.show_summary(summary)
         busy = busy_with(summary)
         self._waiting_text.setText(busy or ("No step was made." if is_complete else "…"))
         if not busy:

@@ -50,6 +50,7 @@ class RunHeader(QWidget):
     def _build_menu(self) -> None:
         menu = QMenu(self.more)
         self.copy_action = _action(menu, "Copy as fettle train command", "copy_command")
+        self.verify_action = _action(menu, "Check saves", "check_saves")
         menu.addSeparator()
         self.at_once_action = _action(menu, "Stop at once, without saving…", "stop_at_once")
         self.remove_action = _action(menu, "Remove…", "remove")
@@ -79,6 +80,7 @@ class RunHeader(QWidget):
         """Take another theme's colours."""
         set_icon(self.more, "ellipsis", tokens.text)
         self.copy_action.setIcon(icon("terminal", tokens.muted))
+        self.verify_action.setIcon(icon("circle-check", tokens.muted))
         self.at_once_action.setIcon(icon("octagon-x", tokens.danger))
         self.remove_action.setIcon(icon("trash-2", tokens.danger))
 
@@ -94,7 +96,9 @@ class RunHeader(QWidget):
         self.save.setVisible(state is State.TRAINING)
         self.stop.setVisible(state in LIVE or state is State.QUEUED)
         self.stop.setEnabled(state is not State.STOPPING)
-        self.resume.setVisible(state in RESUMABLE)
+        # Of a recovering run the banner below has the buttons.
+        self.resume.setVisible(state in RESUMABLE - {State.RECOVERING})
+        self.verify_action.setEnabled(summary.checkpoints > 0)
         self.at_once_action.setEnabled(state in LIVE)
         self.remove_action.setEnabled(state in RESTING)
 

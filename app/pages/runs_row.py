@@ -40,7 +40,7 @@ def verbs_of(summary: RunSummary) -> list[Verb]:
     if summary.state in RESUMABLE:
         main = summary.state is State.INTERRUPTED
         verbs.append(Verb(name="resume", text="Resume", is_primary=main))
-    if summary.state is State.QUEUED or summary.state in LIVE - {State.STOPPING}:
+    if summary.state in (LIVE | {State.QUEUED, State.RECOVERING}) - {State.STOPPING}:
         verbs.append(Verb(name="stop", text="Stop"))
     if summary.state in RESTING:
         verbs.append(Verb(name="remove", text=""))
@@ -51,6 +51,8 @@ def when_of(summary: RunSummary, now: float) -> tuple[str, str]:
     """What the list says about a run's time, in one or two lines."""
     if summary.state is State.QUEUED:
         return "waits its turn", ""
+    if summary.state is State.RECOVERING:
+        return "goes on by itself", ""
     if summary.state in RESTING:
         ended = words.when(summary.ended_at or summary.created_at, now)
         return ended, f"took {words.span(summary.train_seconds)}"

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.link import HostLink
+from app.pages.settings_comeback import ComebackCard
 from app.pages.settings_place import PlaceCard
 from app.preferences import THEMES, Preferences
 from app.probe import python_version
@@ -47,10 +48,12 @@ class SettingsPage(QWidget):
         super().__init__(parent)
         self.setObjectName("page")
         self.place = PlaceCard(link, preferences)
+        self.comeback = ComebackCard(link)
         self.look = LookCard(preferences, theme)
         self.folders = FoldersCard(preferences)
         self.about = AboutCard(link)
-        cards = column(self.place, self.look, self.folders, self.about, spacing=13)
+        parts = (self.place, self.comeback, self.look, self.folders, self.about)
+        cards = column(*parts, spacing=13)
         cards.addStretch(1)
         body = QWidget()
         body.setObjectName("body")

@@ -30,6 +30,7 @@ _COLORS: dict[str, tuple[str, float]] = {
     "offload": ("violet", 0.55),
     "rounding": ("muted", 0.4),
     "context": ("muted", 0.85),
+    "workspace": ("muted", 0.7),
     "reserve": ("muted", 0.55),
     SMALL_PART: ("muted", 0.3),
 }
@@ -38,7 +39,7 @@ _COLORS: dict[str, tuple[str, float]] = {
 
 def part_color(part: str, tokens: Tokens) -> QColor:
     """The colour of a part of a budget."""
-    name, share = _COLORS.get(part, ("muted", 0.7))
+    name, share = _COLORS.get(part, ("muted", 0.65))
     top, below = tokens.color(name), tokens.color("card")
     mixed = [
         round(share * a + (1 - share) * b)

@@ -25,11 +25,13 @@ _MODULES = {
     "follow": "control",
     "stop": "control",
     "checkpoint": "control",
+    "verify": "verify",
     "remove": "control",
     "report": "control",
     "spec": "specs",
     "sample-model": "samples",
     "demo": "demo",
+    "options": "options",
     "doctor": "doctor",
     "app": "window",
 }

@@ -18,6 +18,7 @@ _COLOUR_OF = {
     State.STOPPED: "yellow",
     State.FAILED: "red",
     State.INTERRUPTED: "red",
+    State.RECOVERING: "yellow",
 }
 
 

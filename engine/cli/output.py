@@ -22,6 +22,8 @@ class Exit(IntEnum):
     BAD_INPUT = 2
     WOULD_DIE = 3
     """A rehearsal found that the run would not get through."""
+    DAMAGED = 4
+    """A save is not as it was written."""
     STOPPED = 10
     FAILED = 20
     DETACHED = 130

@@ -15,7 +15,7 @@ RUN_HELP = "a run's folder, a unique prefix of its name, or: last"
 
 _EPILOG = """\
 exit codes: 0 finished, 10 stopped, 20 failed, 2 bad input, 3 a rehearsal found that the run would
-die, 130 left with Ctrl-C (training goes on)
+die, 4 verify found a damaged save, 130 left with Ctrl-C (training goes on)
 FETTLE_HOME moves all that Fettle keeps."""
 
 
@@ -134,6 +134,7 @@ def _run_commands(commands: argparse._SubParsersAction[_Parser], common: _Parser
         "--now", action="store_true", help="do not save: end it at once, back at its last save"
     )
     checkpoint = _command(commands, common, "checkpoint", "save a run now, and go on")
+    verify = _command(commands, common, "verify", "read every byte of a run's saves again")
     remove = _command(commands, common, "remove", "delete a run that has ended, with its results")
     remove.add_argument("--yes", action="store_true", help="do not ask")
     report = _command(
@@ -143,7 +144,7 @@ def _run_commands(commands: argparse._SubParsersAction[_Parser], common: _Parser
     report.add_argument(
         "--with-data", action="store_true", help="put the first rows of the data in as well"
     )
-    for parser in (show, follow, stop, checkpoint, remove, report):
+    for parser in (show, follow, stop, checkpoint, verify, remove, report):
         parser.add_argument("run", metavar="RUN", type=run_name, help=RUN_HELP)
 
 
@@ -172,6 +173,12 @@ def _other_commands(commands: argparse._SubParsersAction[_Parser], common: _Pars
     sample.add_argument("dir", metavar="DIR", help="folder to write it to")
     sample.add_argument("--family", choices=FAMILIES, default="llama", help="default: llama")
     sample.add_argument("--seed", type=int, default=0, help="default: 0")
+    options = _command(
+        commands, common, "options", "show or choose what holds for all runs of this machine"
+    )
+    options.add_argument(
+        "changes", metavar="NAME=VALUE", nargs="*", help="such as resume_automatically=off"
+    )
     doctor = _command(
         commands, common, "doctor", "look this machine over: what is well, and what to do"
     )

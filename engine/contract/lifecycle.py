@@ -1,9 +1,10 @@
 """The life of a run: states, events, and the one table that joins them.
 
 ``created -> queued -> starting -> preparing -> training -> finished``, with ``stopping ->
-stopped``, ``failed`` and ``interrupted`` (found dead) as the other ends. ``resume`` is the only way
-back, and the caller raises ``attempt`` with it. What a run is busy with inside a state is its
-*phase*, which is shown to people and never decides anything here.
+stopped``, ``failed`` and ``interrupted`` (found dead) as the other ends. A run whose attempt ended
+before its time, and that Fettle takes up again by itself, is ``recovering`` in between. ``resume``
+is the only way back, and the caller raises ``attempt`` with it. What a run is busy with inside a
+state is its *phase*, which is shown to people and never decides anything here.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class State(StrEnum):
     FINISHED = "finished"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
+    RECOVERING = "recovering"
 
 
 class Event(StrEnum):
@@ -44,6 +46,8 @@ class Event(StrEnum):
     FAIL = "fail"
     LOSE = "lose"
     """The run was found without a living worker."""
+    RETRY = "retry"
+    """The attempt ended before its time, and the run will be resumed without being asked."""
     RESUME = "resume"
 
 
@@ -69,7 +73,7 @@ RESTING = frozenset({State.FINISHED, State.STOPPED, State.FAILED, State.INTERRUP
 LIVE = frozenset({State.STARTING, State.PREPARING, State.TRAINING, State.STOPPING})
 """States in which a worker process belongs to the run."""
 
-RESUMABLE = frozenset({State.STOPPED, State.FAILED, State.INTERRUPTED})
+RESUMABLE = frozenset({State.STOPPED, State.FAILED, State.INTERRUPTED, State.RECOVERING})
 
 
 def _table() -> dict[tuple[State, Event], State]:
@@ -94,6 +98,9 @@ def _table() -> dict[tuple[State, Event], State]:
     for state in LIVE - {State.STOPPING}:
         # A worker that lost its host, or was told to end by the system, halts unasked.
         table[state, Event.HALT] = State.INTERRUPTED
+        table[state, Event.RETRY] = State.RECOVERING
+    table[State.RECOVERING, Event.STOP] = State.STOPPED
+    table[State.RECOVERING, Event.FAIL] = State.FAILED
     for state in RESTING:
         table[state, Event.STOP] = state
     for state in RESUMABLE:

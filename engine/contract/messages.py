@@ -47,6 +47,11 @@ Throttle = Literal["heat", "power", "power_supply", "hardware"]
 itself and does not say from what."""
 
 
+MemoryPool = Literal["", "vram", "driver", "shared", "ram", "disk"]
+"""A kind of memory that can run out, each with its own way out: torch's store on the card; what the
+driver gives, such as pinned memory; the card's overflow that Windows keeps in RAM; RAM; disk."""
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
     """Base of all messages; ``type`` on the wire is the class name in snake_case."""
 
@@ -140,7 +145,8 @@ class Watch(Request, frozen=True, kw_only=True, tag=_snake):
 
 
 class Stop(Request, frozen=True, kw_only=True, tag=_snake):
-    """Stop and save; with ``now`` end the worker at once, losing what came after the last save."""
+    """Stop and save; with ``now`` end the worker at once, losing what came after the last save. A
+    run that is ``recovering`` is not resumed then."""
 
     run: str
     now: bool = False
@@ -152,9 +158,18 @@ class SaveCheckpoint(Request, frozen=True, kw_only=True, tag=_snake):
     run: str
 
 
+class VerifySaves(Request, frozen=True, kw_only=True, tag=_snake):
+    """Read every byte of the run's saves again; nothing is changed. Reply data: ``saves``, a list
+    of :class:`engine.store.soundness.SaveChecked` objects, oldest step first. Takes as long as
+    reading takes."""
+
+    run: str
+
+
 class Resume(Request, frozen=True, kw_only=True, tag=_snake):
     """Queue the run again, from its newest verified checkpoint. Reply data: ``run``, ``folder``,
-    ``attempt``, ``step`` (where it goes on, 0 if there is no checkpoint)."""
+    ``attempt``, ``step`` (where it goes on, 0 if there is no checkpoint). A run that is
+    ``recovering`` goes on now instead of later."""
 
     run: str
     patch: dict[str, Any] = {}
@@ -237,6 +252,18 @@ class StopRehearsal(Request, frozen=True, kw_only=True, tag=_snake):
     """End what :class:`Rehearse` began; :class:`Rehearsed` (``stopped``) still comes."""
 
     rehearsal: str
+
+
+class ReadOptions(Request, frozen=True, kw_only=True, tag=_snake):
+    """What people chose once for all runs of this host. Reply data: ``options``, see
+    :class:`engine.store.options.Options`."""
+
+
+class ChangeOptions(Request, frozen=True, kw_only=True, tag=_snake):
+    """Choose otherwise; what is not named stays. Reply data as of :class:`ReadOptions`. Refused
+    with all complaints."""
+
+    options: dict[str, Any]
 
 
 class Warm(Request, frozen=True, kw_only=True, tag=_snake):
@@ -344,6 +371,8 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Path of the adapter or model, once there is one."""
     bytes: int = 0
     """Size of the checkpoints on disk."""
+    resumes_at: float | None = None
+    """When a run that is ``recovering`` goes on by itself, UNIX time."""
 
 
 class RunChanged(Message, frozen=True, kw_only=True, tag=_snake):
@@ -431,6 +460,9 @@ class StateChanged(Record, frozen=True, kw_only=True, tag=_snake):
     state: State
     sentence: str = ""
     """Why, for people."""
+    resumes_at: float | None = None
+    """With ``recovering``: when the next attempt begins by itself, UNIX time. No :class:`Done`
+    comes before it, since the run has not come to rest."""
 
 
 class PhaseChanged(Record, frozen=True, kw_only=True, tag=_snake):
@@ -572,6 +604,8 @@ class Finding(Record, frozen=True, kw_only=True, tag=_snake):
     """Whether the patch makes another result than the run would have had: to be asked first."""
     problem: str = ""
     """Id of the known problem, see ``resources/problems``; empty where none was recognised."""
+    pool: MemoryPool = ""
+    """Which memory ran out; empty where it was not that."""
 
 
 class Decision(Record, frozen=True, kw_only=True, tag=_snake):
@@ -587,7 +621,8 @@ class Decision(Record, frozen=True, kw_only=True, tag=_snake):
 
 
 class Done(Record, frozen=True, kw_only=True, tag=_snake):
-    """The end of an attempt; always last."""
+    """The end of an attempt; always last. In the records of a run it means that the run rests: an
+    attempt after which the host goes on by itself ends with StateChanged (``recovering``)."""
 
     outcome: Outcome
     step: int
@@ -697,6 +732,7 @@ ALL_TYPES = (
     Watch,
     Stop,
     SaveCheckpoint,
+    VerifySaves,
     Resume,
     MakeReport,
     Remove,
@@ -706,6 +742,8 @@ ALL_TYPES = (
     Trace,
     Rehearse,
     StopRehearsal,
+    ReadOptions,
+    ChangeOptions,
     Warm,
     Leave,
     Reply,

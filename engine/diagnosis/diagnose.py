@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from engine.contract.messages import MemoryPool
 from engine.diagnosis import places, problems
 from engine.diagnosis.crash import library_of
 from engine.diagnosis.evidence import Evidence
@@ -40,6 +41,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     """Of the known problem."""
     code: str
     """Of a :class:`engine.contract.messages.Finding` of it."""
+    pool: MemoryPool = ""
+    """Which memory ran out, if it was that."""
     title: str
     why: str
     """Why it is thought so: the words and facts that fit."""
@@ -155,6 +158,7 @@ def _told(problem: Problem, match: _Match, facts: Facts, score: float) -> Diagno
     return Diagnosis(
         id=problem.id,
         code=problem.code,
+        pool=problem.pool,
         title=filled(problem.title, known),
         why=" ".join(filter(None, (_quoted(match), _because(problem, known)))),
         cause=filled(problem.cause, known),

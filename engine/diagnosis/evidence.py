@@ -36,6 +36,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """The code of a failure that the worker itself has words for, such as ``nan_loss``."""
     exit_code: int | None = None
     """Of the worker; negative is a signal, None where it has not ended by itself."""
+    oom_kills: int | None = None
+    """How many programs the system ended for want of memory since shortly before the end."""
     is_hanging: bool = False
     """It lives, and nothing moves."""
     log: str = ""

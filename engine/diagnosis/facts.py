@@ -48,6 +48,7 @@ def _end_facts(evidence: Evidence) -> Table:
         "end.how": evidence.how,
         "end.code": evidence.exit_code if evidence.signal is None else None,
         "end.signal": evidence.signal,
+        "end.oom_kills": evidence.oom_kills,
         "error.code": evidence.error_code or None,
         "run.phase": evidence.phase.replace(" ", "_") or None,
         "run.step": evidence.step,
@@ -143,7 +144,8 @@ def _fix_facts(spec: Spec) -> Table:
 
 
 _NAMES = """
-end.how end.code end.signal error.code run.phase run.step run.is_resumed run.has_stepped
+end.how end.code end.signal end.oom_kills error.code run.phase run.step run.is_resumed
+run.has_stepped
 run.has_save run.saved_step run.trains_embeddings
 memory.card_share memory.card_percent memory.ram_gib memory.ram_share
 plan.peak_gib plan.share loss.is_number speed.slowdown card.busy_percent worker.cpu_percent

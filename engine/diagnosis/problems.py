@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from engine.contract.messages import MemoryPool
 from engine.contract.spec import Spec
 from engine.contract.validate import table_of
 from engine.diagnosis.facts import is_fact
@@ -40,6 +41,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """One ``[[problem]]``, its patterns and conditions read."""
 
     id: str
+    pool: MemoryPool
+    """Which memory it is that ran out."""
     code: str
     """What a Finding of it has as code; several problems of one kind may share it."""
     title: str
@@ -67,6 +70,7 @@ class _Written(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """One ``[[problem]]`` as it is written."""
 
     id: str
+    pool: MemoryPool = ""
     code: str = ""
     title: str
     pattern: list[str] = []
@@ -111,6 +115,7 @@ def _problem(written: _Written, by_id: dict[str, _Written]) -> Problem:
             raise ProblemError(f"Problem {written.id}: {' '.join(complaints)}")
         return Problem(
             id=written.id,
+            pool=written.pool,
             code=written.code or written.id,
             title=written.title,
             patterns=tuple(map(re.compile, _patterns(written, by_id))),

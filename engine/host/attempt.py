@@ -14,8 +14,10 @@ from engine.contract.lifecycle import Event, State
 from engine.contract.messages import Job, Message, Progress, Record, SaveNow, StopJob, Telemetry
 from engine.host.autopsy import examine, remains_of
 from engine.host.book import Book
+from engine.host.comeback import Comeback
 from engine.host.course import Course, tail_of
 from engine.host.lesson import Lesson
+from engine.host.oom_kills import RecentKills
 from engine.host.pace import PaceKeeper
 from engine.host.settings import Settings
 from engine.host.telemetry import Sampler
@@ -32,9 +34,11 @@ _LOOK_SECONDS = 1.0
 class Attempt:
     """Lives from the launch of a run until its worker process is gone."""
 
-    def __init__(self, book: Book, settings: Settings, run: str, worker: Worker) -> None:
+    def __init__(
+        self, book: Book, settings: Settings, run: str, worker: Worker, comeback: Comeback
+    ) -> None:
         self.run = run
-        self._course = Course(book, run)
+        self._course = Course(book, run, comeback.after_attempt)
         self._book = book
         self._settings = settings
         self._worker = worker
@@ -45,6 +49,7 @@ class Attempt:
         self._is_mute = False
         self._lesson = Lesson()
         self._pace = PaceKeeper(self._course)
+        self._kills = RecentKills()
 
     async def work(self, spec: dict[str, Any], start: Choice, host_log: Path) -> None:
         """The whole attempt; the run rests when this returns, and the worker is gone."""
@@ -151,6 +156,7 @@ class Attempt:
         while True:
             await asyncio.sleep(min(_LOOK_SECONDS, self._settings.exit_seconds / 2))
             now, limits = time.monotonic(), self._settings
+            self._kills.look(now)
             if self._over_at and now - self._over_at > limits.exit_seconds:
                 self._kill("does not end")
             elif self._stop_asked_at and now - self._stop_asked_at > limits.stop_grace_seconds:
@@ -218,8 +224,9 @@ class Attempt:
         remains = remains_of(
             self._book, self._course, code, idle_log=host_log,
             idle_log_start=self._worker.log_start, resumed_step=start.step,
+            oom_kills=self._kills.before,
         )  # fmt: skip
-        self._book.record(self.run, await examine(remains, self._book.store))
+        self._course.note(await examine(remains, self._book.store))
         sentence = f"The worker {describe_exit(code)}. {self._course.lost_steps()}".strip()
         self._course.end(Event.FAIL, "failed", sentence, exit_code=code)
 

@@ -12,6 +12,7 @@ from engine.contract.messages import Finding, Step, Telemetry
 from engine.diagnosis import Diagnosis, Evidence, diagnose
 from engine.host.book import Book, spec_of
 from engine.host.course import Course, end_of
+from engine.host.oom_kills import more_since
 from engine.host.threads import apart
 from engine.host.worker import describe_exit
 from engine.planning import facts
@@ -41,12 +42,14 @@ class Remains(msgspec.Struct, frozen=True, kw_only=True):
     step: int
     saved_step: int
     is_resumed: bool
+    oom_kills: int | None
+    """What the system had ended for want of memory shortly before."""
     spec: dict[str, Any]
 
 
 def remains_of(
     book: Book, course: Course, exit_code: int, *, idle_log: Path, idle_log_start: int,
-    resumed_step: int,
+    resumed_step: int, oom_kills: int | None,
 ) -> Remains:  # fmt: skip
     """What is known of a dead worker without looking at the disk."""
     return Remains(
@@ -60,6 +63,7 @@ def remains_of(
         step=course.step,
         saved_step=course.saved_step,
         is_resumed=resumed_step > 0,
+        oom_kills=oom_kills,
         spec=_spec(book, course.run),
     )
 
@@ -98,6 +102,7 @@ def _words(found: Diagnosis, how: str) -> dict[str, Any]:
         "patch": found.patch,
         "changes_result": found.changes_result,
         "problem": found.id,
+        "pool": found.pool,
     }
 
 
@@ -120,6 +125,7 @@ def _evidence(remains: Remains, log: str, store: Path) -> Evidence:
         step=remains.step,
         saved_step=remains.saved_step,
         is_resumed=remains.is_resumed,
+        oom_kills=more_since(remains.oom_kills),
         steps=tuple(record for record in newest if isinstance(record, Step)),
         telemetry=tuple(record for record in newest if isinstance(record, Telemetry)),
         machine=facts.gather(store),

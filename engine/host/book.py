@@ -178,8 +178,11 @@ class Book:
         if journal.problem and not had_problem:
             self.record(run, _finding_of(journal.problem, self.attempt(run)))
 
-    def move(self, run: str, event: Event, sentence: str = "") -> State:
-        """Let something happen to a run; resuming raises its attempt.
+    def move(
+        self, run: str, event: Event, sentence: str = "", *, resumes_at: float | None = None
+    ) -> State:
+        """Let something happen to a run; resuming raises its attempt. One that goes on by itself
+        does so at ``resumes_at``, UNIX time.
 
         Raises :class:`IllegalMove`. A move to the same state is no record.
         """
@@ -187,9 +190,11 @@ class Book:
         after = move(before, event)
         if after is not before:
             attempt = self.attempt(run) + (event is Event.RESUME)
-            self.record(
-                run, StateChanged(at=time.time(), attempt=attempt, state=after, sentence=sentence)
-            )
+            change = StateChanged(
+                at=time.time(), attempt=attempt, state=after, sentence=sentence,
+                resumes_at=resumes_at,
+            )  # fmt: skip
+            self.record(run, change)
         return after
 
     def note(self, run: str, message: Message) -> None:

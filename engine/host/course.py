@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -35,10 +36,17 @@ _TAIL_BYTES = 4000
 
 
 class Course:
-    """Takes an attempt to its end. After :attr:`is_over` it takes nothing more."""
+    """Takes an attempt to its end. After :attr:`is_over` it takes nothing more.
 
-    def __init__(self, book: Book, run: str) -> None:
+    ``goes_on`` is asked at an end before the time, with the event and Done that it would be; if it
+    brings the run to ``recovering`` and says so, that Done is not written.
+    """
+
+    def __init__(
+        self, book: Book, run: str, goes_on: Callable[[Course, Event, Done], bool] | None = None
+    ) -> None:
         self.book = book
+        self._goes_on = goes_on
         self.run = run
         self.attempt = book.attempt(run)
         self.folder = book.folder(run)
@@ -47,6 +55,10 @@ class Course:
         """Step of the last checkpoint of this attempt."""
         self.log_start = _size_of(self.folder / WORKER_LOG)
         """How long the log of the run was before this attempt."""
+        self.has_stepped = False
+        """Whether this attempt did a step."""
+        self.last_error: Finding | None = None
+        """The newest finding of this attempt about why it ended."""
 
     @property
     def state(self) -> State:
@@ -70,7 +82,17 @@ class Course:
         self._advance(record)
         if isinstance(record, CheckpointSaved):
             self.saved_step = record.step
-        self.book.record(self.run, record)
+        self.has_stepped = self.has_stepped or isinstance(record, Step)
+        if isinstance(record, Finding):
+            self.note(record)
+        else:
+            self.book.record(self.run, record)
+
+    def note(self, finding: Finding) -> None:
+        """Record a finding about this attempt."""
+        if finding.severity == "error":
+            self.last_error = finding
+        self.book.record(self.run, finding)
 
     def find(
         self,
@@ -83,8 +105,7 @@ class Course:
         detail: str = "",
     ) -> None:
         """Say something of the run that a person should know."""
-        self.book.record(
-            self.run,
+        self.note(
             Finding(
                 at=time.time(),
                 attempt=self.attempt,
@@ -114,6 +135,11 @@ class Course:
                 exit_code=exit_code,
             ),
         )
+
+    def recover(self, sentence: str, *, resumes_at: float) -> None:
+        """The attempt is over, and the run goes on by itself at that UNIX time."""
+        self.is_over = True
+        self.book.move(self.run, Event.RETRY, sentence, resumes_at=resumes_at)
 
     def add_done(self) -> None:
         """The run rests, but a host ended before it could write its Done."""
@@ -158,6 +184,8 @@ class Course:
         self._finish(events[done.outcome], done)
 
     def _finish(self, event: Event, done: Done) -> None:
+        if self._goes_on and self._goes_on(self, event, done):
+            return
         self.is_over = True
         self.book.move(self.run, event, done.sentence)
         output = str(self.folder / done.output) if done.output else None

@@ -1,6 +1,7 @@
 """Runs that lost their host: wait for their workers to save, take what they left, mark them.
 
-Nothing goes on by itself: the run is ``interrupted``, and people resume it with one button.
+Whether they go on by themselves is :class:`engine.host.comeback.Comeback`'s to say; those that do
+not are ``interrupted``, and people resume them with one button.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import psutil
 from engine.contract.lifecycle import LIVE, RESTING, Event, State
 from engine.contract.messages import Done, Record, decode_line
 from engine.host.book import Book, give_up
+from engine.host.comeback import Comeback
 from engine.host.course import Course
 from engine.host.settings import Settings
 from engine.host.worker import is_alive, kill_family
 from engine.store.checkpoints import NewerCheckpoint, newest_verified
-from engine.store.records import ends_with_done, newest_worker_stamp
+from engine.store.records import ends_with_done, newest_failure, newest_worker_stamp
 from engine.store.runs import ORPHAN
 from engine.store.upgrade import StoreError
 
@@ -34,8 +36,9 @@ _POLL_SECONDS = 0.1
 class Recovery:
     """What has to be done before the first run of this host may train."""
 
-    def __init__(self, book: Book, settings: Settings) -> None:
+    def __init__(self, book: Book, settings: Settings, comeback: Comeback) -> None:
         self._book = book
+        self._comeback = comeback
         self._settings = settings
         self._to_end: set[str] = set()
         states = {run: tally.state for run, tally in book.tallies.items()}
@@ -43,6 +46,8 @@ class Recovery:
         """Runs found with a state that needs a worker of this host."""
         self._unborn = [run for run, state in states.items() if state is State.CREATED]
         waiting = [run for run, state in states.items() if state is State.QUEUED]
+        recovering = [run for run, state in states.items() if state is State.RECOVERING]
+        book.queue.extend(sorted(recovering, key=lambda run: book.tallies[run].resumes_at or 0.0))
         book.queue.extend(sorted(waiting, key=lambda run: book.tallies[run].queued_at or 0.0))
 
     def is_waiting_for(self, run: str) -> bool:
@@ -63,6 +68,9 @@ class Recovery:
             except (StoreError, OSError) as error:
                 log.error("%s is not recovered: %s", run, error)
                 give_up(self._book, run, State.INTERRUPTED, f"Interrupted. {error}")
+            if self._book.state(run) is State.RECOVERING:
+                # It had the card before those that wait.
+                self._book.queue.insert(0, run)
             if run in self.lost:
                 self.lost.remove(run)
         await self._add_missing_ends()
@@ -73,7 +81,9 @@ class Recovery:
             Course(self._book, run).end(Event.LOSE, "stopped", sentence)
             return
         await self._wait_for_worker(run)
-        course = Course(self._book, run)
+        course = Course(self._book, run, self._comeback.after_loss)
+        # What the worker said to the host before this one, with nobody left to act on it.
+        course.last_error = await asyncio.to_thread(newest_failure, course.folder)
         self._adopt(course)
         if not course.is_over:
             await self._interrupt(course)
@@ -127,14 +137,14 @@ class Recovery:
             if (course.attempt, record.worker_seq) <= newest or course.is_over:
                 continue
             if isinstance(record, Done) and record.outcome == "stopped":
-                _tell(course, "Fettle's host ended; the worker saved first.", "Resume to go on.")
+                _tell(course, "Fettle's host ended; the worker saved first.")
             course.take(record)
         path.unlink(missing_ok=True)
 
     async def _interrupt(self, course: Course) -> None:
         there = await self._look_for_save(course)
         cause = "Fettle's host and the worker ended: a crash, or the machine went off."
-        _tell(course, cause, f"{there} Resume to go on.")
+        _tell(course, cause, there)
         lost = course.lost_steps()
         course.end(Event.LOSE, "stopped", f"Interrupted. {there} {lost}".strip())
 
@@ -190,8 +200,8 @@ def read_orphan(path: Path) -> list[Record]:
     return found
 
 
-def _tell(course: Course, cause: str, remedy: str) -> None:
-    course.find("warning", "host_lost", "The run was interrupted.", cause=cause, remedy=remedy)
+def _tell(course: Course, cause: str, there: str = "") -> None:
+    course.find("warning", "host_lost", "The run was interrupted.", cause=cause, remedy=there)
 
 
 def _terminate(pid: int) -> None:

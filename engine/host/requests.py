@@ -5,9 +5,7 @@ from __future__ import annotations
 import hmac
 import logging
 import os
-import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -18,32 +16,34 @@ import msgspec
 import engine
 from engine import environment
 from engine.contract import messages as m
-from engine.contract.lifecycle import RESTING, Event, IllegalMove, move
-from engine.contract.patching import Patch, changes, patched
+from engine.contract.lifecycle import RESTING, Event, IllegalMove
 from engine.contract.toml import to_raw
 from engine.formats import DatasetError, preview
 from engine.host.book import spec_of
-from engine.host.checks import complaints_about, finding_of, look_over
+from engine.host.checks import finding_of, look_over
+from engine.host.choosing import change_options, read_options
 from engine.host.connection import Answer, Connection, Refused
 from engine.host.follow import Follower
 from engine.host.hub import RunSource, fit_to_line
 from engine.host.pace_facts import read_pace
 from engine.host.parts import Parts
 from engine.host.rehearsal import make_name
+from engine.host.remembering import begins_with
 from engine.host.reporting import make_report
+from engine.host.resuming import LEAVING_WORKER_SECONDS, alone, resume
 from engine.host.threads import apart
 from engine.planning import facts
 from engine.planning.examination import examine_machine
 from engine.planning.inventory import list_models
 from engine.store import runs
-from engine.store.checkpoints import NewerCheckpoint, newest_verified
 from engine.store.files import disk_sentence
 from engine.store.records import newest_certificate, newest_failure, saved_checkpoints
+from engine.store.soundness import check_saves
 from engine.store.upgrade import StoreError
 
 log = logging.getLogger(__name__)
 
-_LEAVING_WORKER_SECONDS = 30.0
+_READING_SECONDS = 3600.0
 Handler = Callable[[Parts, Connection, Any], Coroutine[Any, Any, Answer]]
 
 
@@ -264,62 +264,12 @@ async def start(parts: Parts, connection: Connection, request: m.Start) -> Answe
         raise Refused(str(error)) from error
     for warning in looked.warnings:
         parts.book.record(run, finding_of(warning))
+    if known := await apart(begins_with, to_raw(spec), parts.book.store):
+        parts.book.record(run, known)
     parts.book.move(run, Event.ENQUEUE)
     parts.scheduler.enqueue(run)
     warnings = msgspec.to_builtins(looked.warnings)
     return Answer({"run": run, "folder": str(folder), "conflicts": warnings})
-
-
-@asynccontextmanager
-async def _alone(parts: Parts, text: str) -> AsyncIterator[str]:
-    """The run that ``text`` means, while nobody else resumes or removes it."""
-    run = parts.book.find(text)
-    async with parts.book.lock(run):
-        if run not in parts.book.tallies:
-            raise StoreError(f"The run {run} was removed a moment ago.")
-        yield run
-
-
-async def resume(parts: Parts, connection: Connection, request: m.Resume) -> Answer:
-    async with _alone(parts, request.run) as run:
-        return await _resume(parts, run, request.patch)
-
-
-async def _resume(parts: Parts, run: str, patch: Patch) -> Answer:
-    folder = parts.book.folder(run)
-    move(parts.book.state(run), Event.RESUME)
-    before = spec_of(parts.book, run)
-    _, complaints = await apart(complaints_about, patched(before, [patch]))
-    if complaints:
-        raise Refused("The run cannot go on.", complaints=complaints)
-    if not await parts.scheduler.has_left(run, _LEAVING_WORKER_SECONDS):
-        raise Refused("Its worker has not ended yet. Try again in a moment.", "wrong_state")
-    await parts.book.open(run)
-    try:
-        chosen = await apart(newest_verified, folder, timeout_s=600.0)
-    except NewerCheckpoint as error:
-        raise Refused(str(error), "version") from error
-    parts.book.move(run, Event.RESUME)
-    if changed := changes(before, patch):
-        parts.book.record(run, _decision(changed, patch, parts.book.attempt(run)))
-    parts.scheduler.enqueue(run, chosen)
-    data = {
-        "run": run,
-        "folder": str(folder),
-        "attempt": parts.book.attempt(run),
-        "step": chosen.step,
-    }
-    return Answer(data)
-
-
-def _decision(changed: list[str], patch: Patch, attempt: int) -> m.Decision:
-    return m.Decision(
-        at=time.time(),
-        attempt=attempt,
-        title="Goes on with other settings",
-        reason=f"As you chose: {', '.join(changed)}.",
-        patch=patch,
-    )
 
 
 async def stop(parts: Parts, connection: Connection, request: m.Stop) -> Answer:
@@ -340,8 +290,14 @@ async def save_checkpoint(
     return Answer({"run": run})
 
 
+async def verify_saves(parts: Parts, connection: Connection, request: m.VerifySaves) -> Answer:
+    folder = parts.book.folder(parts.book.find(request.run))
+    saves = await apart(check_saves, folder, timeout_s=_READING_SECONDS)
+    return Answer({"saves": msgspec.to_builtins(saves)})
+
+
 async def remove(parts: Parts, connection: Connection, request: m.Remove) -> Answer:
-    async with _alone(parts, request.run) as run:
+    async with alone(parts, request.run) as run:
         return await _remove(parts, run)
 
 
@@ -350,7 +306,7 @@ async def _remove(parts: Parts, run: str) -> Answer:
     if state not in RESTING:
         sentence = f"A run that is {state.value} cannot be removed. Stop it first."
         raise Refused(sentence, "wrong_state")
-    if not await parts.scheduler.has_left(run, _LEAVING_WORKER_SECONDS):
+    if not await parts.scheduler.has_left(run, LEAVING_WORKER_SECONDS):
         raise Refused("Its worker has not ended yet. Try again in a moment.", "wrong_state")
     await parts.book.remove(run)
     return Answer({"run": run})
@@ -372,11 +328,14 @@ HANDLERS: dict[type[m.Request], Handler] = {
     m.Check: check,
     m.Rehearse: rehearse,
     m.StopRehearsal: stop_rehearsal,
+    m.ReadOptions: read_options,
+    m.ChangeOptions: change_options,
     m.Start: start,
     m.Resume: resume,
     m.MakeReport: make_report,
     m.Stop: stop,
     m.SaveCheckpoint: save_checkpoint,
+    m.VerifySaves: verify_saves,
     m.Remove: remove,
 }
 """Every request of the contract."""

@@ -7,10 +7,12 @@ import logging
 import time
 from collections.abc import Awaitable
 
-from engine.contract.lifecycle import LIVE, Event, IllegalMove, State
+from engine.contract.lifecycle import LIVE, RESTING, Event, IllegalMove, State
 from engine.failpoints import reach
 from engine.host.attempt import Attempt
+from engine.host.back_off import BackOff
 from engine.host.book import Book, give_up, spec_of
+from engine.host.comeback import Comeback
 from engine.host.course import Course
 from engine.host.pool import Pool
 from engine.host.settings import Settings
@@ -27,8 +29,10 @@ _KILLED_SECONDS = 10.0
 class Scheduler:
     """Takes runs from the book's queue and brings each through an attempt."""
 
-    def __init__(self, book: Book, pool: Pool, settings: Settings) -> None:
+    def __init__(self, book: Book, pool: Pool, settings: Settings, comeback: Comeback) -> None:
         self._book = book
+        self._comeback = comeback
+        self.back_off = BackOff(book, comeback)
         self._pool = pool
         self._settings = settings
         self._news = asyncio.Event()
@@ -43,9 +47,9 @@ class Scheduler:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a run trains or waits; one that has ended does not, though its worker may need
-        a moment to be gone."""
-        at_work = bool(self._launching) and self._book.state(self._launching) in LIVE
+        """Whether a run trains, recovers or waits; one that has ended does not, though its worker
+        may need a moment to be gone."""
+        at_work = bool(self._launching) and self._book.state(self._launching) not in RESTING
         return at_work or bool(self._book.queue)
 
     def enqueue(self, run: str, start: Choice | None = None) -> None:
@@ -59,6 +63,8 @@ class Scheduler:
         """Stop a run that waits or trains. Raises :class:`IllegalMove`, :class:`StoreError`."""
         if self._attempt and self._attempt.run == run:
             self._attempt.stop(now=now)
+        elif self._launching == run and self._book.state(run) is State.RECOVERING:
+            self.back_off.call_off(run)
         elif self._launching == run:
             self._book.move(run, Event.STOP)
         else:
@@ -94,6 +100,7 @@ class Scheduler:
     async def leave(self, timeout_s: float) -> None:
         """Let the run that trains save and end; others stay in the queue for the next host."""
         self._leaving.set()
+        self.back_off.leave()
         run = self._launching
         if not run:
             return
@@ -106,11 +113,28 @@ class Scheduler:
     # ------------------------------------------------------------ inside
 
     async def _serve(self, run: str) -> None:
-        """Bring a run through an attempt, whatever happens in it."""
+        """Bring a run through its attempts, whatever happens in them."""
         if not await self._can_open(run) or run not in self._book.queue or self._leaving.is_set():
             return
         self._launching = run
         self._take_from_queue(run)
+        # A run that goes on by itself keeps the card: those that wait would have it for hours.
+        while await self._is_due(run):
+            await self._attempt_once(run)
+        self._launching = ""
+        await self._book.close(run)
+
+    async def _is_due(self, run: str) -> bool:
+        """Whether an attempt is to begin now; waits as long as a recovering run has to."""
+        if self._book.state(run) is State.RECOVERING:
+            await self.back_off.wait(run)
+        if self._leaving.is_set():
+            return False
+        if self._book.state(run) is State.RECOVERING:
+            self._book.move(run, Event.RESUME)
+        return self._book.state(run) is State.QUEUED
+
+    async def _attempt_once(self, run: str) -> None:
         self._book.move(run, Event.LAUNCH)
         task = asyncio.create_task(self._launch(run))
         await asyncio.wait({task})
@@ -119,10 +143,9 @@ class Scheduler:
             log.error("%s: the attempt broke", run, exc_info=error)
             if self._attempt:
                 await self._attempt.abandon()
-        self._attempt, self._launching = None, ""
+        self._attempt = None
         if self._book.state(run) in LIVE:
             self._give_up(run, f"Fettle itself failed: {error}. See host.log.")
-        await self._book.close(run)
 
     async def _can_open(self, run: str) -> bool:
         try:
@@ -151,7 +174,7 @@ class Scheduler:
         except (OSError, StoreError) as error:
             self._give_up(run, f"The run could not be started: {error}")
             return
-        self._attempt = Attempt(self._book, self._settings, run, worker)
+        self._attempt = Attempt(self._book, self._settings, run, worker, self._comeback)
         if self._is_stopping(run):
             self._attempt.stop(now=True)
         elif self._leaving.is_set():

@@ -16,6 +16,7 @@ from typing import Any
 from engine import paths
 from engine.host import requests
 from engine.host.book import Book
+from engine.host.comeback import Comeback
 from engine.host.connection import Answer, Connection
 from engine.host.hub import Hub
 from engine.host.parts import Parts
@@ -41,9 +42,10 @@ class Host:
         book = Book(paths.store(), self._hub)
         book.load()
         self._hub.summarise = book.summary
-        recovery = Recovery(book, settings)
+        comeback = Comeback(settings)
+        recovery = Recovery(book, settings, comeback)
         pool = Pool(settings, paths.host_folder(), self._hub.has_window)
-        scheduler = Scheduler(book, pool, settings)
+        scheduler = Scheduler(book, pool, settings, comeback)
         self._parts = Parts(
             token=token,
             book=book,

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from engine.diagnosis.comeback import FIRST_SECONDS
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Times in seconds; each is ``FETTLE_<NAME>`` in the environment."""
@@ -28,6 +30,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a worker that lost its host may save before it is ended."""
     leave_seconds: float = 80.0
     """How long a host that the system ends waits for its worker to save."""
+    resume_automatically: bool = True
+    """Off: no run is resumed by itself, whatever people chose in the options."""
+    resume_seconds: float = FIRST_SECONDS
+    """Before the first time that a run is resumed by itself; longer before each further one."""
     telemetry: bool = True
     worker_command: tuple[str, ...] = (sys.executable, "-m", "engine", "work")
 

@@ -10,6 +10,7 @@ from engine.planning.choices import is_cpu, point_of
 from engine.planning.form import PARTS, Coefficients, Form, Moment, Peak, Point, peak, value
 from engine.planning.hardware import Machine
 from engine.planning.plan import Budget, Item, Verdict
+from engine.planning.profiles import CUBLAS_THREADS
 
 MOMENTS: tuple[Moment, ...] = ("train", "resume", "evaluate", "export")
 WORKER_RAM_BYTES = 2 << 30
@@ -78,7 +79,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
 def sizes(form: Form, spec: Spec, machine: Machine) -> Sizes:
     """The totals of all budgets and no items: quick enough for a search."""
     point = point_of(spec)
-    fixed = context_bytes(machine) + reserve_bytes(machine)
+    fixed = context_bytes(machine) + machine.profile.workspace_bytes + reserve_bytes(machine)
     totals = {m: peak(form, point, m).total + fixed for m in moments_of(form)}
     worst = max(totals, key=lambda moment: totals[moment])
     return Sizes(
@@ -101,9 +102,7 @@ def ram_bytes(form: Form, point: Point) -> int:
 
 
 def context_bytes(machine: Machine) -> int:
-    """What CUDA takes beside tensors; where runs took less than planned, they took it here."""
-    if is_cpu(machine):
-        return CPU_WORKER_BYTES
+    """What CUDA takes beside torch; where runs took less than planned, they took it here."""
     return max(_typical_bytes(machine) + min(machine.learnt_offset_bytes, 0), 0)
 
 
@@ -115,12 +114,11 @@ def reserve_bytes(machine: Machine) -> int:
 def learnt_bytes(machine: Machine) -> int:
     """What earlier runs add to a total. Not the offset itself: no more than all that CUDA takes can
     be left out."""
-    typical = CPU_WORKER_BYTES if is_cpu(machine) else _typical_bytes(machine)
-    return context_bytes(machine) + reserve_bytes(machine) - typical
+    return context_bytes(machine) + reserve_bytes(machine) - _typical_bytes(machine)
 
 
 def _typical_bytes(machine: Machine) -> int:
-    return machine.profile.context_bytes + machine.profile.workspace_bytes
+    return CPU_WORKER_BYTES if is_cpu(machine) else machine.profile.context_bytes
 
 
 # ---------------------------------------------------------------- verdict
@@ -310,7 +308,8 @@ def _beside(machine: Machine) -> list[Item]:
             label=label,
             size_bytes=context_bytes(machine),
             how=_context_how(machine),
-        )
+        ),
+        *_workspace(machine),
     ]
     if reserve_bytes(machine):
         how = "Earlier runs on this card and driver took this much more than planned (median)."
@@ -324,10 +323,21 @@ def _context_how(machine: Machine) -> str:
         return "The interpreter with its libraries, before the first tensor; measured."
     card = machine.profile
     text = (
-        f"{figures.gib(card.context_bytes, 2)} that CUDA takes before the first tensor and "
-        f"{figures.gib(card.workspace_bytes, 2)} for cuBLAS, typical of this card."
+        f"{figures.gib(card.context_bytes, 2)} that CUDA takes before the first tensor, typical "
+        "of this card."
     )
     if machine.learnt_offset_bytes < 0:
         less = figures.gib(-machine.learnt_offset_bytes)
         text += f" Less {less} that earlier runs here did not need."
     return text
+
+
+def _workspace(machine: Machine) -> list[Item]:
+    size = machine.profile.workspace_bytes
+    if not size:
+        return []
+    how = (
+        f"{CUBLAS_THREADS} × {figures.small(size / CUBLAS_THREADS)}: the threads of the forward "
+        "and of the backward pass each keep scratch for matrix products."
+    )
+    return [Item(part="workspace", label="Scratch of cuBLAS", size_bytes=size, how=how)]

@@ -19,7 +19,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     """A line of a budget."""
 
     part: str
-    """A :data:`engine.planning.form.Part`, or ``context`` or ``reserve``."""
+    """A :data:`engine.planning.form.Part`, or ``context``, ``workspace`` or ``reserve``."""
     label: str
     """For people: ``Model weights, 4-bit``."""
     size_bytes: int

@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ import msgspec
 from engine.failpoints import reach
 from engine.store.files import (
     disk_sentence,
-    remove_tree,
     rename,
     sync_file,
     sync_folder,
@@ -37,8 +36,11 @@ FORMAT = 1
 """Version of the manifest's shape."""
 MANIFEST = "MANIFEST.json"
 FOLDER = "checkpoints"
-KEPT_AT_LEAST = 2
-"""Rotation never goes below so many verified checkpoints."""
+
+RESERVE_BYTES = 256 << 20
+"""Left free by a save, on a disk of usual size."""
+_RESERVED_PART = 50
+"""Of a small disk, one part in so many."""
 
 _NAME = re.compile(r"step-(\d{8,})")
 _CHUNK = 1 << 20
@@ -47,6 +49,10 @@ _CHUNK = 1 << 20
 class CheckpointError(Exception):
     """A checkpoint could not be written; the text is a sentence for people. Nothing was lost: the
     older checkpoints stand as they were, and saving can be tried again."""
+
+
+class NoRoom(CheckpointError):
+    """The disk has not the room that a checkpoint needs; nothing was written."""
 
 
 class NewerCheckpoint(StoreError):
@@ -103,7 +109,8 @@ def name_of(step: int) -> str:
 def stage(run_folder: Path, step: int, *, needs_bytes: int = 0) -> Path:
     """An empty hidden folder to write a checkpoint into; leftovers of earlier crashes are removed.
 
-    Raises :class:`CheckpointError` if the disk has not ``needs_bytes`` free, or cannot be written.
+    Raises :class:`NoRoom` if the disk has not ``needs_bytes`` free beyond a reserve for the run's
+    records and other programs, and :class:`CheckpointError` if it cannot be written.
     """
     root = run_folder / FOLDER
     staging = root / f".staging-{step}-{os.getpid()}"
@@ -112,16 +119,33 @@ def stage(run_folder: Path, step: int, *, needs_bytes: int = 0) -> Path:
         root.mkdir(parents=True, exist_ok=True)
         for left in [*root.glob(".staging-*"), *root.glob(".removed-*")]:
             shutil.rmtree(left, ignore_errors=True)
-        free = shutil.disk_usage(root).free
-        if needs_bytes > free:
-            raise CheckpointError(
-                f"Saving step {step} needs {needs_bytes / 2**30:.2f} GiB, but the disk with {root} "
-                f"has {free / 2**30:.2f} GiB free. Free some space there."
-            )
+        if needs_bytes:
+            _must_have_room(root, step, needs_bytes)
         staging.mkdir()
     except OSError as error:
         raise CheckpointError(disk_sentence(error, staging)) from error
     return staging
+
+
+def _must_have_room(root: Path, step: int, needs_bytes: int) -> None:
+    usage = shutil.disk_usage(root)
+    reserve = min(RESERVE_BYTES, usage.total // _RESERVED_PART)
+    lacking = needs_bytes + reserve - usage.free
+    if lacking > 0:
+        raise NoRoom(
+            f"Saving step {step} needs {_size(needs_bytes)}, and {_size(reserve)} stay free for "
+            f"the run's records, but the disk with {root} has {_size(usage.free)} free. Free "
+            f"{_size(lacking)} there or more."
+        )
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.2f} GiB" if count >= 1 << 28 else f"{count / 2**20:.1f} MiB"
+
+
+def discard(staging: Path) -> None:
+    """Remove a staged folder that will not be published: its bytes may be what the disk lacks."""
+    shutil.rmtree(staging, ignore_errors=True)
 
 
 def write_file(path: Path, chunks: Iterable[bytes | memoryview]) -> str:
@@ -170,7 +194,7 @@ def publish(
     except OSError as error:
         raise CheckpointError(disk_sentence(error, staging)) from error
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        discard(staging)
 
 
 def _seal(staging: Path, step: int, fields: dict[str, Any], hashes: Mapping[str, str]) -> None:
@@ -259,8 +283,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise ValueError(f"{MANIFEST} is damaged: {error}.") from None
 
 
-def _is_newer(folder: Path) -> bool:
-    """Whether it says so itself; a damaged manifest says nothing."""
+def is_newer(folder: Path) -> bool:
+    """Whether a newer Fettle made it. It says so itself; a damaged manifest says nothing."""
     try:
         read_manifest(folder)
     except _Newer:
@@ -273,6 +297,12 @@ def _is_newer(folder: Path) -> bool:
 def verify(folder: Path) -> list[str]:
     """Everything wrong with a checkpoint, a sentence each; empty if every byte is as written."""
     return _check(folder, _check_file)
+
+
+def verify_sizes(folder: Path) -> list[str]:
+    """As :func:`verify`, but of the files only whether they are there in their size: for what was
+    verified a short while ago."""
+    return _check(folder, _check_size)
 
 
 def _check(folder: Path, look: Callable[[Path, str, FileEntry], Iterator[str]]) -> list[str]:
@@ -331,7 +361,7 @@ def newest_verified(run_folder: Path) -> Choice:
         problems = verify(folder)
         if not problems:
             return Choice(folder=folder, step=step, notes=notes)
-        if _is_newer(folder):
+        if is_newer(folder):
             raise NewerCheckpoint(
                 f"The save of step {step} was made by a newer Fettle. Update Fettle to go on from "
                 f"it; to go on from an older save instead, move {folder} away."
@@ -354,31 +384,3 @@ def _set_aside(folder: Path) -> None:
     while (aside := folder.with_name(f".broken-{folder.name}-{number}")).exists():
         number += 1
     rename(folder, aside)
-
-
-def rotate(
-    run_folder: Path, keep: int, best: int | None = None, *, verified: Container[int] = ()
-) -> list[int]:
-    """Remove the oldest checkpoints but ``keep``; gives the steps removed.
-
-    The newest :data:`KEPT_AT_LEAST` sound ones and that of step ``best`` always stay; so do unsound
-    ones that are newer than these, for somebody to look at. Order is by step, never by file times,
-    which copying changes. Of the steps ``verified``, which :func:`publish` has read a short while
-    ago, only manifest and sizes are looked at again.
-    """
-    found = list(reversed(published(run_folder)))
-    if len(found) <= max(keep, KEPT_AT_LEAST):
-        return []
-    protected = {best}
-    sound = 0
-    for step, folder in found:
-        if sound >= KEPT_AT_LEAST:
-            break
-        protected.add(step)
-        sound += not _check(folder, _check_size if step in verified else _check_file)
-    removed = [step for step, _ in found[max(keep, KEPT_AT_LEAST) :] if step not in protected]
-    for step, folder in found:
-        if step in removed:
-            reach("save.rotate")
-            remove_tree(folder)
-    return removed

@@ -14,6 +14,7 @@ import msgspec
 
 from engine.contract.lifecycle import LIVE, RESTING, Phase, State
 from engine.contract.messages import (
+    CheckpointSaved,
     Decision,
     Done,
     Evaluated,
@@ -107,6 +108,12 @@ class Tally(msgspec.Struct, kw_only=True):
     output: str | None = None
     patches: list[dict[str, Any]] = []
     """What Decisions have changed of the run's spec, the oldest first."""
+    saved_step: int = 0
+    """The furthest step that was saved."""
+    tries: int = 0
+    """How often the run was to be resumed by itself since it last came further than its saves."""
+    resumes_at: float | None = None
+    """When it is, while it is recovering."""
     pid: int | None = None
     pid_started_at: float | None = None
     """When that process began, as :func:`engine.host.worker.start_time_of` tells it."""
@@ -130,18 +137,28 @@ class Tally(msgspec.Struct, kw_only=True):
                 self._apply_done(record)
             case Decision() if record.patch:
                 self.patches = [*self.patches, record.patch]
+                self.tries = 0  # With other settings it is another thing that is tried.
+            case CheckpointSaved() if record.step > self.saved_step:
+                self.saved_step, self.tries = record.step, 0
             case _:
                 pass
 
     def _apply_state(self, record: StateChanged) -> None:
+        if record.state is State.QUEUED and self.state in RESTING:
+            self.tries = 0  # A person wants it; what was tried before does not count.
         self.state = record.state
         self.sentence = record.sentence
+        self.resumes_at = record.resumes_at
         if record.state is State.QUEUED:
             self.queued_at, self.ended_at = record.at, None
             self.phase, self.output = Phase.WAITING, None
         elif record.state is State.STARTING:
             self.started_at = record.at
             self.recent_ms, self.recent_tokens = [], []
+        elif record.state is State.RECOVERING:
+            self.tries += 1
+            self._close(record.at)
+            self.phase, self.ended_at = Phase.WAITING, None
         elif record.state in RESTING:
             self._close(record.at)
 
@@ -210,6 +227,7 @@ class Tally(msgspec.Struct, kw_only=True):
             sentence=self.sentence,
             output=self.output,
             bytes=self.bytes,
+            resumes_at=self.resumes_at,
         )
 
     def _train_seconds(self) -> float:

@@ -19,7 +19,7 @@ from engine.worker.evaluating import evaluation_mode
 from engine.worker.numeric_guard import NumericGuard
 from engine.worker.offload import Ring
 from engine.worker.report import Report
-from engine.worker.saver import LAST, Reason, Saver
+from engine.worker.saver import LAST, Reason, Saver, Scores
 from engine.worker.schedule import Schedule
 from engine.worker.state_files import Position, SavedState
 from engine.worker.witness import Witness
@@ -137,7 +137,7 @@ class Course:
     def _save_if_due(self, trainer: Any) -> Reason | None:
         reason = self._saver.due(self.position.step)
         if reason is not None:
-            self._saver.save(trainer, self.position, reason, self.best_eval_loss)
+            self._saver.save(trainer, self.position, reason, self._scores)
         return reason
 
     def _tell(
@@ -214,6 +214,10 @@ class Course:
         )
 
     @property
+    def _scores(self) -> Scores:
+        return Scores(best_eval_loss=self.best_eval_loss, eval_loss=self.last_eval_loss)
+
+    @property
     def saved_step(self) -> int:
         """Step of the newest save, 0 without any."""
         return self._saver.saved_step
@@ -225,7 +229,7 @@ class Course:
 
     def save_at_end(self, trainer: Any) -> None:
         """Save the last step, so that a crash while writing the result costs nothing."""
-        self._saver.save(trainer, self.position, "end", self.best_eval_loss)
+        self._saver.save(trainer, self.position, "end", self._scores)
 
     def close(self) -> None:
         """Whatever happened: wait until nothing is being written."""

@@ -13,6 +13,7 @@ import msgspec
 
 from engine import own_secrets
 from engine.contract.masking import masked
+from engine.contract.messages import MemoryPool
 from engine.diagnosis import Diagnosis, ErrorSeen, Evidence, diagnose
 from engine.diagnosis.evidence import Link
 from engine.formats.example import DatasetError
@@ -52,6 +53,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     patch: dict[str, Any] = {}
     changes_result: bool = False
     problem: str = ""
+    pool: MemoryPool = ""
 
 
 def explain(error: BaseException, around: Evidence | None = None) -> Failure:
@@ -107,6 +109,7 @@ def _joined(own: Failure, found: list[Diagnosis]) -> Failure:
         patch=best.patch,
         changes_result=best.changes_result,
         problem=best.id,
+        pool=best.pool,
     )
 
 
@@ -120,6 +123,7 @@ def _of(found: Diagnosis) -> Failure:
         patch=found.patch,
         changes_result=found.changes_result,
         problem=found.id,
+        pool=found.pool,
     )
 
 

@@ -3,13 +3,17 @@ does one job, says Done, ends."""
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
+import gc
 import importlib
 import logging
+import mmap
 import os
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +51,11 @@ _ENVIRONMENT = {
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
+
+
+_RESERVE_BYTES = 48 << 20
+_RESERVE: list[mmap.mmap] = []
+"""Memory that is promised and never touched, so that it costs nothing; see :func:`_let_go`."""
 
 
 def main() -> int:
@@ -131,6 +140,7 @@ def _do(job: Job, outbox: Outbox, inbox: Inbox) -> None:
     if job.log:
         log_to(Path(job.log))
     _leave_when_host_is_lost(job, outbox, inbox)
+    _put_memory_by()
     report = Report(outbox, inbox.wishes, run=job.run, attempt=job.attempt)
     report.send(_attempt(job, report, log_start))
     if inbox.wishes.host_lost.is_set() and job.kind == "train":
@@ -146,7 +156,28 @@ def _attempt(job: Job, report: Report, log_start: int) -> Done:
         return _halted(job)
     except Exception as error:
         log.exception("The job failed")
+        _let_go(error)
         return _failed(job, report, explain(error, gather(job, report, log_start)))
+
+
+def _put_memory_by() -> None:
+    # Where there is not even that much, the job says so by itself.
+    with contextlib.suppress(OSError, MemoryError):
+        _RESERVE.append(mmap.mmap(-1, _RESERVE_BYTES))
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Give back what the frames of an exception hold, and what was put by for this moment.
+
+    Where memory ran out there must be some again to say so: a thread that cannot get any dies
+    before it begins, and Python waits for ever for its first breath.
+    """
+    while _RESERVE:
+        _RESERVE.pop().close()
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    gc.collect()
 
 
 def _import(name: str) -> Any:

@@ -7,6 +7,7 @@ for ``orphan.jsonl``.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -17,6 +18,8 @@ import msgspec
 from engine.contract.messages import NEWEST_WINS, Done, Heartbeat, Message, Record, Step, encode
 from engine.contract.wire import frame
 from engine.store.files import write_all, write_atomic
+
+log = logging.getLogger(__name__)
 
 QUEUE_LIMIT = 200_000
 """Messages that may wait; then the oldest steps are let go, never an event."""
@@ -90,10 +93,14 @@ class Outbox:
         self._writer.join(timeout_seconds)
 
     def leave_orphan(self, folder: Path) -> None:
-        """Put the newest records into ``orphan.jsonl`` of a run folder, for the next host."""
+        """Put the newest records into ``orphan.jsonl`` of a run folder, for the next host, if the
+        disk takes them."""
         with self._changed:
             lines = [encode(record) + b"\n" for record in self._recent]
-        write_atomic(folder / "orphan.jsonl", b"".join(lines))
+        try:
+            write_atomic(folder / "orphan.jsonl", b"".join(lines))
+        except OSError as error:
+            log.warning("What was said last is lost: %s", error)
 
     def _write(self) -> None:
         try:

@@ -17,9 +17,18 @@ from engine.contract.lifecycle import Phase
 from engine.contract.messages import CheckpointSaved
 from engine.contract.spec import Spec
 from engine.failpoints import reach
-from engine.store.checkpoints import CheckpointError, publish, read_manifest, rotate, stage
+from engine.store.checkpoints import (
+    CheckpointError,
+    NoRoom,
+    discard,
+    publish,
+    read_manifest,
+    stage,
+)
 from engine.store.files import disk_sentence
+from engine.store.rotation import EVAL_LOSS, KEPT_AT_LEAST, rotate
 from engine.worker import state_files
+from engine.worker.circumstances import circumstances
 from engine.worker.numeric_guard import refuse_poisoned
 from engine.worker.report import Report
 from engine.worker.save_timing import Cost, interval_seconds, may_wait
@@ -35,7 +44,35 @@ LAST: frozenset[Reason | None] = frozenset({"stop", "host_lost", "signal"})
 _SLACK_BYTES = 1 << 20
 """For headers, the manifest and what the file system takes for itself."""
 
+_MAKE_ROOM = (
+    "What takes room is mostly old runs (`fettle runs`, `fettle remove`) and models that were "
+    "downloaded (~/.cache/huggingface)."
+)
+
 log = logging.getLogger(__name__)
+
+
+class Scores(msgspec.Struct, frozen=True, kw_only=True):
+    """Losses on the held-back rows; None before the first evaluation."""
+
+    best_eval_loss: float | None = None
+    eval_loss: float | None = None
+    """The newest."""
+
+
+NO_SCORES = Scores()
+
+
+class _Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A save on its way to the disk."""
+
+    files: dict[str, Iterable[Chunk]]
+    position: Position
+    reason: Reason
+    began: float
+    """Monotonic time, seconds."""
+    bytes: int
+    fields: dict[str, Any]
 
 
 class Saver:
@@ -74,7 +111,7 @@ class Saver:
         """Of the newest save, 0 without any."""
         self._verified: set[int] = set()
         """Steps whose saves this worker has read back."""
-        self._is_rotation_told = self._is_delay_told = False
+        self._is_rotation_told = self._is_delay_told = self._is_failing = False
 
     # ------------------------------------------------------------ when
 
@@ -122,7 +159,7 @@ class Saver:
     # ------------------------------------------------------------ saving
 
     def save(
-        self, trainer: Any, position: Position, reason: Reason, best_eval_loss: float | None
+        self, trainer: Any, position: Position, reason: Reason, scores: Scores = NO_SCORES
     ) -> bool:
         """Copy the state, and begin to write it; with a reason to end, see it on the disk. False if
         the disk is known not to have taken it. Raises :class:`NanLoss` for weights that are no
@@ -137,7 +174,7 @@ class Saver:
         self._report.show(Phase.SAVING)
         try:
             self._waited_seconds += self._wait()
-            self._begin(trainer, position, reason, best_eval_loss)
+            self._begin(trainer, position, reason, scores)
             if is_last:
                 self._wait()
         finally:
@@ -151,23 +188,25 @@ class Saver:
     def _wait(self) -> float:
         return self._writer.wait()
 
-    def _begin(
-        self, trainer: Any, position: Position, reason: Reason, best_eval_loss: float | None
-    ) -> None:
+    def _begin(self, trainer: Any, position: Position, reason: Reason, scores: Scores) -> None:
         began = time.monotonic()
         reach("save.snapshot")
         if torch.cuda.is_available():
             # Paged optimizer state is written by kernels that may still run.
             torch.cuda.synchronize()
         files = state_files.collect(
-            trainer, position, data=self.data, best_eval_loss=best_eval_loss
+            trainer, position, data=self.data, best_eval_loss=scores.best_eval_loss
         )
         files |= self.beside(trainer, position)
         needs = bytes_of(files)
         held = self._memory.hold(files)
         self._saved_at = time.monotonic()
         self._begun_step = position.step
-        work = partial(self._write, held or unhurried(files), position, reason, needs, began)
+        draft = _Draft(
+            files=held or unhurried(files), position=position, reason=reason, began=began,
+            bytes=needs, fields={**circumstances(), EVAL_LOSS: scores.eval_loss},
+        )  # fmt: skip
+        work = partial(self._write, draft)
         self.cost = msgspec.structs.replace(
             self.cost, stall_seconds=self._saved_at - began, bytes=needs
         )
@@ -180,36 +219,68 @@ class Saver:
 
     # ------------------------------------------------------------ in the thread
 
-    def _write(
-        self, files: dict[str, Iterable[Chunk]], position: Position, reason: Reason, needs: int,
-        began: float,
-    ) -> None:  # fmt: skip
+    def _write(self, draft: _Draft) -> None:
+        step = draft.position.step
         try:
-            folder = self._publish(files, position, needs)
+            folder = self._publish(draft)
         except CheckpointError as error:
             self._begun_step = self.saved_step
-            self._report.found(
-                "save_failed",
-                f"Step {position.step} could not be saved.",
-                cause=str(error),
-                remedy="Training goes on and tries again at the next save.",
-                step=position.step,
-            )
+            self._tell_failed(step, str(error), draft.reason)
             return
-        seconds = time.monotonic() - began
+        seconds = time.monotonic() - draft.began
         self.cost = msgspec.structs.replace(
             self.cost, write_seconds=max(0.0, seconds - self.cost.stall_seconds)
         )
-        self.saved_step = position.step
-        self._verified.add(position.step)
-        self._tell(folder, position, reason, seconds)
+        self.saved_step = step
+        self._verified.add(step)
+        self._tell(folder, draft, seconds)
         self._rotate()
 
-    def _publish(self, files: dict[str, Iterable[Chunk]], position: Position, needs: int) -> Path:
-        staging = stage(self._run_folder, position.step, needs_bytes=needs + _SLACK_BYTES)
-        hashes = state_files.write(staging, files)
-        fields = {**self._fields, "cursor": position.cursor, "epoch": position.epoch}
+    def _publish(self, draft: _Draft) -> Path:
+        position = draft.position
+        staging = self._stage(position.step, draft.bytes + _SLACK_BYTES)
+        try:
+            hashes = state_files.write(staging, draft.files)
+        except CheckpointError:
+            discard(staging)
+            raise
+        fields = {
+            **self._fields, **draft.fields, "cursor": position.cursor, "epoch": position.epoch
+        }  # fmt: skip
         return publish(staging, step=position.step, fields=fields, hashes=hashes)
+
+    def _stage(self, step: int, needs_bytes: int) -> Path:
+        try:
+            return stage(self._run_folder, step, needs_bytes=needs_bytes)
+        except NoRoom:
+            # Older saves beyond the last two are worth less than a new one.
+            if not self._removed(KEPT_AT_LEAST):
+                raise
+            return stage(self._run_folder, step, needs_bytes=needs_bytes)
+
+    def _removed(self, keep: int) -> list[int]:
+        try:
+            return rotate(self._run_folder, keep, verified=self._verified)
+        except OSError as error:
+            log.warning("An older save is not removed: %s", error)
+            return []
+
+    def _tell_failed(self, step: int, cause: str, reason: Reason) -> None:
+        """Once for all that fail one after the other, and to whoever asked for this one."""
+        is_told, self._is_failing = self._is_failing, True
+        if is_told and reason in ("time", "steps"):
+            return
+        self._report.found(
+            "save_failed",
+            f"Step {step} could not be saved.",
+            cause=cause,
+            remedy=f"Training goes on, and every next save is tried. Until one is on the disk, a "
+            f"crash goes back to {self._newest()}. {_MAKE_ROOM}",
+            step=step,
+        )
+
+    def _newest(self) -> str:
+        return f"the save of step {self.saved_step}" if self.saved_step else "the beginning"
 
     def _rotate(self) -> None:
         try:
@@ -225,18 +296,25 @@ class Saver:
                     remedy="Training goes on, and every save needs more of the disk until it can.",
                 )
 
-    def _tell(self, folder: Path, position: Position, reason: Reason, seconds: float) -> None:
+    def _tell(self, folder: Path, draft: _Draft, seconds: float) -> None:
+        step = draft.position.step
         self._report.send(
             CheckpointSaved(
                 at=time.time(),
-                step=position.step,
+                step=step,
                 folder=folder.relative_to(self._run_folder).as_posix(),
                 bytes=read_manifest(folder).bytes,
                 seconds=seconds,
                 stall_seconds=self.cost.stall_seconds,
-                reason=reason,
+                reason=draft.reason,
             )
         )
+        if self._is_failing:
+            self._is_failing = False
+            self._report.found(
+                "save_works_again", "Saving works again.", severity="info", step=step,
+                cause=f"Step {step} is on the disk.",
+            )  # fmt: skip
 
 
 def _nothing(trainer: Any, position: Position) -> dict[str, bytes]:

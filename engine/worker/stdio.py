@@ -7,6 +7,7 @@ becomes the null device and 1 the same as 2 (a log).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterable
@@ -54,15 +55,22 @@ def log_to(path: Path) -> None:
 
 
 class _Masked:
-    """A text stream that lets no token through, such as one that a library prints."""
+    """A text stream that lets no token through, such as one that a library prints. A disk that is
+    full loses what is printed, and ends no training."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
         """As the stream's own; gives the length of what was given."""
-        self._stream.write(masked(text, own_secrets.known()))
+        with contextlib.suppress(OSError):
+            self._stream.write(masked(text, own_secrets.known()))
         return len(text)
+
+    def flush(self) -> None:
+        """As the stream's own."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
     def writelines(self, lines: Iterable[str]) -> None:
         """As the stream's own."""

@@ -11,6 +11,7 @@ Modes
     garbage     noise between the messages: text, binary, broken JSON, unknown types, a huge line
     half        every message in two writes with a pause between
     segfault    dies of a memory fault at step ``at``
+    dying       dies of a memory fault after FAKE_DIE_AFTER steps of its own
     exit        ends with exit code 7 at step ``at``, without Done
     deaf        takes no notice of a wish to stop
     mute        says nothing at all after step ``at``, but lives on
@@ -114,6 +115,7 @@ class FakeWorker:
         self.folder = Path()
         self.records: list[dict[str, Any]] = []
         self.step = 0
+        self.done_here = 0
         self.saved = 0
         self.stop = False
         self.lost = False
@@ -190,6 +192,9 @@ class FakeWorker:
         )  # fmt: skip
         if self.step == int(self.options["at"]):
             self._misbehave()
+        self.done_here += 1
+        if self.mode == "dying" and self.done_here > int(os.environ["FAKE_DIE_AFTER"]):
+            os.kill(os.getpid(), signal.SIGSEGV)
         if self.options["save"] and self.step % int(self.options["save"]) == 0:
             self.save("steps")
 
@@ -216,7 +221,10 @@ class FakeWorker:
         elif self.mode == "death":
             deaths.die(os.environ["FAKE_DEATH"], Path(self.job["log"]))
         elif self.mode == "fail":
-            self.say("finding", severity="error", code="out_of_memory", title="No memory left.")
+            self.say(
+                "finding", severity="error", code="out_of_memory", title="No memory left.",
+                pool=os.environ.get("FAKE_POOL", ""),
+            )  # fmt: skip
             self.say("done", outcome="failed", step=self.step, sentence="No memory left.")
             os._exit(1)
         elif self.mode == "child":

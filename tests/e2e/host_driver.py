@@ -41,7 +41,12 @@ class HostUnderTest:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.environment = {"FETTLE_IDLE_SECONDS": "60", "FETTLE_WARM_SECONDS": "30"}
+        # Most tests look at how an attempt ends, and not at what comes after it.
+        self.environment = {
+            "FETTLE_IDLE_SECONDS": "60",
+            "FETTLE_WARM_SECONDS": "30",
+            "FETTLE_RESUME_AUTOMATICALLY": "off",
+        }
         self.processes: list[subprocess.Popen[bytes]] = []
         self.clients: list[Client] = []
         self.fake("normal")

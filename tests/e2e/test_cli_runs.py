@@ -450,3 +450,21 @@ def test_a_reader_that_goes_away_ends_it_quietly(bench: Bench) -> None:
         assert follower.wait(30) == 130
         assert follower.stderr is not None
         assert "Traceback" not in follower.stderr.read()
+
+
+# ---------------------------------------------------------------- what holds for all runs
+
+
+def test_options_are_shown_chosen_and_checked(bench: Bench) -> None:
+    fettle = bench.fettle
+    assert "resume_automatically = on" in fettle("options").out
+    chosen = fettle("options", "resume_automatically=off", "resume_tries=5", "--json")
+    found = chosen.last["options"]
+    assert (found["resume_automatically"], found["resume_tries"]) == (False, 5)
+    wrong = fettle("options", "resume_tries=many", "colour=red")
+    assert wrong.code == 2
+    assert "resume_tries: 'many' cannot be used" in wrong.err
+    assert "colour: There is no such option." in wrong.err
+    assert fettle("options", "nothing").code == 2
+    again = fettle("options", "resume_automatically=on", "resume_tries=3", "--json").last
+    assert again["options"]["resume_automatically"] is True

@@ -67,7 +67,10 @@ class Bench:
         return [*self.home.glob("rehearsals"), *self.home.glob("runs/*")]
 
     def end_host(self) -> None:
+        """It may have gone by itself, where the tests before this one ran elsewhere."""
         lock = self.home / "host" / "lock"
+        if not lock.exists():
+            return
         process = psutil.Process(int(lock.read_text(encoding="utf-8")))
         process.terminate()
         process.wait(60)

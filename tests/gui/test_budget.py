@@ -446,7 +446,7 @@ def test_a_formula_is_not_called_a_trace() -> None:
 @pytest.mark.parametrize("name", ["dark", "light"])
 def test_every_part_has_a_colour_of_its_own(name: str, qapp: object) -> None:
     tokens = load_tokens(name)
-    parts = (*PARTS, "context", "reserve", "small")
+    parts = (*PARTS, "context", "workspace", "reserve", "small")
     colors = [part_color(part, tokens).name() for part in parts]
     assert len(set(colors)) == len(parts)
     assert tokens.card not in colors

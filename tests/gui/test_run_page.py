@@ -39,9 +39,11 @@ from engine.contract.messages import (
     Resume,
     SaveCheckpoint,
     Show,
+    StateChanged,
     Stop,
     Unfollow,
 )
+from engine.store.soundness import SaveChecked
 from tests.gui.host_double import HostDouble
 from tests.gui.pages import changed, has_runs, host, link, opened, tell, theme
 from tests.gui.recorded import Recorder, night, summary
@@ -306,6 +308,37 @@ def test_an_interrupted_run_without_a_finding_says_what_is_known(page: RunPage) 
     assert "Resume begins again at step 1." in card.remedy.text()
 
 
+def test_a_run_that_goes_on_by_itself_says_when_and_can_be_told_otherwise(
+    page: RunPage, records: list[Record], host: HostDouble, qtbot: QtBot
+) -> None:
+    sentence = "The worker was ended by signal 11 (memory fault)."
+    waiting = summary(state=State.RECOVERING, resumes_at=time.time() + 8.6, sentence=sentence)
+    shown(page, records, waiting)
+    banner = page.body.comeback
+    assert banner.isVisible()
+    assert banner.when.text() == "Resuming in 8\N{NO-BREAK SPACE}s"
+    assert banner.why.text() == sentence
+    assert not page.body.failure.isVisible()
+    assert not page.header.resume.isVisible()
+    QTest.mouseClick(banner.now_button, Qt.MouseButton.LeftButton)
+    QTest.mouseClick(banner.leave_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: bool(host.asked(Stop)))
+    assert [request.run for request in (*host.asked(Resume), *host.asked(Stop))] == [RUN.run] * 2
+    page._link.run_changed.emit(summary(attempt=2))
+    assert not banner.isVisible()
+
+
+def test_a_run_that_was_not_to_be_resumed_tells_why_it_ended(page: RunPage) -> None:
+    recorder = Recorder(RUN.run, at=1e9, gpu=False)
+    recorder.train(1, 30)
+    recorder.event(StateChanged, state=State.RECOVERING, sentence="It crashed.")
+    recorder.event(StateChanged, state=State.STOPPED, sentence="You chose so. It crashed.")
+    shown(page, recorder.records, summary(state=State.STOPPED, step=30, sentence="It crashed."))
+    assert page.body.failure.isVisible()
+    shown(page, recorder.records[:30], summary(state=State.STOPPED, step=30))
+    assert not page.body.failure.isVisible()
+
+
 def test_a_resume_takes_the_failure_away(page: RunPage, records: list[Record]) -> None:
     failed = summary(state=State.FAILED, step=377)
     shown(page, records, failed)
@@ -419,6 +452,23 @@ def test_resume_is_asked_for_and_a_refusal_is_said(
     QTest.mouseClick(live_page.header.resume, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: bool(host.asked(Resume)))
     qtbot.waitUntil(lambda: live_page.notice.text.text() == "The disk is full.")
+
+
+def test_saves_are_checked_and_what_is_wrong_is_said(
+    live_page: RunPage, host: HostDouble, qtbot: QtBot
+) -> None:
+    saves = [SaveChecked(step=step, folder=f"checkpoints/step-{step:08d}", verdict="sound")
+             for step in (300, 400)]  # fmt: skip
+    host.replies["verify_saves"] = {"saves": msgspec.to_builtins(saves)}
+    live_page.header.verify_action.trigger()
+    qtbot.waitUntil(lambda: "2 saves were read" in live_page.notice.text.text())
+    assert "from step 400" in live_page.notice.text.text()
+    problem = "optimizer.safetensors has changed since it was saved."
+    saves[1] = msgspec.structs.replace(saves[1], verdict="damaged", problems=[problem])
+    host.replies["verify_saves"] = {"saves": msgspec.to_builtins(saves)}
+    live_page.header.verify_action.trigger()
+    qtbot.waitUntil(lambda: problem in live_page.notice.text.text())
+    assert "from step 300" in live_page.notice.text.text()
 
 
 def dialog_of(page: RunPage) -> Confirm:

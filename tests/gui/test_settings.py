@@ -20,6 +20,7 @@ from app.preferences import Preferences
 from app.theme import Theme
 from app.transport import LocalTransport
 from engine import __version__
+from engine.contract.messages import ChangeOptions, Refusal
 from tests.gui.host_double import HostDouble
 from tests.gui.pages import theme
 
@@ -49,6 +50,7 @@ while chunk := sock.recv(65536):
 def host(qapp: object, fettle_home: Path) -> Iterator[HostDouble]:
     double = HostDouble()
     double.replies["facts"] = {"facts": FACTS}
+    double.replies["read_options"] = {"options": {"resume_automatically": True, "resume_tries": 4}}
     double.listen()
     yield double
     double.stop()
@@ -81,6 +83,24 @@ def stand_in(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     script.chmod(0o755)
     monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+
+def test_going_on_by_itself_is_the_hosts_choice(
+    page: SettingsPage, host: HostDouble, qtbot: QtBot
+) -> None:
+    card = page.comeback
+    qtbot.waitUntil(card.resume.isEnabled)
+    assert (card.resume.isChecked(), card.tries.value()) == (True, 4)
+    assert card.tries.isEnabled()
+    host.replies["change_options"] = {"options": {"resume_automatically": False, "resume_tries": 4}}
+    card.resume.click()
+    qtbot.waitUntil(lambda: not card.tries.isEnabled())
+    (change,) = host.asked(ChangeOptions)
+    assert change.options == {"resume_automatically": False, "resume_tries": 4}
+    host.replies["change_options"] = Refusal(to=0, sentence="The disk is full.")
+    card.resume.click()
+    qtbot.waitUntil(lambda: card.said.text() == "The disk is full.")
+    qtbot.waitUntil(card.resume.isChecked)
 
 
 def test_this_machine_is_tried(page: SettingsPage, qtbot: QtBot) -> None:

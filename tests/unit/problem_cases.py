@@ -30,6 +30,7 @@ def evidence_of(case: dict[str, Any]) -> Evidence:
         errors=tuple(_errors(case)),
         error_code=case.get("error_code", ""),
         exit_code=case.get("exit"),
+        oom_kills=case.get("oom_kills"),
         is_hanging=case.get("hang", False),
         log=case.get("log", ""),
         phase=case.get("phase", "training"),

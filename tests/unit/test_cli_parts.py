@@ -264,6 +264,13 @@ class TestEndOfRun:
         assert (done.outcome, done.step, done.output) == ("stopped", 7, "/o")
         assert done.sentence == "You stopped it."
 
+    def test_a_run_that_recovers_has_not_come_to_its_end(self) -> None:
+        end = EndOfRun(summary(State.TRAINING))
+        assert end.feed(CaughtUp(run="r", seq=9)) is None
+        assert end.feed(StateChanged(at=0, state=State.RECOVERING, resumes_at=9.0)) is None
+        assert end.feed(StateChanged(at=9, state=State.QUEUED, attempt=2)) is None
+        assert end.feed(Done(at=0, outcome="finished", step=10)) is not None
+
     def test_an_interrupted_run_counts_as_stopped(self) -> None:
         end = EndOfRun(summary(State.INTERRUPTED))
         done = end.feed(CaughtUp(run="r", seq=99))

@@ -21,8 +21,9 @@ from engine.contract import messages as m
 from engine.contract.lifecycle import Event, State
 from engine.contract.messages import Done, ListRuns, Request
 from engine.contract.wire import frame
-from engine.host import attempt, book, recovery, requests, worker
+from engine.host import attempt, book, recovery, requests, resuming, worker
 from engine.host.book import Book
+from engine.host.comeback import Comeback
 from engine.host.connection import Answer, Connection, Refused
 from engine.host.hub import Hub
 from engine.host.parts import Parts
@@ -48,14 +49,16 @@ class House:
     """The parts of a host in a folder of the test's, without its socket."""
 
     def __init__(self, home: Path, *command: str) -> None:
-        settings = Settings(worker_command=command or ("/bin/false",), telemetry=False)
+        settings = Settings(
+            worker_command=command or ("/bin/false",), telemetry=False, resume_automatically=False
+        )
         self.hub = Hub()
         self.book = Book(home / "runs", self.hub)
         self.book.load()
         self.hub.summarise = self.book.summary
         self.pool = Pool(settings, home, self.hub.has_window)
-        self.scheduler = Scheduler(self.book, self.pool, settings)
-        self.recovery = Recovery(self.book, settings)
+        self.scheduler = Scheduler(self.book, self.pool, settings, Comeback(settings))
+        self.recovery = Recovery(self.book, settings, Comeback(settings))
         self.parts = Parts(
             token="",
             book=self.book,
@@ -191,8 +194,8 @@ def test_a_run_is_not_removed_while_a_resume_verifies_its_saves(
         go_on.wait(10)
         return verify(folder)
 
-    monkeypatch.setattr(requests, "complaints_about", _sound)
-    monkeypatch.setattr(requests, "newest_verified", slowly)
+    monkeypatch.setattr(resuming, "complaints_about", _sound)
+    monkeypatch.setattr(resuming, "newest_verified", slowly)
 
     async def work() -> None:
         house = House(tmp_path)
@@ -286,8 +289,8 @@ def test_a_disk_that_fails_under_a_resume_is_said(
     def failing(folder: Path) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(folder))
 
-    monkeypatch.setattr(requests, "complaints_about", _sound)
-    monkeypatch.setattr(requests, "newest_verified", failing)
+    monkeypatch.setattr(resuming, "complaints_about", _sound)
+    monkeypatch.setattr(resuming, "newest_verified", failing)
 
     async def work() -> None:
         house = House(tmp_path)

@@ -16,6 +16,7 @@ from engine.contract.messages import Done, Finding, PhaseChanged, Record, Step, 
 from engine.host import pace, telemetry
 from engine.host.attempt import Attempt
 from engine.host.book import Book, Listener
+from engine.host.comeback import Comeback
 from engine.host.pace_facts import read_pace, shares_of, stretches_of
 from engine.host.settings import Settings
 from engine.host.shared_memory import SharedMemory, pid_of
@@ -47,7 +48,8 @@ def test_what_is_found_of_the_pace_is_a_record_of_the_run(tmp_path: Path) -> Non
         for event in (Event.ENQUEUE, Event.LAUNCH):
             book.move(run, event)
         worker: Any = SimpleNamespace(has_job=True, pid=1, ready=None)
-        attempt = Attempt(book, Settings(telemetry=False), run, worker)
+        settings = Settings(telemetry=False, resume_automatically=False)
+        attempt = Attempt(book, settings, run, worker, Comeback(settings))
         attempt._on_message(PhaseChanged(at=0.5, phase=Phase.TRAINING))
         for step in range(1, 61):
             attempt._on_message(step_at(step, 1.0 * step, 1000, wait_ms=500.0))

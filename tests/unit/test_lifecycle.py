@@ -100,10 +100,19 @@ def test_a_refused_move_says_why(state: State, event: Event) -> None:
 
 
 def test_the_groups_of_states_do_not_overlap_wrongly() -> None:
-    assert FINAL | RESUMABLE == RESTING
+    assert RESTING | {State.RECOVERING} == FINAL | RESUMABLE
     assert not FINAL & RESUMABLE
     assert not LIVE & RESTING
-    assert set(State) - LIVE - RESTING == {State.CREATED, State.QUEUED}
+    assert set(State) - LIVE - RESTING == {State.CREATED, State.QUEUED, State.RECOVERING}
+
+
+def test_a_run_that_recovers_goes_on_or_is_left_be() -> None:
+    for state in LIVE - {State.STOPPING}:
+        assert move(state, Event.RETRY) == State.RECOVERING
+    with pytest.raises(IllegalMove):
+        move(State.STOPPING, Event.RETRY)
+    assert move(State.RECOVERING, Event.RESUME) == State.QUEUED
+    assert move(State.RECOVERING, Event.STOP) == State.STOPPED
 
 
 def test_a_worker_that_halts_unasked_leaves_an_interrupted_run() -> None:

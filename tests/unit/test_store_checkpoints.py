@@ -18,15 +18,16 @@ from engine.store.checkpoints import (
     MANIFEST,
     CheckpointError,
     NewerCheckpoint,
+    NoRoom,
     newest_verified,
     publish,
     published,
     read_manifest,
-    rotate,
     stage,
     verify,
     write_file,
 )
+from engine.store.rotation import best, rotate
 
 
 def save(run: Path, step: int, content: bytes = b"weights", **fields: object) -> Path:
@@ -209,11 +210,21 @@ def _refusing(path: object, **_options: object) -> None:
 @pytest.mark.parametrize("keep", [2, 3])
 def test_rotation_keeps_the_newest_by_step_and_the_best(tmp_path: Path, keep: int) -> None:
     for step in (30, 10, 20, 40, 50):
-        save(tmp_path, step)
-    removed = rotate(tmp_path, keep, best=10)
+        save(tmp_path, step, eval_loss={10: 0.5, 20: 0.7}.get(step))
+    os.utime(tmp_path / "checkpoints" / "step-00000050", (0, 0))
+    removed = rotate(tmp_path, keep)
     left = [step for step, _ in published(tmp_path)]
     assert left == sorted([10, 50, 40, 30][: keep + 1])
     assert sorted(removed + left) == [10, 20, 30, 40, 50]
+
+
+def test_the_best_is_the_first_with_the_lowest_loss_that_is_known(tmp_path: Path) -> None:
+    assert best(published(tmp_path)) is None
+    for step, loss in ((1, None), (2, 0.9), (3, 0.4), (4, 0.4), (5, 0.6)):
+        save(tmp_path, step, eval_loss=loss)
+    assert best(published(tmp_path)) == 3
+    (tmp_path / "checkpoints" / "step-00000003" / MANIFEST).write_bytes(b"")
+    assert best(published(tmp_path)) == 4
 
 
 def test_rotation_never_removes_the_last_two_sound_ones(tmp_path: Path) -> None:
@@ -250,8 +261,13 @@ def test_a_full_disk_gives_a_sentence_and_leaves_the_older_one(
 
 
 def test_too_little_room_is_said_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="GiB free"):
+    with pytest.raises(NoRoom, match="GiB free"):
         stage(tmp_path, 1, needs_bytes=1 << 60)
+    # Some stays free for the records of the run.
+    free = shutil.disk_usage(tmp_path).free
+    with pytest.raises(NoRoom, match="stay free"):
+        stage(tmp_path, 1, needs_bytes=free - (1 << 20))
+    assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
 def test_a_disk_that_swallows_bytes_is_found_out(tmp_path: Path) -> None:

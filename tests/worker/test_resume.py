@@ -266,7 +266,9 @@ def test_saves_come_by_steps_by_time_and_when_asked_and_old_ones_go(
     spec = make_spec(models("llama"), chats, max_steps=3, save_minutes=1e-6)
     timed = Heard()
     run_here(tmp_path / "timed", spec, timed)
-    assert [record.reason for record in timed.of(CheckpointSaved)] == ["time"] * 3
+    # The second is due while the first is written, and comes when that is on the disk.
+    assert timed.of(CheckpointSaved)[0].reason == "time"
+    assert timed.of(CheckpointSaved)[-1].step == 3
     timed.close()
 
 

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from engine import failpoints
-from engine.contract.messages import CheckpointSaved, Decision, Finding, Step
+from engine.contract.messages import CheckpointSaved, Decision, Evaluated, Finding, Step
 from engine.failpoints import VARIABLE
-from engine.store.checkpoints import published, verify
+from engine.store import checkpoints
+from engine.store.checkpoints import published, read_manifest, verify
 from engine.worker import save_timing, snapshot
 from engine.worker.snapshot import HostMemory
 from engine.worker.tensor_files import chunks
@@ -108,9 +109,58 @@ def test_a_save_that_fails_is_told_and_the_next_one_is_tried(
     assert done.outcome == "finished"
     assert _saves(report) == [2, 3]
     found = report.of(Finding)
-    assert [(each.code, each.step) for each in found] == [("save_failed", 1)]
+    told = [(each.code, each.step) for each in found]
+    assert told == [("save_failed", 1), ("save_works_again", 2)]
     names = sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir())
     assert names == ["step-00000002", "step-00000003"]
+
+
+def test_saves_that_fail_one_after_the_other_are_told_once(
+    models: Callable[[str], Path], chats: Path, tmp_path: Path, report: Heard
+) -> None:
+    spec = make_spec(models("llama"), chats, save_steps=1, max_steps=5)
+    failpoints.arm({VARIABLE: "save.sync=enospc"})
+    done = run_here(tmp_path / "run", spec, report)
+    assert done.outcome == "finished"
+    # The last is told again: nobody tries after it.
+    told = [(each.code, each.step) for each in report.of(Finding)]
+    assert told == [("save_failed", 1), ("save_failed", 5)]
+    assert "goes back to the beginning" in report.of(Finding)[0].remedy
+    assert list((tmp_path / "run/checkpoints").iterdir()) == []
+
+
+def test_where_room_is_short_older_saves_make_room_for_a_new_one(
+    models: Callable[[str], Path], chats: Path, tmp_path: Path, report: Heard,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    spec = make_spec(models("llama"), chats, save_steps=1, max_steps=4, save_total_limit=9)
+    root = tmp_path / "run/checkpoints"
+    real = checkpoints._must_have_room
+
+    def three_fit(folder: Path, step: int, needs_bytes: int) -> None:
+        real(folder, step, needs_bytes if len(list(root.glob("step-*"))) < 3 else 1 << 60)
+
+    monkeypatch.setattr(checkpoints, "_must_have_room", three_fit)
+    run_here(tmp_path / "run", spec, report)
+    assert [step for step, _ in published(tmp_path / "run")] == [2, 3, 4]
+    assert report.of(Finding) == []
+
+
+def test_a_manifest_says_where_and_how_it_came_about(
+    models: Callable[[str], Path], chats: Path, tmp_path: Path, report: Heard
+) -> None:
+    spec = make_spec(models("llama"), chats, save_steps=2, eval_steps=2, max_steps=6)
+    run_here(tmp_path / "run", spec, report)
+    manifests = [read_manifest(folder) for _, folder in published(tmp_path / "run")]
+    losses = [told.eval_loss for told in report.of(Evaluated)]
+    # The last evaluation comes after the last step's save.
+    assert [each.fields["eval_loss"] for each in manifests] == [losses[0], losses[1], losses[1]]
+    fields = manifests[-1].fields
+    assert fields["cursor"] == 24
+    assert fields["gpu"] is None
+    assert fields["ram_peak_bytes"] > 100 << 20
+    assert {"torch", "trl", "peft"} < set(fields["versions"])
+    assert len(fields["spec"]) == len(fields["data"]) == 64
 
 
 def test_what_is_no_matter_of_the_disk_ends_the_run(

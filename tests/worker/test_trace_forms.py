@@ -6,11 +6,14 @@ import importlib
 from typing import Any
 
 import pytest
+import torch
 
 from engine.planning import catalogue
 from engine.planning.form import Form, Layout, Point, peak, value
 from engine.worker.trace import CannotTrace, sizes, trace
+from engine.worker.trace.live_bytes import LiveBytes
 from engine.worker.trace.sizes import Sizes, choose
+from engine.worker.trace.stand_ins import Linear8bit
 from tests.worker.trace_truth import FAMILIES, Case
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -45,6 +48,36 @@ def test_adapter_optimizer_and_file_are_those_of_a_calculation_by_hand(llama: Fo
     assert value(llama.trainable, POINT) == numbers
     assert value(llama.adapter_file, POINT) == 4 * numbers
     assert peak(llama, POINT, "export").parts["optimizer"] == 8 * numbers
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_adapters_share_the_inputs_of_quantized_layers(bits: int) -> None:
+    """On a 16-bit layer PEFT casts them to fp32 first, and autocast casts that back: a copy for
+    each. On a quantized one it leaves them."""
+    name, fields = "HuggingFaceTB/SmolLM2-360M", {"gradient_checkpointing": "none"}
+    whole, packed = trace(_layout(name, **fields)), trace(_layout(name, bits=bits, **fields))
+    tokens, hidden, layers = 2 * 1024, 960, 32
+    # Of q, k and v two of three are spared, of gate and up one of two, and o's input is attention's
+    # result. Of the results of 4-bit layers it makes copies, but none stays.
+    copies = 2 * tokens * (2 + 1 + 1) * hidden * layers
+    assert _kept(whole) - _kept(packed) == pytest.approx(copies, rel=0.02)
+
+
+def _kept(form: Form) -> int:
+    return peak(form, POINT).parts["activations"]
+
+
+def test_an_8_bit_product_takes_sums_and_two_results_for_a_moment() -> None:
+    rows, wide, out = 64, 128, 96
+    with torch.device("meta"):
+        layer = Linear8bit(torch.nn.Linear(wide, out, bias=False))
+        inputs = torch.empty(1, rows, wide, dtype=torch.bfloat16)
+    live = LiveBytes(sees_inputs=False)
+    live.hold([inputs, layer.weight], "weights")
+    before = live.total
+    with live, torch.no_grad():
+        layer(inputs)
+    assert live.peak - before == rows * wide + rows * out * (4 + 2 + 2)
 
 
 def test_going_on_takes_no_more_than_training(llama: Form) -> None:

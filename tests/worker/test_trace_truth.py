@@ -64,6 +64,9 @@ def _others() -> Iterator[Case]:
         {"lora": {"r": 8, "modules_to_save": ["embed_tokens", "lm_head"]}},
         {"family": "qwen3", "lora": {"r": 8, "modules_to_save": ["lm_head"]}},
         {"lora": {"r": 4, "target_modules": ["q_proj", "v_proj"]}},
+        # Autocast keeps its casts of weights that are trained.
+        {"precision": "bf16", "lora": None, "checkpointing": "none"}, {"precision": "bf16"},
+        {"family": "qwen2", "bits": 4, "checkpointing": "none"},
         # Longer than the sliding window of these.
         {"family": "mistral", "batch": 1, "length": 640},
         {"family": "mistral", "batch": 2, "length": 640, "checkpointing": "none"},

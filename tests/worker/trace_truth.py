@@ -14,7 +14,7 @@ import engine.methods.sft.train as sft
 from engine.contract.spec import DatasetSpec, LoraSpec, ModelSpec, Spec, TrainingSpec
 from engine.planning.form import Form, Layout, Point, value
 from engine.worker import train_job
-from engine.worker.loading import Compute, add_adapter
+from engine.worker.loading import DTYPES, Compute, add_adapter
 from engine.worker.prepared import Prepared
 from engine.worker.report import Report
 from engine.worker.samples import Samples
@@ -51,12 +51,16 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     packing: bool = False
     attention: str = "sdpa"
     layers: int = 2
+    precision: str = "fp32"
+    bits: int = 16
 
     @property
     def id(self) -> str:
         tuned = f"r{self.lora['r']}" if self.lora else "full"
         extra = [name for name in ("accumulates", "packing") if getattr(self, name)]
         extra += [self.attention] if self.attention != "sdpa" else []
+        extra += [self.precision] if self.precision != "fp32" else []
+        extra += [f"{self.bits}bit"] if self.bits < 16 else []
         rest = sorted(set(self.lora or {}) - {"r"})
         return "-".join([
             self.family, tuned, *rest, self.checkpointing, f"b{self.batch}", f"s{self.length}",
@@ -72,7 +76,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         """What is traced."""
         lora = None if self.lora is None else {k: v for k, v in self.lora.items() if k != "r"}
         return Layout(
-            config=self.config, device="cpu", precision="fp32", lora=lora, optim=self.optim,
+            config=self.config, device="cpu", precision=self.precision, lora=lora,  # type: ignore[arg-type]
+            optim=self.optim, bits=self.bits,  # type: ignore[arg-type]
             gradient_checkpointing=self.checkpointing,  # type: ignore[arg-type]
             attn_implementation=self.attention, packing=self.packing,
         )  # fmt: skip
@@ -94,7 +99,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
                 max_length=self.length, per_device_train_batch_size=self.batch, max_steps=2,
                 gradient_accumulation_steps=2 if self.accumulates else 1, optim=self.optim,  # type: ignore[arg-type]
                 gradient_checkpointing=self.checkpointing, packing=self.packing,  # type: ignore[arg-type]
-                save_minutes=0, precision="fp32", seed=_seed(self),
+                save_minutes=0, precision=self.precision, seed=_seed(self),  # type: ignore[arg-type]
             ),
             **lora,
         )  # fmt: skip
@@ -133,13 +138,16 @@ def _samples(case: Case) -> Samples:
 def trainer_of(case: Case, tokenizer: Any, report: Report, folder: Path) -> Any:
     """The worker's own trainer, about to train a random model."""
     spec = case.spec
-    compute = Compute(device="cpu", precision="fp32")
+    compute = Compute(device="cpu", precision=case.precision)  # type: ignore[arg-type]
     values = dict(case.config)
     config = CONFIG_MAPPING[values["model_type"]].from_dict(values)
     torch.manual_seed(0)
+    dtype = DTYPES[case.precision] if case.lora else torch.float32
     model: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-        config, trust_remote_code=False, attn_implementation=case.attention, dtype=torch.float32
+        config, trust_remote_code=False, attn_implementation=case.attention, dtype=dtype
     )
+    if case.bits == 4:
+        _quantize(model)
     if spec.lora:
         model = add_adapter(model, spec.lora, 0)
     samples = _samples(case)
@@ -147,6 +155,23 @@ def trainer_of(case: Case, tokenizer: Any, report: Report, folder: Path) -> Any:
     loaded = train_job.Loaded(compute, tokenizer, model, sft, prepared)
     course = train_job.plot_course(spec, report, folder, loaded, resumed=None)
     return train_job.set_out(spec, loaded, folder, course, resumed=None)
+
+
+def _quantize(model: Any) -> None:
+    """As transformers does it while it loads a model: all linear layers but the head."""
+    from bitsandbytes.nn import Linear4bit
+
+    for name, module in list(model.named_modules()):
+        if type(module) is torch.nn.Linear and module is not model.get_output_embeddings():
+            packed = Linear4bit(
+                module.in_features, module.out_features, bias=module.bias is not None,
+                compute_dtype=module.weight.dtype, compress_statistics=True, quant_type="nf4",
+            )  # fmt: skip
+            packed.load_state_dict(module.state_dict())
+            above, _, last = name.rpartition(".")
+            setattr(model.get_submodule(above), last, packed.to("cpu"))
+    model.requires_grad_(False)
+    model.is_loaded_in_4bit = True
 
 
 def measure(case: Case, tokenizer: Any, report: Report, folder: Path) -> LiveBytes:

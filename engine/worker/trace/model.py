@@ -93,6 +93,7 @@ def build(layout: Layout, *, layers: int, rank: int) -> Built:
     model = base
     if layout.lora is not None:
         model = _adapted(base, layout.lora, rank)
+        _as_with_bitsandbytes(model, kernels)
     add_fused_lm_head(base, outputs=FUSED_OUTPUTS)
     _checkpoint(model, base, layout, kernels)
     base.forward = kernels.casting(base.forward)
@@ -148,6 +149,18 @@ def _adapted(base: Any, lora: dict[str, Any], rank: int) -> Any:
     for parameter in trainable(adapted).values():
         parameter.data = parameter.data.float()
     return adapted
+
+
+def _as_with_bitsandbytes(model: Any, kernels: Kernels) -> None:
+    """PEFT takes the stand-ins for plain layers. On quantized ones it copies the results of 4-bit
+    layers, and under a card's autocast it leaves their inputs in their own type."""
+    for module in model.modules():
+        packed = getattr(module, "base_layer", None)
+        if not isinstance(packed, Linear4bit | Linear8bit):
+            continue
+        if isinstance(packed, Linear4bit):
+            packed.is_adapted = True
+        module.cast_input_dtype_enabled = not kernels.autocasts_on_card
 
 
 def _checkpoint(model: Any, base: Any, layout: Layout, kernels: Kernels) -> None:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.flop_counter import register_flop_formula
 
 _aten = torch.ops.aten
 _BLOCK = 64
@@ -48,17 +49,22 @@ class FlashAttention(torch.autograd.Function):
 
 
 class _Unpacked4(torch.autograd.Function):
-    """Unpacks the weight in forward and again in backward; the input is not kept."""
+    """Unpacks the weight in forward and again in backward; the input is not kept. The bias is added
+    within the product."""
 
     @staticmethod
     def forward(ctx: Any, inputs: torch.Tensor, layer: Linear4bit) -> torch.Tensor:
         ctx.layer = layer
+        scales = layer.unpacked_scales(), layer.unpacked_scales()  # noqa: F841
         return inputs @ layer.unpacked(inputs.dtype).t()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
-        gradient = gradients[0]
-        return gradient @ ctx.layer.unpacked(gradient.dtype), None
+        gradient, layer = gradients[0], ctx.layer
+        scales = layer.unpacked_scales()
+        weight = layer.unpacked(gradient.dtype)
+        del scales
+        return gradient @ weight, None
 
 
 class Linear4bit(nn.Linear):
@@ -77,22 +83,23 @@ class Linear4bit(nn.Linear):
         else:
             scales = [_bytes(4 * self._blocks), _bytes(4 * 16)]
         self._double = double
+        self.is_adapted = False
+        """Whether an adapter adds to its result, which PEFT then copies first."""
         for place, scale in enumerate(scales):
             self.register_buffer(f"scale_{place}", scale)
 
     def unpacked(self, dtype: torch.dtype) -> torch.Tensor:
         """The weight as numbers."""
-        scales = _bytes(4 * self._blocks) if self._double else None
-        weight = torch.empty(self.out_features, self.in_features, dtype=dtype, device="meta")
-        del scales
-        return weight
+        return torch.empty(self.out_features, self.in_features, dtype=dtype, device="meta")
+
+    def unpacked_scales(self) -> torch.Tensor | None:
+        """The scales as numbers, where they are packed too."""
+        return _bytes(4 * self._blocks) if self._double else None
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         result: Any = _Unpacked4.apply(inputs.to(self._dtype), self)  # type: ignore[no-untyped-call]
-        if self.bias is not None:
-            result = result + self.bias.to(self._dtype)
-        # PEFT copies it before it adds the adapter's part.
-        return result.to(inputs.dtype).clone()  # type: ignore[no-any-return]
+        result = result.to(inputs.dtype)
+        return result.clone() if self.is_adapted else result  # type: ignore[no-any-return]
 
 
 class _Unpacked8(torch.autograd.Function):
@@ -101,19 +108,32 @@ class _Unpacked8(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, inputs: torch.Tensor, layer: Linear8bit) -> torch.Tensor:
-        half = inputs.to(torch.float16)
-        rows = half.reshape(-1, half.shape[-1])
-        packed = torch.empty_like(rows, dtype=torch.int8)  # noqa: F841
-        sums = rows.new_empty(rows.shape[0], layer.out_features, dtype=torch.int32)  # noqa: F841
         ctx.layer = layer
-        # Written as a product so that its operations are counted.
-        weight = layer.weight.view(torch.int8).to(torch.float16)
-        return half @ weight.t()
+        packed = _packed8(inputs.reshape(-1, inputs.shape[-1]).to(torch.float16))
+        sums = torch._int_mm(packed, layer.weight.t())
+        half = torch.empty_like(sums, dtype=torch.float16)
+        return half.to(inputs.dtype).view(*inputs.shape[:-1], layer.out_features)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
         weight = ctx.layer.weight.to(gradients[0].dtype)
         return gradients[0] @ weight, None
+
+
+def _packed8(half: torch.Tensor) -> torch.Tensor:
+    """A byte a number and a scale a row, after a look for outliers."""
+    scales = half.new_empty(half.shape[0], dtype=torch.float32)  # noqa: F841
+    packed = torch.empty_like(half, dtype=torch.int8)
+    sizes = torch.empty_like(half)
+    outliers = torch.empty_like(half, dtype=torch.bool)  # noqa: F841
+    del sizes
+    return packed
+
+
+@register_flop_formula(_aten._int_mm)
+def _int_mm_flop(left: Any, right: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+    """torch counts the products of every type but this."""
+    return 2 * int(left[0]) * int(left[1]) * int(right[1])
 
 
 class Linear8bit(nn.Linear):
@@ -128,10 +148,7 @@ class Linear8bit(nn.Linear):
         self.register_buffer("scale_0", _bytes(4 * linear.out_features))
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        result: Any = _Unpacked8.apply(inputs, self)  # type: ignore[no-untyped-call]
-        if self.bias is not None:
-            result = result + self.bias.to(result.dtype)
-        return result.to(inputs.dtype)  # type: ignore[no-any-return]
+        return _Unpacked8.apply(inputs, self)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def _bytes(count: int) -> torch.Tensor:
@@ -168,6 +185,11 @@ class Kernels(TorchFunctionMode):
     def is_autocasting(self) -> bool:
         """Whether casts are made now."""
         return self._depth > 0 and self.autocast_dtype is not None
+
+    @property
+    def autocasts_on_card(self) -> bool:
+        """Whether a model computes under autocast on a card."""
+        return self._device == "cuda" and self.autocast_dtype is not None
 
     def casting(self, function: Any) -> Any:
         """The function, with these kernels and autocast while it runs."""

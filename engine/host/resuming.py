@@ -1,0 +1,86 @@
+"""What the host does on a request to go on with a run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from engine.contract import messages as m
+from engine.contract.lifecycle import Event, State, move
+from engine.contract.patching import Patch, changes, patched
+from engine.host.book import spec_of
+from engine.host.checks import complaints_about
+from engine.host.connection import Answer, Connection, Refused
+from engine.host.parts import Parts
+from engine.host.threads import apart
+from engine.store.checkpoints import NewerCheckpoint, newest_verified
+from engine.store.upgrade import StoreError
+
+LEAVING_WORKER_SECONDS = 30.0
+"""How long the worker of an attempt that is over may take to be gone."""
+
+
+@asynccontextmanager
+async def alone(parts: Parts, text: str) -> AsyncIterator[str]:
+    """The run that ``text`` means, while nobody else resumes or removes it."""
+    run = parts.book.find(text)
+    async with parts.book.lock(run):
+        if run not in parts.book.tallies:
+            raise StoreError(f"The run {run} was removed a moment ago.")
+        yield run
+
+
+async def resume(parts: Parts, connection: Connection, request: m.Resume) -> Answer:
+    async with alone(parts, request.run) as run:
+        return await _resume(parts, run, request.patch)
+
+
+async def _resume(parts: Parts, run: str, patch: Patch) -> Answer:
+    folder = parts.book.folder(run)
+    move(parts.book.state(run), Event.RESUME)
+    before = spec_of(parts.book, run)
+    _, complaints = await apart(complaints_about, patched(before, [patch]))
+    if complaints:
+        raise Refused("The run cannot go on.", complaints=complaints)
+    if parts.book.state(run) is State.RECOVERING:
+        return _hurry(parts, run, patch, changes(before, patch))
+    if not await parts.scheduler.has_left(run, LEAVING_WORKER_SECONDS):
+        raise Refused("Its worker has not ended yet. Try again in a moment.", "wrong_state")
+    await parts.book.open(run)
+    try:
+        chosen = await apart(newest_verified, folder, timeout_s=600.0)
+    except NewerCheckpoint as error:
+        raise Refused(str(error), "version") from error
+    parts.book.move(run, Event.RESUME)
+    if changed := changes(before, patch):
+        parts.book.record(run, _decision(changed, patch, parts.book.attempt(run)))
+    parts.scheduler.enqueue(run, chosen)
+    data = {
+        "run": run,
+        "folder": str(folder),
+        "attempt": parts.book.attempt(run),
+        "step": chosen.step,
+    }
+    return Answer(data)
+
+
+def _hurry(parts: Parts, run: str, patch: Patch, changed: list[str]) -> Answer:
+    """The run would go on by itself; now it does so at once."""
+    if changed:
+        parts.book.record(run, _decision(changed, patch, parts.book.attempt(run)))
+    parts.scheduler.back_off.hurry(run)
+    known = parts.book.tallies[run]
+    folder = str(parts.book.folder(run))
+    attempt = parts.book.attempt(run) + 1
+    return Answer({"run": run, "folder": folder, "attempt": attempt, "step": known.saved_step})
+
+
+def _decision(changed: list[str], patch: Patch, attempt: int) -> m.Decision:
+    return m.Decision(
+        at=time.time(),
+        attempt=attempt,
+        title="Goes on with other settings",
+        reason=f"As you chose: {', '.join(changed)}.",
+        patch=patch,
+    )
