@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from app import words
+from app import certificate_words, words
 from engine.contract.lifecycle import LIVE, RESTING, Phase, State
 from engine.contract.messages import (
-    CertificateLine,
     CheckpointSaved,
     Decision,
     Done,
     Evaluated,
     Finding,
-    Matters,
     Record,
     ResumeCertificate,
     RunSummary,
@@ -54,19 +52,6 @@ SAVE_REASONS = {
     "end": " The run was done.",
     "host_lost": " The engine's host had ended, so the run saved and stopped.",
     "signal": " The system asked the run to end.",
-}
-VERDICT_TONES = {
-    "same": "good",
-    "last_digits": "good",
-    "other": "warning",
-    "unknown": "info",
-    "refused": "danger",
-}
-TONE_OF_MATTERS: dict[Matters, str] = {"no": "info", "last_digits": "info", "yes": "warning"}
-MEANINGS: dict[Matters, str] = {
-    "no": "",
-    "last_digits": "May change the last digits.",
-    "yes": "Changes the result.",
 }
 SEVERITY_TONES = {"info": "info", "warning": "warning", "error": "danger"}
 
@@ -121,8 +106,8 @@ def entry_of(record: Record) -> Entry | None:
             text = " ".join(filter(None, (record.reason, record.cost)))
             return _entry(record, "info", record.title, text)
         case ResumeCertificate():
-            tone = VERDICT_TONES[record.verdict]
-            return _entry(record, tone, record.title, _what_differs(record))
+            tone = certificate_words.VERDICT_TONES[record.verdict]
+            return _entry(record, tone, record.title, certificate_words.what_differs(record))
         case Done():
             return _end(record)
         case StateChanged():
@@ -132,23 +117,6 @@ def entry_of(record: Record) -> Entry | None:
 
 def _entry(record: Record, tone: str, title: str, text: str) -> Entry:
     return Entry(at=record.at, tone=tone, title=title.rstrip("."), text=text)
-
-
-def _what_differs(certificate: ResumeCertificate) -> str:
-    differing = [line for line in certificate.lines if line.standing == "differs"]
-    same = sum(line.standing == "same" for line in certificate.lines)
-    if not differing:
-        return f"{words.counted(same, 'check')} before the first new step, and all are equal."
-    changes = ", ".join(f"{line.title} {line.before} → {line.now}" for line in differing)
-    return f"{changes}. {words.counted(same, 'other check')} found no difference."
-
-
-def check_text(check: CertificateLine) -> str:
-    """What a line of a certificate says below its title."""
-    if check.standing != "differs":
-        return check.sentence
-    change = f"{check.before} → {check.now}."
-    return " ".join(filter(None, (change, MEANINGS[check.matters], check.sentence)))
 
 
 def _end(done: Done) -> Entry | None:

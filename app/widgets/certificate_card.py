@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from app.run_words import TONE_OF_MATTERS, check_text
+from app.certificate_words import check_text, tone_of
 from app.theme import Tokens
 from app.widgets.folder import Folder, Pool
 from app.widgets.growing_area import GrowingArea
@@ -78,10 +78,3 @@ class CertificateCard(Card):
     def set_tokens(self, tokens: Tokens) -> None:
         """Take another theme's colours."""
         self.folder.head.set_tokens(tokens)
-
-
-def tone_of(check: CertificateLine) -> str:
-    """The colour of a line, by what it means for the result."""
-    if check.standing == "same":
-        return "good"
-    return TONE_OF_MATTERS[check.matters] if check.standing == "differs" else ""

@@ -76,7 +76,11 @@ def test_a_run_from_its_start_to_its_removal(fettle: Fettle) -> None:
     resumed = fettle("resume", run, "--json", timeout=_PATIENCE)
     assert resumed.code == 0, resumed.err
     assert steps(resumed.lines) == list(range(at + 1, STEPS + 1))
+    (certificate,) = resumed.of_type("resume_certificate")
+    assert (certificate["verdict"], certificate["step"], certificate["attempt"]) == ("same", at, 2)
+    assert certificate["loss"] == certificate["loss_before"]
     border = resumed.of_type("step")[0]["seq"]
+    assert certificate["seq"] < border
     rest = fettle("follow", run, "--since", str(border), "--json")
     assert steps(rest.lines) == list(range(at + 2, STEPS + 1))
     assert steps(fettle("follow", run, "--json").lines) == list(range(1, STEPS + 1))

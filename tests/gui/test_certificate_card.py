@@ -111,7 +111,7 @@ def test_the_activity_list_says_it_in_a_line() -> None:
     assert calm is not None
     assert other is not None
     assert (calm.tone, calm.title) == ("good", "Resumed, and it is the same run")
-    assert calm.text == "3 checks before the first new step, and all are equal."
+    assert calm.text == "3 checks before the first new step found no difference."
     assert other.tone == "warning"
     assert other.text == (
         "Effective batch 2 × 4 = 8 → 1 × 8 = 8, learning_rate 0.0002 → 0.0001. "
