@@ -98,6 +98,12 @@ class Course:
             self._random_is_due = False
             self.certify(trainer)
 
+    def tell_refusal(self) -> None:
+        """The weights of the save do not fit: tell what differs, as far as it is known."""
+        if self._resumed is not None:
+            told = self._witness.refusal(self._resumed.folder, self._resumed.state)
+            self._report.send(told)
+
     def certify(self, trainer: Any) -> None:
         """Tell whether this is the run that was saved."""
         assert self._resumed is not None

@@ -117,7 +117,11 @@ def set_out(
         loaded.prepared.train, folder, course,
     )  # fmt: skip
     if resumed:
-        state_files.restore_weights(resumed.folder, trainer.model)
+        try:
+            state_files.restore_weights(resumed.folder, trainer.model)
+        except JobError:
+            course.tell_refusal()
+            raise
     return trainer
 
 

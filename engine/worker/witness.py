@@ -74,6 +74,10 @@ class Witness:
         now = self._facts(trainer, position)
         return _certify(self._with_versions(now), folder, state, began)
 
+    def refusal(self, folder: Path, state: SavedState) -> ResumeCertificate:
+        """What differs, as far as it is known, where the save cannot be taken up."""
+        return _certify(self._early, folder, state, time.monotonic(), is_refused=True)
+
     def _with_versions(self, now: Facts) -> Facts:
         return msgspec.structs.replace(now, versions=self._early.versions)
 

@@ -87,6 +87,10 @@ def test_a_run_from_its_start_to_its_removal(fettle: Fettle) -> None:
 
     shown = fettle("show", run, "--json").last
     assert (shown["state"], shown["step"], shown["attempt"]) == ("finished", STEPS, 2)
+    assert shown["certificate"]["lines"] == certificate["lines"]
+    told = fettle("show", run).out
+    assert "Resumed, and it is the same run (attempt 2, after step" in told
+    assert "Replayed loss" in told
     output = Path(shown["output"])
     assert (output / "adapter_model.safetensors").is_file()
     adapter = json.loads((output / "adapter_config.json").read_text())

@@ -186,6 +186,22 @@ def test_other_data_is_named_before_it_is_refused(
     assert not report.of(Finding)
 
 
+def test_an_adapter_of_another_size_is_named_before_it_is_refused(
+    saved: Saved, tmp_path: Path
+) -> None:
+    report = Heard()
+    with pytest.raises(JobError, match="does not belong"):
+        run_here(
+            tmp_path, patched(saved.spec, [{"lora.r": 8}]), report,
+            checkpoint=str(saved.checkpoint), attempt=2,
+        )  # fmt: skip
+    report.close()
+    (found,) = report.of(ResumeCertificate)
+    assert found.verdict == "refused"
+    line = _different(found)["lora.r"]
+    assert (line.before, line.now, line.matters) == ("4", "8", "yes")
+
+
 def test_a_save_without_facts_says_what_it_does_not_tell(saved: Saved, tmp_path: Path) -> None:
     (saved.checkpoint / witness.FILE).rename(tmp_path / "kept")
     try:
