@@ -41,6 +41,8 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    # Each resume is asked for here, so that it falls between two kills.
+    os.environ["FETTLE_RESUME_AUTOMATICALLY"] = "off"
     with tempfile.TemporaryDirectory() as base, private_home():
         model = write_sample_model(Path(base) / "model", hidden=32)
         spec = spec_for(model, options.data.resolve(), options.steps)
