@@ -37,7 +37,7 @@ from engine.planning.examination import examine_machine
 from engine.planning.inventory import list_models
 from engine.store import runs
 from engine.store.files import disk_sentence
-from engine.store.records import newest_failure, saved_checkpoints
+from engine.store.records import newest_certificate, newest_failure, saved_checkpoints
 from engine.store.soundness import check_saves
 from engine.store.upgrade import StoreError
 
@@ -140,6 +140,7 @@ async def show(parts: Parts, connection: Connection, request: m.Show) -> Answer:
         "spec": spec_of(parts.book, run),
         "checkpoints": [msgspec.to_builtins(checkpoint) for checkpoint in saved],
         "failure": msgspec.to_builtins(await apart(newest_failure, folder)),
+        "certificate": msgspec.to_builtins(await apart(newest_certificate, folder)),
         "versions": content.versions,
         "pace": msgspec.to_builtins(pace) if pace else {},
     }
