@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from app import words
+from app import certificate_words, words
 from engine.contract.lifecycle import LIVE, RESTING, Phase, State
 from engine.contract.messages import (
     CheckpointSaved,
@@ -18,6 +18,7 @@ from engine.contract.messages import (
     Evaluated,
     Finding,
     Record,
+    ResumeCertificate,
     RunSummary,
     StateChanged,
 )
@@ -40,6 +41,7 @@ STATES: dict[State, tuple[str, str]] = {
     State.FAILED: ("Failed", "danger"),
     State.INTERRUPTED: ("Interrupted", "warning"),
     State.RECOVERING: ("Resuming", "warning"),
+    State.PAUSED: ("Paused", "info"),
 }
 """Word and tone of each state."""
 
@@ -104,6 +106,9 @@ def entry_of(record: Record) -> Entry | None:
         case Decision():
             text = " ".join(filter(None, (record.reason, record.cost)))
             return _entry(record, "info", record.title, text)
+        case ResumeCertificate():
+            tone = certificate_words.VERDICT_TONES[record.verdict]
+            return _entry(record, tone, record.title, certificate_words.what_differs(record))
         case Done():
             return _end(record)
         case StateChanged():
@@ -133,6 +138,7 @@ def _state(change: StateChanged) -> Entry | None:
         State.FAILED: ("danger", "Failed"),
         State.INTERRUPTED: ("warning", "Interrupted"),
         State.RECOVERING: ("warning", "Ended before its time"),
+        State.PAUSED: ("info", "Paused"),
     }
     if change.state is State.QUEUED and change.attempt > 1:
         return _entry(change, "info", f"Resumed, attempt {change.attempt}", change.sentence)
@@ -240,6 +246,10 @@ def busy_with(summary: RunSummary) -> str:
         place = summary.queue_place or 1
         before = "Next in the queue" if place == 1 else f"{ordinal(place)} in the queue"
         return f"{before}. One run trains at a time."
+    if summary.state is State.PAUSED:
+        return (
+            "Paused: the card is free, and nothing else trains meanwhile. Press Continue to go on."
+        )
     if summary.state is State.STOPPING:
         return "Stopping: the run saves at the end of this step."
     phases = {

@@ -14,11 +14,11 @@ worker -> host
     the host makes it (``synthesised``).
 
 A *record* is what a run leaves behind: the same object goes over the wire and into the run folder
-(``events.jsonl``: State, PhaseChanged, Evaluated, CheckpointSaved, Finding, Decision, Done;
-``metrics.jsonl``: Step, Telemetry). The host numbers records with ``seq``, one counter a run over
-both files, from 1, so that ``since`` is one number. The host is the only writer of both files. The
-worker numbers what it sends with ``worker_seq``; when the host dies, the worker leaves what it had
-still to say in ``orphan.jsonl``, and the next host adds what is missing.
+(``events.jsonl``: State, PhaseChanged, Evaluated, CheckpointSaved, ResumeCertificate, Finding,
+Decision, Done; ``metrics.jsonl``: Step, Telemetry). The host numbers records with ``seq``, one
+counter a run over both files, from 1, so that ``since`` is one number. The host is the only writer
+of both files. The worker numbers what it sends with ``worker_seq``; when the host dies, the worker
+leaves what it had still to say in ``orphan.jsonl``, and the next host adds what is missing.
 
 Compatibility: both sides allow unknown message types and extra fields in known ones. Another
 :data:`PROTOCOL` number is refused in a sentence.
@@ -39,6 +39,9 @@ PROTOCOL = 1
 
 Outcome = Literal["finished", "stopped", "failed"]
 Severity = Literal["info", "warning", "error"]
+Matters = Literal["no", "last_digits", "yes"]
+"""What a difference means for the result: nothing; sums are rounded in other places; the numbers
+are others from here on."""
 Throttle = Literal["heat", "power", "power_supply", "hardware"]
 """Why a card clocks down: too hot; at its power limit; the supply gives no more; the card protects
 itself and does not say from what."""
@@ -108,9 +111,10 @@ class ListRuns(Request, frozen=True, kw_only=True, tag=_snake):
 class Show(Request, frozen=True, kw_only=True, tag=_snake):
     """Reply data: ``summary`` (a :class:`RunSummary`), ``spec`` (with all patches of the run's
     Decisions), ``checkpoints`` (list of :class:`CheckpointSaved`), ``versions``, ``failure`` (the
-    :class:`Finding` about why the newest attempt failed; None if it did not), and ``pace``: what
-    the time of a step goes into, a :class:`engine.diagnosis.pace.shares.Pace`, empty before the
-    first steps."""
+    :class:`Finding` about why the newest attempt failed; None if it did not), ``certificate`` (the
+    newest :class:`ResumeCertificate`; None if the run was never resumed), and ``pace``: what the
+    time of a step goes into, a :class:`engine.diagnosis.pace.shares.Pace`, empty before the first
+    steps."""
 
     run: str
     """A folder, a unique prefix of its name, or ``last``; so in all requests."""
@@ -148,6 +152,14 @@ class Stop(Request, frozen=True, kw_only=True, tag=_snake):
     now: bool = False
 
 
+class Pause(Request, frozen=True, kw_only=True, tag=_snake):
+    """Save, end the worker, and so give all of the card's memory back; the run becomes ``paused``,
+    keeps its place in line, and nothing else trains meanwhile. :class:`Resume` goes exactly on. The
+    reply comes at once."""
+
+    run: str
+
+
 class SaveCheckpoint(Request, frozen=True, kw_only=True, tag=_snake):
     """Save at the next step boundary. The reply comes at once, CheckpointSaved when it is done."""
 
@@ -165,7 +177,7 @@ class VerifySaves(Request, frozen=True, kw_only=True, tag=_snake):
 class Resume(Request, frozen=True, kw_only=True, tag=_snake):
     """Queue the run again, from its newest verified checkpoint. Reply data: ``run``, ``folder``,
     ``attempt``, ``step`` (where it goes on, 0 if there is no checkpoint). A run that is
-    ``recovering`` goes on now instead of later."""
+    ``recovering`` goes on now instead of later, one that is ``paused`` in its old place."""
 
     run: str
     patch: dict[str, Any] = {}
@@ -423,9 +435,12 @@ class Ready(Message, frozen=True, kw_only=True, tag=_snake):
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag=_snake):
-    """The worker's interpreter runs; says nothing of progress."""
+    """The worker's interpreter runs; whether its job gets on, the count says."""
 
     at: float
+    moves: int = 0
+    """How much the job got done that nobody is told of, such as micro-batches: only that it grows
+    matters."""
 
 
 class Progress(Message, frozen=True, kw_only=True, tag=_snake):
@@ -542,6 +557,41 @@ class CheckpointSaved(Record, frozen=True, kw_only=True, tag=_snake):
     stall_seconds: float = 0.0
     """How long training stood still for it."""
     reason: Literal["time", "steps", "asked", "stop", "end", "host_lost", "signal"]
+
+
+class CertificateLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that was compared when a run was resumed."""
+
+    subject: str
+    """Stable name, such as ``data``, or the dotted field of a setting that is another."""
+    title: str
+    """For people, such as ``Data order``."""
+    standing: Literal["same", "differs", "unknown"]
+    """``unknown``: the save does not say how it was."""
+    matters: Matters = "no"
+    before: str = ""
+    """At the save; empty where it is the same."""
+    now: str = ""
+    sentence: str
+    """What was found, and what it means."""
+
+
+class ResumeCertificate(Record, frozen=True, kw_only=True, tag=_snake):
+    """Whether a resumed run is the run that was saved, said before its first new step."""
+
+    step: int
+    """That of the save; the next one is the first new step."""
+    verdict: Literal["same", "last_digits", "other", "unknown", "refused"]
+    """By what matters most of what differs. ``unknown``: nothing differs, but the save does not
+    tell all; ``refused``: the run cannot go on like this, and a Finding says why."""
+    title: str
+    """The verdict for people."""
+    lines: list[CertificateLine]
+    loss: float | None = None
+    """Of the forward pass that was made at the save and again now; None if there is none."""
+    loss_before: float | None = None
+    seconds: float = 0.0
+    """What the comparison took."""
 
 
 class Finding(Record, frozen=True, kw_only=True, tag=_snake):
@@ -669,6 +719,7 @@ EVENT_TYPES = (
     PhaseChanged,
     Evaluated,
     CheckpointSaved,
+    ResumeCertificate,
     Finding,
     Decision,
     Done,
@@ -691,6 +742,7 @@ ALL_TYPES = (
     Unfollow,
     Watch,
     Stop,
+    Pause,
     SaveCheckpoint,
     VerifySaves,
     Resume,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -89,7 +89,10 @@ class Saver:
         self._run_folder = run_folder
         self._training = spec.training
         self._report = report
-        self._data = data
+        self.data = data
+        """Digest of the training data."""
+        self.beside: Callable[[Any, Position], Mapping[str, bytes]] = _nothing
+        """What is to go into each checkpoint beside the state, by file name."""
         self._fields: dict[str, Any] = {
             "spec": fingerprint(spec), "data": data, "versions": versions, "kind": spec.kind
         }  # fmt: skip
@@ -194,8 +197,9 @@ class Saver:
             # Paged optimizer state is written by kernels that may still run.
             torch.cuda.synchronize()
         files = state_files.collect(
-            trainer, position, data=self._data, best_eval_loss=scores.best_eval_loss
+            trainer, position, data=self.data, best_eval_loss=scores.best_eval_loss
         )
+        files |= self.beside(trainer, position)
         needs = bytes_of(files)
         held = self._memory.hold(files)
         self._saved_at = time.monotonic()
@@ -313,6 +317,10 @@ class Saver:
                 "save_works_again", "Saving works again.", severity="info", step=step,
                 cause=f"Step {step} is on the disk.",
             )  # fmt: skip
+
+
+def _nothing(trainer: Any, position: Position) -> dict[str, bytes]:
+    return {}
 
 
 def fingerprint(spec: Spec) -> str:

@@ -147,8 +147,13 @@ def _pour(path: Path, places: Mapping[str, torch.Tensor]) -> None:
 
 
 def restore_training(folder: Path, state: SavedState, trainer: Any) -> None:
-    """Put optimizer, schedule and scaler back. Raises JobError if they belong elsewhere."""
+    """Put optimizer, schedule and scaler back. Raises JobError if they belong elsewhere.
+
+    Where the schedule stands comes from the save; its rates are those of the spec, which may have
+    been changed since.
+    """
     tensors = tensor_files.read(folder / OPTIMIZER)
+    wanted = _Wanted(trainer)
     try:
         optimizer_state.restore(
             bare(trainer.optimizer), state.optimizer, tensors, trainable(trainer.model)
@@ -156,8 +161,31 @@ def restore_training(folder: Path, state: SavedState, trainer: Any) -> None:
     except (StateMismatch, KeyError) as error:
         raise _other_model() from error
     trainer.lr_scheduler.load_state_dict(_as_scheduler_state(state.scheduler))
+    wanted.put_back()
     if state.scaler is not None and trainer.accelerator.scaler is not None:
         trainer.accelerator.scaler.load_state_dict(state.scaler)
+
+
+class _Wanted:
+    """What a spec says of optimizer and schedule, before a save is read into them."""
+
+    def __init__(self, trainer: Any) -> None:
+        self._scheduler = getattr(trainer.lr_scheduler, "scheduler", trainer.lr_scheduler)
+        self._groups = bare(trainer.optimizer).param_groups
+        self._rates = list(self._scheduler.base_lrs)
+        self._decays = [group["weight_decay"] for group in self._groups]
+
+    def put_back(self) -> None:
+        """Go on with that. For an unchanged spec these are the very numbers of the save."""
+        scheduler = self._scheduler
+        scheduler.base_lrs = self._rates
+        factors = [factor(scheduler.last_epoch) for factor in scheduler.lr_lambdas]
+        now = [rate * factor for rate, factor in zip(self._rates, factors, strict=True)]
+        for group, rate, decay, lr in zip(
+            self._groups, self._rates, self._decays, now, strict=True
+        ):
+            group |= {"initial_lr": rate, "weight_decay": decay, "lr": lr}
+        scheduler._last_lr = now
 
 
 def restore_random(folder: Path, state: SavedState) -> None:

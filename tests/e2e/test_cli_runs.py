@@ -488,3 +488,21 @@ def test_options_are_shown_chosen_and_checked(bench: Bench) -> None:
     assert fettle("options", "nothing").code == 2
     again = fettle("options", "resume_automatically=on", "resume_tries=3", "--json").last
     assert again["options"]["resume_automatically"] is True
+
+
+def test_a_run_is_paused_and_continued(bench: Bench) -> None:
+    run = bench.detached("normal steps=400 ms=10")
+    fettle = bench.fettle
+    refused = fettle("continue", run)
+    assert refused.code == 2
+    assert "and not paused" in refused.err
+    paused = fettle("pause", run)
+    assert paused.code == 0, paused.err
+    assert "The card is free." in paused.out
+    assert f"fettle continue {run}" in paused.out
+    assert bench.show(run)["state"] == "paused"
+    assert fettle("pause", run).code == 0
+    bench.worker("normal steps=400 ms=0")
+    done = fettle("continue", run, "--json")
+    assert done.code == 0, done.err
+    assert (done.last["outcome"], done.last["attempt"]) == ("finished", 2)
