@@ -160,19 +160,22 @@ class Story:
 
     def resumed(self) -> tuple[str, str]:
         """A run that was lost and is the same again, and one that goes on with other settings."""
-        same = self.start(spec("support-bot", self.model("llama"), steps=220))
-        self.lose(same, 95)
+        small = {
+            "per_device_train_batch_size": 4, "max_length": 64, "save_steps": 10, "eval_steps": 0,
+        }  # fmt: skip
+        same = self.start(spec("support-bot", self.model("llama"), steps=40, training=small))
+        self.lose(same, 15)
         self._host.request(Resume(id=0, run=same))
         self.to_rest(same)
-        other = self.start(spec("night-run-4", self.model("llama"), steps=300))
-        self.wait(other, lambda s: s.step >= 95)
+        other = self.start(spec("night-run-4", self.model("llama"), steps=40, training=small))
+        self.wait(other, lambda s: s.step >= 15)
         self.stop(other)
         patch = {
-            "training.per_device_train_batch_size": 8, "training.gradient_accumulation_steps": 4,
+            "training.per_device_train_batch_size": 2, "training.gradient_accumulation_steps": 4,
             "training.gradient_checkpointing": "full", "training.learning_rate": 4e-4,
         }  # fmt: skip
         self._host.request(Resume(id=0, run=other, patch=patch))
-        self.wait(other, lambda s: s.step >= 130)
+        self.to_rest(other)
         return same, other
 
     def stop(self, run: str) -> None:

@@ -212,6 +212,13 @@ def test_a_replayed_loss_may_differ_by_what_rounding_explains(
     assert differing(certificate(after, before))["replay"][0] == matters
 
 
+def test_a_save_without_a_replay_is_compared_by_the_rest() -> None:
+    found = certificate(now(), msgspec.structs.replace(BEFORE, replay=None))
+    assert found.verdict == "same"
+    assert found.lines[-1].standing == "unknown"
+    assert (found.loss, found.loss_before) == (1.25, None)
+
+
 def test_a_loss_that_is_no_number_is_compared_too() -> None:
     lost = now(replay=ReplayFacts(loss=None, tokens=64))
     assert differing(certificate(lost))["replay"] == ("yes", "1.25", "no number")
