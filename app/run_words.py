@@ -41,6 +41,7 @@ STATES: dict[State, tuple[str, str]] = {
     State.FAILED: ("Failed", "danger"),
     State.INTERRUPTED: ("Interrupted", "warning"),
     State.RECOVERING: ("Resuming", "warning"),
+    State.PAUSED: ("Paused", "info"),
 }
 """Word and tone of each state."""
 
@@ -137,6 +138,7 @@ def _state(change: StateChanged) -> Entry | None:
         State.FAILED: ("danger", "Failed"),
         State.INTERRUPTED: ("warning", "Interrupted"),
         State.RECOVERING: ("warning", "Ended before its time"),
+        State.PAUSED: ("info", "Paused"),
     }
     if change.state is State.QUEUED and change.attempt > 1:
         return _entry(change, "info", f"Resumed, attempt {change.attempt}", change.sentence)
@@ -244,6 +246,10 @@ def busy_with(summary: RunSummary) -> str:
         place = summary.queue_place or 1
         before = "Next in the queue" if place == 1 else f"{ordinal(place)} in the queue"
         return f"{before}. One run trains at a time."
+    if summary.state is State.PAUSED:
+        return (
+            "Paused: the card is free, and nothing else trains meanwhile. Press Continue to go on."
+        )
     if summary.state is State.STOPPING:
         return "Stopping: the run saves at the end of this step."
     phases = {

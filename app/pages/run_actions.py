@@ -17,6 +17,7 @@ from app.pages.run_command import train_command
 from app.run_words import Failure, settings_of
 from app.widgets.confirm import Confirm
 from engine.contract.messages import (
+    Pause,
     Refusal,
     Remove,
     Request,
@@ -53,6 +54,7 @@ class RunActions(QObject):
             "check_saves": self.check_saves,
             "resume": self.resume,
             "leave_be": self.leave_be,
+            "pause": self.pause,
             "stop_at_once": self.stop_at_once,
             "remove": self.remove,
             "open_folder": self.open_folder,
@@ -78,6 +80,11 @@ class RunActions(QObject):
     def resume(self, summary: RunSummary) -> None:
         """Go on from the newest save."""
         self._link.ask(Resume, run=summary.run).refused.connect(self._on_refused)
+
+    def pause(self, summary: RunSummary) -> None:
+        """Save, and give the card back until the run is told to go on."""
+        self._ask(Pause, f"{summary.name} saves and frees the card after this step.",
+                  run=summary.run)  # fmt: skip
 
     def leave_be(self, summary: RunSummary) -> None:
         """Do not let a recovering run go on."""

@@ -31,6 +31,11 @@ class RunHeader(QWidget):
         self.chip = Chip()
         self.save = button("Save now", tip="Save at the end of this step and go on (Ctrl+S)")
         self.stop = button("Stop", tip="Save at the end of this step, then stop. Nothing is lost.")
+        self.pause = button(
+            "Pause",
+            tip="Save, and give all of the card's memory back, as for a game. Nothing is lost.",
+        )
+        self.go_on = button("Continue", "primary", tip="Go exactly on from where it was paused")
         self.folder = button("Open folder", tip="Show the files of this run")
         self.resume = button("Resume", "primary", tip="Go on from the newest save (Ctrl+R)")
         self.more = button("", tip="More")
@@ -39,7 +44,8 @@ class RunHeader(QWidget):
         self.resume.setShortcut("Ctrl+R")
         self._build_menu()
         names = row(self.title, self.chip, None, spacing=16)
-        buttons = (self.save, self.stop, self.folder, self.more, self.resume)
+        first = (self.save, self.pause, self.stop, self.folder, self.more)
+        buttons = (*first, self.resume, self.go_on)
         line = row(names, *buttons, spacing=10)
         line.setStretch(0, 1)
         self.setLayout(line)
@@ -60,6 +66,8 @@ class RunHeader(QWidget):
     def _gather_buttons(self) -> None:
         self._verbs = {
             self.save: "save_now",
+            self.pause: "pause",
+            self.go_on: "resume",
             self.stop: "stop",
             self.folder: "open_folder",
             self.resume: "resume",
@@ -94,10 +102,12 @@ class RunHeader(QWidget):
         self.chip.show_word(*chip_of(summary))
         state = summary.state
         self.save.setVisible(state is State.TRAINING)
-        self.stop.setVisible(state in LIVE or state is State.QUEUED)
+        self.pause.setVisible(state in LIVE - {State.STOPPING})
+        self.go_on.setVisible(state is State.PAUSED)
+        self.stop.setVisible(state in LIVE | {State.QUEUED, State.PAUSED})
         self.stop.setEnabled(state is not State.STOPPING)
         # Of a recovering run the banner below has the buttons.
-        self.resume.setVisible(state in RESUMABLE - {State.RECOVERING})
+        self.resume.setVisible(state in RESUMABLE - {State.RECOVERING, State.PAUSED})
         self.verify_action.setEnabled(summary.checkpoints > 0)
         self.at_once_action.setEnabled(state in LIVE)
         self.remove_action.setEnabled(state in RESTING)

@@ -38,9 +38,10 @@ def verbs_of(summary: RunSummary) -> list[Verb]:
     """What can be done to a run from the list."""
     verbs = [Verb(name="open", text="Open")]
     if summary.state in RESUMABLE:
-        main = summary.state is State.INTERRUPTED
-        verbs.append(Verb(name="resume", text="Resume", is_primary=main))
-    if summary.state in (LIVE | {State.QUEUED, State.RECOVERING}) - {State.STOPPING}:
+        main = summary.state in (State.INTERRUPTED, State.PAUSED)
+        text = "Continue" if summary.state is State.PAUSED else "Resume"
+        verbs.append(Verb(name="resume", text=text, is_primary=main))
+    if summary.state in (LIVE | {State.QUEUED, State.RECOVERING, State.PAUSED}) - {State.STOPPING}:
         verbs.append(Verb(name="stop", text="Stop"))
     if summary.state in RESTING:
         verbs.append(Verb(name="remove", text=""))
@@ -53,6 +54,8 @@ def when_of(summary: RunSummary, now: float) -> tuple[str, str]:
         return "waits its turn", ""
     if summary.state is State.RECOVERING:
         return "goes on by itself", ""
+    if summary.state is State.PAUSED:
+        return "until you continue", ""
     if summary.state in RESTING:
         ended = words.when(summary.ended_at or summary.created_at, now)
         return ended, f"took {words.span(summary.train_seconds)}"

@@ -7,6 +7,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable
 from importlib import import_module
+from keyword import iskeyword
 
 from engine.cli.output import Exit, Output, ReaderGone
 from engine.cli.parser import UsageError, build, wants_json
@@ -24,6 +25,8 @@ _MODULES = {
     "show": "listing",
     "follow": "control",
     "stop": "control",
+    "pause": "pausing",
+    "continue": "pausing",
     "checkpoint": "control",
     "verify": "verify",
     "remove": "control",
@@ -64,5 +67,6 @@ def run(argv: list[str] | None) -> int:
 def _find(command: str) -> Command:
     # Looked up late, so that --help and --version load none of them.
     module = import_module(f"engine.cli.{_MODULES[command]}")
-    found: Command = getattr(module, command.replace("-", "_"))
+    name = command.replace("-", "_")
+    found: Command = getattr(module, f"{name}_" if iskeyword(name) else name)
     return found

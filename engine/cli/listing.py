@@ -19,6 +19,7 @@ _COLOUR_OF = {
     State.FAILED: "red",
     State.INTERRUPTED: "red",
     State.RECOVERING: "yellow",
+    State.PAUSED: "yellow",
 }
 
 

@@ -133,6 +133,11 @@ def _run_commands(commands: argparse._SubParsersAction[_Parser], common: _Parser
     stop.add_argument(
         "--now", action="store_true", help="do not save: end it at once, back at its last save"
     )
+    pause = _command(
+        commands, common, "pause", "save a run and give the whole card back, until it continues"
+    )
+    go_on = _command(commands, common, "continue", "go on with a paused run, in its old place")
+    go_on.add_argument("--detach", action="store_true", help="let it go on and return")
     checkpoint = _command(commands, common, "checkpoint", "save a run now, and go on")
     verify = _command(commands, common, "verify", "read every byte of a run's saves again")
     remove = _command(commands, common, "remove", "delete a run that has ended, with its results")
@@ -144,7 +149,8 @@ def _run_commands(commands: argparse._SubParsersAction[_Parser], common: _Parser
     report.add_argument(
         "--with-data", action="store_true", help="put the first rows of the data in as well"
     )
-    for parser in (show, follow, stop, checkpoint, verify, remove, report):
+    named = (show, follow, stop, pause, go_on, checkpoint, verify, remove, report)
+    for parser in named:
         parser.add_argument("run", metavar="RUN", type=run_name, help=RUN_HELP)
 
 

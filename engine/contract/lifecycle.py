@@ -2,7 +2,8 @@
 
 ``created -> queued -> starting -> preparing -> training -> finished``, with ``stopping ->
 stopped``, ``failed`` and ``interrupted`` (found dead) as the other ends. A run whose attempt ended
-before its time, and that Fettle takes up again by itself, is ``recovering`` in between. ``resume``
+before its time, and that Fettle takes up again by itself, is ``recovering`` in between; one that
+gave the card back for a while is ``paused``. ``resume``
 is the only way back, and the caller raises ``attempt`` with it. What a run is busy with inside a
 state is its *phase*, which is shown to people and never decides anything here.
 """
@@ -26,6 +27,7 @@ class State(StrEnum):
     FAILED = "failed"
     INTERRUPTED = "interrupted"
     RECOVERING = "recovering"
+    PAUSED = "paused"
 
 
 class Event(StrEnum):
@@ -46,6 +48,8 @@ class Event(StrEnum):
     FAIL = "fail"
     LOSE = "lose"
     """The run was found without a living worker."""
+    PAUSE = "pause"
+    """The worker has saved and ended, so that the card is free; the run keeps its place in line."""
     RETRY = "retry"
     """The attempt ended before its time, and the run will be resumed without being asked."""
     RESUME = "resume"
@@ -73,7 +77,9 @@ RESTING = frozenset({State.FINISHED, State.STOPPED, State.FAILED, State.INTERRUP
 LIVE = frozenset({State.STARTING, State.PREPARING, State.TRAINING, State.STOPPING})
 """States in which a worker process belongs to the run."""
 
-RESUMABLE = frozenset({State.STOPPED, State.FAILED, State.INTERRUPTED, State.RECOVERING})
+RESUMABLE = frozenset(
+    {State.STOPPED, State.FAILED, State.INTERRUPTED, State.RECOVERING, State.PAUSED}
+)
 
 
 def _table() -> dict[tuple[State, Event], State]:
@@ -99,6 +105,9 @@ def _table() -> dict[tuple[State, Event], State]:
         # A worker that lost its host, or was told to end by the system, halts unasked.
         table[state, Event.HALT] = State.INTERRUPTED
         table[state, Event.RETRY] = State.RECOVERING
+        table[state, Event.PAUSE] = State.PAUSED
+    table[State.RECOVERING, Event.PAUSE] = State.PAUSED
+    table[State.PAUSED, Event.STOP] = State.STOPPED
     table[State.RECOVERING, Event.STOP] = State.STOPPED
     table[State.RECOVERING, Event.FAIL] = State.FAILED
     for state in RESTING:

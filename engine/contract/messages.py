@@ -152,6 +152,14 @@ class Stop(Request, frozen=True, kw_only=True, tag=_snake):
     now: bool = False
 
 
+class Pause(Request, frozen=True, kw_only=True, tag=_snake):
+    """Save, end the worker, and so give all of the card's memory back; the run becomes ``paused``,
+    keeps its place in line, and nothing else trains meanwhile. :class:`Resume` goes exactly on. The
+    reply comes at once."""
+
+    run: str
+
+
 class SaveCheckpoint(Request, frozen=True, kw_only=True, tag=_snake):
     """Save at the next step boundary. The reply comes at once, CheckpointSaved when it is done."""
 
@@ -169,7 +177,7 @@ class VerifySaves(Request, frozen=True, kw_only=True, tag=_snake):
 class Resume(Request, frozen=True, kw_only=True, tag=_snake):
     """Queue the run again, from its newest verified checkpoint. Reply data: ``run``, ``folder``,
     ``attempt``, ``step`` (where it goes on, 0 if there is no checkpoint). A run that is
-    ``recovering`` goes on now instead of later."""
+    ``recovering`` goes on now instead of later, one that is ``paused`` in its old place."""
 
     run: str
     patch: dict[str, Any] = {}
@@ -427,9 +435,12 @@ class Ready(Message, frozen=True, kw_only=True, tag=_snake):
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag=_snake):
-    """The worker's interpreter runs; says nothing of progress."""
+    """The worker's interpreter runs; whether its job gets on, the count says."""
 
     at: float
+    moves: int = 0
+    """How much the job got done that nobody is told of, such as micro-batches: only that it grows
+    matters."""
 
 
 class Progress(Message, frozen=True, kw_only=True, tag=_snake):
@@ -731,6 +742,7 @@ ALL_TYPES = (
     Unfollow,
     Watch,
     Stop,
+    Pause,
     SaveCheckpoint,
     VerifySaves,
     Resume,

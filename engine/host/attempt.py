@@ -11,8 +11,17 @@ from typing import Any
 import msgspec
 
 from engine.contract.lifecycle import Event, State
-from engine.contract.messages import Job, Message, Progress, Record, SaveNow, StopJob, Telemetry
-from engine.host.autopsy import examine, remains_of
+from engine.contract.messages import (
+    Done,
+    Job,
+    Message,
+    Progress,
+    Record,
+    SaveNow,
+    StopJob,
+    Telemetry,
+)
+from engine.host.autopsy import Remains, examine, remains_of
 from engine.host.book import Book
 from engine.host.comeback import Comeback
 from engine.host.course import Course, tail_of
@@ -22,6 +31,7 @@ from engine.host.pace import PaceKeeper
 from engine.host.settings import Settings
 from engine.host.telemetry import Sampler
 from engine.host.threads import begin
+from engine.host.watchdog import Watchdog, clear_stacks, finding_of, joined
 from engine.host.worker import Worker, describe_exit
 from engine.store.checkpoints import Choice
 from engine.store.runs import WORKER_LOG
@@ -38,7 +48,8 @@ class Attempt:
         self, book: Book, settings: Settings, run: str, worker: Worker, comeback: Comeback
     ) -> None:
         self.run = run
-        self._course = Course(book, run, comeback.after_attempt)
+        self._course = Course(book, run, self._goes_on)
+        self._is_pausing = False
         self._book = book
         self._settings = settings
         self._worker = worker
@@ -46,15 +57,18 @@ class Attempt:
         self._over_at: float | None = None
         self._reason = ""
         """Why this host killed the worker; empty if it did not."""
-        self._is_mute = False
         self._lesson = Lesson()
         self._pace = PaceKeeper(self._course)
         self._kills = RecentKills()
+        self._comeback = comeback
+        self._watchdog = Watchdog(settings, self._course, worker)
+        self._start, self._host_log = Choice(folder=None), Path()
 
     async def work(self, spec: dict[str, Any], start: Choice, host_log: Path) -> None:
         """The whole attempt; the run rests when this returns, and the worker is gone."""
+        self._start, self._host_log = start, host_log
         self._course.saved_step = start.step
-        self._remember_worker()
+        self._note_worker(self._worker.pid, self._worker.started_at)
         watch = asyncio.create_task(self._watch(), name=self.run)
         watch.add_done_callback(_on_watch_ended)
         try:
@@ -64,8 +78,9 @@ class Attempt:
         finally:
             watch.cancel()
         if not self._course.is_over:
-            await self._conclude(code, host_log, start)
-        self._forget_worker()
+            await self._conclude(code)
+        self._note_worker(None, None)
+        clear_stacks(self._course.folder)
         # What was foretold is foretold of the spec that the run was started with.
         if self._lesson.has_something and not self._book.tallies[self.run].patches:
             begin(self._lesson.learn, self._book.folder(self.run))
@@ -77,43 +92,49 @@ class Attempt:
         self._book.move(self.run, Event.STOP)
         if now or not self._worker.has_job:
             # There is nothing to save.
-            self._kill("now")
+            self.kill("now")
         elif self._stop_asked_at is None:
             self._stop_asked_at = time.monotonic()
             self._worker.send(StopJob())
+
+    def pause(self) -> None:
+        """Save and end, as :meth:`stop`; the run is not over then, but paused."""
+        if self._course.is_over or self._course.state is State.STOPPING:
+            return
+        self._is_pausing = True
+        self._book.tallies[self.run].sentence = "Pausing: it saves at the end of this step."
+        self._book.changed(self.run)
+        self.halt("pause")
 
     def save(self) -> None:
         """Save at the next step boundary."""
         self._worker.send(SaveNow())
 
-    def halt(self) -> None:
-        """The system wants this host to end: save, and stop unasked."""
+    def halt(self, reason: str = "system") -> None:
+        """The system wants this host to end, or the card is wanted: save, and stop unasked."""
         if not self._worker.has_job:
-            self._kill("system")
+            self.kill(reason)
             return
         self._stop_asked_at = self._stop_asked_at or time.monotonic()
         self._worker.send(StopJob())
 
     async def abandon(self) -> None:
         """:meth:`work` broke: end the worker, so that the next run has the GPU to itself."""
-        self._kill("broken")
+        self.kill("broken")
         await self._worker.ended
-
-    def kill(self) -> None:
-        """The host leaves and cannot wait any longer."""
-        self._kill("system")
 
     # ------------------------------------------------------------ the worker's life
 
     async def _is_ready(self) -> bool:
         await asyncio.wait({self._worker.ready}, timeout=self._settings.ready_seconds)
         if not self._worker.ready.done():
-            self._kill("not ready")
+            self.kill("not ready")
         return self._worker.ready.done() and not self._worker.ready.cancelled()
 
     async def _train(self, spec: dict[str, Any], start: Choice) -> None:
         folder = self._book.folder(self.run)
         self._pace.begin(spec)
+        self._watchdog.begin()
         self._worker.listener = self._on_message
         self._worker.send(
             Job(
@@ -136,6 +157,7 @@ class Attempt:
             sampler.stop()
 
     def _on_message(self, message: Message) -> None:
+        self._watchdog.note(message)
         if isinstance(message, Record):
             self._lesson.note(message)
             self._course.take(message)
@@ -158,25 +180,30 @@ class Attempt:
             now, limits = time.monotonic(), self._settings
             self._kills.look(now)
             if self._over_at and now - self._over_at > limits.exit_seconds:
-                self._kill("does not end")
+                self.kill("does not end")
             elif self._stop_asked_at and now - self._stop_asked_at > limits.stop_grace_seconds:
-                self._kill("deaf")
+                self.kill("deaf")
             elif not self._course.is_over:
-                self._listen(now)
+                self._watchdog.listen()
+                await self._look_for_stall()
 
-    def _listen(self, now: float) -> None:
-        silent = now - self._worker.heard_at > self._settings.mute_seconds
-        if silent and not self._is_mute and self._worker.ready.done():
-            self._course.find(
-                "warning",
-                "worker_silent",
-                f"The worker has said nothing for {self._settings.mute_seconds:.0f} s.",
-                cause="It may be stuck in the GPU driver, or the machine is very busy.",
-                remedy="If nothing changes, stop at once and resume from the last save.",
-            )
-        self._is_mute = silent
+    async def _look_for_stall(self) -> None:
+        """Find a worker that does not get on, keep what is seen, and end it if the run goes on."""
+        stall = self._watchdog.look()
+        if stall is None or self._stop_asked_at or self._course.state is State.STOPPING:
+            return
+        seen = await self._watchdog.see(stall)
+        known = await examine(self._remains(None), self._book.store)
+        if self._course.is_over or not self._watchdog.is_stuck:
+            return
+        ends = self._comeback.is_allowed
+        finding = finding_of(self._course, stall, seen, is_ended=ends)
+        self._course.note(joined(finding, known))
+        if ends:
+            self.kill("stalled")
 
-    def _kill(self, reason: str) -> None:
+    def kill(self, reason: str = "system") -> None:
+        """End the worker at once: the host leaves and cannot wait any longer, or for a reason."""
         if self._worker.ended.done():
             return
         self._reason = self._reason or reason
@@ -185,30 +212,26 @@ class Attempt:
 
     # ------------------------------------------------------------ an end without Done
 
-    async def _conclude(self, code: int, host_log: Path, start: Choice) -> None:
+    async def _conclude(self, code: int) -> None:
         if self._reason == "deaf":
-            self._find_deaf()
-        if self._course.state is State.STOPPING:
+            _find_deaf(self._course, self._settings.stop_grace_seconds)
+        if self._is_pausing:
+            self._course.end(Event.HALT, "stopped", self._course.lost_steps(), exit_code=code)
+        elif self._course.state is State.STOPPING:
             sentence = f"Stopped at once. {self._course.lost_steps()}".strip()
             self._course.end(Event.HALT, "stopped", sentence, exit_code=code)
         elif self._reason == "system":
             sentence = f"The system ended Fettle. {self._course.lost_steps()}".strip()
             self._course.end(Event.LOSE, "stopped", sentence, exit_code=code)
         elif self._reason == "not ready":
-            self._fail_to_start(code, host_log)
+            self._fail_to_start(code)
+        elif self._reason == "stalled" and self._course.last_error:
+            sentence = f"{self._course.last_error.title} {self._course.lost_steps()}".strip()
+            self._course.end(Event.FAIL, "failed", sentence, exit_code=code)
         else:
-            await self._fail(code, host_log, start)
+            await self._fail(code)
 
-    def _find_deaf(self) -> None:
-        self._course.find(
-            "warning",
-            "worker_deaf",
-            f"The worker did not stop in {self._settings.stop_grace_seconds:.0f} s and was ended.",
-            cause="It may be stuck in the GPU driver or on the disk.",
-            remedy="Resume goes on from the last save.",
-        )
-
-    def _fail_to_start(self, code: int, host_log: Path) -> None:
+    def _fail_to_start(self, code: int) -> None:
         title = f"The worker was not ready within {self._settings.ready_seconds:.0f} s."
         self._course.find(
             "error",
@@ -216,31 +239,48 @@ class Attempt:
             title,
             cause="Importing PyTorch takes too long or hangs.",
             remedy="Try again; if it stays so, install Fettle anew.",
-            detail=tail_of(host_log),
+            detail=tail_of(self._host_log),
         )
         self._course.end(Event.FAIL, "failed", title, exit_code=code)
 
-    async def _fail(self, code: int, host_log: Path, start: Choice) -> None:
-        remains = remains_of(
-            self._book, self._course, code, idle_log=host_log,
-            idle_log_start=self._worker.log_start, resumed_step=start.step,
-            oom_kills=self._kills.before,
-        )  # fmt: skip
-        self._course.note(await examine(remains, self._book.store))
+    async def _fail(self, code: int) -> None:
+        self._course.note(await examine(self._remains(code), self._book.store))
         sentence = f"The worker {describe_exit(code)}. {self._course.lost_steps()}".strip()
         self._course.end(Event.FAIL, "failed", sentence, exit_code=code)
 
+    def _remains(self, code: int | None) -> Remains:
+        return remains_of(
+            self._book, self._course, code, idle_log=self._host_log,
+            idle_log_start=self._worker.log_start, resumed_step=self._start.step,
+            oom_kills=self._kills.before,
+        )  # fmt: skip
+
+    def _goes_on(self, course: Course, event: Event, done: Done) -> bool:
+        """Whether the run does not come to rest with this attempt."""
+        if self._is_pausing and event is not Event.FINISH and course.state is not State.STOPPING:
+            lost = course.lost_steps()
+            course.pause(
+                f"The card is free. Continue goes on from step {course.saved_step}. {lost}"
+            )
+            return True
+        return self._comeback.after_attempt(course, event, done)
+
     # ------------------------------------------------------------ for the next host
 
-    def _remember_worker(self) -> None:
+    def _note_worker(self, pid: int | None, started_at: float | None) -> None:
         known = self._book.tallies[self.run]
-        known.pid, known.pid_started_at = self._worker.pid, self._worker.started_at
+        known.pid, known.pid_started_at = pid, started_at
         self._book.changed(self.run)
 
-    def _forget_worker(self) -> None:
-        known = self._book.tallies[self.run]
-        known.pid = known.pid_started_at = None
-        self._book.changed(self.run)
+
+def _find_deaf(course: Course, grace_seconds: float) -> None:
+    course.find(
+        "warning",
+        "worker_deaf",
+        f"The worker did not stop in {grace_seconds:.0f} s and was ended.",
+        cause="It may be stuck in the GPU driver or on the disk.",
+        remedy="Resume goes on from the last save.",
+    )
 
 
 def _on_watch_ended(watch: asyncio.Task[None]) -> None:

@@ -30,7 +30,8 @@ _NEWEST = 120
 class Remains(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker left behind, as the host knows it in memory."""
 
-    exit_code: int
+    exit_code: int | None
+    """None of one that lives and does not get on."""
     folder: Path
     log_start: int
     """How long the run's log was before this attempt."""
@@ -48,7 +49,7 @@ class Remains(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def remains_of(
-    book: Book, course: Course, exit_code: int, *, idle_log: Path, idle_log_start: int,
+    book: Book, course: Course, exit_code: int | None, *, idle_log: Path, idle_log_start: int,
     resumed_step: int, oom_kills: int | None,
 ) -> Remains:  # fmt: skip
     """What is known of a dead worker without looking at the disk."""
@@ -84,7 +85,8 @@ def _examine(remains: Remains, store: Path) -> Finding:
 
 
 def _finding(remains: Remains, found: list[Diagnosis], log: str) -> Finding:
-    how = f"The worker {describe_exit(remains.exit_code)}."
+    code = remains.exit_code
+    how = "The worker does not get on." if code is None else f"The worker {describe_exit(code)}."
     words = _words(found[0], how) if found else _unknown(how)
     return Finding(
         at=time.time(), attempt=remains.attempt, severity="error", step=remains.step or None,
@@ -126,6 +128,7 @@ def _evidence(remains: Remains, log: str, store: Path) -> Evidence:
         saved_step=remains.saved_step,
         is_resumed=remains.is_resumed,
         oom_kills=more_since(remains.oom_kills),
+        is_hanging=remains.exit_code is None,
         steps=tuple(record for record in newest if isinstance(record, Step)),
         telemetry=tuple(record for record in newest if isinstance(record, Telemetry)),
         machine=facts.gather(store),

@@ -36,6 +36,11 @@ class BackOff:
         Course(self._book, run).end(Event.STOP, "stopped", sentence)
         self._news.set()
 
+    def pause(self, run: str) -> None:
+        """Let the run wait until it is told to go on."""
+        self._book.move(run, Event.PAUSE, self._book.tallies[run].sentence)
+        self._news.set()
+
     def leave(self) -> None:
         """The host leaves; the next one waits for the rest."""
         self._is_leaving = True

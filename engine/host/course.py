@@ -141,6 +141,11 @@ class Course:
         self.is_over = True
         self.book.move(self.run, Event.RETRY, sentence, resumes_at=resumes_at)
 
+    def pause(self, sentence: str) -> None:
+        """The attempt is over, and the run waits until it is told to go on."""
+        self.is_over = True
+        self.book.move(self.run, Event.PAUSE, sentence.strip())
+
     def add_done(self) -> None:
         """The run rests, but a host ended before it could write its Done."""
         known = self.book.tallies[self.run]

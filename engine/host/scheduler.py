@@ -15,6 +15,7 @@ from engine.host.book import Book, give_up, spec_of
 from engine.host.comeback import Comeback
 from engine.host.course import Course
 from engine.host.pool import Pool
+from engine.host.power import Nothing, SleepGuard
 from engine.host.settings import Settings
 from engine.store.checkpoints import Choice, newest_verified
 from engine.store.runs import ORPHAN
@@ -29,8 +30,12 @@ _KILLED_SECONDS = 10.0
 class Scheduler:
     """Takes runs from the book's queue and brings each through an attempt."""
 
-    def __init__(self, book: Book, pool: Pool, settings: Settings, comeback: Comeback) -> None:
+    def __init__(
+        self, book: Book, pool: Pool, settings: Settings, comeback: Comeback,
+        sleep_guard: SleepGuard | None = None,
+    ) -> None:  # fmt: skip
         self._book = book
+        self._sleep_guard = sleep_guard or SleepGuard(Nothing())
         self._comeback = comeback
         self.back_off = BackOff(book, comeback)
         self._pool = pool
@@ -50,25 +55,37 @@ class Scheduler:
         """Whether a run trains, recovers or waits; one that has ended does not, though its worker
         may need a moment to be gone."""
         at_work = bool(self._launching) and self._book.state(self._launching) not in RESTING
-        return at_work or bool(self._book.queue)
+        return at_work or self._has_next
 
     def enqueue(self, run: str, start: Choice | None = None) -> None:
-        """Put a queued run at the end of the queue."""
-        self._book.queue.append(run)
+        """Put a queued run at the end of the queue; one that was paused has kept its place."""
+        if run not in self._book.queue:
+            self._book.queue.append(run)
         if start:
             self._chosen[run] = start
         self._news.set()
 
     async def stop(self, run: str, *, now: bool) -> None:
         """Stop a run that waits or trains. Raises :class:`IllegalMove`, :class:`StoreError`."""
-        if self._attempt and self._attempt.run == run:
-            self._attempt.stop(now=now)
-        elif self._launching == run and self._book.state(run) is State.RECOVERING:
+        if self._launching == run and self._book.state(run) is State.RECOVERING:
+            # The worker of the attempt that ended may still be about to go.
             self.back_off.call_off(run)
+        elif self._attempt and self._attempt.run == run:
+            self._attempt.stop(now=now)
         elif self._launching == run:
             self._book.move(run, Event.STOP)
         else:
             await self._stop_waiting(run)
+
+    def pause(self, run: str) -> None:
+        """Give the card back. Raises :class:`IllegalMove` if the run has no worker to save."""
+        state = self._book.state(run)
+        if state is State.RECOVERING and self._launching == run:
+            self.back_off.pause(run)
+        elif self._attempt and self._attempt.run == run and state in LIVE - {State.STOPPING}:
+            self._attempt.pause()
+        elif state is not State.PAUSED:
+            raise IllegalMove(f"A run that is {state.value} cannot pause: it has nothing to save.")
 
     def save(self, run: str) -> None:
         """Save soon. Raises :class:`IllegalMove` if the run has no worker to do so."""
@@ -91,10 +108,10 @@ class Scheduler:
             await self._pool.keep()
             await self._news.wait()
             self._news.clear()
-            while self._book.queue and not self._leaving.is_set():
+            while self._has_next and not self._leaving.is_set():
                 async with self.card:
                     # The wait for the card may have been long.
-                    if self._book.queue and not self._leaving.is_set():
+                    if self._has_next and not self._leaving.is_set():
                         await self._serve(self._book.queue[0])
 
     async def leave(self, timeout_s: float) -> None:
@@ -119,10 +136,20 @@ class Scheduler:
         self._launching = run
         self._take_from_queue(run)
         # A run that goes on by itself keeps the card: those that wait would have it for hours.
-        while await self._is_due(run):
-            await self._attempt_once(run)
+        with self._sleep_guard.held(f"A run trains: {self._book.tallies[run].name}"):
+            while await self._is_due(run):
+                await self._attempt_once(run)
         self._launching = ""
+        if self._book.state(run) is State.PAUSED:
+            self._book.queue.insert(0, run)
+            self._book.changed(run)
         await self._book.close(run)
+
+    @property
+    def _has_next(self) -> bool:
+        """Whether a run waits that may begin: a paused one keeps the card free for other things."""
+        known = [self._book.tallies.get(run) for run in self._book.queue[:1]]
+        return any(first is None or first.state is not State.PAUSED for first in known)
 
     async def _is_due(self, run: str) -> bool:
         """Whether an attempt is to begin now; waits as long as a recovering run has to."""
@@ -163,7 +190,7 @@ class Scheduler:
             reach("host.launch")
             spec = spec_of(self._book, run)
             start = await self._choose(run)
-            self._tell_of_broken(course, start)
+            _tell_of_broken(course, start)
             if self._is_stopping(run):
                 course.end(Event.HALT, "stopped", "Stopped before it began.")
                 return
@@ -197,18 +224,6 @@ class Scheduler:
         for other in self._book.queue:
             self._book.changed(other)
 
-    def _tell_of_broken(self, course: Course, start: Choice) -> None:
-        for note in start.notes:
-            course.find(
-                "warning",
-                "checkpoint_broken",
-                "A damaged save was set aside.",
-                cause=note,
-                remedy="The run goes on from the newest sound one."
-                if start.folder
-                else "There is no sound one; the run begins again.",
-            )
-
     def _give_up(self, run: str, sentence: str) -> None:
         course = Course(self._book, run)
         if course.state is State.STOPPING:
@@ -227,5 +242,21 @@ class Scheduler:
             return
         self._take_from_queue(run)
         self._chosen.pop(run, None)
-        Course(self._book, run).end(Event.STOP, "stopped", "Stopped before it began.")
+        began = self._book.tallies[run].step
+        sentence = f"Stopped at step {began}." if began else "Stopped before it began."
+        Course(self._book, run).end(Event.STOP, "stopped", sentence)
+        self._news.set()
         await self._book.close(run)
+
+
+def _tell_of_broken(course: Course, start: Choice) -> None:
+    for note in start.notes:
+        course.find(
+            "warning",
+            "checkpoint_broken",
+            "A damaged save was set aside.",
+            cause=note,
+            remedy="The run goes on from the newest sound one."
+            if start.folder
+            else "There is no sound one; the run begins again.",
+        )

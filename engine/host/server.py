@@ -21,6 +21,7 @@ from engine.host.connection import Answer, Connection
 from engine.host.hub import Hub
 from engine.host.parts import Parts
 from engine.host.pool import Pool
+from engine.host.power import Nothing, SleepGuard, choose_inhibitor
 from engine.host.recovery import Recovery
 from engine.host.rehearsal import Rehearsals
 from engine.host.scheduler import Scheduler
@@ -45,7 +46,8 @@ class Host:
         comeback = Comeback(settings)
         recovery = Recovery(book, settings, comeback)
         pool = Pool(settings, paths.host_folder(), self._hub.has_window)
-        scheduler = Scheduler(book, pool, settings, comeback)
+        inhibitor = choose_inhibitor() if settings.keep_awake else Nothing()
+        scheduler = Scheduler(book, pool, settings, comeback, SleepGuard(inhibitor))
         self._parts = Parts(
             token=token,
             book=book,

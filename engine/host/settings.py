@@ -26,6 +26,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Longest from a worker's Done to its end."""
     mute_seconds: float = 120.0
     """A worker that says nothing for this long, not even a heartbeat, is mentioned."""
+    keep_awake: bool = True
+    """Keep the computer from sleeping while a run trains."""
+    watchdog_scale: float = 1.0
+    """What the fixed times of the watch over a worker are multiplied with, for tests; 0 for no
+    watch."""
     orphan_seconds: float = 60.0
     """How long a worker that lost its host may save before it is ended."""
     leave_seconds: float = 80.0

@@ -52,6 +52,7 @@ class Worker(asyncio.SubprocessProtocol):
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         """Exit code; negative is a signal. Set after the last message."""
         self.listener: Listener | None = None
+        self.on_beat: Callable[[Heartbeat], None] | None = None
         self.heard_at = time.monotonic()
         """Monotonic time of the last message of any kind."""
         self.log_start = 0
@@ -122,7 +123,10 @@ class Worker(asyncio.SubprocessProtocol):
         if isinstance(message, Ready):
             if not self.ready.done():
                 self.ready.set_result(message)
-        elif self.listener and not isinstance(message, Heartbeat):
+        elif isinstance(message, Heartbeat):
+            if self.on_beat:
+                self.on_beat(message)
+        elif self.listener:
             self.listener(message)
 
     def _note_garbage(self, garbage: Garbage) -> None:

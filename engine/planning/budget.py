@@ -338,6 +338,6 @@ def _workspace(machine: Machine) -> list[Item]:
         return []
     how = (
         f"{CUBLAS_THREADS} × {figures.small(size / CUBLAS_THREADS)}: the threads of the forward "
-        "and of the backward pass each keep scratch for matrix products."
+        "and of the backward pass each keep scratch for matrix products. torch's allocator has it."
     )
     return [Item(part="workspace", label="Scratch of cuBLAS", size_bytes=size, how=how)]

@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.contract.spec import Spec
 from engine.planning import adapter
+from engine.planning.layer_names import layer_facts
 from engine.planning.model_facts import is_sound, linear_names
 
 Table = dict[str, Any]
@@ -94,9 +95,11 @@ def _adapter_facts(spec: Spec, table: Table, config: dict[str, Any] | None) -> T
     saved = [name for name in lora.modules_to_save if linear and _last(name) in linear]
     scale = lora.lora_alpha / (math.sqrt(lora.r) if lora.use_rslora else lora.r)
     return found | {
+        **layer_facts(lora, config),
         "run.adapter_scale": scale,
         "run.twice_rank": 2.0 * lora.r,
         "run.targets": [_last(name) for name in targets],
+        "run.named_targets": lora.target_modules,
         "run.saved": [_last(name) for name in lora.modules_to_save],
         "run.targets_without_head": kept or "all-linear",
         "run.saved_with_head": [*lora.modules_to_save, "lm_head"],
@@ -104,16 +107,8 @@ def _adapter_facts(spec: Spec, table: Table, config: dict[str, Any] | None) -> T
         "run.saved_linear": saved if linear else None,
         "run.saved_linear_count": len(saved) if linear else None,
         "run.saved_without_linear": [n for n in lora.modules_to_save if n not in saved],
-        "run.matching_targets": _matching(targets, linear),
         "run.model_layers": sorted(linear) if linear else None,
     }
-
-
-def _matching(targets: list[str], linear: frozenset[str] | None) -> int | None:
-    """How many of the named layers the model has; None if its layers are not known."""
-    if linear is None or not targets:
-        return None
-    return sum(_last(name) in linear | {"embed_tokens", "lm_head"} for name in targets)
 
 
 def _last(name: str) -> str:

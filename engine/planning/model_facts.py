@@ -71,6 +71,15 @@ def _layer(config: Config) -> list[Module]:
         return []
 
 
+def every_module(config: Config) -> list[Module]:
+    """All that the whole model holds; empty if not known."""
+    text = text_config(config)
+    try:
+        return modules_of(text) or [] if is_sound(text) else []
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return []
+
+
 def linear_names(config: Config) -> frozenset[str] | None:
     """Last parts of the names of the linear layers, ``lm_head`` apart; None if not known."""
     modules = _layer(text_config(config))

@@ -29,6 +29,12 @@ _BOOST_HELD = 0.8
 """Share of the highest clock that a card holds under load."""
 CUBLAS_THREADS = 2
 """Each thread that computes has a scratch of its own: the main one, and autograd's."""
+CUBLAS_KIB, CUBLAS_BUFFERS = 4096, 8
+"""Of one scratch. The worker asks for it, on every card, since with it sums are always the same."""
+CUBLAS_CONFIG = f":{CUBLAS_KIB}:{CUBLAS_BUFFERS}"
+"""The same as torch and cuBLAS read it, in ``CUBLAS_WORKSPACE_CONFIG``."""
+WORKSPACE_BYTES = CUBLAS_THREADS * CUBLAS_BUFFERS * (CUBLAS_KIB << 10)
+"""64 MiB. cuBLASLt uses the same memory."""
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +56,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     context_bytes: int = 0
     """What CUDA itself takes on the card before the first tensor: measured or typical."""
     workspace_bytes: int = 0
-    """Scratch of cuBLAS, which torch's allocator holds: see :func:`workspace_bytes_of`."""
+    """Scratch of cuBLAS, which torch's allocator holds: :data:`WORKSPACE_BYTES` on a card."""
     driver_names: tuple[str, ...] = ()
     """How the driver calls it, without ``NVIDIA``; empty: it is never detected."""
     has_display: bool = True
@@ -69,7 +75,6 @@ class _Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     compute_capability: tuple[int, int] | None = None
     driver_names: tuple[str, ...] = ()
     context_mib: int = 350
-    workspace_mib: float | None = None
     card_count: int = 1
     has_display: bool = True
 
@@ -171,23 +176,10 @@ def _profile(card: _Card) -> Profile:
         single_flops=card.single_tflops * _TERA,
         card_count=card.card_count,
         context_bytes=card.context_mib * _MIB if is_card else 0,
-        workspace_bytes=_workspace_bytes(card) if is_card else 0,
+        workspace_bytes=WORKSPACE_BYTES if is_card else 0,
         driver_names=card.driver_names,
         has_display=card.has_display,
     )
-
-
-def _workspace_bytes(card: _Card) -> int:
-    if card.workspace_mib is not None:
-        return round(card.workspace_mib * _MIB)
-    return workspace_bytes_of(card.compute_capability)
-
-
-def workspace_bytes_of(capability: tuple[int, int] | None) -> int:
-    """What torch takes for cuBLAS: of each thread 32 MiB from Hopper on, 2 × 4 MiB + 8 × 16 KiB
-    before (torch 2.13, ``CublasHandlePool.cpp``). cuBLASLt uses the same memory."""
-    each = 32 * _MIB if capability and capability >= (9, 0) else 2 * 4 * _MIB + 8 * (16 << 10)
-    return CUBLAS_THREADS * each
 
 
 # ---------------------------------------------------------------- what is here
@@ -228,7 +220,7 @@ def _derived(card: GpuFacts) -> Profile:
         half_flops=single * _half_over_single(capability, card.name or ""),
         single_flops=single,
         context_bytes=(520 if capability and capability >= (9, 0) else 400) * _MIB,
-        workspace_bytes=workspace_bytes_of(capability),
+        workspace_bytes=WORKSPACE_BYTES,
     )
 
 

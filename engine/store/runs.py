@@ -24,6 +24,8 @@ RUN_FILE = "run.json"
 WORKER_LOG = "worker.log"
 OUTPUT = "output"
 """The folder of what a finished run has made."""
+STACKS = ".stacks"
+"""Where a worker leaves its stacks when the host asks for them."""
 ORPHAN = "orphan.jsonl"
 """What a worker leaves whose host is gone."""
 

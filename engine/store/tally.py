@@ -159,6 +159,9 @@ class Tally(msgspec.Struct, kw_only=True):
             self.tries += 1
             self._close(record.at)
             self.phase, self.ended_at = Phase.WAITING, None
+        elif record.state is State.PAUSED:
+            self._close(record.at)
+            self.phase, self.ended_at = Phase.WAITING, None
         elif record.state in RESTING:
             self._close(record.at)
 

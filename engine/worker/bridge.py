@@ -76,10 +76,10 @@ class Bridge:
         """Forward and backward of a whole window; gives its mean loss over the targets."""
         self.course.before_step(self, inputs)
         self.current_gradient_accumulation_steps = len(inputs.batches)
-        losses = [
-            super(Bridge, self).training_step(model, batch, num_items_in_batch)  # type: ignore[misc]
-            for batch in inputs.batches
-        ]
+        losses = []
+        for batch in inputs.batches:
+            losses.append(super().training_step(model, batch, num_items_in_batch))  # type: ignore[misc]
+            self.course.moved()
         self._window_loss = torch.stack(losses).sum()
         return self._window_loss
 

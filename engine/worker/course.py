@@ -113,6 +113,10 @@ class Course:
             )
         )
 
+    def moved(self) -> None:
+        """A part of a step or of an evaluation was computed."""
+        self._report.moved()
+
     def may_update(self, trainer: Any, loss: float, grad_norm: float | None) -> bool:
         """Whether the weights may change by what was computed."""
         return self._guard.may_update(trainer, loss, grad_norm)
@@ -203,6 +207,7 @@ class Course:
             if may_stop and self._report.wishes.ending:
                 return None
             total += trainer.loss_sum(self._evaluate_with(order[begin : begin + size]))
+            self._report.moved()
         return total / int(self._evaluation.samples.target_counts.sum())
 
     def _note_eval(self, loss: float, seconds: float) -> None:

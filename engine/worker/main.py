@@ -23,12 +23,14 @@ from engine import failpoints
 from engine.contract.messages import Done, Job, Ready, Traced
 from engine.own_secrets import MaskedFormatter
 from engine.planning.facts import installed
+from engine.planning.profiles import CUBLAS_CONFIG
 from engine.worker.evidence import gather, size_of, step_of
 from engine.worker.failures import Failure, explain
 from engine.worker.inbox import Inbox
 from engine.worker.late_bitsandbytes import import_peft
 from engine.worker.outbox import Outbox
 from engine.worker.report import Halted, Report
+from engine.worker.stacks import leave_stacks_when_asked
 from engine.worker.stdio import claim, log_to, mask_prints
 
 log = logging.getLogger(__name__)
@@ -49,7 +51,7 @@ _ENVIRONMENT = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    "CUBLAS_WORKSPACE_CONFIG": CUBLAS_CONFIG,
 }
 
 
@@ -141,6 +143,8 @@ def _do(job: Job, outbox: Outbox, inbox: Inbox) -> None:
         log_to(Path(job.log))
     _leave_when_host_is_lost(job, outbox, inbox)
     _put_memory_by()
+    if job.kind == "train":
+        leave_stacks_when_asked(Path(job.folder))
     report = Report(outbox, inbox.wishes, run=job.run, attempt=job.attempt)
     report.send(_attempt(job, report, log_start))
     if inbox.wishes.host_lost.is_set() and job.kind == "train":

@@ -68,8 +68,7 @@ class Meter:
         free = psutil.virtual_memory().available
         self._limits = {"ram": free, "tensors": free}
         self._gauges["ram"] = resident = Resident()
-        if not resident.is_exact:
-            self._looks.append(resident.look)
+        self._looks.append(resident.look)
         if self._device == "cuda":
             self._add_cuda()
         else:
@@ -175,48 +174,83 @@ class LiveTensors:
 
 
 class Resident:
-    """Resident memory of this process beyond what it had when this was made: so its imports, which
-    every job has, do not count."""
+    """Memory of this process beyond what it had when this was made: so its imports, which every
+    job has, do not count.
+
+    Pages of files do not count either where the kernel tells them apart (Linux). It takes them back
+    and reads them again as it likes, libraries' code included, so they say nothing of what is
+    needed, and no two runs would agree.
+    """
 
     def __init__(self) -> None:
         self._process = psutil.Process()
-        self.is_exact = _set_mark_back()
-        """Whether the kernel's high-water mark can be set back (Linux)."""
-        self._base = self._seen = self._now()
+        self._has_mark = _set_mark_back()
+        """Whether the kernel's high-water mark can be set back."""
+        self._seen = self._mark = 0
+        self._begin()
+        self._base = self._seen
 
     def peak(self) -> int:
         """Bytes, 0 if there were never more than at the beginning."""
         self.look()
-        return max(0, (_mark() if self.is_exact else self._seen) - self._base)
+        return max(0, self._seen - self._base)
 
     def reset(self) -> None:
         """Begin anew."""
-        self._seen = self._now()
-        if self.is_exact:
+        if self._has_mark:
             _set_mark_back()
+        self._begin()
 
     def look(self) -> None:
-        """Take note of what is taken now."""
-        self._seen = max(self._seen, self._now())
+        """Take note of what is taken now, and of the highest since the last look."""
+        now = self._now()
+        self._seen = max(self._seen, now.own)
+        if self._has_mark and now.mark > self._mark:
+            # No spike is missed, and in so short a time the pages of files were as many as now.
+            self._mark = now.mark
+            self._seen = max(self._seen, now.mark - now.files)
 
-    def _now(self) -> int:
-        return int(self._process.memory_info().rss)
+    def _begin(self) -> None:
+        now = self._now()
+        self._seen, self._mark = now.own, now.own + now.files
+
+    def _now(self) -> _Taken:
+        return _taken() or _Taken(own=int(self._process.memory_info().rss))
+
+
+class _Taken(msgspec.Struct, frozen=True, kw_only=True):
+    """Resident memory, in bytes."""
+
+    own: int
+    """Of pages that only RAM holds."""
+    files: int = 0
+    mark: int = 0
+    """The highest of the two together since the mark was set back."""
+
+
+def _taken() -> _Taken | None:
+    """What the kernel tells; None if it does not."""
+    try:
+        lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    sizes = {name: rest for name, _, rest in (line.partition(":") for line in lines)}
+    if "RssAnon" not in sizes:
+        return None
+    own, files, shared, mark = (
+        int(sizes.get(name, "0").split()[0]) << 10
+        for name in ("RssAnon", "RssFile", "RssShmem", "VmHWM")
+    )
+    return _Taken(own=own + shared, files=files, mark=mark)
 
 
 def _set_mark_back() -> bool:
     try:
         _CLEAR_REFS.write_text("5")
-        return _mark() > 0
     except OSError:
         return False
-
-
-def _mark() -> int:
-    """Peak of the resident memory since the mark was set back; 0 if the kernel has none."""
-    for line in _STATUS.read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0
+    now = _taken()
+    return now is not None and now.mark > 0
 
 
 class Card:

@@ -41,6 +41,8 @@ class Outbox:
         self._said_done = False
         self._writer = threading.Thread(target=self._write, name="outbox", daemon=True)
         self._pulse = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self.moves = 0
+        """What the job got done, for the heartbeat; counted by its own thread alone."""
         self.dropped_steps = 0
         """Steps that a host which does not read has cost so far."""
 
@@ -124,5 +126,5 @@ class Outbox:
 
     def _beat(self) -> None:
         while not self._closing:
-            self.send(Heartbeat(at=time.time()))
+            self.send(Heartbeat(at=time.time(), moves=self.moves))
             time.sleep(HEARTBEAT_SECONDS)

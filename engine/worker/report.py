@@ -80,6 +80,10 @@ class Report:
             Progress(run=self._run, phase=self.phase, done=done, total=total, unit=unit)
         )
 
+    def moved(self) -> None:
+        """Something was got done, too small to be told. Costs next to nothing."""
+        self._outbox.moves += 1
+
     def raise_if_ending(self) -> None:
         """Raises :class:`Halted` if the job is to end."""
         if self.wishes.ending:

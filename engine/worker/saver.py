@@ -165,6 +165,7 @@ class Saver:
         """Copy the state, and begin to write it; with a reason to end, see it on the disk. False if
         the disk is known not to have taken it. Raises :class:`NanLoss` for weights that are no
         numbers."""
+        began = time.monotonic()
         is_last = reason in LAST or reason == "end"
         if position.step == self._begun_step and reason != "asked":
             if is_last:
@@ -175,7 +176,7 @@ class Saver:
         self._report.show(Phase.SAVING)
         try:
             self._waited_seconds += self._wait()
-            self._begin(trainer, position, reason, scores)
+            self._begin(trainer, position, reason, scores, began)
             if is_last:
                 self._wait()
         finally:
@@ -189,8 +190,9 @@ class Saver:
     def _wait(self) -> float:
         return self._writer.wait()
 
-    def _begin(self, trainer: Any, position: Position, reason: Reason, scores: Scores) -> None:
-        began = time.monotonic()
+    def _begin(
+        self, trainer: Any, position: Position, reason: Reason, scores: Scores, began: float
+    ) -> None:
         reach("save.snapshot")
         if torch.cuda.is_available():
             # Paged optimizer state is written by kernels that may still run.

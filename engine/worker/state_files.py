@@ -116,20 +116,34 @@ def read_state(folder: Path) -> SavedState:
 
 def restore_weights(folder: Path, model: torch.nn.Module) -> None:
     """Put trained weights back. Raises JobError if they are not those of this model."""
-    if isinstance(model, PeftModel):
-        saved = dict(tensor_files.read(folder / ADAPTER))
-        wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
-        _must_match(_shapes(saved), _shapes(wanted))
-        set_peft_model_state_dict(model, saved)
+    if not isinstance(model, PeftModel):
+        _pour(folder / MODEL, dict(trainable(model)))
         return
-    parameters = trainable(model)
-    saved_shapes = {}
+    places = get_peft_model_state_dict(model, save_embedding_layers=False)
+    if _are_of(model, places):
+        _pour(folder / ADAPTER, places)
+        return
+    # PEFT saves something that it computes: only it knows the way back.
+    saved = dict(tensor_files.read(folder / ADAPTER))
+    _must_match(_shapes(saved), _shapes(places))
+    set_peft_model_state_dict(model, saved)
+
+
+def _are_of(model: torch.nn.Module, places: Mapping[str, torch.Tensor]) -> bool:
+    """Whether all of these are the model's own tensors, not copies."""
+    own = {value.untyped_storage().data_ptr() for value in model.parameters()}
+    return all(place.untyped_storage().data_ptr() in own for place in places.values())
+
+
+def _pour(path: Path, places: Mapping[str, torch.Tensor]) -> None:
+    """Put each tensor of the file where it lives, one after the other."""
+    found = {}
     with torch.no_grad():
-        for name, tensor in tensor_files.read(folder / MODEL):
-            saved_shapes[name] = tuple(tensor.shape)
-            if name in parameters and parameters[name].shape == tensor.shape:
-                parameters[name].copy_(tensor)
-    _must_match(saved_shapes, _shapes(dict(parameters)))
+        for name, tensor in tensor_files.read(path):
+            found[name] = tuple(tensor.shape)
+            if name in places and places[name].shape == tensor.shape:
+                places[name].copy_(tensor)
+    _must_match(found, _shapes(dict(places)))
 
 
 def restore_training(folder: Path, state: SavedState, trainer: Any) -> None:

@@ -282,6 +282,24 @@ def test_a_checkpoint_that_cannot_be_saved_is_exit_20(bench: Bench) -> None:
     assert bench.show(run)["state"] == "training"
 
 
+def test_verify_reads_every_byte_and_names_what_is_damaged(bench: Bench) -> None:
+    run = bench.detached(f"{LASTS} save=5")
+    bench.fettle("stop", run)
+    whole = bench.fettle("verify", run, "--json")
+    assert whole.code == 0
+    assert whole.last["verdict"] == "sound"
+    newest = bench.fettle.store / run / whole.last["folder"]
+    victim = next(path for path in newest.iterdir() if path.name != "MANIFEST.json")
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 4
+    victim.write_bytes(content)
+    damaged = bench.fettle("verify", run)
+    assert damaged.code == 4
+    assert f"is damaged: {victim.name} has changed since it was saved." in damaged.out
+    # Nothing was touched: to set it aside is the business of a resume.
+    assert newest.is_dir()
+
+
 def test_resume_detached(bench: Bench) -> None:
     run = bench.detached()
     bench.fettle("stop", run)
@@ -303,7 +321,9 @@ def test_remove(bench: Bench) -> None:
     assert (gone.code, gone.last["code"]) == (2, "not_found")
 
 
-@pytest.mark.parametrize("command", ["show", "follow", "stop", "checkpoint", "resume", "remove"])
+@pytest.mark.parametrize(
+    "command", ["show", "follow", "stop", "checkpoint", "verify", "resume", "remove"]
+)
 def test_a_run_that_is_not_there_is_said_so(command: str, bench: Bench) -> None:
     result = bench.fettle(command, "nowhere", "--json")
     assert (result.code, result.last["code"]) == (2, "not_found")
@@ -468,3 +488,21 @@ def test_options_are_shown_chosen_and_checked(bench: Bench) -> None:
     assert fettle("options", "nothing").code == 2
     again = fettle("options", "resume_automatically=on", "resume_tries=3", "--json").last
     assert again["options"]["resume_automatically"] is True
+
+
+def test_a_run_is_paused_and_continued(bench: Bench) -> None:
+    run = bench.detached("normal steps=400 ms=10")
+    fettle = bench.fettle
+    refused = fettle("continue", run)
+    assert refused.code == 2
+    assert "and not paused" in refused.err
+    paused = fettle("pause", run)
+    assert paused.code == 0, paused.err
+    assert "The card is free." in paused.out
+    assert f"fettle continue {run}" in paused.out
+    assert bench.show(run)["state"] == "paused"
+    assert fettle("pause", run).code == 0
+    bench.worker("normal steps=400 ms=0")
+    done = fettle("continue", run, "--json")
+    assert done.code == 0, done.err
+    assert (done.last["outcome"], done.last["attempt"]) == ("finished", 2)

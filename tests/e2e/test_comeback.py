@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -9,18 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from engine.client import Client
+from engine.client import Client, HostFailed, Refused
 from engine.contract.lifecycle import State
 from engine.contract.messages import (
     ChangeOptions,
     Decision,
     Done,
     Finding,
+    ListRuns,
+    Pause,
     Record,
+    Start,
     StateChanged,
     Step,
     Stop,
 )
+from engine.store.records import read_records
 from tests.e2e.host_driver import (
     HostUnderTest,
     records_to_done,
@@ -197,3 +202,176 @@ def test_three_deaths_at_the_last_rung_are_the_end(automatic: HostUnderTest) -> 
     errors = [r for r in records if isinstance(r, Finding) and r.severity == "error"]
     assert [error.pool for error in errors] == ["vram"] * 4
     assert titles_of(records)[-1] == "Not resumed by itself"
+
+
+def test_a_worker_that_falls_silent_is_ended_and_the_run_goes_on(
+    automatic: HostUnderTest,
+) -> None:
+    automatic.environment["FETTLE_WATCHDOG_SCALE"] = "0.01"
+    automatic.fake("mute", at=7, save=5, steps=12)
+    automatic.start()
+    client = automatic.connect()
+    client.request(ChangeOptions(id=0, options={"resume_tries": 1}))
+    run = start_run(client, automatic.spec())
+    records = records_to_done(run)
+    stalls = [r for r in records if isinstance(r, Finding) and r.code == "stalled"]
+    assert len(stalls) == 2, "once resumed, without a newer save"
+    assert stalls[0].title.startswith("Nothing has moved for ")
+    assert stalls[0].title.endswith(" s while it trained.")
+    assert states_of(records).count(State.RECOVERING) == 1
+    done = records[-1]
+    assert isinstance(done, Done)
+    assert (done.outcome, done.step) == ("failed", 7)
+    assert done.sentence.startswith("Nothing has moved for")
+
+
+def test_where_nothing_goes_on_by_itself_a_stall_is_only_told(hosts: HostUnderTest) -> None:
+    hosts.fake("mute", at=3)
+    hosts.start(FETTLE_WATCHDOG_SCALE="0.01")
+    client = hosts.connect()
+    run = start_run(client, hosts.spec())
+    folder = hosts.home / "runs" / run
+
+    def told() -> list[Finding]:
+        found = read_records(folder)
+        return [r for r in found if isinstance(r, Finding) and r.code == "stalled"]
+
+    (stall,) = until(told, "the stall is told")
+    assert (stall.severity, summary_of(client, run).state) == ("warning", State.TRAINING)
+    assert "Stop it at once, then resume." in stall.remedy
+    time.sleep(1.5)
+    assert len(told()) == 1
+    client.request(Stop(id=0, run=run, now=True))
+    assert wait_for_state(client, run).state is State.STOPPED
+
+
+# ---------------------------------------------------------------- pause and continue
+
+
+def test_a_pause_frees_the_card_and_keeps_the_place(hosts: HostUnderTest) -> None:
+    client, run = begin(hosts, "normal", steps=60, ms=20)
+    wait_for_step(client, run, 7)
+    other = start_run(client, hosts.spec("other"))
+    client.request(Pause(id=0, run=run))
+    paused = wait_for_state(client, run, State.PAUSED)
+    saved = paused.step
+    assert paused.sentence == f"The card is free. Continue goes on from step {saved}."
+    until(lambda: not worker_of(hosts, run), "the worker has ended")
+    time.sleep(0.3)
+    assert summary_of(client, other).state is State.QUEUED
+    assert not hosts.connect().host["busy"]
+    assert client.request(Pause(id=0, run=run))["state"] == "paused"
+    with pytest.raises(Refused, match="queued cannot pause"):
+        client.request(Pause(id=0, run=other))
+    assert resume_run(client, run)["step"] == saved
+    records = records_to_done(run)
+    done = records[-1]
+    assert isinstance(done, Done)
+    assert (done.outcome, done.step, done.attempt) == ("finished", 60, 2)
+    assert [r.step for r in records if isinstance(r, Step)] == list(range(1, 61)), "exactly on"
+    assert sum(isinstance(record, Done) for record in records) == 1
+    assert wait_for_state(client, other).state is State.FINISHED
+
+
+def worker_of(hosts: HostUnderTest, run: str) -> object:
+    status = json.loads((hosts.home / "runs" / run / "status.json").read_text())
+    return status["pid"]
+
+
+def test_a_pause_outlives_the_host_and_can_end_in_a_stop(hosts: HostUnderTest) -> None:
+    hosts.fake("normal", steps=500, ms=10)
+    process = hosts.start()
+    client = hosts.connect()
+    run = start_run(client, hosts.spec())
+    wait_for_step(client, run, 3)
+    waiting = start_run(client, hosts.spec("other"))
+    client.request(Pause(id=0, run=run))
+    wait_for_state(client, run, State.PAUSED)
+    process.terminate()
+    process.wait(20)
+    hosts.fake("normal", steps=6)
+    hosts.start()
+    client = hosts.connect()
+    assert summary_of(client, run).state is State.PAUSED
+    assert summary_of(client, waiting).state is State.QUEUED
+    client.request(Stop(id=0, run=run))
+    assert wait_for_state(client, run).state is State.STOPPED
+    assert wait_for_state(client, waiting).state is State.FINISHED, "the line moves on"
+
+
+def test_a_worker_that_does_not_hear_of_a_pause_is_ended(hosts: HostUnderTest) -> None:
+    hosts.fake("deaf", steps=5000, ms=10, save=4)
+    hosts.start(FETTLE_STOP_GRACE_SECONDS="0.5")
+    client = hosts.connect()
+    run = start_run(client, hosts.spec())
+    wait_for_step(client, run, 5)
+    client.request(Pause(id=0, run=run))
+    paused = wait_for_state(client, run, State.PAUSED)
+    assert "Continue goes on from step" in paused.sentence
+    client.request(Stop(id=0, run=run))
+
+
+def test_what_is_called_off_stays_so_though_its_worker_is_still_going(
+    automatic: HostUnderTest,
+) -> None:
+    automatic.environment["FAKE_POOL"] = "vram"
+    client, run = begin(automatic, "fail", at=3, leaving_ms=1500)
+    wait_for_state(client, run, State.RECOVERING)
+    client.request(Stop(id=0, run=run))
+    assert wait_for_state(client, run).state is State.STOPPED
+    second = start_run(client, automatic.spec("second"))
+    wait_for_state(client, second, State.RECOVERING)
+    assert summary_of(client, run).attempt == 1
+    client.request(Stop(id=0, run=second))
+
+
+@pytest.mark.parametrize("now", [True, False])
+def test_a_run_whose_worker_lost_its_host_can_be_stopped(
+    automatic: HostUnderTest, now: bool
+) -> None:
+    if now:
+        client, run = begin(automatic, "mute", steps=5000, at=6)
+    else:
+        client, run = begin(automatic, "normal", steps=5000, save=0, saving_ms=700)
+    wait_for_step(client, run, 6)
+    _crash_host(automatic)
+    client = automatic.connect()
+    client.request(Stop(id=0, run=run, now=now))
+    ended = wait_for_state(client, run)
+    assert (ended.state, ended.attempt) == (State.STOPPED, 1)
+    assert isinstance(records_to_done(run)[-1], Done)
+
+
+def test_a_resume_that_comes_before_the_next_host_knows_what_became_of_the_run_waits(
+    hosts: HostUnderTest,
+) -> None:
+    client, run = begin(hosts, "normal", steps=5000, save=0, saving_ms=700)
+    wait_for_step(client, run, 6)
+    _crash_host(hosts)
+    client = hosts.connect()
+    assert resume_run(client, run)["step"] >= 6
+    wait_for_state(client, run, State.TRAINING)
+    client.request(Stop(id=0, run=run))
+
+
+def test_a_start_is_brought_to_its_end_though_its_client_goes(hosts: HostUnderTest) -> None:
+    hosts.fake("normal", steps=3)
+    hosts.start()
+    hasty = hosts.connect()
+    # No reply is waited for.
+    with pytest.raises(HostFailed):
+        hasty.request(Start(id=0, spec=hosts.spec()), timeout_s=0)
+    hasty.close()
+    other = hosts.connect()
+    (run,) = until(lambda: _names(other), "the run is there")
+    assert wait_for_state(other, run).state is State.FINISHED
+
+
+def _names(client: Client) -> list[str]:
+    return [each["run"] for each in client.request(ListRuns(id=0))["runs"]]
+
+
+def _crash_host(hosts: HostUnderTest) -> None:
+    hosts.processes[-1].kill()
+    hosts.processes[-1].wait()
+    hosts.start()

@@ -22,14 +22,12 @@ from configurations import Case
 from rivals import RIVALS
 
 from engine.planning.form import Form, Layout, peak
-from engine.planning.profiles import workspace_bytes_of
+from engine.planning.profiles import WORKSPACE_BYTES
 from engine.worker.trace import trace
 
 MEDIAN_AIM, P99_AIM, UNDER_AIM = 0.02, 0.05, 0.02
 """Greatest median and 99th percentile of the error, and share of plans more than 1 % too low."""
 AT_ONCE = 2
-_HOPPER = (9, 0)
-"""Of rows that do not say which card they were measured on."""
 
 
 def compared(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
@@ -55,8 +53,7 @@ def beside(row: dict[str, Any], case: Case, form: Form) -> dict[str, Any]:
     plan = peak(form, case.point())
     reserved = row["reserved_bytes"]["train"]
     # torch's allocator holds it too; a form, which is of no card, has none of it.
-    workspace = workspace_bytes_of(tuple(row.get("capability", _HOPPER)))
-    planned = plan.total + workspace
+    planned = plan.total + WORKSPACE_BYTES
     asked = planned - plan.parts.get("rounding", 0)
     return {
         **msgspec.to_builtins(case),
@@ -65,7 +62,7 @@ def beside(row: dict[str, Any], case: Case, form: Form) -> dict[str, Any]:
         "error": round(planned / reserved - 1, 5),
         "allocated_error": round(asked / row["allocated_bytes"]["train"] - 1, 5),
         "at": plan.segment,
-        "parts": plan.parts | {"workspace": workspace},
+        "parts": plan.parts | {"workspace": WORKSPACE_BYTES},
         "rivals": {
             name: round(formula(case.spec(), form, case.point(), case.config()) / reserved - 1, 4)
             for name, formula in RIVALS.items()

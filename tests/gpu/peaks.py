@@ -126,8 +126,7 @@ def try_case(base: Path, case: Case) -> dict[str, Any]:
     free()
     folder = base / f"try-{os.getpid()}"
     job = Job(kind="rehearse", run="study", folder=str(folder), spec=case.raw_spec(base))
-    capability = torch.cuda.get_device_capability()
-    row: dict[str, Any] = {"case": described(case), "capability": capability}
+    row: dict[str, Any] = {"case": described(case)}
     if case.is_explained:
         torch.cuda.memory._record_memory_history(stacks="python", max_entries=_EVENTS)
     try:

@@ -31,6 +31,7 @@ from engine.contract.messages import (
     Decision,
     Evaluated,
     Follow,
+    Pause,
     Progress,
     Record,
     Refusal,
@@ -309,14 +310,16 @@ def test_an_interrupted_run_without_a_finding_says_what_is_known(page: RunPage) 
 
 
 def test_a_run_that_goes_on_by_itself_says_when_and_can_be_told_otherwise(
-    page: RunPage, records: list[Record], host: HostDouble, qtbot: QtBot
+    live_page: RunPage, host: HostDouble, qtbot: QtBot
 ) -> None:
+    page = live_page
     sentence = "The worker was ended by signal 11 (memory fault)."
-    waiting = summary(state=State.RECOVERING, resumes_at=time.time() + 8.6, sentence=sentence)
-    shown(page, records, waiting)
+    at = time.time() + 28.6
+    changed(host, summary(state=State.RECOVERING, resumes_at=at, sentence=sentence))
     banner = page.body.comeback
-    assert banner.isVisible()
-    assert banner.when.text() == "Resuming in 8\N{NO-BREAK SPACE}s"
+    qtbot.waitUntil(banner.isVisible)
+    assert banner.when.text().startswith("Resuming in ")
+    assert banner.when.text().endswith("\N{NO-BREAK SPACE}s")
     assert banner.why.text() == sentence
     assert not page.body.failure.isVisible()
     assert not page.header.resume.isVisible()
@@ -324,8 +327,23 @@ def test_a_run_that_goes_on_by_itself_says_when_and_can_be_told_otherwise(
     QTest.mouseClick(banner.leave_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: bool(host.asked(Stop)))
     assert [request.run for request in (*host.asked(Resume), *host.asked(Stop))] == [RUN.run] * 2
-    page._link.run_changed.emit(summary(attempt=2))
-    assert not banner.isVisible()
+    changed(host, summary(attempt=2))
+    qtbot.waitUntil(lambda: not banner.isVisible())
+
+
+def test_a_run_is_paused_and_continued(live_page: RunPage, host: HostDouble, qtbot: QtBot) -> None:
+    page, header = live_page, live_page.header
+    assert header.pause.isVisible()
+    assert not header.go_on.isVisible()
+    QTest.mouseClick(header.pause, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: [r.run for r in host.asked(Pause)] == [RUN.run])
+    changed(host, summary(state=State.PAUSED))
+    qtbot.waitUntil(lambda: not header.pause.isVisible())
+    assert not header.resume.isVisible()
+    assert header.chip.text() == "Paused"
+    assert "the card is free" in page.body.busy_text.text()
+    QTest.mouseClick(header.go_on, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: [r.run for r in host.asked(Resume)] == [RUN.run])
 
 
 def test_a_run_that_was_not_to_be_resumed_tells_why_it_ended(page: RunPage) -> None:
@@ -335,7 +353,13 @@ def test_a_run_that_was_not_to_be_resumed_tells_why_it_ended(page: RunPage) -> N
     recorder.event(StateChanged, state=State.STOPPED, sentence="You chose so. It crashed.")
     shown(page, recorder.records, summary(state=State.STOPPED, step=30, sentence="It crashed."))
     assert page.body.failure.isVisible()
-    shown(page, recorder.records[:30], summary(state=State.STOPPED, step=30))
+
+
+def test_a_run_that_was_simply_stopped_has_nothing_to_tell(page: RunPage) -> None:
+    recorder = Recorder(RUN.run, at=1e9, gpu=False)
+    recorder.train(1, 30)
+    recorder.event(StateChanged, state=State.STOPPED)
+    shown(page, recorder.records, summary(state=State.STOPPED, step=30))
     assert not page.body.failure.isVisible()
 
 

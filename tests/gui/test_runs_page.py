@@ -255,6 +255,7 @@ def test_only_what_makes_sense_is_offered() -> None:
     offered = {state: [v.name for v in verbs_of(summary(state=state))] for state in State}
     assert offered[State.TRAINING] == ["open", "stop"]
     assert offered[State.STOPPING] == ["open"]
+    assert offered[State.PAUSED] == ["open", "resume", "stop"]
     assert offered[State.RECOVERING] == ["open", "resume", "stop"]
     assert offered[State.INTERRUPTED] == ["open", "resume", "remove"]
     assert offered[State.FINISHED] == ["open", "remove"]

@@ -178,7 +178,13 @@ CASES: dict[str, tuple[Case, Case]] = {
         spec(lora__target_modules=["q_proj"])),
     "no_such_targets": (
         spec(lora__target_modules=["c_attn", "query_key_value"]),
-        spec(lora__target_modules=["c_attn", "q_proj"])),
+        spec(lora__target_modules=["q_proj", "k_proj"])),
+    "some_unknown_targets": (
+        spec(lora__target_modules=["q_proj", "qkv_proj", "vproj"]),
+        spec(lora__target_modules=["q_proj", "v_proj", "layers.3.mlp.up_proj"])),
+    "unknown_saved": (
+        spec(lora__modules_to_save=["embedtokens", "lm_head"]),
+        spec(lora__modules_to_save=["embed_tokens", "lm_head", "norm", "self_attn"])),
     "rank_over_dimension": (spec(lora__r=512), spec(lora__r=256)),
     "adapter_weak": (spec(lora__r=256, lora__lora_alpha=16), spec(lora__lora_alpha=64)),
     "adapter_strong": (spec(lora__r=8, lora__lora_alpha=256), spec(lora__lora_alpha=16)),

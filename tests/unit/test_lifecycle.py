@@ -100,10 +100,11 @@ def test_a_refused_move_says_why(state: State, event: Event) -> None:
 
 
 def test_the_groups_of_states_do_not_overlap_wrongly() -> None:
-    assert RESTING | {State.RECOVERING} == FINAL | RESUMABLE
+    assert RESTING | {State.RECOVERING, State.PAUSED} == FINAL | RESUMABLE
     assert not FINAL & RESUMABLE
     assert not LIVE & RESTING
-    assert set(State) - LIVE - RESTING == {State.CREATED, State.QUEUED, State.RECOVERING}
+    others = {State.CREATED, State.QUEUED, State.RECOVERING, State.PAUSED}
+    assert set(State) - LIVE - RESTING == others
 
 
 def test_a_run_that_recovers_goes_on_or_is_left_be() -> None:
@@ -113,6 +114,13 @@ def test_a_run_that_recovers_goes_on_or_is_left_be() -> None:
         move(State.STOPPING, Event.RETRY)
     assert move(State.RECOVERING, Event.RESUME) == State.QUEUED
     assert move(State.RECOVERING, Event.STOP) == State.STOPPED
+
+
+def test_a_paused_run_goes_on_or_is_stopped() -> None:
+    for state in (LIVE | {State.RECOVERING}) - {State.STOPPING}:
+        assert move(state, Event.PAUSE) == State.PAUSED
+    assert move(State.PAUSED, Event.RESUME) == State.QUEUED
+    assert move(State.PAUSED, Event.STOP) == State.STOPPED
 
 
 def test_a_worker_that_halts_unasked_leaves_an_interrupted_run() -> None:

@@ -24,6 +24,7 @@ SMALLEST_8BIT = 4096
 USUAL_RANK = 16
 _BLOCK = 256
 _PAGED_FROM = 100_000
+_STATES = 2
 _MAPS = 2 * 256 * 4
 """Bytes of the two tables of what an 8-bit state means."""
 
@@ -64,7 +65,7 @@ def reserve_states(
         if optim.startswith("paged") and device == "cuda" and parameter.numel() >= _PAGED_FROM:
             paged = states if id(parameter) in wide else 2.0 * count
             in_ram, states = in_ram + paged, states - paged
-        recorder.reserve(states, "optimizer")
+        recorder.reserve(states, "optimizer", blocks=[states / _STATES] * _STATES)
     if not optim.startswith("adamw_torch"):
         recorder.reserve(float(_MAPS) * sizes.formula(1), "optimizer")
     return in_ram
@@ -84,10 +85,11 @@ def _usual_numel(parameter: nn.Parameter, sizes: Sizes) -> int:
 
 def reserve_transient(optim: str, model: nn.Module, sizes: Sizes, recorder: Recorder) -> None:
     """What such an optimizer takes for a moment: AdamW on a card works on all weights of a group
-    at once, and keeps the roots of their second moments meanwhile."""
+    at once, and keeps the roots of their second moments meanwhile. Fused, it takes nothing."""
     if optim != "adamw_torch":
         return
     groups = [group["params"] for group in _groups(model)]
     largest = max(groups, key=lambda group: sum(value.numel() for value in group))
-    roots = sum((4.0 * sizes.formula(p.numel()) for p in largest), sizes.formula(0))
-    recorder.release(recorder.reserve(roots, "transient"))
+    roots = [4.0 * sizes.formula(value.numel()) for value in largest]
+    whole = sum(roots, sizes.formula(0))
+    recorder.release(recorder.reserve(whole, "transient", blocks=roots))

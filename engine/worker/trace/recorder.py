@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -55,15 +56,19 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
         """Number of a storage, and 1 when it is made or -1 when it goes."""
         self._borders: list[tuple[int, Place]] = [(0, self.place)]
         self._numbers: dict[int, int] = {}
+        self._blocks: dict[int, np.ndarray] = {}
 
     def at(self, turn: int, stage: str, layer: int | None = None) -> None:
         """The step has come to this stretch."""
         self.place = Place(turn, stage, layer)
         self._borders.append((len(self._events), self.place))
 
-    def reserve(self, formula: np.ndarray, part: Part) -> int:
-        """Something that no tensor stands for is there from now on; gives its number."""
+    def reserve(self, formula: np.ndarray, part: Part, *, blocks: Sequence[np.ndarray] = ()) -> int:
+        """Something that no tensor stands for is there from now on, for the allocator in these
+        blocks; gives its number."""
         number = len(self._births)
+        if blocks:
+            self._blocks[number] = np.array(blocks)
         self._events.append((number, 1))
         self._births.append(_Birth(formula, self.place, part))
         return number
@@ -152,14 +157,14 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
             for (begin, place), end in zip(self._borders, ends, strict=True)
         ]
 
-    def sizes_at(self, monomials: np.ndarray) -> list[int]:
-        """Bytes of everything that was made, at a point."""
-        formulas = np.array([birth.formula for birth in self._births])
-        return [round(size) for size in formulas @ monomials]
-
-    def replayed(self, sizes: list[int]) -> list[tuple[int, int]]:
-        """What was made and freed, for :func:`engine.planning.allocator.replay`."""
-        return [(number, sizes[number] if sign > 0 else -1) for number, sign in self._events]
+    def replayed(self, monomials: np.ndarray) -> Iterator[tuple[int, int]]:
+        """What was made and freed, in bytes at a point: for
+        :func:`engine.planning.allocator.replay`."""
+        sizes = np.array([birth.formula for birth in self._births]) @ monomials
+        blocks = {number: formulas @ monomials for number, formulas in self._blocks.items()}
+        for number, sign in self._events:
+            for place, size in enumerate(blocks.get(number, sizes[number : number + 1])):
+                yield number + place * len(sizes), round(size) if sign > 0 else -1
 
     def _moments(self, alive: Any, signs: Any, begin: int, end: int) -> np.ndarray:
         """After each thing made; and at the beginning, with what was there already."""

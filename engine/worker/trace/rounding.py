@@ -14,16 +14,16 @@ from engine.worker.trace.recorder import Recorder
 _LENGTHS = tuple(512 << power for power in range(6))
 _LEFT_OUT_LAYERS = 1.4
 """What the layers that were not traced add where each leaves its input behind: 1.1 to 1.6 in whole
-traces of models from 1B to 7B. Without checkpointing they add nothing."""
+traces of models from 1B to 7B."""
 
 
 def table(
-    recorders: Sequence[Recorder], *, batch: int, rank: int, is_checkpointed: bool
+    recorders: Sequence[Recorder], *, batch: int, rank: int, grows: bool
 ) -> list[tuple[int, int]]:
     """Tokens of a micro-batch and bytes held beyond what was asked for, rising. ``recorders`` are
-    those of the traced depths; one is that of the whole model."""
-    grows = is_checkpointed and len(recorders) > 1
-    factor = _LEFT_OUT_LAYERS if grows else 1.0
+    those of the traced depths; one is that of the whole model. ``grows``: idle blocks lie between
+    the inputs of layers, and not between those of a few large weights and their gradients."""
+    factor = _LEFT_OUT_LAYERS if grows and len(recorders) > 1 else 1.0
     points = [Point(batch=batch, length=length, rank=rank) for length in _LENGTHS]
     idle = [max(_idle_bytes(recorder, point) for recorder in recorders) for point in points]
     rising = accumulate((round(factor * size) for size in idle), max)
@@ -31,6 +31,5 @@ def table(
 
 
 def _idle_bytes(recorder: Recorder, point: Point) -> int:
-    sizes = recorder.sizes_at(np.array(point.monomials()))
-    asked, reserved = replay(recorder.replayed(sizes))
+    asked, reserved = replay(recorder.replayed(np.array(point.monomials())))
     return reserved - asked

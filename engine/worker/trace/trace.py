@@ -192,8 +192,12 @@ def _rounding(layout: Layout, done: _Pass) -> list[tuple[int, int]]:
         [traced.recorder for traced in done.traced],
         batch=_BATCH,
         rank=USUAL_RANK if layout.lora is not None else 0,
-        is_checkpointed=layout.gradient_checkpointing != "none",
+        grows=layout.gradient_checkpointing != "none" and not _trains_in_full(layout),
     )
+
+
+def _trains_in_full(layout: Layout) -> bool:
+    return layout.lora is None or bool(layout.lora.get("modules_to_save"))
 
 
 def _numbers_in(built: Built, sizes: Sizes, *, only_trained: bool) -> np.ndarray:

@@ -1,0 +1,109 @@
+"""When a worker counts as stuck: a time budget for each phase, from what was seen of it. Pure.
+
+Time is what the caller says, in seconds of a clock that only goes forward. A worker that gets on
+says so: with records, progress, or the count in its heartbeats. One that only beats is alive, and
+stuck all the same; one that does not even beat is frozen.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from typing import Literal
+
+import msgspec
+
+from engine.contract.lifecycle import Phase
+from engine.contract.messages import Message, PhaseChanged, Step, Telemetry
+
+Kind = Literal["stuck", "frozen"]
+
+STEP_SECONDS = 90.0
+"""The least that a step may take without a sign, and:"""
+STEP_FACTOR = 6.0
+"""times the usual one."""
+_USUAL_OF = 20
+_FROZEN_SECONDS = 10.0
+"""Without a beat for so long, a worker whose time is up counts as frozen."""
+_GAP_SECONDS = 20.0
+"""Between two looks: then the machine slept, and it is not the worker that was slow."""
+
+GENEROUS_SECONDS: dict[Phase, float] = {
+    Phase.WAITING: 900.0,
+    Phase.LOADING_MODEL: 3600.0,
+    Phase.TOKENISING: 1800.0,
+    Phase.FIRST_STEP: 3600.0,
+    Phase.EVALUATING: 900.0,
+    Phase.SAVING: 1800.0,
+}
+"""How long each phase may go without a sign of getting on: a cold disk, a hub far away, a kernel
+that is compiled."""
+
+
+class Stall(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker whose time is up."""
+
+    kind: Kind
+    phase: Phase
+    silent_seconds: float
+    """Since it got on last."""
+    budget_seconds: float
+
+
+class Watch:
+    """Watches one attempt. ``scale`` shortens the fixed times, for tests."""
+
+    def __init__(self, now: float, scale: float = 1.0) -> None:
+        self.phase = Phase.WAITING
+        self._scale = scale
+        self._moved_at = now
+        self._beat_at = now
+        self._looked_at = now
+        self._moves = 0
+        self._step_seconds: deque[float] = deque(maxlen=_USUAL_OF)
+
+    def note(self, message: Message, now: float) -> None:
+        """The worker said something that is no heartbeat."""
+        if isinstance(message, Telemetry):
+            return  # That is the host's own.
+        self._moved_at = self._beat_at = now
+        if isinstance(message, PhaseChanged):
+            self.phase = message.phase
+        elif isinstance(message, Step):
+            self._step_seconds.append(message.step_ms / 1000)
+            self.phase = Phase.TRAINING
+
+    def beat(self, moves: int, now: float) -> None:
+        """A heartbeat came; ``moves`` counts what the worker got done."""
+        self._beat_at = now
+        if moves != self._moves:
+            self._moves, self._moved_at = moves, now
+
+    def look(self, now: float) -> Stall | None:
+        """Whether the worker's time is up. To be called every second or so."""
+        if now - self._looked_at > _GAP_SECONDS * max(self._scale, 0.1):
+            self.forgive(now)
+        self._looked_at = now
+        silent, budget = now - self._moved_at, self.budget_seconds
+        if silent <= budget:
+            return None
+        frozen = now - self._beat_at > min(_FROZEN_SECONDS, budget / 2)
+        return Stall(
+            kind="frozen" if frozen else "stuck", phase=self.phase, silent_seconds=silent,
+            budget_seconds=budget,
+        )  # fmt: skip
+
+    def forgive(self, now: float) -> None:
+        """Begin to count anew."""
+        self._moved_at = self._beat_at = now
+
+    @property
+    def budget_seconds(self) -> float:
+        """How long the worker may go without a sign of getting on, as things are."""
+        if self.phase in GENEROUS_SECONDS:
+            return max(GENEROUS_SECONDS[self.phase] * self._scale, self._usual_seconds * 10)
+        return max(STEP_SECONDS * self._scale, STEP_FACTOR * self._usual_seconds)
+
+    @property
+    def _usual_seconds(self) -> float:
+        return statistics.median(self._step_seconds) if self._step_seconds else 0.0
