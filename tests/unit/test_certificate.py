@@ -95,6 +95,15 @@ def replaced(part: str, **changes: Any) -> dict[str, Any]:
 MICRO, ACCUMULATION = (
     "training.per_device_train_batch_size", "training.gradient_accumulation_steps"
 )  # fmt: skip
+OTHERWISE: dict[str, Any] = {
+    "settings": {
+        MICRO: 1, ACCUMULATION: 8, "training.gradient_checkpointing": "offload",
+        "training.learning_rate": 1e-4,
+    },
+    **replaced("schedule", rates=[7.5e-5], scheduled=[7.5e-5]),
+    **replaced("compute", driver="605.14"),
+}  # fmt: skip
+"""A resume on which much is another at once."""
 CASES: dict[str, tuple[dict[str, Any], dict[str, tuple[Matters, str, str]]]] = {
     "data": (
         replaced("data", digest="d2", samples=1001, tokens=50_100),
@@ -180,6 +189,12 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, tuple[Matters, str, str]]]] = {
         {"settings": {"lora.r": None}}, {"lora.r": ("yes", "16", "none")}
     ),
 }  # fmt: skip
+
+
+def test_much_at_once_is_named_one_by_one() -> None:
+    assert list(differing(certificate(now(**OTHERWISE)))) == [
+        "schedule", "batch", "training.learning_rate", "training.gradient_checkpointing", "device"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CASES)
