@@ -91,8 +91,9 @@ class Saver:
         self._report = report
         self.data = data
         """Digest of the training data."""
-        self.beside: Callable[[Any, Position], Mapping[str, bytes]] = _nothing
-        """What is to go into each checkpoint beside the state, by file name."""
+        self.beside: Callable[[Any, Position, bool], Mapping[str, bytes]] = _nothing
+        """What is to go into each checkpoint beside the state, by file name; asked with whether the
+        run ends with it."""
         self._fields: dict[str, Any] = {
             "spec": fingerprint(spec), "data": data, "versions": versions, "kind": spec.kind
         }  # fmt: skip
@@ -200,7 +201,7 @@ class Saver:
         files = state_files.collect(
             trainer, position, data=self.data, best_eval_loss=scores.best_eval_loss
         )
-        files |= self.beside(trainer, position)
+        files |= self.beside(trainer, position, reason in LAST)
         needs = bytes_of(files)
         held = self._memory.hold(files)
         self._saved_at = time.monotonic()
@@ -320,7 +321,7 @@ class Saver:
             )  # fmt: skip
 
 
-def _nothing(trainer: Any, position: Position) -> dict[str, bytes]:
+def _nothing(trainer: Any, position: Position, is_last: bool) -> dict[str, bytes]:
     return {}
 
 
