@@ -59,7 +59,7 @@ class CertificateCard(Card):
         # The list of what happened above it keeps its room.
         area = GrowingArea(body, _MOST_PX)
         area.set_grown(True)
-        self.folder = Folder("", area, tokens)
+        self.folder = Folder("Resume certificate", area, tokens)
         self.column.addWidget(self.folder)
         self.hide()
 

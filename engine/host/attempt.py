@@ -49,7 +49,7 @@ class Attempt:
     ) -> None:
         self.run = run
         self._course = Course(book, run, self._goes_on)
-        self._is_pausing = False
+        self._is_pausing = self._is_leaving = False
         self._book = book
         self._settings = settings
         self._worker = worker
@@ -112,6 +112,7 @@ class Attempt:
 
     def halt(self, reason: str = "system") -> None:
         """The system wants this host to end, or the card is wanted: save, and stop unasked."""
+        self._is_leaving = reason == "system"
         if not self._worker.has_job:
             self.kill(reason)
             return
@@ -263,6 +264,9 @@ class Attempt:
                 f"The card is free. Continue goes on from step {course.saved_step}. {lost}"
             )
             return True
+        if self._is_leaving and event is not Event.FAIL:
+            # The next host takes it up, as it does after a power cut.
+            return self._comeback.after_loss(course, event, done)
         return self._comeback.after_attempt(course, event, done)
 
     # ------------------------------------------------------------ for the next host

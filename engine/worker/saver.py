@@ -123,7 +123,9 @@ class Saver:
         wishes = self._report.wishes
         if wishes.ending:
             return wishes.reason  # type: ignore[return-value]
-        self._owed = self._wanted(step, now) or self._owed
+        wanted = self._wanted(step, now)
+        # Whoever asked is owed an answer, whatever else is due by then.
+        self._owed = self._owed if self._owed == "asked" else wanted or self._owed
         if self._owed is None or (self._writer.is_busy and not self._may_wait(now)):
             return None
         reason, self._owed = self._owed, None
@@ -161,16 +163,16 @@ class Saver:
 
     def save(
         self, trainer: Any, position: Position, reason: Reason, scores: Scores = NO_SCORES
-    ) -> bool:
-        """Copy the state, and begin to write it; with a reason to end, see it on the disk. False if
-        the disk is known not to have taken it. Raises :class:`NanLoss` for weights that are no
-        numbers."""
+    ) -> None:
+        """Copy the state, and begin to write it; with a reason to end, see it on the disk. One that
+        is being written already serves, unless it fails and this is the last. Raises
+        :class:`NanLoss` for weights that are no numbers."""
         began = time.monotonic()
         is_last = reason in LAST or reason == "end"
-        if position.step == self._begun_step and reason != "asked":
-            if is_last:
-                self._wait()
-            return self.saved_step == position.step or not is_last
+        if is_last and position.step == self._begun_step:
+            self._wait()
+        if position.step == self._begun_step:
+            return
         refuse_poisoned(trainer, position.step)
         before = self._report.phase
         self._report.show(Phase.SAVING)
@@ -181,7 +183,6 @@ class Saver:
                 self._wait()
         finally:
             self._report.show(before)
-        return self.saved_step == position.step or self._writer.is_busy
 
     def close(self) -> None:
         """Wait until nothing is being written."""

@@ -173,6 +173,25 @@ def test_a_wait_outlives_the_host(automatic: HostUnderTest) -> None:
     assert (done.outcome, done.attempt) == ("finished", 2)
 
 
+def test_what_the_system_ended_is_taken_up_by_the_next_host(automatic: HostUnderTest) -> None:
+    """A reboot at night, or the end of a session."""
+    automatic.fake("normal", steps=5000, save=0)
+    process = automatic.start()
+    client = automatic.connect()
+    run = start_run(client, automatic.spec())
+    wait_for_step(client, run, 4)
+    process.terminate()
+    process.wait(20)
+    assert '"recovering"' in (automatic.home / "runs" / run / "status.json").read_text()
+    automatic.fake("normal", steps=60, save=0)
+    automatic.start()
+    records = records_to_done(run)
+    done = records[-1]
+    assert isinstance(done, Done)
+    assert (done.outcome, done.step, done.attempt) == ("finished", 60, 2)
+    assert titles_of(records) == ["Goes on by itself"]
+
+
 def test_a_stop_that_was_asked_for_is_kept(automatic: HostUnderTest) -> None:
     """The host dies while a run stops: the next one does not take the run up again."""
     automatic.fake("deaf", steps=5000, ms=5)
