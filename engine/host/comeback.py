@@ -95,6 +95,7 @@ def _ending(course: Course, *, is_lost: bool) -> Ending:
         problem=found.problem if found else "",
         patch=_news(course, found.patch) if found else {},
         changes_result=found.changes_result if found else False,
+        effect=found.effect if found else "",
         pool=found.pool if found else "",
         has_progress=course.has_stepped,
         tries=known.tries,
