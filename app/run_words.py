@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from app import words
+from app import certificate_words, words
 from engine.contract.lifecycle import LIVE, RESTING, Phase, State
 from engine.contract.messages import (
     CheckpointSaved,
@@ -18,6 +18,7 @@ from engine.contract.messages import (
     Evaluated,
     Finding,
     Record,
+    ResumeCertificate,
     RunSummary,
     StateChanged,
 )
@@ -105,6 +106,9 @@ def entry_of(record: Record) -> Entry | None:
         case Decision():
             text = " ".join(filter(None, (record.reason, record.cost)))
             return _entry(record, "info", record.title, text)
+        case ResumeCertificate():
+            tone = certificate_words.VERDICT_TONES[record.verdict]
+            return _entry(record, tone, record.title, certificate_words.what_differs(record))
         case Done():
             return _end(record)
         case StateChanged():

@@ -25,6 +25,7 @@ from engine.contract.messages import (
     Columns,
     Evaluated,
     Record,
+    ResumeCertificate,
     Step,
     Telemetry,
 )
@@ -131,6 +132,8 @@ class RunSeries:
         self.telemetry = Table(TELEMETRY_FIELDS)
         self.events: list[Record] = []
         """Everything that is neither step nor telemetry, in order of ``seq``."""
+        self.certificate: ResumeCertificate | None = None
+        """Of the newest resume that came so far."""
         self._saves, self._evaluations = Moments(), Moments()
         self._clock = Clock(self.steps, self.telemetry)
 
@@ -145,6 +148,8 @@ class RunSeries:
         if self.events and record.seq and record.seq <= self.events[-1].seq:
             return False
         self.events.append(record)
+        if isinstance(record, ResumeCertificate):
+            self.certificate = record
         if isinstance(record, CheckpointSaved | Evaluated):
             (self._saves if isinstance(record, CheckpointSaved) else self._evaluations).add(record)
         return True

@@ -16,6 +16,7 @@ from engine.contract.messages import (
     PhaseChanged,
     Record,
     Refusal,
+    ResumeCertificate,
     StateChanged,
 )
 
@@ -26,6 +27,9 @@ _WITH_WORDS = (Decision, Done, Finding, PhaseChanged, StateChanged)
 
 def discreet(record: R) -> R:
     """The record with its texts masked."""
+    if isinstance(record, ResumeCertificate):
+        lines = [_masked(line) for line in record.lines]
+        return msgspec.structs.replace(record, lines=lines)
     return _masked(record) if isinstance(record, _WITH_WORDS) else record
 
 

@@ -39,6 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    # A host of a test does not take this computer's sleep lock: that is a process of its own.
+    os.environ["FETTLE_KEEP_AWAKE"] = "off"
     # Tiny models gain nothing from threads, and the tests share few cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # How long an example takes says little on a machine that does other things as well.

@@ -12,6 +12,7 @@ from app.run_words import busy_with, failure_of, tiles_of
 from app.series import RunSeries
 from app.theme import Tokens
 from app.widgets.activity import ActivityList
+from app.widgets.certificate_card import CertificateCard
 from app.widgets.comeback_banner import ComebackBanner
 from app.widgets.failure_card import FailureCard
 from app.widgets.graph_board import GraphBoard
@@ -36,6 +37,7 @@ class RunBody(QWidget):
         self.failure = FailureCard()
         self.board = GraphBoard(tokens)
         self.activity = ActivityList(tokens)
+        self.certificate = CertificateCard(tokens)
         self.pace = PaceCard(tokens)
         self.log = LogCard()
         self._build_progress()
@@ -75,7 +77,7 @@ class RunBody(QWidget):
         middle.setStretch(4, 1)
         self._activity = self._activity_card()
         self._side = QWidget()
-        side = column(self._activity, self.pace, spacing=12)
+        side = column(self._activity, self.certificate, self.pace, spacing=12)
         side.setStretch(0, 1)
         self._side.setLayout(side)
         self._side.setFixedWidth(ACTIVITY_WIDTH)
@@ -106,12 +108,14 @@ class RunBody(QWidget):
         """Take another theme's colours."""
         self.board.set_tokens(tokens)
         self.activity.set_tokens(tokens)
+        self.certificate.set_tokens(tokens)
         self.pace.set_tokens(tokens)
 
     def clear(self, series: RunSeries | None = None) -> None:
         """Show another run, of which nothing is known yet."""
         self.board.show_series(series or RunSeries())
         self.activity.show_entries([])
+        self.certificate.show_certificate(None)
         self.comeback.hide()
         self.failure.hide()
         self.busy.hide()
@@ -121,8 +125,11 @@ class RunBody(QWidget):
         self._graphs.setCurrentWidget(self._waiting)
 
     def show_numbers(self, summary: RunSummary, series: RunSeries) -> None:
-        """Tiles and, once there is something to draw, the graphs."""
+        """Tiles, what a resume was found to be, and the graphs once there is something to draw."""
         self.tiles.show_texts(tiles_of(summary, series, time.time()))
+        found = series.certificate
+        is_of_now = found is not None and found.attempt == summary.attempt
+        self.certificate.show_certificate(found if is_of_now else None)
         has_points = bool(len(series.steps) or len(series.telemetry))
         self._graphs.setCurrentWidget(self.board if has_points else self._waiting)
 

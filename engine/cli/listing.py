@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from engine.cli import pace, words
+from engine.cli import certificate, pace, words
 from engine.cli.output import Exit, Output
 from engine.client import connect
 from engine.contract.lifecycle import LIVE, State
@@ -79,6 +79,7 @@ def show(arguments: Namespace, output: Output) -> Exit:
             "spec": shown.get("spec", {}),
             "versions": shown.get("versions", {}),
             "pace": shown.get("pace", {}),
+            "certificate": shown.get("certificate"),
             "failure": shown.get("failure"),
         }
     )
@@ -88,6 +89,7 @@ def show(arguments: Namespace, output: Output) -> Exit:
         facts = _facts(summary, msgspec.convert(saved, list[CheckpointSaved]))
         for name, text in [*facts, *_reasons(failure)]:
             output.say(f"{output.paint(f'{name:<12}', 'dim')}{text}")
+        certificate.say(shown.get("certificate"), output)
         pace.say(shown.get("pace", {}), output)
     return Exit.FINISHED
 

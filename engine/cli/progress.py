@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.cli import words
+from engine.cli.certificate import summary_of
 from engine.contract.lifecycle import Phase, State
 from engine.contract.messages import (
     CheckpointSaved,
@@ -19,6 +20,7 @@ from engine.contract.messages import (
     Message,
     PhaseChanged,
     Progress,
+    ResumeCertificate,
     RunSummary,
     StateChanged,
     Step,
@@ -171,6 +173,7 @@ _SENTENCES: dict[type[Message], Callable[[Any], str | None]] = {
     CheckpointSaved: _checkpoint,
     Evaluated: _evaluated,
     Finding: _finding,
+    ResumeCertificate: summary_of,
     Decision: _decision,
 }
 

@@ -14,11 +14,11 @@ worker -> host
     the host makes it (``synthesised``).
 
 A *record* is what a run leaves behind: the same object goes over the wire and into the run folder
-(``events.jsonl``: State, PhaseChanged, Evaluated, CheckpointSaved, Finding, Decision, Done;
-``metrics.jsonl``: Step, Telemetry). The host numbers records with ``seq``, one counter a run over
-both files, from 1, so that ``since`` is one number. The host is the only writer of both files. The
-worker numbers what it sends with ``worker_seq``; when the host dies, the worker leaves what it had
-still to say in ``orphan.jsonl``, and the next host adds what is missing.
+(``events.jsonl``: State, PhaseChanged, Evaluated, CheckpointSaved, ResumeCertificate, Finding,
+Decision, Done; ``metrics.jsonl``: Step, Telemetry). The host numbers records with ``seq``, one
+counter a run over both files, from 1, so that ``since`` is one number. The host is the only writer
+of both files. The worker numbers what it sends with ``worker_seq``; when the host dies, the worker
+leaves what it had still to say in ``orphan.jsonl``, and the next host adds what is missing.
 
 Compatibility: both sides allow unknown message types and extra fields in known ones. Another
 :data:`PROTOCOL` number is refused in a sentence.
@@ -39,6 +39,9 @@ PROTOCOL = 1
 
 Outcome = Literal["finished", "stopped", "failed"]
 Severity = Literal["info", "warning", "error"]
+Matters = Literal["no", "last_digits", "yes"]
+"""What a difference means for the result: nothing; sums are rounded in other places; the numbers
+are others from here on."""
 Throttle = Literal["heat", "power", "power_supply", "hardware"]
 """Why a card clocks down: too hot; at its power limit; the supply gives no more; the card protects
 itself and does not say from what."""
@@ -108,9 +111,10 @@ class ListRuns(Request, frozen=True, kw_only=True, tag=_snake):
 class Show(Request, frozen=True, kw_only=True, tag=_snake):
     """Reply data: ``summary`` (a :class:`RunSummary`), ``spec`` (with all patches of the run's
     Decisions), ``checkpoints`` (list of :class:`CheckpointSaved`), ``versions``, ``failure`` (the
-    :class:`Finding` about why the newest attempt failed; None if it did not), and ``pace``: what
-    the time of a step goes into, a :class:`engine.diagnosis.pace.shares.Pace`, empty before the
-    first steps."""
+    :class:`Finding` about why the newest attempt failed; None if it did not), ``certificate`` (the
+    newest :class:`ResumeCertificate`; None if the run was never resumed), and ``pace``: what the
+    time of a step goes into, a :class:`engine.diagnosis.pace.shares.Pace`, empty before the first
+    steps."""
 
     run: str
     """A folder, a unique prefix of its name, or ``last``; so in all requests."""
@@ -555,6 +559,41 @@ class CheckpointSaved(Record, frozen=True, kw_only=True, tag=_snake):
     reason: Literal["time", "steps", "asked", "stop", "end", "host_lost", "signal"]
 
 
+class CertificateLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that was compared when a run was resumed."""
+
+    subject: str
+    """Stable name, such as ``data``, or the dotted field of a setting that is another."""
+    title: str
+    """For people, such as ``Data order``."""
+    standing: Literal["same", "differs", "unknown"]
+    """``unknown``: the save does not say how it was."""
+    matters: Matters = "no"
+    before: str = ""
+    """At the save; empty where it is the same."""
+    now: str = ""
+    sentence: str
+    """What was found, and what it means."""
+
+
+class ResumeCertificate(Record, frozen=True, kw_only=True, tag=_snake):
+    """Whether a resumed run is the run that was saved, said before its first new step."""
+
+    step: int
+    """That of the save; the next one is the first new step."""
+    verdict: Literal["same", "last_digits", "other", "unknown", "refused"]
+    """By what matters most of what differs. ``unknown``: nothing differs, but the save does not
+    tell all; ``refused``: the run cannot go on like this, and a Finding says why."""
+    title: str
+    """The verdict for people."""
+    lines: list[CertificateLine]
+    loss: float | None = None
+    """Of the forward pass that was made at the save and again now; None if there is none."""
+    loss_before: float | None = None
+    seconds: float = 0.0
+    """What the comparison took."""
+
+
 class Finding(Record, frozen=True, kw_only=True, tag=_snake):
     """Something a person should know: what happened, why, what can be done."""
 
@@ -682,6 +721,7 @@ EVENT_TYPES = (
     PhaseChanged,
     Evaluated,
     CheckpointSaved,
+    ResumeCertificate,
     Finding,
     Decision,
     Done,

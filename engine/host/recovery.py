@@ -56,9 +56,21 @@ class Recovery:
         """Whether the run's worker, which lost its host, may still be saving."""
         return run in self.lost
 
-    def end_at_once(self, run: str) -> None:
-        """Do not wait for the run's worker any longer."""
-        self._to_end.add(run)
+    async def stop(self, run: str, *, now: bool) -> None:
+        """A person does not want the run any more; with ``now`` its worker is not waited for.
+        Raises StoreError."""
+        await self._book.open(run)
+        if self.is_waiting_for(run):
+            self._book.move(run, Event.STOP)
+        if now:
+            self._to_end.add(run)
+
+    async def has_settled(self, run: str, timeout_s: float) -> bool:
+        """Wait until it is known what became of the run."""
+        deadline = time.monotonic() + timeout_s
+        while self.is_waiting_for(run) and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        return not self.is_waiting_for(run)
 
     async def work(self) -> None:
         """Bring every such run to rest."""
@@ -145,6 +157,10 @@ class Recovery:
 
     async def _interrupt(self, course: Course) -> None:
         there = await self._look_for_save(course)
+        if course.state is State.STOPPING:
+            sentence = f"Stopped. {there} {course.lost_steps()}".strip()
+            course.end(Event.HALT, "stopped", sentence)
+            return
         cause = "Fettle's host and the worker ended: a crash, or the machine went off."
         _tell(course, cause, there)
         lost = course.lost_steps()

@@ -31,19 +31,21 @@ from engine.host.rehearsal import make_name
 from engine.host.remembering import begins_with
 from engine.host.reporting import make_report
 from engine.host.resuming import LEAVING_WORKER_SECONDS, alone, pause, resume
-from engine.host.threads import apart
+from engine.host.threads import apart, to_its_end
 from engine.planning import facts
 from engine.planning.examination import examine_machine
 from engine.planning.inventory import list_models
 from engine.store import runs
 from engine.store.files import disk_sentence
-from engine.store.records import newest_failure, saved_checkpoints
+from engine.store.records import newest_certificate, newest_failure, saved_checkpoints
 from engine.store.soundness import check_saves
 from engine.store.upgrade import StoreError
 
 log = logging.getLogger(__name__)
 
 _READING_SECONDS = 3600.0
+_CHANGING = (m.Start, m.Resume, m.Stop, m.Pause, m.Remove)
+"""Begun, they are brought to their end though the client goes: a run half started is none."""
 Handler = Callable[[Parts, Connection, Any], Coroutine[Any, Any, Answer]]
 
 
@@ -54,7 +56,8 @@ async def answer(parts: Parts, connection: Connection, request: m.Request) -> An
     if handler is None:
         raise Refused(f"This host does not know {type(request).__name__}.")
     try:
-        return await handler(parts, connection, request)
+        work = handler(parts, connection, request)
+        return await (to_its_end(work) if isinstance(request, _CHANGING) else work)
     except IllegalMove as error:
         raise Refused(str(error), "wrong_state") from error
     except StoreError as error:
@@ -137,6 +140,7 @@ async def show(parts: Parts, connection: Connection, request: m.Show) -> Answer:
         "spec": spec_of(parts.book, run),
         "checkpoints": [msgspec.to_builtins(checkpoint) for checkpoint in saved],
         "failure": msgspec.to_builtins(await apart(newest_failure, folder)),
+        "certificate": msgspec.to_builtins(await apart(newest_certificate, folder)),
         "versions": content.versions,
         "pace": msgspec.to_builtins(pace) if pace else {},
     }
@@ -274,8 +278,7 @@ async def start(parts: Parts, connection: Connection, request: m.Start) -> Answe
 async def stop(parts: Parts, connection: Connection, request: m.Stop) -> Answer:
     run = parts.book.find(request.run)
     if parts.recovery.is_waiting_for(run):
-        if request.now:
-            parts.recovery.end_at_once(run)
+        await parts.recovery.stop(run, now=request.now)
     else:
         await parts.scheduler.stop(run, now=request.now)
     return Answer({"run": run, "state": parts.book.state(run).value})

@@ -38,11 +38,15 @@ async def resume(parts: Parts, connection: Connection, request: m.Resume) -> Ans
 
 async def _resume(parts: Parts, run: str, patch: Patch) -> Answer:
     folder = parts.book.folder(run)
+    await parts.recovery.has_settled(run, LEAVING_WORKER_SECONDS)
     move(parts.book.state(run), Event.RESUME)
     before = spec_of(parts.book, run)
     _, complaints = await apart(complaints_about, patched(before, [patch]))
     if complaints:
         raise Refused("The run cannot go on.", complaints=complaints)
+    await parts.book.open(run)
+    # It may have begun to go on by itself meanwhile.
+    move(parts.book.state(run), Event.RESUME)
     if parts.book.state(run) is State.RECOVERING:
         return _hurry(parts, run, patch, changes(before, patch))
     if not await parts.scheduler.has_left(run, LEAVING_WORKER_SECONDS):

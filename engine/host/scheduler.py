@@ -67,10 +67,11 @@ class Scheduler:
 
     async def stop(self, run: str, *, now: bool) -> None:
         """Stop a run that waits or trains. Raises :class:`IllegalMove`, :class:`StoreError`."""
-        if self._attempt and self._attempt.run == run:
-            self._attempt.stop(now=now)
-        elif self._launching == run and self._book.state(run) is State.RECOVERING:
+        if self._launching == run and self._book.state(run) is State.RECOVERING:
+            # The worker of the attempt that ended may still be about to go.
             self.back_off.call_off(run)
+        elif self._attempt and self._attempt.run == run:
+            self._attempt.stop(now=now)
         elif self._launching == run:
             self._book.move(run, Event.STOP)
         else:

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_ONGOING: set[asyncio.Future[Any]] = set()
+"""The event loop itself does not hold on to what it runs."""
 
 
 async def apart(work: Callable[..., T], *arguments: object, timeout_s: float = 60.0) -> T:
@@ -45,6 +50,21 @@ async def apart(work: Callable[..., T], *arguments: object, timeout_s: float = 6
 
     threading.Thread(target=run, name=work.__name__, daemon=True).start()
     return await asyncio.wait_for(answer, timeout_s)
+
+
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """The result of ``work``, which goes on if nobody waits for it any more."""
+    task = asyncio.ensure_future(work)
+    _ONGOING.add(task)
+    task.add_done_callback(_forget)
+    return await asyncio.shield(task)
+
+
+def _forget(task: asyncio.Future[Any]) -> None:
+    _ONGOING.discard(task)
+    # Who waits for it gets it raised; nobody may.
+    if not task.cancelled() and task.exception():
+        log.debug("%s", task.exception())
 
 
 def begin(work: Callable[..., None], *arguments: object) -> None:

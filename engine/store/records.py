@@ -22,6 +22,7 @@ from engine.contract.messages import (
     Finding,
     Message,
     Record,
+    ResumeCertificate,
     StateChanged,
     decode_line,
 )
@@ -215,6 +216,15 @@ def newest_failure(folder: Path) -> Finding | None:
         if isinstance(record, Done) and record.outcome != "failed":
             return None
         if isinstance(record, Finding) and record.severity == "error":
+            return record
+    return None
+
+
+def newest_certificate(folder: Path) -> ResumeCertificate | None:
+    """What the last resume that came so far was found to be; None if there was none."""
+    for _, line in lines_back(folder / EVENTS):
+        record = _decode(line)
+        if isinstance(record, ResumeCertificate):
             return record
     return None
 

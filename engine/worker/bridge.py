@@ -74,7 +74,7 @@ class Bridge:
         self, model: Any, inputs: Window, num_items_in_batch: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Forward and backward of a whole window; gives its mean loss over the targets."""
-        self.course.before_step(inputs)
+        self.course.before_step(self, inputs)
         self.current_gradient_accumulation_steps = len(inputs.batches)
         losses = []
         for batch in inputs.batches:
@@ -127,6 +127,15 @@ class Bridge:
             loss = self.compute_loss(self.model, inputs, num_items_in_batch=one)  # type: ignore[attr-defined]
         self._metrics["eval"].clear()  # type: ignore[attr-defined]
         return float(loss)
+
+    def replayed_loss(self, batch: dict[str, torch.Tensor]) -> float:
+        """Mean loss over a batch's labels as a training step computes it, dropout and all, without
+        gradient."""
+        inputs = self._prepare_inputs(batch)  # type: ignore[attr-defined]
+        # As every training step does; a model comes from the loader in evaluation mode.
+        self.model.train()  # type: ignore[attr-defined]
+        with torch.no_grad(), self.compute_loss_context_manager():  # type: ignore[attr-defined]
+            return float(self.model(**inputs, use_cache=False).loss)  # type: ignore[attr-defined]
 
 
 def _part_embeddings(optimizer: torch.optim.Optimizer, model: Any, rate: float) -> None:

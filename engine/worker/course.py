@@ -22,6 +22,7 @@ from engine.worker.report import Report
 from engine.worker.saver import LAST, Reason, Saver, Scores
 from engine.worker.schedule import Schedule
 from engine.worker.state_files import Position, SavedState
+from engine.worker.witness import Witness
 
 
 class Resumed:
@@ -62,9 +63,12 @@ class Course:
         """What offloaded activations pass through then; without it their copies block."""
         self.embedding_learning_rate = spec.training.embedding_learning_rate
         self.total_steps = schedule.total_steps
+        collator = Collator(train, pad_id)
+        self._witness = Witness(spec, train, schedule, collator, digest=saver.data)
+        saver.beside = self._witness.files
         self.loader = WindowLoader(
             train,
-            Collator(train, pad_id),
+            collator,
             schedule,
             micro_batch=spec.training.per_device_train_batch_size,
             step=self.position.step,
@@ -75,15 +79,39 @@ class Course:
         """Put optimizer and schedule to where the run stands."""
         if self._resumed is not None:
             state_files.restore_training(self._resumed.folder, self._resumed.state, trainer)
+            if self.position.step >= self.total_steps:
+                # No step comes that could put it back.
+                self._put_random_back(trainer)
         self._step_began = time.monotonic()
 
-    def before_step(self, window: Window) -> None:
+    def before_step(self, trainer: Any, window: Window) -> None:
         """A step is about to be computed."""
         self._window = window
-        if self._random_is_due and self._resumed is not None:
+        if self._random_is_due:
+            self._put_random_back(trainer)
+        reach("worker.step", self.position.step + 1)
+
+    def _put_random_back(self, trainer: Any) -> None:
+        """The last thing that a resume needs; then all can be compared with the save."""
+        if self._resumed is not None:
             state_files.restore_random(self._resumed.folder, self._resumed.state)
             self._random_is_due = False
-        reach("worker.step", self.position.step + 1)
+            self.certify(trainer)
+
+    def tell_refusal(self) -> None:
+        """The weights of the save do not fit: tell what differs, as far as it is known."""
+        if self._resumed is not None:
+            told = self._witness.refusal(self._resumed.folder, self._resumed.state)
+            self._report.send(told)
+
+    def certify(self, trainer: Any) -> None:
+        """Tell whether this is the run that was saved."""
+        assert self._resumed is not None
+        self._report.send(
+            self._witness.certificate(
+                trainer, self.position, self._resumed.folder, self._resumed.state
+            )
+        )
 
     def moved(self) -> None:
         """A part of a step or of an evaluation was computed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -89,7 +89,10 @@ class Saver:
         self._run_folder = run_folder
         self._training = spec.training
         self._report = report
-        self._data = data
+        self.data = data
+        """Digest of the training data."""
+        self.beside: Callable[[Any, Position], Mapping[str, bytes]] = _nothing
+        """What is to go into each checkpoint beside the state, by file name."""
         self._fields: dict[str, Any] = {
             "spec": fingerprint(spec), "data": data, "versions": versions, "kind": spec.kind
         }  # fmt: skip
@@ -161,6 +164,7 @@ class Saver:
         """Copy the state, and begin to write it; with a reason to end, see it on the disk. False if
         the disk is known not to have taken it. Raises :class:`NanLoss` for weights that are no
         numbers."""
+        began = time.monotonic()
         is_last = reason in LAST or reason == "end"
         if position.step == self._begun_step and reason != "asked":
             if is_last:
@@ -171,7 +175,7 @@ class Saver:
         self._report.show(Phase.SAVING)
         try:
             self._waited_seconds += self._wait()
-            self._begin(trainer, position, reason, scores)
+            self._begin(trainer, position, reason, scores, began)
             if is_last:
                 self._wait()
         finally:
@@ -185,15 +189,17 @@ class Saver:
     def _wait(self) -> float:
         return self._writer.wait()
 
-    def _begin(self, trainer: Any, position: Position, reason: Reason, scores: Scores) -> None:
-        began = time.monotonic()
+    def _begin(
+        self, trainer: Any, position: Position, reason: Reason, scores: Scores, began: float
+    ) -> None:
         reach("save.snapshot")
         if torch.cuda.is_available():
             # Paged optimizer state is written by kernels that may still run.
             torch.cuda.synchronize()
         files = state_files.collect(
-            trainer, position, data=self._data, best_eval_loss=scores.best_eval_loss
+            trainer, position, data=self.data, best_eval_loss=scores.best_eval_loss
         )
+        files |= self.beside(trainer, position)
         needs = bytes_of(files)
         held = self._memory.hold(files)
         self._saved_at = time.monotonic()
@@ -311,6 +317,10 @@ class Saver:
                 "save_works_again", "Saving works again.", severity="info", step=step,
                 cause=f"Step {step} is on the disk.",
             )  # fmt: skip
+
+
+def _nothing(trainer: Any, position: Position) -> dict[str, bytes]:
+    return {}
 
 
 def fingerprint(spec: Spec) -> str:

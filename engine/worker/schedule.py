@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -59,11 +60,15 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
                 yield Turn(rows=rows.tolist(), cursor=cursor, epoch=cursor / self.row_count)
 
 
+@lru_cache(maxsize=1)
 def permutation(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     """An order of ``count`` rows, a function of its arguments alone.
 
     Made from the bits of Philox, a counter-based generator, whose stream numpy guarantees; the
-    shuffle of numpy's ``Generator`` may change between versions.
+    shuffle of numpy's ``Generator`` may change between versions. The newest is kept: a save asks
+    for it too.
     """
     bits = np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64)).random_raw(count)
-    return np.argsort(bits, kind="stable")
+    order = np.argsort(bits, kind="stable")
+    order.flags.writeable = False
+    return order

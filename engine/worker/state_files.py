@@ -116,25 +116,44 @@ def read_state(folder: Path) -> SavedState:
 
 def restore_weights(folder: Path, model: torch.nn.Module) -> None:
     """Put trained weights back. Raises JobError if they are not those of this model."""
-    if isinstance(model, PeftModel):
-        saved = dict(tensor_files.read(folder / ADAPTER))
-        wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
-        _must_match(_shapes(saved), _shapes(wanted))
-        set_peft_model_state_dict(model, saved)
+    if not isinstance(model, PeftModel):
+        _pour(folder / MODEL, dict(trainable(model)))
         return
-    parameters = trainable(model)
-    saved_shapes = {}
+    places = get_peft_model_state_dict(model, save_embedding_layers=False)
+    if _are_of(model, places):
+        _pour(folder / ADAPTER, places)
+        return
+    # PEFT saves something that it computes: only it knows the way back.
+    saved = dict(tensor_files.read(folder / ADAPTER))
+    _must_match(_shapes(saved), _shapes(places))
+    set_peft_model_state_dict(model, saved)
+
+
+def _are_of(model: torch.nn.Module, places: Mapping[str, torch.Tensor]) -> bool:
+    """Whether all of these are the model's own tensors, not copies."""
+    own = {value.untyped_storage().data_ptr() for value in model.parameters()}
+    return all(place.untyped_storage().data_ptr() in own for place in places.values())
+
+
+def _pour(path: Path, places: Mapping[str, torch.Tensor]) -> None:
+    """Put each tensor of the file where it lives, one after the other."""
+    found = {}
     with torch.no_grad():
-        for name, tensor in tensor_files.read(folder / MODEL):
-            saved_shapes[name] = tuple(tensor.shape)
-            if name in parameters and parameters[name].shape == tensor.shape:
-                parameters[name].copy_(tensor)
-    _must_match(saved_shapes, _shapes(dict(parameters)))
+        for name, tensor in tensor_files.read(path):
+            found[name] = tuple(tensor.shape)
+            if name in places and places[name].shape == tensor.shape:
+                places[name].copy_(tensor)
+    _must_match(found, _shapes(dict(places)))
 
 
 def restore_training(folder: Path, state: SavedState, trainer: Any) -> None:
-    """Put optimizer, schedule and scaler back. Raises JobError if they belong elsewhere."""
+    """Put optimizer, schedule and scaler back. Raises JobError if they belong elsewhere.
+
+    Where the schedule stands comes from the save; its rates are those of the spec, which may have
+    been changed since.
+    """
     tensors = tensor_files.read(folder / OPTIMIZER)
+    wanted = _Wanted(trainer)
     try:
         optimizer_state.restore(
             bare(trainer.optimizer), state.optimizer, tensors, trainable(trainer.model)
@@ -142,8 +161,31 @@ def restore_training(folder: Path, state: SavedState, trainer: Any) -> None:
     except (StateMismatch, KeyError) as error:
         raise _other_model() from error
     trainer.lr_scheduler.load_state_dict(_as_scheduler_state(state.scheduler))
+    wanted.put_back()
     if state.scaler is not None and trainer.accelerator.scaler is not None:
         trainer.accelerator.scaler.load_state_dict(state.scaler)
+
+
+class _Wanted:
+    """What a spec says of optimizer and schedule, before a save is read into them."""
+
+    def __init__(self, trainer: Any) -> None:
+        self._scheduler = getattr(trainer.lr_scheduler, "scheduler", trainer.lr_scheduler)
+        self._groups = bare(trainer.optimizer).param_groups
+        self._rates = list(self._scheduler.base_lrs)
+        self._decays = [group["weight_decay"] for group in self._groups]
+
+    def put_back(self) -> None:
+        """Go on with that. For an unchanged spec these are the very numbers of the save."""
+        scheduler = self._scheduler
+        scheduler.base_lrs = self._rates
+        factors = [factor(scheduler.last_epoch) for factor in scheduler.lr_lambdas]
+        now = [rate * factor for rate, factor in zip(self._rates, factors, strict=True)]
+        for group, rate, decay, lr in zip(
+            self._groups, self._rates, self._decays, now, strict=True
+        ):
+            group |= {"initial_lr": rate, "weight_decay": decay, "lr": lr}
+        scheduler._last_lr = now
 
 
 def restore_random(folder: Path, state: SavedState) -> None:

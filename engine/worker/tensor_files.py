@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 
 from engine.store.checkpoints import write_file
 
@@ -22,6 +22,8 @@ DTYPES = {
     torch.uint8: "U8", torch.bool: "BOOL", torch.float8_e4m3fn: "F8_E4M3",
     torch.float8_e5m2: "F8_E5M2",
 }  # fmt: skip
+_TYPES = {name: dtype for dtype, name in DTYPES.items()}
+_LENGTH_BYTES = 8
 Chunk = bytes | memoryview
 _ALIGNMENT = 8
 _CHUNK = 1 << 24
@@ -65,11 +67,34 @@ def header(tensors: Mapping[str, torch.Tensor]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def read(path: Path, device: str = "cpu") -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors one after the other, so that never two copies of all are in memory."""
-    with safe_open(path, framework="pt", device=device) as file:
-        for name in file.keys():  # noqa: SIM118 - not a dict
-            yield name, file.get_tensor(name)
+def read(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors one after the other, each in memory of its own and in RAM: never two copies of
+    all, and nothing that keeps the file. Raises ``OSError``, or ``ValueError`` for a torn file."""
+    with path.open("rb", buffering=0) as file:
+        length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+        entries: dict[str, Any] = json.loads(file.read(length))
+        for name, entry in entries.items():
+            if name != "__metadata__":
+                begin, end = entry["data_offsets"]
+                file.seek(_LENGTH_BYTES + length + begin)
+                yield name, _read_tensor(file, entry, end - begin)
+
+
+def _read_tensor(file: FileIO, entry: dict[str, Any], size: int) -> torch.Tensor:
+    tensor = torch.empty(entry["shape"], dtype=_TYPES[entry["dtype"]])
+    if size:
+        flat: Any = tensor.reshape(-1).view(torch.uint8).numpy()
+        _fill(file, memoryview(flat))
+    return tensor
+
+
+def _fill(file: FileIO, room: memoryview) -> None:
+    """Read until it is full: one call to the system gives 2 GiB at most."""
+    while room:
+        count = file.readinto(room)
+        if not count:
+            raise ValueError(f"{file.name} is shorter than it says.")
+        room = room[count:]
 
 
 def bytes_of(tensors: Mapping[str, torch.Tensor]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.metadata
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,8 +43,7 @@ from engine.worker.safely import adjusted, make_offload_ring
 from engine.worker.samples import Samples
 from engine.worker.saver import Saver
 from engine.worker.schedule import Schedule
-
-SAVED_VERSIONS = ("torch", "transformers", "peft", "trl", "bitsandbytes", "numpy")
+from engine.worker.witness import certificate_of_other_data, versions
 
 
 class Loaded(NamedTuple):
@@ -119,7 +117,11 @@ def set_out(
         loaded.prepared.train, folder, course,
     )  # fmt: skip
     if resumed:
-        state_files.restore_weights(resumed.folder, trainer.model)
+        try:
+            state_files.restore_weights(resumed.folder, trainer.model)
+        except JobError:
+            course.tell_refusal()
+            raise
     return trainer
 
 
@@ -137,14 +139,15 @@ def plot_course(
     """Rows, order and saving of the run. Raises JobError if the data is not that of the save."""
     prepared = loaded.prepared
     digest = prepared.train.digest()
+    rows = make_rows(prepared.train, spec)
     if resumed and resumed.state.data != digest:
+        report.send(certificate_of_other_data(spec, rows, digest, resumed.folder, resumed.state))
         raise JobError(
             "dataset_changed",
             "The data has changed since the last save.",
             cause="The position in the data would mean something else now.",
             remedy="Put the old file back to go on, or start a new run with the new one.",
         )
-    rows = make_rows(prepared.train, spec)
     return Course(
         spec, report, make_schedule(spec, len(rows)),
         train=rows,
@@ -175,7 +178,7 @@ def make_saver(
 ) -> Saver:  # fmt: skip
     """What writes the checkpoints of data with this digest."""
     return Saver(
-        folder, spec, report, data=digest, versions=_versions(),
+        folder, spec, report, data=digest, versions=versions(),
         resumed_step=resumed.state.position.step if resumed else 0, may_pin=may_pin,
     )  # fmt: skip
 
@@ -306,7 +309,7 @@ def _end(
             train_samples=len(prepared.train),
             eval_samples=len(prepared.evaluation),
             data=prepared.train.digest(),
-            versions=_versions(),
+            versions=versions(),
         ),
     )
     return Done(
@@ -320,7 +323,3 @@ def _stopped(step: int, saved_step: int) -> str:
         return f"Stopped and saved at step {step}."
     there = f"Resume goes on from step {saved_step}." if saved_step else "There is no other save."
     return f"Stopped at step {step}, which could not be saved. {there}"
-
-
-def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in SAVED_VERSIONS}

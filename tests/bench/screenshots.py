@@ -3,7 +3,7 @@
 Trains a few tiny models with the real host and worker in a home of its own, ends a worker by force
 and resumes, opens the real window on it, and takes each page in both themes while a run is on. It
 needs about four minutes on two cores; ``plans`` as an argument takes New run and Doctor only, in
-one.
+one, ``certificates`` only resumed runs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,16 @@ from windowed import spin, wait_for
 
 from app.main import App
 from engine import client, paths
-from engine.contract.messages import ListRuns, Resume, RunSummary, SaveCheckpoint, Show, Start, Stop
+from engine.contract.messages import (
+    ChangeOptions,
+    ListRuns,
+    Resume,
+    RunSummary,
+    SaveCheckpoint,
+    Show,
+    Start,
+    Stop,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (1360, 860)
@@ -84,6 +93,8 @@ class Story:
         (self._data / "support_chats.jsonl").write_text(rows * 40, encoding="utf-8")
         shutil.copy(SAMPLES / "corpus.txt", self._data)
         self._host = client.connect()
+        # The story decides itself what goes on.
+        self._host.request(ChangeOptions(id=0, options={"resume_automatically": False}))
 
     def model(self, family: str) -> Path:
         """A tiny model of a family."""
@@ -146,6 +157,23 @@ class Story:
         self.wait(run, lambda s: s.step >= 330)
         self._host.request(SaveCheckpoint(id=0, run=run))
         return run
+
+    def resumed(self) -> tuple[str, str]:
+        """A run that was lost and is the same again, and one that goes on with other settings."""
+        same = self.start(spec("support-bot", self.model("llama"), steps=220))
+        self.lose(same, 95)
+        self._host.request(Resume(id=0, run=same))
+        self.to_rest(same)
+        other = self.start(spec("night-run-4", self.model("llama"), steps=300))
+        self.wait(other, lambda s: s.step >= 95)
+        self.stop(other)
+        patch = {
+            "training.per_device_train_batch_size": 8, "training.gradient_accumulation_steps": 4,
+            "training.gradient_checkpointing": "full", "training.learning_rate": 4e-4,
+        }  # fmt: skip
+        self._host.request(Resume(id=0, run=other, patch=patch))
+        self.wait(other, lambda s: s.step >= 130)
+        return same, other
 
     def stop(self, run: str) -> None:
         self._host.request(Stop(id=0, run=run))
@@ -229,10 +257,31 @@ def take_runs(app: App) -> None:
         take(app, "runs", theme)
 
 
+def take_certificates(app: App, same: str, other: str) -> None:
+    """Resumed runs, with the checks in view."""
+    for run, name in ((same, "resumed"), (other, "resumed-otherwise")):
+        page: Any = app.window.page("run")
+        page.show_run(run)
+        wait_for(lambda page=page: page.feed.is_caught_up, 30)  # type: ignore[misc]
+        spin(2.0)
+        page.body.certificate.folder.open()
+        for theme in ("dark", "light"):
+            app.window.show_page("run")
+            take(app, name, theme)
+
+
 def main() -> int:
-    with_runs = sys.argv[1:] != ["plans"]
+    with_runs = sys.argv[1:] not in (["plans"], ["certificates"])
     with readable_home() as home:
         story = Story(home)
+        if sys.argv[1:] == ["certificates"]:
+            same, other = story.resumed()
+            app = opened(same)
+            take_certificates(app, same, other)
+            story.end()
+            app.window.close()
+            app.link.close()
+            return 0
         if with_runs:
             story.before()
         app = opened(story.now() if with_runs else None)

@@ -23,7 +23,8 @@ Modes
     death       dies at step ``at`` in the way of :mod:`deaths` that FAKE_DEATH names
     child       leaves a child behind that holds the pipes, then dies at step ``at``
 
-Keys: steps=20, ms=10 (a step), at=5, save=5 (steps between checkpoints), saving_ms=0.
+Keys: steps=20, ms=10 (a step), at=5, save=5 (steps between checkpoints), saving_ms=0,
+leaving_ms=0 (from Done to the end).
 A key given in the environment as FAKE_KEY wins.
 """
 
@@ -140,8 +141,7 @@ class FakeWorker:
         if self.lost:
             lines = "".join(json.dumps(record) + "\n" for record in self.records)
             (self.folder / "orphan.jsonl").write_text(lines)
-        if self.mode == "linger":
-            time.sleep(3600)
+        time.sleep(3600 if self.mode == "linger" else self.options["leaving_ms"] / 1000)
 
     def _wait_for_job(self) -> None:
         while not self.job and not self.signalled:
@@ -226,6 +226,7 @@ class FakeWorker:
                 pool=os.environ.get("FAKE_POOL", ""),
             )  # fmt: skip
             self.say("done", outcome="failed", step=self.step, sentence="No memory left.")
+            time.sleep(self.options["leaving_ms"] / 1000)
             os._exit(1)
         elif self.mode == "child":
             subprocess.Popen(["sleep", "3600"], stdout=self.wire._out, pass_fds=[self.wire._out])
@@ -289,7 +290,14 @@ def _manifest(step: int, content: bytes) -> dict[str, Any]:
 
 def main() -> None:
     mode, *pairs = sys.argv[1:]
-    options = {"steps": 20.0, "ms": 10.0, "at": 5.0, "save": 5.0, "saving_ms": 0.0}
+    options = {
+        "steps": 20.0,
+        "ms": 10.0,
+        "at": 5.0,
+        "save": 5.0,
+        "saving_ms": 0.0,
+        "leaving_ms": 0.0,
+    }
     options |= {key: float(value) for key, _, value in (pair.partition("=") for pair in pairs)}
     for key in options:
         options[key] = float(os.environ.get(f"FAKE_{key.upper()}", options[key]))

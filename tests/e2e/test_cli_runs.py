@@ -282,6 +282,24 @@ def test_a_checkpoint_that_cannot_be_saved_is_exit_20(bench: Bench) -> None:
     assert bench.show(run)["state"] == "training"
 
 
+def test_verify_reads_every_byte_and_names_what_is_damaged(bench: Bench) -> None:
+    run = bench.detached(f"{LASTS} save=5")
+    bench.fettle("stop", run)
+    whole = bench.fettle("verify", run, "--json")
+    assert whole.code == 0
+    assert whole.last["verdict"] == "sound"
+    newest = bench.fettle.store / run / whole.last["folder"]
+    victim = next(path for path in newest.iterdir() if path.name != "MANIFEST.json")
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 4
+    victim.write_bytes(content)
+    damaged = bench.fettle("verify", run)
+    assert damaged.code == 4
+    assert f"is damaged: {victim.name} has changed since it was saved." in damaged.out
+    # Nothing was touched: to set it aside is the business of a resume.
+    assert newest.is_dir()
+
+
 def test_resume_detached(bench: Bench) -> None:
     run = bench.detached()
     bench.fettle("stop", run)
@@ -303,7 +321,9 @@ def test_remove(bench: Bench) -> None:
     assert (gone.code, gone.last["code"]) == (2, "not_found")
 
 
-@pytest.mark.parametrize("command", ["show", "follow", "stop", "checkpoint", "resume", "remove"])
+@pytest.mark.parametrize(
+    "command", ["show", "follow", "stop", "checkpoint", "verify", "resume", "remove"]
+)
 def test_a_run_that_is_not_there_is_said_so(command: str, bench: Bench) -> None:
     result = bench.fettle(command, "nowhere", "--json")
     assert (result.code, result.last["code"]) == (2, "not_found")

@@ -76,13 +76,21 @@ def test_a_run_from_its_start_to_its_removal(fettle: Fettle) -> None:
     resumed = fettle("resume", run, "--json", timeout=_PATIENCE)
     assert resumed.code == 0, resumed.err
     assert steps(resumed.lines) == list(range(at + 1, STEPS + 1))
+    (certificate,) = resumed.of_type("resume_certificate")
+    assert (certificate["verdict"], certificate["step"], certificate["attempt"]) == ("same", at, 2)
+    assert certificate["loss"] == certificate["loss_before"]
     border = resumed.of_type("step")[0]["seq"]
+    assert certificate["seq"] < border
     rest = fettle("follow", run, "--since", str(border), "--json")
     assert steps(rest.lines) == list(range(at + 2, STEPS + 1))
     assert steps(fettle("follow", run, "--json").lines) == list(range(1, STEPS + 1))
 
     shown = fettle("show", run, "--json").last
     assert (shown["state"], shown["step"], shown["attempt"]) == ("finished", STEPS, 2)
+    assert shown["certificate"]["lines"] == certificate["lines"]
+    told = fettle("show", run).out
+    assert "Resumed, and it is the same run (attempt 2, after step" in told
+    assert "Replayed loss" in told
     output = Path(shown["output"])
     assert (output / "adapter_model.safetensors").is_file()
     adapter = json.loads((output / "adapter_config.json").read_text())

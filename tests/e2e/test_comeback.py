@@ -10,15 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from engine.client import Client, Refused
+from engine.client import Client, HostFailed, Refused
 from engine.contract.lifecycle import State
 from engine.contract.messages import (
     ChangeOptions,
     Decision,
     Done,
     Finding,
+    ListRuns,
     Pause,
     Record,
+    Start,
     StateChanged,
     Step,
     Stop,
@@ -307,3 +309,69 @@ def test_a_worker_that_does_not_hear_of_a_pause_is_ended(hosts: HostUnderTest) -
     paused = wait_for_state(client, run, State.PAUSED)
     assert "Continue goes on from step" in paused.sentence
     client.request(Stop(id=0, run=run))
+
+
+def test_what_is_called_off_stays_so_though_its_worker_is_still_going(
+    automatic: HostUnderTest,
+) -> None:
+    automatic.environment["FAKE_POOL"] = "vram"
+    client, run = begin(automatic, "fail", at=3, leaving_ms=1500)
+    wait_for_state(client, run, State.RECOVERING)
+    client.request(Stop(id=0, run=run))
+    assert wait_for_state(client, run).state is State.STOPPED
+    second = start_run(client, automatic.spec("second"))
+    wait_for_state(client, second, State.RECOVERING)
+    assert summary_of(client, run).attempt == 1
+    client.request(Stop(id=0, run=second))
+
+
+@pytest.mark.parametrize("now", [True, False])
+def test_a_run_whose_worker_lost_its_host_can_be_stopped(
+    automatic: HostUnderTest, now: bool
+) -> None:
+    if now:
+        client, run = begin(automatic, "mute", steps=5000, at=6)
+    else:
+        client, run = begin(automatic, "normal", steps=5000, save=0, saving_ms=700)
+    wait_for_step(client, run, 6)
+    _crash_host(automatic)
+    client = automatic.connect()
+    client.request(Stop(id=0, run=run, now=now))
+    ended = wait_for_state(client, run)
+    assert (ended.state, ended.attempt) == (State.STOPPED, 1)
+    assert isinstance(records_to_done(run)[-1], Done)
+
+
+def test_a_resume_that_comes_before_the_next_host_knows_what_became_of_the_run_waits(
+    hosts: HostUnderTest,
+) -> None:
+    client, run = begin(hosts, "normal", steps=5000, save=0, saving_ms=700)
+    wait_for_step(client, run, 6)
+    _crash_host(hosts)
+    client = hosts.connect()
+    assert resume_run(client, run)["step"] >= 6
+    wait_for_state(client, run, State.TRAINING)
+    client.request(Stop(id=0, run=run))
+
+
+def test_a_start_is_brought_to_its_end_though_its_client_goes(hosts: HostUnderTest) -> None:
+    hosts.fake("normal", steps=3)
+    hosts.start()
+    hasty = hosts.connect()
+    # No reply is waited for.
+    with pytest.raises(HostFailed):
+        hasty.request(Start(id=0, spec=hosts.spec()), timeout_s=0)
+    hasty.close()
+    other = hosts.connect()
+    (run,) = until(lambda: _names(other), "the run is there")
+    assert wait_for_state(other, run).state is State.FINISHED
+
+
+def _names(client: Client) -> list[str]:
+    return [each["run"] for each in client.request(ListRuns(id=0))["runs"]]
+
+
+def _crash_host(hosts: HostUnderTest) -> None:
+    hosts.processes[-1].kill()
+    hosts.processes[-1].wait()
+    hosts.start()

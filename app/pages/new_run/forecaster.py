@@ -41,8 +41,8 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     """What can be said of what is filled in."""
 
     stage: Stage
-    """``empty``: no model yet. ``waiting``: something filled in is wrong. ``busy``: the engine traces
-    when it has nothing else to do."""
+    """``empty``: no model yet. ``waiting``: something filled in is wrong. ``busy``: the engine
+    traces when it has nothing else to do."""
     plan: Plan | None = None
     """In any stage: the newest there was for this model."""
     fit: dict[str, Any] | None = None

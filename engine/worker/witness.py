@@ -1,0 +1,263 @@
+"""Takes down what a run is at each save, and says at a resume whether it still is.
+
+    witness.json      in each checkpoint: :class:`engine.diagnosis.certificate.Facts`
+
+What the manifest tells already (package versions) is taken from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import logging
+import platform
+import time
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from engine import own_secrets
+from engine.contract.masking import masked
+from engine.contract.messages import ResumeCertificate
+from engine.contract.spec import Spec
+from engine.diagnosis.certificate import Facts, certify
+from engine.diagnosis.certificate.facts import (
+    ComputeFacts,
+    DataFacts,
+    OptimizerFacts,
+    OrderFacts,
+    Place,
+    ReplayFacts,
+    ScheduleFacts,
+    Tensors,
+    flattened,
+)
+from engine.store.checkpoints import read_manifest
+from engine.worker import optimizer_state, rng
+from engine.worker.batches import Batch, Collator, Rows
+from engine.worker.loading import trainable
+from engine.worker.optimizer_state import bare
+from engine.worker.schedule import Schedule, permutation
+from engine.worker.state_files import Position, SavedState
+
+FILE = "witness.json"
+REPLAYED_TOKENS = 64
+"""Enough to pass through every weight, few enough to cost next to nothing."""
+
+log = logging.getLogger(__name__)
+
+
+class Witness:
+    """Knows one run, or one attempt of it."""
+
+    def __init__(
+        self, spec: Spec, train: Rows, schedule: Schedule, collator: Collator, *, digest: str
+    ) -> None:
+        self._train = train
+        self._schedule = schedule
+        self._collator = collator
+        self._early = early_facts(spec, train, digest)
+
+    def files(self, trainer: Any, position: Position) -> dict[str, bytes]:
+        """What goes into a checkpoint beside the state."""
+        return {FILE: msgspec.json.encode(self._facts(trainer, position))}
+
+    def certificate(
+        self, trainer: Any, position: Position, folder: Path, state: SavedState
+    ) -> ResumeCertificate:
+        """Compare the run, with everything put back, with its save in this folder."""
+        began = time.monotonic()
+        now = self._facts(trainer, position)
+        return _certify(self._with_versions(now), folder, state, began)
+
+    def refusal(self, folder: Path, state: SavedState) -> ResumeCertificate:
+        """What differs, as far as it is known, where the save cannot be taken up."""
+        return _certify(self._early, folder, state, time.monotonic(), is_refused=True)
+
+    def _with_versions(self, now: Facts) -> Facts:
+        return msgspec.structs.replace(now, versions=self._early.versions)
+
+    def _facts(self, trainer: Any, position: Position) -> Facts:
+        optimizer = bare(trainer.optimizer)
+        weights = trainable(trainer.model)
+        return msgspec.structs.replace(
+            self._early,
+            # The manifest of a checkpoint has them.
+            versions=None,
+            compute=_compute(trainer),
+            order=self._order(position.cursor),
+            place=Place(step=position.step, cursor=position.cursor),
+            random=_digest_of_random_state(),
+            optimizer=_optimizer(optimizer, weights),
+            schedule=_schedule(trainer, optimizer),
+            trained=_tensors(weights.items()),
+            replay=self._replay(trainer, position.cursor),
+        )
+
+    def _order(self, cursor: int) -> OrderFacts:
+        seed, rows = self._schedule.seed, self._schedule.row_count
+        epoch = cursor // rows
+        digest = _digest_of_order(rows, seed, epoch)
+        return OrderFacts(seed=seed, rows=rows, epoch=epoch, digest=digest)
+
+    def _replay(self, trainer: Any, cursor: int) -> ReplayFacts | None:
+        """A forward pass as the next step would begin, and not a trace of it afterwards."""
+        batch = self._first_tokens(next(self._schedule.turns(cursor)).rows[0])
+        try:
+            with rng.undisturbed():
+                loss = trainer.replayed_loss(batch)
+        except torch.OutOfMemoryError as error:
+            log.warning("There was no memory to replay a step: %s", error)
+            return None
+        is_number = loss - loss == 0
+        return ReplayFacts(loss=loss if is_number else None, tokens=batch["input_ids"].shape[1])
+
+    def _first_tokens(self, row: int) -> Batch:
+        batch = {name: part[:, :REPLAYED_TOKENS] for name, part in self._collator([row]).items()}
+        return {**batch, "labels": batch["input_ids"]}
+
+
+def early_facts(spec: Spec, train: Rows, digest: str) -> Facts:
+    """What is known as soon as the data is there."""
+    data = DataFacts(
+        digest=digest, samples=len(train.samples), tokens=int(train.samples.lengths.sum())
+    )
+    return Facts(settings=_settings(spec), versions=versions(), data=data)
+
+
+def certificate_of_other_data(
+    spec: Spec, train: Rows, digest: str, folder: Path, state: SavedState
+) -> ResumeCertificate:
+    """What differs where the data is another: with it the run cannot go on."""
+    now = early_facts(spec, train, digest)
+    return _certify(now, folder, state, time.monotonic(), is_refused=True)
+
+
+def _certify(
+    now: Facts, folder: Path, state: SavedState, began: float, *, is_refused: bool = False
+) -> ResumeCertificate:
+    manifest = read_manifest(folder)
+    return certify(
+        _saved(folder, state, manifest.fields.get("versions")), now,
+        at=time.time(), step=state.position.step, files=len(manifest.files),
+        size_bytes=manifest.bytes, is_refused=is_refused, seconds=time.monotonic() - began,
+    )  # fmt: skip
+
+
+def _saved(folder: Path, state: SavedState, versions: dict[str, str] | None) -> Facts:
+    """The facts of a save; of one by an older Fettle only what its state tells."""
+    path = folder / FILE
+    if path.exists():
+        saved = msgspec.json.decode(path.read_bytes(), type=Facts)
+        return msgspec.structs.replace(saved, versions=versions)
+    place = Place(step=state.position.step, cursor=state.position.cursor)
+    return Facts(data=DataFacts(digest=state.data), place=place, versions=versions)
+
+
+# ---------------------------------------------------------------- single facts
+
+SAVED_VERSIONS = ("torch", "transformers", "peft", "trl", "bitsandbytes", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Version of each package that the result depends on."""
+    return {name: importlib.metadata.version(name) for name in SAVED_VERSIONS}
+
+
+def _settings(spec: Spec) -> dict[str, Any]:
+    """By dotted field; masked, since a path may hold a token."""
+    secrets = own_secrets.known()
+    found = flattened(msgspec.to_builtins(spec))
+    return {
+        field: masked(value, secrets) if isinstance(value, str) else value
+        for field, value in found.items()
+    }
+
+
+def _compute(trainer: Any) -> ComputeFacts:
+    args = trainer.args
+    precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
+    if args.use_cpu or not torch.cuda.is_available():
+        return ComputeFacts(
+            device="cpu", name=_processor(), precision=precision, threads=torch.get_num_threads()
+        )
+    return ComputeFacts(
+        device="cuda", name=torch.cuda.get_device_name(), precision=precision, driver=_driver()
+    )
+
+
+@lru_cache(maxsize=1)
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+@lru_cache(maxsize=1)
+def _driver() -> str:
+    """Of the card; empty where NVML does not answer."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    except pynvml.NVMLError:
+        return ""
+
+
+@lru_cache(maxsize=2)
+def _digest_of_order(rows: int, seed: int, epoch: int) -> str:
+    return hashlib.sha256(permutation(rows, seed, epoch).tobytes()).hexdigest()
+
+
+def _digest_of_random_state() -> str:
+    state = rng.take()
+    found = hashlib.sha256(msgspec.json.encode([state.python, state.numpy]))
+    for name, tensor in sorted(state.tensors.items()):
+        found.update(name.encode())
+        found.update(tensor.numpy().tobytes())
+    return found.hexdigest()
+
+
+def _optimizer(
+    optimizer: torch.optim.Optimizer, weights: dict[str, torch.nn.Parameter]
+) -> OptimizerFacts:
+    names = {id(value): name for name, value in weights.items()}
+    described, tensors = optimizer_state.describe(optimizer, names)
+    return OptimizerFacts(
+        kind=type(optimizer).__name__,
+        tensors=_tensors(tensors.items()),
+        updates=_updates(described.scalars, tensors),
+    )
+
+
+def _updates(scalars: dict[str, dict[str, Any]], tensors: dict[str, torch.Tensor]) -> int | None:
+    """As the first weight's own count has it."""
+    for name, values in scalars.items():
+        step = tensors.get(f"{name}//step", values.get("step"))
+        return None if step is None else int(step)
+    return None
+
+
+def _schedule(trainer: Any, optimizer: torch.optim.Optimizer) -> ScheduleFacts:
+    scheduler = getattr(trainer.lr_scheduler, "scheduler", trainer.lr_scheduler)
+    pairs = zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+    return ScheduleFacts(
+        rates=[float(group["lr"]) for group in optimizer.param_groups],
+        scheduled=[rate * factor(scheduler.last_epoch) for rate, factor in pairs],
+    )
+
+
+def _tensors(tensors: Iterable[tuple[str, torch.Tensor]]) -> Tensors:
+    found, count, numbers = hashlib.sha256(), 0, 0
+    for name, tensor in sorted(tensors, key=lambda pair: pair[0]):
+        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        count, numbers = count + 1, numbers + tensor.numel()
+    return Tensors(digest=found.hexdigest(), count=count, numbers=numbers)
