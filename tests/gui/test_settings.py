@@ -96,7 +96,9 @@ def test_going_on_by_itself_is_the_hosts_choice(
     card.resume.click()
     qtbot.waitUntil(lambda: not card.tries.isEnabled())
     (change,) = host.asked(ChangeOptions)
-    assert change.options == {"resume_automatically": False, "resume_tries": 4}
+    assert change.options == {
+        "resume_automatically": False, "resume_tries": 4, "remember_memory": True,
+    }  # fmt: skip
     host.replies["change_options"] = Refusal(to=0, sentence="The disk is full.")
     card.resume.click()
     qtbot.waitUntil(lambda: card.said.text() == "The disk is full.")

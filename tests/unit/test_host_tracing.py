@@ -92,7 +92,7 @@ def test_a_worker_that_ran_a_models_own_code_does_not_stay(fettle_home: Path) ->
         request.spec["model"]["trust_remote_code"] = True
         await house.ask(request)
         assert house.pool._idle is None
-        await house.ask(request_of(fettle_home))
+        await house.ask(request_of(fettle_home, optim="sgd"))
         assert house.pool._idle is not None
         await house.pool.close()
 
