@@ -2,6 +2,7 @@
 and whatever goes on by itself judge by. Pure.
 
 A field that is not in the table makes another result: a new one has to be thought of here first.
+So does ``model.trust_remote_code``, since nobody may be given foreign code without being asked.
 """
 
 from __future__ import annotations

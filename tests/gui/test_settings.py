@@ -105,6 +105,18 @@ def test_going_on_by_itself_is_the_hosts_choice(
     qtbot.waitUntil(card.resume.isChecked)
 
 
+def test_what_memory_taught_can_be_left_unused(
+    page: SettingsPage, host: HostDouble, qtbot: QtBot
+) -> None:
+    card = page.comeback
+    qtbot.waitUntil(card.remember.isEnabled)
+    assert card.remember.isChecked()
+    host.replies["change_options"] = {"options": {"remember_memory": False}}
+    card.remember.click()
+    qtbot.waitUntil(lambda: len(host.asked(ChangeOptions)) == 1)
+    assert host.asked(ChangeOptions)[0].options["remember_memory"] is False
+
+
 def test_this_machine_is_tried(page: SettingsPage, qtbot: QtBot) -> None:
     click(qtbot, page.place.try_it)
     qtbot.waitUntil(lambda: "Found" in page.place.result.text())

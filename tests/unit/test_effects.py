@@ -13,6 +13,7 @@ from engine.contract.effects import changes_result, effect_of, sentence_of
 from engine.contract.spec import Spec
 from engine.contract.validate import table_of
 from engine.diagnosis import problems
+from engine.diagnosis.certificate.settings import TOLD_ELSEWHERE, bearing_of
 from engine.diagnosis.comeback import Ending, plan_comeback
 from engine.planning import rungs
 from engine.planning.choices import patched
@@ -107,3 +108,17 @@ def test_what_goes_on_by_itself_says_what_becomes_of_the_result() -> None:
     ending = Ending(code="out_of_memory", pool="vram", patch=HALVED, effect=effect)
     plan = plan_comeback(ending, 3)
     assert (plan.action, plan.reason) == ("resume", effect)
+
+
+JUDGED_OTHERWISE = {
+    "training.precision": "the certificate tells what it comes to under Device",
+    "hardware.gpu": "the certificate tells the card under Device",
+    "model.trust_remote_code": "a fix that lets foreign code run has to be asked for",
+    effects.OPTIM: "mid-run the optimizer's memory is rounded as well",
+}
+
+
+def test_the_certificate_of_a_resume_judges_alike() -> None:
+    matters = {"same": "no", "near": "last_digits", "other": "yes"}
+    for field in set(fields_of()) - set(TOLD_ELSEWHERE) - set(JUDGED_OTHERWISE):
+        assert bearing_of(field, "a", "b").matters == matters[effect_of({field: "b"})], field

@@ -198,11 +198,12 @@ class Forecaster(QObject):
 
     def _layout(self, spec: Spec) -> tuple[Key, Spec]:
         """What the spec's trace is kept under, and the spec that is to be traced."""
-        from engine.planning.choices import device_of, settle
+        from engine.planning.choices import device_of, precision_of, settle
 
         assert self.machine is not None
         settled, _ = settle(spec, self.machine)
-        return key_of(settled, device_of(self.machine), settled.training.precision), settled
+        precision, _ = precision_of(settled, self.machine)
+        return key_of(settled, device_of(self.machine), precision), settled
 
     def _planned(self, spec: Spec, traced: Traced, machine: Machine) -> Forecast:
         from engine.planning.ladder import make_it_fit
