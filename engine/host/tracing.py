@@ -93,15 +93,17 @@ class Tracer:
     ) -> m.Traced:  # fmt: skip
         self._pool.ask()
         worker = await self._pool.lend()
-        is_free = False
+        is_done = False
         try:
             traced = await self._ask(worker, spec, config, request)
-            is_free = True
+            is_done = True
         finally:
-            if not is_free:
+            if not is_done:
                 # It may still be at it.
                 worker.kill()
-            await self._pool.give_back(worker, keep=lambda: is_free and not is_busy())
+            # One that ran the files of a model's makers is no place for the run of another model.
+            is_clean = is_done and not spec.model.trust_remote_code
+            await self._pool.give_back(worker, keep=lambda: is_clean and not is_busy())
         if not traced.form:
             raise Refused(traced.problem)
         return traced
