@@ -146,6 +146,10 @@ def _has_token() -> bool:
 # ---------------------------------------------------------------- memory and disks
 
 
+_GROUP = Path("/sys/fs/cgroup")
+"""This process's control group, as a container sees it."""
+
+
 def memory() -> MemorySeen:
     """The computer's memory now."""
     try:
@@ -169,10 +173,22 @@ def memory() -> MemorySeen:
 def _limit() -> int | None:
     """The container's memory limit, of either version of control groups."""
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        text = _text(Path("/sys/fs/cgroup", name)).strip()
+        text = _text(_GROUP / name).strip()
         if text.isdecimal():
             return int(text)
     return None
+
+
+def free_ram_bytes() -> int:
+    """What this process may still take: of the computer's memory, and of its container's."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    limit = _limit()
+    used = _text(_GROUP / "memory.current") or _text(_GROUP / "memory/memory.usage_in_bytes")
+    if limit is None or not used.strip().isdecimal():
+        return free
+    return max(0, min(free, limit - int(used)))
 
 
 def disk(folder: Path) -> DiskSeen:
