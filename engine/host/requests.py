@@ -194,7 +194,7 @@ def _examine(parts: Parts) -> dict[str, Any]:
 
 
 async def trace(parts: Parts, connection: Connection, request: m.Trace) -> Answer:
-    return await parts.tracer.answer(request, is_busy=parts.is_busy)
+    return await parts.tracer.answer(request, is_busy=parts.is_busy, computes=parts.computes)
 
 
 async def preview_dataset(

@@ -229,7 +229,7 @@ def newest_passed_over(folder: Path) -> str:
         if record is not None and record.attempt < attempt:
             break
         if isinstance(record, Finding) and record.code == "checkpoint_broken":
-            return f"{record.cause} {record.remedy}".strip()
+            return record.cause
     return ""
 
 
