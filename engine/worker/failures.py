@@ -23,6 +23,8 @@ DETAIL_CHARACTERS = 8000
 _CAUSE_CHARACTERS = 400
 _MOST_LINKS = 10
 _TEXT_CHARACTERS = 4000
+_KEEP_RESULT = {"training.gradient_checkpointing"}
+"""Of the settings that Fettle's own exceptions want changed, those that keep the result."""
 
 
 class JobError(Exception):
@@ -78,6 +80,7 @@ def _own_words(error: BaseException) -> Failure | None:
             return Failure(
                 code=error.code, title=error.title, cause=error.cause, remedy=error.remedy,
                 why=error.why, patch=error.patch,
+                changes_result=bool(error.patch.keys() - _KEEP_RESULT),
             )  # fmt: skip
         case DatasetError():
             return Failure(

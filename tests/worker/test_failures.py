@@ -230,3 +230,10 @@ def test_a_foreign_tokenizer_is_found_out_before_training() -> None:
     must_fit_vocabulary(samples, 701)
     with pytest.raises(JobError, match="token 700"):
         must_fit_vocabulary(samples, 700)
+
+
+def test_a_remedy_of_fettles_own_says_whether_it_changes_the_result() -> None:
+    rate = JobError("diverged", "It is ruined.", why="So.", patch={"training.learning_rate": 1e-5})
+    kept = JobError("no_gradient", "No.", patch={"training.gradient_checkpointing": "none"})
+    found = [explain(error).changes_result for error in (rate, kept, JobError("bad_model", "No."))]
+    assert found == [True, False, False]
