@@ -32,6 +32,7 @@ from engine.host.settings import Settings
 from engine.host.threads import apart
 from engine.host.worker import Worker
 from engine.planning import facts, form
+from engine.planning.layer_names import no_layer
 from engine.planning.model_config import config_of, layout_of
 from engine.planning.model_folder import Problem
 from engine.store.files import write_atomic
@@ -78,6 +79,8 @@ class Tracer:
                 field="model.path", problem=problem.problem, remedy=problem.remedy
             )
             raise Refused(str(problem), complaints=[complaint]) from problem
+        if spec.lora and found and (complaint := no_layer(spec.lora, found[0])):
+            raise Refused(str(complaint), complaints=[complaint])
         async with self._lock:
             lend = self._lend_beside if computes() else partial(self._lend, is_busy=is_busy)
             data = await self._form(spec, request, found, lend)

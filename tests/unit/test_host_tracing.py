@@ -107,6 +107,18 @@ def test_a_run_that_only_waits_is_in_nobodys_way(fettle_home: Path) -> None:
     run_async(work)
 
 
+def test_an_adapter_for_no_layer_is_refused_before_it_is_traced(fettle_home: Path) -> None:
+    async def work() -> None:
+        house = house_of(fettle_home)
+        asked = request_of(fettle_home)
+        asked.spec["lora"]["target_modules"] = "q_prj"
+        with pytest.raises(Refused, match=r'none of these layers: q_prj.*meant \["q_proj"\]'):
+            await house.ask(asked)
+        assert not (fettle_home / "started").exists()
+
+    run_async(work)
+
+
 def test_a_worker_that_traced_while_a_run_came_does_not_stay(
     fettle_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
