@@ -19,6 +19,7 @@ from engine.host.power import Nothing, SleepGuard
 from engine.host.settings import Settings
 from engine.store.checkpoints import Choice, newest_verified
 from engine.store.runs import ORPHAN
+from engine.store.soundness import passed_over
 from engine.store.upgrade import StoreError
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,11 @@ class Scheduler:
         may need a moment to be gone."""
         at_work = bool(self._launching) and self._book.state(self._launching) not in RESTING
         return at_work or self._has_next
+
+    @property
+    def computes(self) -> bool:
+        """Whether a run is at work, and does not only wait for its turn or next try."""
+        return bool(self._launching) and self._book.state(self._launching) in LIVE
 
     def enqueue(self, run: str, start: Choice | None = None) -> None:
         """Put a queued run at the end of the queue; one that was paused has kept its place."""
@@ -190,7 +196,7 @@ class Scheduler:
             reach("host.launch")
             spec = spec_of(self._book, run)
             start = await self._choose(run)
-            _tell_of_broken(course, start)
+            _tell_of_broken(course, start, self._book.tallies[run].step)
             if self._is_stopping(run):
                 course.end(Event.HALT, "stopped", "Stopped before it began.")
                 return
@@ -249,14 +255,6 @@ class Scheduler:
         await self._book.close(run)
 
 
-def _tell_of_broken(course: Course, start: Choice) -> None:
-    for note in start.notes:
-        course.find(
-            "warning",
-            "checkpoint_broken",
-            "A damaged save was set aside.",
-            cause=note,
-            remedy="The run goes on from the newest sound one."
-            if start.folder
-            else "There is no sound one; the run begins again.",
-        )
+def _tell_of_broken(course: Course, start: Choice, reached: int) -> None:
+    if text := passed_over(start, reached):
+        course.find("warning", "checkpoint_broken", "A save is damaged.", cause=text, remedy="")
