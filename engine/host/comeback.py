@@ -93,8 +93,10 @@ def _ending(course: Course, *, is_lost: bool) -> Ending:
         is_lost=is_lost,
         code=found.code if found else "",
         problem=found.problem if found else "",
-        patch=_news(course, found.patch) if found else {},
+        # Only a known problem says of its remedy whether that keeps the result.
+        patch=_news(course, found.patch) if found and found.problem else {},
         changes_result=found.changes_result if found else False,
+        effect=found.effect if found else "",
         pool=found.pool if found else "",
         has_progress=course.has_stepped,
         tries=known.tries,

@@ -14,10 +14,11 @@ import pytest
 
 from engine.contract.messages import CheckpointSaved, Done, Finding, Record, Step, VerifySaves
 from engine.worker.sample_model import write_sample_model
+from tests.e2e import host_driver
 from tests.e2e.host_driver import HostUnderTest, messages_of, records_to_done, start_run
 
 DISK_BYTES = 12 << 20
-STEPS = 44
+STEPS = 28
 
 
 @pytest.fixture
@@ -49,8 +50,13 @@ def digest(store: Path, run: str) -> str:
     return hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
-@pytest.mark.timeout(240)
-def test_a_run_outlives_a_full_disk(small_disk: Path, hosts: HostUnderTest) -> None:
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_run_outlives_a_full_disk(
+    small_disk: Path, hosts: HostUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two real workers begin, on a machine that may do other things as well.
+    monkeypatch.setattr(host_driver, "PATIENCE_SECONDS", 120.0)
     del hosts.environment["FETTLE_WORKER_COMMAND"]
     model = write_sample_model(hosts.home / "tiny", hidden=32, vocab=600)
     spec = hosts.spec(max_steps=STEPS, max_length=32, save_steps=4, save_minutes=0.0)
