@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -81,13 +82,15 @@ def show(arguments: Namespace, output: Output) -> Exit:
             "pace": shown.get("pace", {}),
             "certificate": shown.get("certificate"),
             "failure": shown.get("failure"),
+            "passed_over": shown.get("passed_over", ""),
         }
     )
     if not output.as_json:
         summary = msgspec.convert(shown["summary"], RunSummary)
         failure = msgspec.convert(shown.get("failure"), Finding | None)
         facts = _facts(summary, msgspec.convert(saved, list[CheckpointSaved]))
-        for name, text in [*facts, *_reasons(failure)]:
+        facts.append(("Resumed", shown.get("passed_over")))
+        for name, text in [*filter(itemgetter(1), facts), *_reasons(failure)]:
             output.say(f"{output.paint(f'{name:<12}', 'dim')}{text}")
         certificate.say(shown.get("certificate"), output)
         pace.say(shown.get("pace", {}), output)

@@ -168,15 +168,16 @@ class SaveCheckpoint(Request, frozen=True, kw_only=True, tag=_snake):
 
 class VerifySaves(Request, frozen=True, kw_only=True, tag=_snake):
     """Read every byte of the run's saves again; nothing is changed. Reply data: ``saves``, a list
-    of :class:`engine.store.soundness.SaveChecked` objects, oldest step first. Takes as long as
-    reading takes."""
+    of :class:`engine.store.soundness.SaveChecked` objects, oldest step first, and the run's
+    ``state``. Takes as long as reading takes."""
 
     run: str
 
 
 class Resume(Request, frozen=True, kw_only=True, tag=_snake):
     """Queue the run again, from its newest verified checkpoint. Reply data: ``run``, ``folder``,
-    ``attempt``, ``step`` (where it goes on, 0 if there is no checkpoint). A run that is
+    ``attempt``, ``step`` (where it goes on, 0 if there is no checkpoint), ``passed_over`` (why that
+    is not the newest save, in words; empty if it is). A run that is
     ``recovering`` goes on now instead of later, one that is ``paused`` in its old place."""
 
     run: str

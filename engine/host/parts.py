@@ -30,6 +30,10 @@ class Parts(NamedTuple):
     leave: Callable[[], None]
     """End the host."""
 
+    def computes(self) -> bool:
+        """Whether a run or a rehearsal is at work now; what only waits takes nothing yet."""
+        return self.scheduler.computes or self.rehearsals.is_busy or bool(self.recovery.lost)
+
     def is_busy(self) -> bool:
         """Whether a run is live or waits, a spec is tried, or an earlier host's worker still
         saves."""

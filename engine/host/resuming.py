@@ -15,6 +15,7 @@ from engine.host.connection import Answer, Connection, Refused
 from engine.host.parts import Parts
 from engine.host.threads import apart
 from engine.store.checkpoints import NewerCheckpoint, newest_verified
+from engine.store.soundness import passed_over
 from engine.store.upgrade import StoreError
 
 LEAVING_WORKER_SECONDS = 30.0
@@ -65,6 +66,7 @@ async def _resume(parts: Parts, run: str, patch: Patch) -> Answer:
         "folder": str(folder),
         "attempt": parts.book.attempt(run),
         "step": chosen.step,
+        "passed_over": passed_over(chosen, parts.book.tallies[run].step),
     }
     return Answer(data)
 
