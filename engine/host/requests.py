@@ -275,7 +275,7 @@ async def start(parts: Parts, connection: Connection, request: m.Start) -> Answe
         parts.book.record(run, finding_of(warning))
     if known := await apart(begins_with, to_raw(spec), parts.book.store):
         parts.book.record(run, known)
-    parts.book.move(run, Event.ENQUEUE)
+    parts.book.move(run, Event.ENQUEUE, parts.book.in_line(run))
     parts.scheduler.enqueue(run)
     warnings = msgspec.to_builtins(looked.warnings)
     return Answer({"run": run, "folder": str(folder), "conflicts": warnings})

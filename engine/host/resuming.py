@@ -57,7 +57,7 @@ async def _resume(parts: Parts, run: str, patch: Patch) -> Answer:
         chosen = await apart(newest_verified, folder, timeout_s=600.0)
     except NewerCheckpoint as error:
         raise Refused(str(error), "version") from error
-    parts.book.move(run, Event.RESUME)
+    parts.book.move(run, Event.RESUME, parts.book.in_line(run))
     if changed := changes(before, patch):
         parts.book.record(run, _decision(changed, patch, parts.book.attempt(run)))
     parts.scheduler.enqueue(run, chosen)

@@ -147,7 +147,8 @@ class Tally(msgspec.Struct, kw_only=True):
         if record.state is State.QUEUED and self.state in RESTING:
             self.tries = 0  # A person wants it; what was tried before does not count.
         self.state = record.state
-        self.sentence = record.sentence
+        # What it waits for changes while it does.
+        self.sentence = "" if record.state is State.QUEUED else record.sentence
         self.resumes_at = record.resumes_at
         if record.state is State.QUEUED:
             self.queued_at, self.ended_at = record.at, None
