@@ -283,6 +283,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     patch: dict[str, Any] = {}
     """What mends it; empty where that is more than a change of settings."""
     changes_result: bool = False
+    effect: str = ""
+    """What the patch does to the result, as a sentence."""
     problem: str = ""
     """Id of the known problem."""
 
@@ -315,6 +317,7 @@ def failure_of(summary: RunSummary, series: RunSeries) -> Failure | None:
         at=finding.at if finding else summary.ended_at,
         patch=finding.patch if finding else {},
         changes_result=finding.changes_result if finding else False,
+        effect=finding.effect if finding else "",
         problem=finding.problem if finding else "",
     )
 

@@ -93,6 +93,14 @@ def span(number: float | None) -> str:
     return f"{days}{SPACE}d{SPACE}{hours}{SPACE}h"
 
 
+def taken(number: float | None) -> str:
+    """How long something took, exact to the second below an hour: ``1 m 35 s``, ``2 h 41 m``."""
+    if number is None or not math.isfinite(number) or not 60 <= round(number) < 3600:
+        return span(number)
+    minutes, rest = divmod(round(number), 60)
+    return f"{minutes}{SPACE}m{SPACE}{rest:02d}{SPACE}s"
+
+
 def ago(number: float) -> str:
     """How long ago: ``just now``, ``38 s ago``."""
     return "just now" if number < 2 else f"{span(number)} ago"
@@ -114,6 +122,12 @@ def when(at: float, now: float) -> str:
     if -1 <= days < 7:
         return then.strftime("%a %H:%M") if days > 0 else then.strftime("tomorrow %H:%M")
     return f"{then.day} {then.strftime('%b %Y')}"
+
+
+def dated(at: float, now: float) -> str:
+    """As :func:`when`, for a list of many days: ``today 18:20``."""
+    text = when(at, now)
+    return f"today {text}" if ":" in text and " " not in text else text
 
 
 def _local(at: float) -> datetime:

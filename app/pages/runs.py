@@ -107,6 +107,10 @@ class RunsPage(QWidget):
         self.verbs.said.connect(self.notice.say)
         for view in (self.now_view, self.earlier_view):
             view.wanted.connect(self._on_wanted)
+        for group in (self.now, self.earlier):
+            group.rowsInserted.connect(self._on_rows_moved)
+            group.rowsRemoved.connect(self._on_rows_moved)
+            group.layoutChanged.connect(self._on_rows_moved)
         self.now_view.left_below.connect(self._on_now_left)
         self.earlier_view.left_above.connect(self._on_earlier_left)
 
@@ -141,6 +145,11 @@ class RunsPage(QWidget):
             self.run_opened.emit(summary.run, summary)
         else:
             self.verbs.do(verb, summary)
+
+    def _on_rows_moved(self) -> None:
+        # Both, since the lower list moves as a whole when the upper one grows or shrinks.
+        for view in (self.now_view, self.earlier_view):
+            view.note_move()
 
     def _on_now_left(self) -> None:
         self.earlier_view.choose(0)

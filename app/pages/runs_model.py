@@ -45,7 +45,8 @@ class RunsModel(QAbstractListModel):
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
             return spoken(summary)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return summary.sentence or None
+            about = f"{summary.name}: {summary.model} · {summary.kind} · {summary.dataset}"
+            return f"{about}\n{summary.sentence}".rstrip()
         return None
 
     def reset(self, runs: list[RunSummary]) -> None:
@@ -124,7 +125,7 @@ class RunsGroup(QSortFilterProxyModel):
     def __init__(self, source: RunsModel, *, now: bool, parent: QObject | None = None) -> None:
         # Not the source's child: PySide6 6.11 crashes when the two are collected together.
         super().__init__(parent)
-        self._now = now
+        self.is_now = now
         self._needles: list[str] = []
         self._key, self._descends = ORDERS["Newest first"]
         self.setSourceModel(source)
@@ -148,7 +149,7 @@ class RunsGroup(QSortFilterProxyModel):
     def filterAcceptsRow(self, row: int, parent: Index) -> bool:
         """Qt override."""
         summary: RunSummary = self.sourceModel().index(row, 0, parent).data(SUMMARY)
-        if is_now(summary) != self._now:
+        if is_now(summary) != self.is_now:
             return False
         s = summary
         text = f"{s.name} {s.model} {s.dataset} {s.kind} {chip_of(s)[0]} {s.run}".casefold()
@@ -157,7 +158,7 @@ class RunsGroup(QSortFilterProxyModel):
     def lessThan(self, left: Index, right: Index) -> bool:
         """Qt override."""
         one, other = left.data(SUMMARY), right.data(SUMMARY)
-        if self._now:
+        if self.is_now:
             return _queue_order(one) < _queue_order(other)
         first, second = self._key(one), self._key(other)
         if first == second:

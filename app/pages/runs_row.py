@@ -21,8 +21,39 @@ ROW_HEIGHT = 48
 SIDE = 16
 _BUTTON_HEIGHT = 30
 _GAP = 8
-_ACTIONS, _CURVE, _LOSS, _WHEN, _PROGRESS, _CHIP = 214, 112, 72, 126, 112, 120
 _LEAST_NAME = 150
+
+
+class Widths(msgspec.Struct, frozen=True, kw_only=True):
+    """How much room the parts of a row get, in pixels, their gap included."""
+
+    actions: int = 214
+    curve: int = 112
+    loss: int = 72
+    when: int = 126
+    progress: int = 112
+    chip: int = 120
+    button: int = 30
+    """What a button is wider than its word."""
+    gap: int = 14
+
+    def with_name(self) -> int:
+        """Of a row whose name has just room enough."""
+        parts = (self.actions, self.curve, self.loss, self.when, self.progress, self.chip)
+        return 2 * SIDE + _LEAST_NAME + sum(parts)
+
+
+ROOMY = Widths()
+TIGHT = Widths(actions=170, curve=0, loss=64, when=112, progress=86, chip=94, button=18, gap=8)
+"""For narrow windows: the curve lies below the loss."""
+NARROWEST = msgspec.structs.replace(TIGHT, when=0)
+
+
+def widths_in(row_width: int) -> Widths:
+    """The widths for a row."""
+    if row_width >= ROOMY.with_name():
+        return ROOMY
+    return TIGHT if row_width >= TIGHT.with_name() else NARROWEST
 
 
 class Verb(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +88,8 @@ def when_of(summary: RunSummary, now: float) -> tuple[str, str]:
     if summary.state is State.PAUSED:
         return "until you continue", ""
     if summary.state in RESTING:
-        ended = words.when(summary.ended_at or summary.created_at, now)
-        return ended, f"took {words.span(summary.train_seconds)}"
+        ended = words.dated(summary.ended_at or summary.created_at, now)
+        return ended, f"took {words.taken(summary.train_seconds)}"
     if summary.eta_seconds is not None:
         return f"{words.span(summary.eta_seconds)} left", ""
     return summary.phase.value, ""
@@ -73,8 +104,19 @@ def progress_of(summary: RunSummary) -> str:
     return f"{words.count(summary.step)} / {words.count(summary.max_steps)}"
 
 
+def about_of(summary: RunSummary) -> str:
+    """What a run trains, and on what."""
+    return f"{summary.model} · {summary.kind} · {summary.dataset}"
+
+
+def why_of(summary: RunSummary) -> str:
+    """Why a run ended before its time; empty where it did not."""
+    is_bad = summary.state in (State.FAILED, State.INTERRUPTED)
+    return " ".join(summary.sentence.split()) if is_bad else ""
+
+
 class Places(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the parts of a row lie. On narrow windows curve and time are left out."""
+    """Where the parts of a row lie. Only in the narrowest windows is the time left out."""
 
     name: QRect
     chip: QRect
@@ -86,17 +128,17 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
 
 def places_in(row: QRect) -> Places:
     """The parts of a row, from right to left, the name taking what is left."""
-    room = row.width() - 2 * SIDE - _ACTIONS - _LEAST_NAME - _CHIP - _PROGRESS - _LOSS
-    widths = {"curve": _CURVE if room >= _CURVE + _WHEN else 0}
-    widths |= {"loss": _LOSS, "when": _WHEN if room >= _WHEN else 0}
-    widths |= {"progress": _PROGRESS, "chip": _CHIP}
-    right = row.right() - SIDE - _ACTIONS
+    widths = widths_in(row.width())
+    right = row.right() - SIDE - widths.actions
     rects: dict[str, QRect] = {}
-    for name, width in widths.items():
+    for name in ("curve", "loss", "when", "progress", "chip"):
+        width = getattr(widths, name)
         right -= width
-        rects[name] = QRect(right, row.top(), max(0, width - 14), row.height())
+        rects[name] = QRect(right, row.top(), max(0, width - widths.gap), row.height())
+    if not widths.curve:
+        rects["loss"], rects["curve"] = _two_lines(rects["loss"])
     left = row.left() + SIDE
-    return Places(name=QRect(left, row.top(), right - left - 14, row.height()), **rects)
+    return Places(name=QRect(left, row.top(), right - left - widths.gap, row.height()), **rects)
 
 
 class RunDelegate(QStyledItemDelegate):
@@ -131,8 +173,9 @@ class RunDelegate(QStyledItemDelegate):
         top = row.top() + (row.height() - _BUTTON_HEIGHT) // 2
         found = []
         metrics = QFontMetrics(self._fonts["button"])
+        more = widths_in(row.width()).button
         for verb in reversed(verbs_of(summary)):
-            width = metrics.horizontalAdvance(verb.text) + 30 if verb.text else _BUTTON_HEIGHT + 4
+            width = metrics.horizontalAdvance(verb.text) + more if verb.text else _BUTTON_HEIGHT + 4
             right -= width
             found.append((verb, QRect(right, top, width, _BUTTON_HEIGHT)))
             right -= _GAP
@@ -184,8 +227,9 @@ class RunDelegate(QStyledItemDelegate):
     def _paint_name(self, painter: QPainter, place: QRect, summary: RunSummary) -> None:
         upper, lower = _two_lines(place)
         self._text(painter, upper, summary.name, "name", self.tokens.text)
-        about = f"{summary.model} · {summary.kind} · {summary.dataset}"
-        self._text(painter, lower, about, "small", self.tokens.muted)
+        why = why_of(summary)
+        color = getattr(self.tokens, chip_of(summary)[1]) if why else self.tokens.muted
+        self._text(painter, lower, why or about_of(summary), "small", color)
 
     def _paint_chip(self, painter: QPainter, place: QRect, summary: RunSummary) -> None:
         word, tone = chip_of(summary)
@@ -212,9 +256,10 @@ class RunDelegate(QStyledItemDelegate):
 
     def _paint_curve(self, painter: QPainter, place: QRect, summary: RunSummary) -> None:
         values = [value for value in summary.loss_curve if value == value]
-        if len(values) < 2 or not place.width():
+        if len(values) < 2:
             return
-        box = QRectF(place).adjusted(0, 14, -4, -14)
+        margin = 14 if place.height() > ROW_HEIGHT // 2 else 3
+        box = QRectF(place).adjusted(0, margin, -4, -margin)
         low, high = min(values), max(values)
         span = (high - low) or 1.0
         points = [

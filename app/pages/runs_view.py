@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 from PySide6.QtCore import QEvent, QModelIndex, QPoint, Qt, Signal
-from PySide6.QtGui import QContextMenuEvent, QKeyEvent, QMouseEvent
+from PySide6.QtGui import QContextMenuEvent, QKeyEvent, QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QFrame, QListView, QMenu
 
+from app.pages import runs_headings
+from app.pages.runs_headings import RunsHeadings
 from app.pages.runs_model import SUMMARY, RunsGroup
 from app.pages.runs_row import ROW_HEIGHT, RunDelegate, verbs_of
 from app.theme import Tokens
@@ -17,6 +21,9 @@ KEYS = {
     Qt.Key.Key_Delete: "remove",
     Qt.Key.Key_R: "resume",
 }
+SETTLE_SECONDS = 0.7
+"""After rows have moved by themselves, a click is meant for what was there before: it is dropped.
+About what a hand needs from aiming to pressing."""
 WORDS = {"open": "Open", "resume": "Resume", "stop": "Stop", "remove": "Remove…"}
 
 
@@ -34,6 +41,10 @@ class RunsView(QListView):
 
     def __init__(self, group: RunsGroup, tokens: Tokens, name: str) -> None:
         super().__init__()
+        self._moved_at = 0.0
+        self._pressed: tuple[str, str] = ("", "")
+        self.headings = RunsHeadings(tokens, self, now=group.is_now)
+        self.setViewportMargins(0, runs_headings.HEIGHT, 0, 0)
         self._delegate = RunDelegate(tokens, self)
         self.setItemDelegate(self._delegate)
         self.setModel(group)
@@ -47,11 +58,25 @@ class RunsView(QListView):
     def set_tokens(self, tokens: Tokens) -> None:
         """Take another theme's colours."""
         self._delegate.tokens = tokens
+        self.headings.tokens = tokens
+        self.headings.update()
         self.viewport().update()
 
     def height_of_rows(self, most: int) -> int:
-        """Height that shows all rows, or ``most`` of them."""
-        return min(most, self.model().rowCount()) * ROW_HEIGHT
+        """Height that shows all rows, or ``most`` of them, with the headings."""
+        return runs_headings.HEIGHT + min(most, self.model().rowCount()) * ROW_HEIGHT
+
+    def note_move(self) -> None:
+        """Rows have moved by themselves: what lies under the mouse may be another run."""
+        self._moved_at = time.monotonic()
+        self._hover("", "")
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Qt override: the headings are as wide as the rows beside a scroll bar."""
+        super().resizeEvent(event)
+        rows = self.viewport().geometry()
+        height = runs_headings.HEIGHT
+        self.headings.setGeometry(rows.left(), rows.top() - height, rows.width(), height)
 
     def choose(self, row: int) -> None:
         """Make a row the current one and take the keys; -1 is the last one."""
@@ -90,17 +115,30 @@ class RunsView(QListView):
             self.viewport().setCursor(shape)
             self.viewport().update()
 
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Qt override: nothing happens to rows that have just moved under the mouse."""
+        self._pressed = ("", "")
+        if time.monotonic() - self._moved_at < SETTLE_SECONDS:
+            event.accept()
+            return
+        summary, verb = self._verb_at(event.position().toPoint())
+        self._pressed = (summary.run if summary else "", verb)
+        super().mousePressEvent(event)
+
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        """Qt override: a click on a button of the row."""
+        """Qt override: a click on a button of the row, which must be the one that was pressed."""
         super().mouseReleaseEvent(event)
         summary, verb = self._verb_at(event.position().toPoint())
-        if summary is not None and verb and event.button() == Qt.MouseButton.LeftButton:
+        if summary is None or not verb or event.button() != Qt.MouseButton.LeftButton:
+            return
+        if self._pressed == (summary.run, verb):
             self.wanted.emit(verb, summary)
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         """Qt override: opens the run."""
         summary, verb = self._verb_at(event.position().toPoint())
-        if summary is not None and not verb:
+        has_moved = time.monotonic() - self._moved_at < SETTLE_SECONDS
+        if summary is not None and not verb and not has_moved:
             self.wanted.emit("open", summary)
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:

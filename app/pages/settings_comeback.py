@@ -14,7 +14,7 @@ _MOST_TRIES = 100
 
 
 class ComebackCard(Card):
-    """A switch and a number, as the host has them."""
+    """Two switches and a number, as the host has them."""
 
     def __init__(self, link: HostLink) -> None:
         super().__init__("When a run ends before its time", "where the engine lives")
@@ -24,13 +24,20 @@ class ComebackCard(Card):
         self.tries = QSpinBox(minimum=0, maximum=_MOST_TRIES)
         self.tries.setAccessibleName("Times in a row")
         self.tries.setSuffix(" times in a row without a newer save")
+        self.remember = QCheckBox("Begin with what an earlier run needed for want of memory")
+        self.remember.setToolTip(
+            "Where the same recipe ran out of memory on this machine. What is taken is told on the "
+            "run's page, and what it does to the result"
+        )
         self.said = label("", "muted", wrap=True)
         self.said.hide()
         self.column.addWidget(self.resume)
         self.column.addLayout(row(label("At most"), self.tries, None))
+        self.column.addWidget(self.remember)
         self.column.addWidget(self.said)
         self._set_known(is_known=False)
         self.resume.clicked.connect(self._on_chosen)
+        self.remember.clicked.connect(self._on_chosen)
         self.tries.editingFinished.connect(self._on_chosen)
         link.connected.connect(self._on_connected)
         link.disconnected.connect(self._on_disconnected)
@@ -39,6 +46,7 @@ class ComebackCard(Card):
 
     def _set_known(self, *, is_known: bool) -> None:
         self.resume.setEnabled(is_known)
+        self.remember.setEnabled(is_known)
         self.tries.setEnabled(is_known and self.resume.isChecked())
 
     def _on_connected(self, _hello: object = None) -> None:
@@ -53,6 +61,7 @@ class ComebackCard(Card):
             return
         self.resume.setChecked(bool(found.get("resume_automatically", True)))
         self.tries.setValue(int(found.get("resume_tries", 0)))
+        self.remember.setChecked(bool(found.get("remember_memory", True)))
         self._set_known(is_known=True)
         self.said.hide()
 
@@ -60,6 +69,7 @@ class ComebackCard(Card):
         chosen = {
             "resume_automatically": self.resume.isChecked(),
             "resume_tries": self.tries.value(),
+            "remember_memory": self.remember.isChecked(),
         }
         pending = self._link.ask(ChangeOptions, options=chosen)
         pending.replied.connect(self._on_told)

@@ -16,6 +16,7 @@ _MOST_PX = 330
 _INDENT_PX = 18
 _MARKS = {"same": "✓", "differs": "!", "unknown": "?"}
 _ORDER = ("differs", "unknown", "same")
+_WEIGHTS = ("yes", "last_digits", "no")
 _FRAMES = {"other": "warning", "refused": "danger"}
 
 
@@ -29,6 +30,8 @@ class CheckLine(QWidget):
         self.text.setContentsMargins(_INDENT_PX, 0, 0, 0)
         for part in (self.title, self.text):
             part.setTextInteractionFlags(part.textInteractionFlags().TextSelectableByMouse)
+        self.title.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.setLayout(column(self.title, self.text, margins=(0, 0, 0, 6), spacing=0))
 
     def show_check(self, check: CertificateLine) -> None:
@@ -50,11 +53,13 @@ class CertificateCard(Card):
         self.lines: Pool[CheckLine] = Pool(CheckLine)
         body = QWidget()
         body.setObjectName("body")
-        body.setLayout(column(self.lines))
+        content = column(self.lines)
+        content.addStretch(1)
+        body.setLayout(content)
         # The list of what happened above it keeps its room.
         area = GrowingArea(body, _MOST_PX)
         area.set_grown(True)
-        self.folder = Folder("", area, tokens)
+        self.folder = Folder("Resume certificate", area, tokens)
         self.column.addWidget(self.folder)
         self.hide()
 
@@ -69,8 +74,8 @@ class CertificateCard(Card):
         set_look(self, "card", _FRAMES.get(certificate.verdict, "true"))
         self.setAccessibleName(certificate.title)
         self.folder.head.show_line(certificate.title, "")
-        # What differs stands first.
-        ordered = sorted(certificate.lines, key=lambda line: _ORDER.index(line.standing))
+        # What differs stands first, and what matters most of it.
+        ordered = sorted(certificate.lines, key=_place)
         for line, check in zip(self.lines.take(len(ordered)), ordered, strict=True):
             line.show_check(check)
         self.folder.head.setChecked(certificate.verdict != "same")
@@ -78,3 +83,7 @@ class CertificateCard(Card):
     def set_tokens(self, tokens: Tokens) -> None:
         """Take another theme's colours."""
         self.folder.head.set_tokens(tokens)
+
+
+def _place(line: CertificateLine) -> tuple[int, int]:
+    return _ORDER.index(line.standing), _WEIGHTS.index(line.matters)

@@ -12,12 +12,11 @@ from engine.client import Client, HostFailed, Refused
 from engine.contract.messages import Complaint, Facts, Trace
 from engine.contract.spec import Spec
 from engine.contract.toml import to_raw
-from engine.paths import home
 from engine.planning.choices import device_of, is_cpu, precision_of, settle
 from engine.planning.facts import MachineFacts
 from engine.planning.form import Form
 from engine.planning.hardware import AUTO, Machine, UnknownProfile, machine_of
-from engine.planning.planner import expectation, make_plan, taught
+from engine.planning.planner import expectation, make_plan
 
 TRACE_SECONDS = 120.0
 """For one trace: a worker may have to import everything first."""
@@ -27,11 +26,10 @@ def machine_for(client: Client, spec: Spec, profile: str, platform: str | None =
     """The machine to plan for. Raises :class:`Refused` if there is no such profile."""
     facts = msgspec.convert(client.request(Facts(id=0))["facts"], MachineFacts)
     try:
-        machine = machine_of(facts, profile, platform, gpu=spec.hardware.gpu)
+        return machine_of(facts, profile, platform, gpu=spec.hardware.gpu)
     except UnknownProfile as error:
         complaint = Complaint(field="profile", problem=str(error))
         raise Refused(str(error), [complaint]) from error
-    return taught(machine, home())
 
 
 class Traces:

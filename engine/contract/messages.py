@@ -618,6 +618,8 @@ class Finding(Record, frozen=True, kw_only=True, tag=_snake):
     """What mends it at one click, as in :class:`Complaint`: goes into :class:`Resume`."""
     changes_result: bool = False
     """Whether the patch makes another result than the run would have had: to be asked first."""
+    effect: str = ""
+    """What the patch does to the result, as a sentence."""
     problem: str = ""
     """Id of the known problem, see ``resources/problems``; empty where none was recognised."""
     pool: MemoryPool = ""

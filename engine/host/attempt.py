@@ -33,7 +33,7 @@ from engine.host.telemetry import Sampler
 from engine.host.threads import begin
 from engine.host.watchdog import Watchdog, clear_stacks, finding_of, joined
 from engine.host.worker import Worker, describe_exit
-from engine.store.checkpoints import Choice
+from engine.store.checkpoints import SAVING_SECONDS, Choice, is_saving
 from engine.store.runs import WORKER_LOG
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Attempt:
     ) -> None:
         self.run = run
         self._course = Course(book, run, self._goes_on)
-        self._is_pausing = False
+        self._is_pausing = self._is_leaving = False
         self._book = book
         self._settings = settings
         self._worker = worker
@@ -112,6 +112,7 @@ class Attempt:
 
     def halt(self, reason: str = "system") -> None:
         """The system wants this host to end, or the card is wanted: save, and stop unasked."""
+        self._is_leaving = reason == "system"
         if not self._worker.has_job:
             self.kill(reason)
             return
@@ -181,11 +182,17 @@ class Attempt:
             self._kills.look(now)
             if self._over_at and now - self._over_at > limits.exit_seconds:
                 self.kill("does not end")
-            elif self._stop_asked_at and now - self._stop_asked_at > limits.stop_grace_seconds:
+            elif self._stop_asked_at and now - self._stop_asked_at > self._grace_seconds:
                 self.kill("deaf")
             elif not self._course.is_over:
                 self._watchdog.listen()
                 await self._look_for_stall()
+
+    @property
+    def _grace_seconds(self) -> float:
+        """How long a worker may take to stop."""
+        saves = is_saving(self._course.folder, self._worker.pid)
+        return self._settings.stop_grace_seconds + (SAVING_SECONDS if saves else 0.0)
 
     async def _look_for_stall(self) -> None:
         """Find a worker that does not get on, keep what is seen, and end it if the run goes on."""
@@ -263,6 +270,9 @@ class Attempt:
                 f"The card is free. Continue goes on from step {course.saved_step}. {lost}"
             )
             return True
+        if self._is_leaving and event is not Event.FAIL:
+            # The next host takes it up, as it does after a power cut.
+            return self._comeback.after_loss(course, event, done)
         return self._comeback.after_attempt(course, event, done)
 
     # ------------------------------------------------------------ for the next host

@@ -79,8 +79,8 @@ class Tracer:
                 field="model.path", problem=problem.problem, remedy=problem.remedy
             )
             raise Refused(str(problem), complaints=[complaint]) from problem
-        if spec.lora and found and (missing := no_layer(spec.lora, found[0])):
-            raise Refused(str(missing), complaints=[missing])
+        if spec.lora and found and (misfit := no_layer(spec.lora, found[0])):
+            raise Refused(str(misfit), complaints=[misfit])
         async with self._lock:
             lend = self._lend_beside if computes() else partial(self._lend, is_busy=is_busy)
             data = await self._form(spec, request, found, lend)

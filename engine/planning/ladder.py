@@ -16,10 +16,11 @@ from engine.contract.spec import Spec
 from engine.planning import rungs
 from engine.planning.adapter import forecast
 from engine.planning.budget import Sizes, sizes, verdict_of
-from engine.planning.choices import patched, point_of, settle
+from engine.planning.choices import device_of, patched, point_of, precision_of, settle
 from engine.planning.figures import file_size
 from engine.planning.form import Form, value
 from engine.planning.hardware import Machine
+from engine.planning.model_config import layout_key
 from engine.planning.plan import Rung, Verdict
 from engine.planning.roofline import timing
 from engine.planning.rungs import Change
@@ -27,13 +28,6 @@ from engine.planning.rungs import Change
 Forms = Callable[[Spec], Form | None]
 """The form of a spec; None where none is to be had (in time)."""
 
-_SIZES = {
-    "per_device_train_batch_size", "gradient_accumulation_steps", "max_length",
-    "num_train_epochs", "max_steps", "learning_rate", "embedding_learning_rate",
-    "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm", "seed", "save_minutes",
-    "save_steps", "save_total_limit", "eval_steps",
-}  # fmt: skip
-"""Fields of ``training`` that one form serves for."""
 _ABOUT = 0.97
 """Estimates of speed are no finer than this."""
 _OK: tuple[Verdict, ...] = ("fits", "tight", "unknown")
@@ -47,15 +41,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     tokens_per_second: float
     file_bytes: int
-
-
-def layout_key(spec: Spec) -> bytes:
-    """The same for specs that one form serves for."""
-    raw: dict[str, Any] = msgspec.to_builtins(spec)
-    training = {name: v for name, v in raw["training"].items() if name not in _SIZES}
-    lora = {n: v for n, v in raw.get("lora", {}).items() if n not in ("r", "lora_alpha")}
-    parts = [raw["model"], raw.get("quantization"), lora, raw["method"], training]
-    return msgspec.json.encode(parts, order="deterministic")
 
 
 def file_bytes_of(spec: Spec, form: Form, config: dict[str, Any] | None) -> int:
@@ -75,7 +60,7 @@ class Bench:
         self.machine = machine
         self._config = config
         self._forms = forms
-        self._known: dict[bytes, Form | None] = {layout_key(spec): form}
+        self._known: dict[str, Form | None] = {self._key(spec): form}
         self._outcomes: dict[bytes, Outcome | None] = {}
         self.base = self._outcome(spec, form)
 
@@ -91,8 +76,11 @@ class Bench:
         form = self._form(spec)
         return self._outcome(spec, form) if form else None
 
+    def _key(self, spec: Spec) -> str:
+        return layout_key(spec, device_of(self.machine), precision_of(spec, self.machine)[0])
+
     def _form(self, spec: Spec) -> Form | None:
-        key = layout_key(spec)
+        key = self._key(spec)
         if key not in self._known:
             self._known[key] = self._forms(spec) if self._forms else None
         return self._known[key]

@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from engine.planning import hub_cache, nvml, pinned
+from engine.planning import hub_cache, learnt, nvml, pinned
 from engine.planning.platforms import WSL_LIBRARIES
 from engine.planning.seen import DiskSeen, MemorySeen, NvmlSeen, Seen, SleepSeen
 
@@ -37,7 +37,8 @@ _POWERCFG_WSL = "/mnt/c/Windows/System32/powercfg.exe"
 
 def look(store: Path, home: Path | None = None) -> Seen:
     """Look at this machine. Takes some milliseconds, up to some seconds where a driver is in
-    trouble. With ``home`` the last measurement of pinned memory is looked up in it."""
+    trouble. With ``home`` the last measurement of pinned memory, and what runs
+    taught of the cards, is looked up in it."""
     cards = nvml.read()
     return Seen(
         python=platform.python_version(),
@@ -59,6 +60,7 @@ def look(store: Path, home: Path | None = None) -> Seen:
         cache=disk(hub_cache.folder()),
         nvml=cards,
         pinned=pinned.read(home, machine_key(cards)) if home else None,
+        lessons=learnt.read(home) if home else {},
         sleep=_sleep(),
         has_token=_has_token(),
         packages=installed(),
@@ -146,6 +148,10 @@ def _has_token() -> bool:
 # ---------------------------------------------------------------- memory and disks
 
 
+_GROUP = Path("/sys/fs/cgroup")
+"""This process's control group, as a container sees it."""
+
+
 def memory() -> MemorySeen:
     """The computer's memory now."""
     try:
@@ -169,10 +175,22 @@ def memory() -> MemorySeen:
 def _limit() -> int | None:
     """The container's memory limit, of either version of control groups."""
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        text = _text(Path("/sys/fs/cgroup", name)).strip()
+        text = _text(_GROUP / name).strip()
         if text.isdecimal():
             return int(text)
     return None
+
+
+def free_ram_bytes() -> int:
+    """What this process may still take: of the computer's memory, and of its container's."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    limit = _limit()
+    used = _text(_GROUP / "memory.current") or _text(_GROUP / "memory/memory.usage_in_bytes")
+    if limit is None or not used.strip().isdecimal():
+        return free
+    return max(0, min(free, limit - int(used)))
 
 
 def disk(folder: Path) -> DiskSeen:

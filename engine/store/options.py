@@ -34,7 +34,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     remember_memory: Annotated[
         bool,
         Meta(description="Begin with the changes that the same spec needed here before, after it "
-             "ran out of memory. The result is the same."),
+             "ran out of memory; none of them changes the result."),
     ] = True  # fmt: skip
 
 

@@ -24,6 +24,7 @@ import psutil
 import torch
 
 from engine.contract.messages import Pool, PoolPeak
+from engine.planning.look import free_ram_bytes
 from engine.worker.trace.live_bytes import LiveBytes
 
 Moment = Literal["load", "train", "evaluate", "save", "resume"]
@@ -65,7 +66,7 @@ class Meter:
         self._thread = threading.Thread(target=self._look, name="meter", daemon=True)
 
     def __enter__(self) -> Meter:
-        free = psutil.virtual_memory().available
+        free = free_ram_bytes()
         self._limits = {"ram": free, "tensors": free}
         self._gauges["ram"] = resident = Resident()
         self._looks.append(resident.look)

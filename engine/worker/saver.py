@@ -91,8 +91,9 @@ class Saver:
         self._report = report
         self.data = data
         """Digest of the training data."""
-        self.beside: Callable[[Any, Position], Mapping[str, bytes]] = _nothing
-        """What is to go into each checkpoint beside the state, by file name."""
+        self.beside: Callable[[Any, Position, bool], Mapping[str, bytes]] = _nothing
+        """What is to go into each checkpoint beside the state, by file name; asked with whether the
+        run ends with it."""
         self._fields: dict[str, Any] = {
             "spec": fingerprint(spec), "data": data, "versions": versions, "kind": spec.kind
         }  # fmt: skip
@@ -122,7 +123,9 @@ class Saver:
         wishes = self._report.wishes
         if wishes.ending:
             return wishes.reason  # type: ignore[return-value]
-        self._owed = self._wanted(step, now) or self._owed
+        wanted = self._wanted(step, now)
+        # Whoever asked is owed an answer, whatever else is due by then.
+        self._owed = self._owed if self._owed == "asked" else wanted or self._owed
         if self._owed is None or (self._writer.is_busy and not self._may_wait(now)):
             return None
         reason, self._owed = self._owed, None
@@ -160,16 +163,16 @@ class Saver:
 
     def save(
         self, trainer: Any, position: Position, reason: Reason, scores: Scores = NO_SCORES
-    ) -> bool:
-        """Copy the state, and begin to write it; with a reason to end, see it on the disk. False if
-        the disk is known not to have taken it. Raises :class:`NanLoss` for weights that are no
-        numbers."""
+    ) -> None:
+        """Copy the state, and begin to write it; with a reason to end, see it on the disk. One that
+        is being written already serves, unless it fails and this is the last. Raises
+        :class:`NanLoss` for weights that are no numbers."""
         began = time.monotonic()
         is_last = reason in LAST or reason == "end"
-        if position.step == self._begun_step and reason != "asked":
-            if is_last:
-                self._wait()
-            return self.saved_step == position.step or not is_last
+        if is_last and position.step == self._begun_step:
+            self._wait()
+        if position.step == self._begun_step:
+            return
         refuse_poisoned(trainer, position.step)
         before = self._report.phase
         self._report.show(Phase.SAVING)
@@ -180,7 +183,6 @@ class Saver:
                 self._wait()
         finally:
             self._report.show(before)
-        return self.saved_step == position.step or self._writer.is_busy
 
     def close(self) -> None:
         """Wait until nothing is being written."""
@@ -199,7 +201,7 @@ class Saver:
         files = state_files.collect(
             trainer, position, data=self.data, best_eval_loss=scores.best_eval_loss
         )
-        files |= self.beside(trainer, position)
+        files |= self.beside(trainer, position, reason in LAST)
         needs = bytes_of(files)
         held = self._memory.hold(files)
         self._saved_at = time.monotonic()
@@ -319,7 +321,7 @@ class Saver:
             )  # fmt: skip
 
 
-def _nothing(trainer: Any, position: Position) -> dict[str, bytes]:
+def _nothing(trainer: Any, position: Position, is_last: bool) -> dict[str, bytes]:
     return {}
 
 

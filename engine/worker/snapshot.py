@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 import torch
 
+from engine.planning.look import free_ram_bytes
 from engine.worker import tensor_files
 from engine.worker.tensor_files import Chunk
 
@@ -79,7 +79,7 @@ class HostMemory:
         if len(self._room) >= size:
             return True
         self._room, self._pinned = np.empty(0, dtype=np.uint8), None
-        if psutil.virtual_memory().available < size + _LEFT_FREE_BYTES:
+        if free_ram_bytes() < size + _LEFT_FREE_BYTES:
             return False
         if self._may_pin and size <= PINNED_AT_MOST_BYTES:
             self._pin(size)

@@ -45,8 +45,11 @@ from engine.worker.schedule import Schedule, permutation
 from engine.worker.state_files import Position, SavedState
 
 FILE = "witness.json"
-REPLAYED_TOKENS = 64
+REPLAYED_TOKENS = 32
 """Enough to pass through every weight, few enough to cost next to nothing."""
+REPLAYS_AT_MOST = 1 / 500
+"""Part of the time that may go into replays. Where saves come too often for that, not each has
+one; the save that a run ends with always has."""
 
 log = logging.getLogger(__name__)
 
@@ -61,25 +64,34 @@ class Witness:
         self._schedule = schedule
         self._collator = collator
         self._early = early_facts(spec, train, digest)
+        self._next_replay_at = 0.0
+        """Monotonic time, seconds."""
 
-    def files(self, trainer: Any, position: Position) -> dict[str, bytes]:
-        """What goes into a checkpoint beside the state."""
-        return {FILE: msgspec.json.encode(self._facts(trainer, position))}
+    def files(self, trainer: Any, position: Position, is_last: bool) -> dict[str, bytes]:
+        """What goes into a checkpoint beside the state; ``is_last``: the run ends with it."""
+        facts = self._facts(trainer, position)
+        began = time.monotonic()
+        if is_last or began >= self._next_replay_at:
+            facts = msgspec.structs.replace(facts, replay=self._replay(trainer, position.cursor))
+            ended = time.monotonic()
+            self._next_replay_at = ended + (ended - began) / REPLAYS_AT_MOST
+        return {FILE: msgspec.json.encode(facts)}
 
     def certificate(
         self, trainer: Any, position: Position, folder: Path, state: SavedState
     ) -> ResumeCertificate:
         """Compare the run, with everything put back, with its save in this folder."""
         began = time.monotonic()
-        now = self._facts(trainer, position)
-        return _certify(self._with_versions(now), folder, state, began)
+        now = msgspec.structs.replace(
+            self._facts(trainer, position),
+            versions=self._early.versions,
+            replay=self._replay(trainer, position.cursor),
+        )
+        return _certify(now, folder, state, began)
 
     def refusal(self, folder: Path, state: SavedState) -> ResumeCertificate:
         """What differs, as far as it is known, where the save cannot be taken up."""
         return _certify(self._early, folder, state, time.monotonic(), is_refused=True)
-
-    def _with_versions(self, now: Facts) -> Facts:
-        return msgspec.structs.replace(now, versions=self._early.versions)
 
     def _facts(self, trainer: Any, position: Position) -> Facts:
         optimizer = bare(trainer.optimizer)
@@ -95,7 +107,6 @@ class Witness:
             optimizer=_optimizer(optimizer, weights),
             schedule=_schedule(trainer, optimizer),
             trained=_tensors(weights.items()),
-            replay=self._replay(trainer, position.cursor),
         )
 
     def _order(self, cursor: int) -> OrderFacts:

@@ -3,7 +3,7 @@
 Trains a few tiny models with the real host and worker in a home of its own, ends a worker by force
 and resumes, opens the real window on it, and takes each page in both themes while a run is on. It
 needs about four minutes on two cores; ``plans`` as an argument takes New run and Doctor only, in
-one, ``certificates`` only resumed runs.
+one, ``certificates`` only those of a recorded run, in seconds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,12 @@ from measure import end_processes_of
 from PySide6.QtWidgets import QApplication
 from windowed import spin, wait_for
 
+from app.link import HostLink
 from app.main import App
+from app.pages.run import RunPage
+from app.preferences import Preferences
+from app.theme import Theme
+from app.transport import LocalTransport
 from engine import client, paths
 from engine.contract.messages import (
     ChangeOptions,
@@ -158,23 +163,6 @@ class Story:
         self._host.request(SaveCheckpoint(id=0, run=run))
         return run
 
-    def resumed(self) -> tuple[str, str]:
-        """A run that was lost and is the same again, and one that goes on with other settings."""
-        same = self.start(spec("support-bot", self.model("llama"), steps=220))
-        self.lose(same, 95)
-        self._host.request(Resume(id=0, run=same))
-        self.to_rest(same)
-        other = self.start(spec("night-run-4", self.model("llama"), steps=300))
-        self.wait(other, lambda s: s.step >= 95)
-        self.stop(other)
-        patch = {
-            "training.per_device_train_batch_size": 8, "training.gradient_accumulation_steps": 4,
-            "training.gradient_checkpointing": "full", "training.learning_rate": 4e-4,
-        }  # fmt: skip
-        self._host.request(Resume(id=0, run=other, patch=patch))
-        self.wait(other, lambda s: s.step >= 130)
-        return same, other
-
     def stop(self, run: str) -> None:
         self._host.request(Stop(id=0, run=run))
         self.to_rest(run)
@@ -257,31 +245,50 @@ def take_runs(app: App) -> None:
         take(app, "runs", theme)
 
 
-def take_certificates(app: App, same: str, other: str) -> None:
-    """Resumed runs, with the checks in view."""
-    for run, name in ((same, "resumed"), (other, "resumed-otherwise")):
-        page: Any = app.window.page("run")
-        page.show_run(run)
-        wait_for(lambda page=page: page.feed.is_caught_up, 30)  # type: ignore[misc]
-        spin(2.0)
+def take_certificates() -> None:
+    """Resumed runs with the checks in view: a recorded night, compared with its save as the worker
+    compares it."""
+    from tests.gui.host_double import HostDouble
+    from tests.gui.pages import has_runs, tell
+    from tests.gui.recorded import night, summary
+    from tests.unit.test_certificate import OTHERWISE, certificate, now
+
+    app = QApplication(["fettle"])
+    host, theme = HostDouble(), Theme(app, "dark")
+    host.listen()
+    link = HostLink(transport=LocalTransport(launch=host.listen))
+    run = summary(attempt=2)
+    has_runs(host, run)
+    link.open()
+    records = night(run.run, end=time.time() - 3)
+    begun = next(record.at for record in records if record.attempt == 2)
+    for name, facts in (("resumed", now()), ("resumed-otherwise", now(**OTHERWISE))):
+        told = msgspec.structs.replace(
+            certificate(facts), run=run.run, attempt=2, seq=len(records) + 1, at=begun + 20
+        )
+        page = RunPage(link, theme, Preferences())
+        page.resize(1164, SIZE[1])
+        page.show()
+        page.show_run(run.run, run)
+        tell(link, run, [*records, told])
+        spin(1.5)
         page.body.certificate.folder.open()
-        for theme in ("dark", "light"):
-            app.window.show_page("run")
-            take(app, name, theme)
+        for mode in ("dark", "light"):
+            theme.choose(mode)
+            spin(0.8)
+            page.grab().save(str(HELP / f"{name}-{mode}.png"))
+        page.hide()
+    link.close()
+    host.stop()
 
 
 def main() -> int:
-    with_runs = sys.argv[1:] not in (["plans"], ["certificates"])
+    with_runs = sys.argv[1:] != ["plans"]
     with readable_home() as home:
-        story = Story(home)
         if sys.argv[1:] == ["certificates"]:
-            same, other = story.resumed()
-            app = opened(same)
-            take_certificates(app, same, other)
-            story.end()
-            app.window.close()
-            app.link.close()
+            take_certificates()
             return 0
+        story = Story(home)
         if with_runs:
             story.before()
         app = opened(story.now() if with_runs else None)

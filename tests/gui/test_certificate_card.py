@@ -84,8 +84,8 @@ def test_differences_are_open_and_come_first(page: RunPage, qtbot: QtBot) -> Non
     look(page, OTHER)
     card = page.body.certificate
     qtbot.waitUntil(card.isVisible)
-    assert titles(page)[:3] == ["!  Effective batch", "!  learning_rate", "✓  Save"]
-    batch, rate = card.lines._rows[:2]
+    assert titles(page)[:3] == ["!  learning_rate", "!  Effective batch", "✓  Save"]
+    rate, batch = card.lines._rows[:2]
     assert batch.text.text() == (
         "2 × 4 = 8 → 1 × 8 = 8. May change the last digits. A step is still the same 8 rows."
     )

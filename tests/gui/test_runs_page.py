@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QPoint, QRect, Qt
 from PySide6.QtGui import QAccessible
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QDialog
@@ -17,9 +17,10 @@ from app import words
 from app.endpoint import Place
 from app.link import HostLink
 from app.pages.runs import RunsPage
+from app.pages.runs_headings import HEIGHT as HEADINGS_HEIGHT
 from app.pages.runs_model import ORDERS, SUMMARY, RunsGroup, RunsModel
-from app.pages.runs_row import ROW_HEIGHT, progress_of, verbs_of, when_of
-from app.pages.runs_view import RunsView
+from app.pages.runs_row import ROW_HEIGHT, places_in, progress_of, verbs_of, when_of, why_of
+from app.pages.runs_view import SETTLE_SECONDS, RunsView
 from app.theme import Theme
 from app.widgets.confirm import Confirm
 from engine.contract.lifecycle import State
@@ -89,7 +90,7 @@ def test_a_run_that_ends_changes_its_group(
     changed(host, summary(LIVE.run, state=State.FINISHED, created_at=NOW))
     qtbot.waitUntil(lambda: names(full_page.now_view) == ["queued"])
     assert names(full_page.earlier_view) == ["live", "lost", "done"]
-    assert full_page.now_view.height() == ROW_HEIGHT
+    assert full_page.now_view.height() == ROW_HEIGHT + HEADINGS_HEIGHT
 
 
 def test_new_and_removed_runs_come_and_go(
@@ -271,6 +272,48 @@ def test_rows_can_be_heard(full_page: RunsPage) -> None:
     assert full_page.search.accessibleName()
 
 
+def test_a_click_after_rows_have_moved_hits_no_other_run(
+    full_page: RunsPage, host: HostDouble, qtbot: QtBot
+) -> None:
+    """The mouse lies still on Open of the first row while another run becomes the first."""
+    view = full_page.earlier_view
+    qtbot.wait(round(1000 * SETTLE_SECONDS))
+    opened_runs: list[str] = []
+    full_page.run_opened.connect(lambda run, _: opened_runs.append(run))
+    buttons = view._delegate.buttons(view.visualRect(view.model().index(0, 0)), LOST)
+    place = next(rect.center() for verb, rect in buttons if verb.name == "open")
+    QTest.mouseMove(view.viewport(), place)
+    changed(host, summary(LIVE.run, state=State.INTERRUPTED, created_at=NOW, ended_at=NOW))
+    qtbot.waitUntil(lambda: names(view)[0] == "live")
+    QTest.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert opened_runs == []
+    qtbot.wait(round(1000 * SETTLE_SECONDS))
+    QTest.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert opened_runs == [LIVE.run]
+
+
+def test_columns_have_headings_above_them(full_page: RunsPage) -> None:
+    now, earlier = full_page.now_view.headings, full_page.earlier_view.headings
+    assert now.shown()["when"][1] == "Time left"
+    assert [word for _, word in earlier.shown().values()] == [
+        "Run", "State", "Step", "Loss", "Loss so far", "Ended"
+    ]  # fmt: skip
+    row = full_page.earlier_view.visualRect(full_page.earlier.index(0, 0))
+    assert earlier.shown()["loss"][0].left() == places_in(row).loss.left()
+
+
+@pytest.mark.parametrize("width", [714, 860, 1116, 1700])
+def test_a_row_keeps_time_and_curve_in_a_window_of_960_pixels(width: int) -> None:
+    places = places_in(QRect(0, 0, width, ROW_HEIGHT))
+    assert places.when.width() >= 102
+    assert places.curve.width() >= 50
+    assert (
+        places.curve.left() > places.loss.right() or places.curve.top() > places.loss.center().y()
+    )
+    assert places.name.width() >= 136
+    assert places.name.right() < places.chip.left()
+
+
 # ---------------------------------------------------------------- words
 
 
@@ -278,6 +321,13 @@ def test_times_and_steps_in_words() -> None:
     assert when_of(LIVE, NOW)[0].endswith("left")
     assert when_of(QUEUED, NOW)[0] == "waits its turn"
     assert when_of(summary(eta_seconds=None), NOW)[0] == "training"
+    assert when_of(summary(state=State.FINISHED, ended_at=NOW, train_seconds=95), NOW) == (
+        f"today {words.clock(NOW)}", f"took 1{words.SPACE}m{words.SPACE}35{words.SPACE}s"
+    )  # fmt: skip
+    assert why_of(summary(state=State.FAILED, sentence="Row 3 has\nno text.")) == (
+        "Row 3 has no text."
+    )
+    assert why_of(summary(state=State.STOPPED, sentence="As asked.")) == ""
     assert progress_of(QUEUED) == words.NONE
     assert progress_of(DONE) == "180"
     assert progress_of(LIVE) == f"412 / 1{words.GROUP}200"

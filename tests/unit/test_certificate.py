@@ -95,6 +95,15 @@ def replaced(part: str, **changes: Any) -> dict[str, Any]:
 MICRO, ACCUMULATION = (
     "training.per_device_train_batch_size", "training.gradient_accumulation_steps"
 )  # fmt: skip
+OTHERWISE: dict[str, Any] = {
+    "settings": {
+        MICRO: 1, ACCUMULATION: 8, "training.gradient_checkpointing": "offload",
+        "training.learning_rate": 1e-4,
+    },
+    **replaced("schedule", rates=[7.5e-5], scheduled=[7.5e-5]),
+    **replaced("compute", driver="605.14"),
+}  # fmt: skip
+"""A resume on which much is another at once."""
 CASES: dict[str, tuple[dict[str, Any], dict[str, tuple[Matters, str, str]]]] = {
     "data": (
         replaced("data", digest="d2", samples=1001, tokens=50_100),
@@ -182,6 +191,12 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, tuple[Matters, str, str]]]] = {
 }  # fmt: skip
 
 
+def test_much_at_once_is_named_one_by_one() -> None:
+    assert list(differing(certificate(now(**OTHERWISE)))) == [
+        "schedule", "batch", "training.learning_rate", "training.gradient_checkpointing", "device"
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_difference_is_named_with_what_it_means(name: str) -> None:
     changes, wanted = CASES[name]
@@ -210,6 +225,13 @@ def test_a_replayed_loss_may_differ_by_what_rounding_explains(
     after = msgspec.structs.replace(before, replay=ReplayFacts(loss=1.25 * (1 + by), tokens=64))
     assert precision in TOLERANCES
     assert differing(certificate(after, before))["replay"][0] == matters
+
+
+def test_a_save_without_a_replay_is_compared_by_the_rest() -> None:
+    found = certificate(now(), msgspec.structs.replace(BEFORE, replay=None))
+    assert found.verdict == "same"
+    assert found.lines[-1].standing == "unknown"
+    assert (found.loss, found.loss_before) == (1.25, None)
 
 
 def test_a_loss_that_is_no_number_is_compared_too() -> None:

@@ -137,3 +137,17 @@ def test_a_worker_that_traced_while_a_run_came_does_not_stay(
         await lent[0].ended
 
     run_async(work)
+
+
+def test_a_worker_that_ran_a_models_own_code_does_not_stay(fettle_home: Path) -> None:
+    async def work() -> None:
+        house = house_of(fettle_home)
+        request = request_of(fettle_home)
+        request.spec["model"]["trust_remote_code"] = True
+        await house.ask(request)
+        assert house.pool._idle is None
+        await house.ask(request_of(fettle_home, optim="sgd"))
+        assert house.pool._idle is not None
+        await house.pool.close()
+
+    run_async(work)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import msgspec
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
@@ -14,7 +13,8 @@ from engine.contract.validate import check
 from engine.planning.choices import patched, settle
 from engine.planning.form import Form
 from engine.planning.hardware import Machine
-from engine.planning.ladder import layout_key, make_it_fit
+from engine.planning.ladder import make_it_fit
+from engine.planning.model_config import layout_key
 from engine.planning.plan import Plan, Rung
 from engine.planning.planner import make_plan
 from tests.unit.plan_forms import form_of, machine, spec_of
@@ -208,33 +208,16 @@ def test_without_other_forms_only_sizes_are_offered() -> None:
 
 
 def test_each_layout_is_asked_for_once() -> None:
-    asked: list[bytes] = []
+    asked: list[str] = []
 
     def forms(spec: Spec):  # type: ignore[no-untyped-def]
-        asked.append(layout_key(spec))
+        asked.append(layout_key(spec, "cuda", spec.training.precision))
         return form_of(spec)
 
     spec = spec_of(max_length=16384, gradient_checkpointing="none")
     make_plan(spec, form_of(spec), machine("rtx-2080-ti"), forms=forms)
     assert asked
     assert len(asked) == len(set(asked))
-
-
-@pytest.mark.parametrize(
-    ("patch", "same"),
-    [
-        ({"training.max_length": 64, "training.learning_rate": 1e-3, "lora.r": 4}, True),
-        ({"name": "other", "dataset.path": "elsewhere"}, True),
-        ({"training.optim": "sgd"}, False),
-        ({"training.packing": True}, False),
-        ({"lora.lora_dropout": 0.1}, False),
-        ({"quantization.bits": 16}, False),
-    ],
-)
-def test_a_form_serves_for_all_sizes_and_only_for_them(
-    patch: dict[str, object], same: bool
-) -> None:
-    assert (layout_key(spec_of()) == layout_key(patched(spec_of(), patch))) == same
 
 
 def test_what_fits_needs_no_patch() -> None:

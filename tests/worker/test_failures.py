@@ -222,7 +222,8 @@ def test_a_save_that_fails_is_told_and_training_goes_on(
     done = run_here(tmp_path, spec, report)
     assert (done.outcome, done.sentence) == ("finished", "")
     found = [finding for finding in report.of(Finding) if finding.code == "save_failed"]
-    assert [finding.step for finding in found] == [2, 4, 4]
+    # Once for those that fail one after the other; the last one is tried and told again.
+    assert [finding.step for finding in found] == [2, 4]
 
 
 def test_a_foreign_tokenizer_is_found_out_before_training() -> None:

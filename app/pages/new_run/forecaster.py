@@ -16,7 +16,8 @@ from app.form import Draft, Form
 from app.link import HostLink
 from app.pages.new_run.outlook import total_steps
 from app.pages.new_run.traces import Failure, Key, Traced, Traces, key_of
-from engine.contract.messages import Complaint
+from engine.contract.lifecycle import LIVE
+from engine.contract.messages import Complaint, Rehearsed, RunSummary
 from engine.contract.spec import Spec
 from engine.contract.validate import check
 from engine.planning import conflicts
@@ -33,14 +34,15 @@ TRACE_AFTER_MS = 400
 _SOME_DATA = "data"
 """Stands for a file that is not chosen yet: a plan needs none."""
 
-Stage = Literal["empty", "waiting", "tracing", "no_engine", "failed", "planned"]
+Stage = Literal["empty", "waiting", "tracing", "busy", "no_engine", "failed", "planned"]
 
 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     """What can be said of what is filled in."""
 
     stage: Stage
-    """``empty``: no model yet. ``waiting``: something filled in is wrong."""
+    """``empty``: no model yet. ``waiting``: something filled in is wrong. ``busy``: the engine
+    traces when it has nothing else to do."""
     plan: Plan | None = None
     """In any stage: the newest there was for this model."""
     fit: dict[str, Any] | None = None
@@ -94,6 +96,8 @@ class Forecaster(QObject):
         self.traces.arrived.connect(self._on_arrived)
         link.connected.connect(self._on_link_changed)
         link.disconnected.connect(self._on_link_changed)
+        link.run_changed.connect(self._on_run_changed)
+        link.rehearsal_received.connect(self._on_rehearsal)
 
     # ------------------------------------------------------------ what it is made for
 
@@ -174,7 +178,8 @@ class Forecaster(QObject):
             self._model = model
             return self._planned(self._spec, found, self.machine)
         if isinstance(found, Failure):
-            return Forecast(stage="failed", plan=old, sentence=found.sentence)
+            stage: Stage = "busy" if found.is_busy else "failed"
+            return Forecast(stage=stage, plan=old, sentence=found.sentence)
         return self._not_yet(key, old)
 
     def _no_machine(self, old: Plan | None) -> Forecast:
@@ -193,11 +198,12 @@ class Forecaster(QObject):
 
     def _layout(self, spec: Spec) -> tuple[Key, Spec]:
         """What the spec's trace is kept under, and the spec that is to be traced."""
-        from engine.planning.choices import device_of, settle
+        from engine.planning.choices import device_of, precision_of, settle
 
         assert self.machine is not None
         settled, _ = settle(spec, self.machine)
-        return key_of(settled, device_of(self.machine), settled.training.precision), settled
+        precision, _ = precision_of(settled, self.machine)
+        return key_of(settled, device_of(self.machine), precision), settled
 
     def _planned(self, spec: Spec, traced: Traced, machine: Machine) -> Forecast:
         from engine.planning.ladder import make_it_fit
@@ -257,6 +263,19 @@ class Forecaster(QObject):
             self.traces.ask(*self._layout(self._spec))
 
     def _on_arrived(self, _key: Key) -> None:
+        self._soon.start()
+
+    def _on_run_changed(self, summary: RunSummary) -> None:
+        if summary.state not in LIVE:
+            self._on_free()
+
+    def _on_rehearsal(self, message: object) -> None:
+        if isinstance(message, Rehearsed):
+            self._on_free()
+
+    def _on_free(self) -> None:
+        """The engine may have time now."""
+        self.traces.forget_busy()
         self._soon.start()
 
     def _on_link_changed(self, _data: object) -> None:

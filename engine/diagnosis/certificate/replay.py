@@ -16,7 +16,9 @@ def replay_line(before: Facts, now: Facts) -> CertificateLine | None:
     if now.replay is None:
         return None
     if before.replay is None:
-        text = "The save holds no loss to compare with."
+        text = "The save was made by an older Fettle and does not tell."
+        if before.settings is not None:
+            text = "This save holds no loss to compare with: it came too soon after another one."
         return _line("unknown", "no", "", "", text)
     old, new = before.replay.loss, now.replay.loss
     if old == new:
