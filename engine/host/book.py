@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from engine.contract.lifecycle import LIVE, Event, State, move
+from engine.contract.lifecycle import Event, State, move
 from engine.contract.messages import (
     CheckpointSaved,
     Decision,
@@ -25,10 +25,10 @@ from engine.contract.messages import (
     RunSummary,
     StateChanged,
 )
-from engine.contract.queue_words import in_line
 from engine.discreet import discreet
 from engine.host.disk import Disk
 from engine.host.threads import begin
+from engine.host.waiting import at_work
 from engine.store import runs, tally
 from engine.store.files import disk_sentence
 from engine.store.journal import Journal
@@ -113,23 +113,8 @@ class Book:
         if run not in self.queue:
             return self.tallies[run].summary(self.folder(run))
         made = self.tallies[run].summary(self.folder(run), queue_place=self.queue.index(run) + 1)
-        behind, seconds = self._at_work()
+        behind, seconds = at_work(self.tallies)
         return msgspec.structs.replace(made, behind=behind, behind_seconds=seconds)
-
-    def _at_work(self) -> tuple[str, float | None]:
-        """Name of the run that has the card, and how long it will still take."""
-        for run, known in self.tallies.items():
-            if known.state in LIVE or known.state is State.RECOVERING:
-                return known.name, known.summary(self.folder(run)).eta_seconds
-        return "", None
-
-    def in_line(self, run: str) -> str:
-        """What a run waits for that is about to join the queue, as a sentence; empty if nothing."""
-        place = self.queue.index(run) + 1 if run in self.queue else len(self.queue) + 1
-        behind, seconds = self._at_work()
-        if place == 1 and not behind:
-            return ""
-        return f"{in_line(place, behind, seconds).capitalize()}."
 
     def state(self, run: str) -> State:
         """Where the run is in its life."""
