@@ -180,19 +180,16 @@ class Attempt:
             await asyncio.sleep(min(_LOOK_SECONDS, self._settings.exit_seconds / 2))
             now, limits = time.monotonic(), self._settings
             self._kills.look(now)
+            grace_seconds = _grace_seconds(self._course, self._worker, limits)
             if self._over_at and now - self._over_at > limits.exit_seconds:
                 self.kill("does not end")
-            elif self._stop_asked_at and now - self._stop_asked_at > self._grace_seconds:
+            elif self._stop_asked_at and now - self._stop_asked_at > _grace_seconds(
+                self._course, self._worker, limits
+            ):
                 self.kill("deaf")
             elif not self._course.is_over:
                 self._watchdog.listen()
                 await self._look_for_stall()
-
-    @property
-    def _grace_seconds(self) -> float:
-        """How long a worker may take to stop."""
-        saves = is_saving(self._course.folder, self._worker.pid)
-        return self._settings.stop_grace_seconds + (SAVING_SECONDS if saves else 0.0)
 
     async def _look_for_stall(self) -> None:
         """Find a worker that does not get on, keep what is seen, and end it if the run goes on."""
@@ -281,6 +278,12 @@ class Attempt:
         known = self._book.tallies[self.run]
         known.pid, known.pid_started_at = pid, started_at
         self._book.changed(self.run)
+
+
+def _grace_seconds(course: Course, worker: Worker, limits: Settings) -> float:
+    """How long a worker may take to stop."""
+    saves = is_saving(course.folder, worker.pid)
+    return limits.stop_grace_seconds + (SAVING_SECONDS if saves else 0.0)
 
 
 def _find_deaf(course: Course, grace_seconds: float) -> None:

@@ -93,9 +93,9 @@ class Forecaster(QObject):
         self._pause = QTimer(self, singleShot=True, interval=TRACE_AFTER_MS)
         self._pause.timeout.connect(self._on_pause)
         form.changed.connect(self._soon.start)
-        self.traces.arrived.connect(self._on_arrived)
-        link.connected.connect(self._on_link_changed)
-        link.disconnected.connect(self._on_link_changed)
+        self.traces.arrived.connect(self._on_news)
+        link.connected.connect(self._on_news)
+        link.disconnected.connect(self._on_news)
         link.run_changed.connect(self._on_run_changed)
         link.rehearsal_received.connect(self._on_rehearsal)
 
@@ -170,7 +170,7 @@ class Forecaster(QObject):
         if self._spec is None:
             return Forecast(stage="waiting", plan=old)
         if self.machine is None:
-            return self._no_machine(old)
+            return _without_machine(self._problem, self._link.outage, old)
         key, _ = self._layout(self._spec)
         found = self.traces.get(key)
         if isinstance(found, Traced):
@@ -181,13 +181,6 @@ class Forecaster(QObject):
             stage: Stage = "busy" if found.is_busy else "failed"
             return Forecast(stage=stage, plan=old, sentence=found.sentence)
         return self._not_yet(key, old)
-
-    def _no_machine(self, old: Plan | None) -> Forecast:
-        if self._problem:
-            return Forecast(stage="failed", plan=old, sentence=self._problem)
-        if self._link.outage:
-            return Forecast(stage="no_engine", plan=old, sentence=self._link.outage)
-        return Forecast(stage="tracing", plan=old)
 
     def _not_yet(self, key: Key, old: Plan | None) -> Forecast:
         if self._link.outage and not self._link.is_connected:
@@ -262,9 +255,6 @@ class Forecaster(QObject):
         if self._spec is not None and self.machine is not None:
             self.traces.ask(*self._layout(self._spec))
 
-    def _on_arrived(self, _key: Key) -> None:
-        self._soon.start()
-
     def _on_run_changed(self, summary: RunSummary) -> None:
         if summary.state not in LIVE:
             self._on_free()
@@ -278,8 +268,16 @@ class Forecaster(QObject):
         self.traces.forget_busy()
         self._soon.start()
 
-    def _on_link_changed(self, _data: object) -> None:
+    def _on_news(self, _news: object) -> None:
         self._soon.start()
+
+
+def _without_machine(problem: str, outage: str, old: Plan | None) -> Forecast:
+    if problem:
+        return Forecast(stage="failed", plan=old, sentence=problem)
+    if outage:
+        return Forecast(stage="no_engine", plan=old, sentence=outage)
+    return Forecast(stage="tracing", plan=old)
 
 
 def checked(draft: Draft) -> tuple[Spec | None, list[Complaint]]:
