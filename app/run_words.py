@@ -245,6 +245,8 @@ def busy_with(summary: RunSummary) -> str:
     if summary.state is State.QUEUED:
         place = summary.queue_place or 1
         before = "Next in the queue" if place == 1 else f"{ordinal(place)} in the queue"
+        if summary.behind:
+            before = f"{before}, behind {summary.behind}"
         return f"{before}. One run trains at a time."
     if summary.state is State.PAUSED:
         return (

@@ -194,6 +194,7 @@ def _upwards(spec: Spec) -> Iterator[Change]:
 
 def _downwards(bench: Bench) -> Iterator[Change]:
     spec = bench.spec
+    _ask_for_the_best_first(bench)
     single = [
         *_first_fitting(bench, rungs.batches(spec)),
         *rungs.stronger_checkpointing(spec),
@@ -208,6 +209,17 @@ def _downwards(bench: Bench) -> Iterator[Change]:
     for change in _changing(bench):
         # What keeps the result is enough by itself, or has to come on top.
         yield change if whole else _made_to_fit(bench, change)
+
+
+def _ask_for_the_best_first(bench: Bench) -> None:
+    """Have the forms of what mostly frees most, before time runs out for them."""
+    spec = bench.spec
+    promising = (
+        *rungs.fewer_bits(spec), *rungs.adapter_instead(spec), *rungs.stronger_checkpointing(spec),
+        *rungs.smaller_optimizer(spec),
+    )  # fmt: skip
+    for change in promising:
+        bench.outcome(change.patch)
 
 
 def _changing(bench: Bench) -> Iterator[Change]:
