@@ -17,6 +17,7 @@ from app.pages.new_run.profile_menu import PLATFORMS, ProfileMenu
 from app.pages.new_run.todo_items import todos
 from app.preferences import Preferences
 from engine.contract.messages import Facts
+from engine.planning.choices import device_of
 
 _PLATFORM_KEY = "new_run/platform"
 
@@ -52,6 +53,7 @@ class Adviser(QObject):
 
     def _connect(self) -> None:
         self._form.changed.connect(self.show)
+        self._model.offered.connect(self.show)
         self._link.connected.connect(self._on_connected)
         self.forecaster.changed.connect(self._on_forecast)
         self.forecaster.machine_changed.connect(self._show_machine)
@@ -76,6 +78,7 @@ class Adviser(QObject):
         self.card.show_todos(todos([*self._form.complaints, *also], conflicts), is_new)
         rows, option = self._data.facts.get("row_count"), self._model.option
         self.forecaster.row_count = rows
+        self.forecaster.set_cached(self._model.is_cached)
         lines = outlook.lines(spec, rows, option.facts if option else "") if spec else []
         self.card.show_facts([*lines, *outlook.where(self._facts)] if spec else [])
         self.card.ladder.offer_undo(self._what_was_applied())
@@ -94,7 +97,9 @@ class Adviser(QObject):
 
     def _show_machine(self) -> None:
         profile = str(self._form.draft.get("hardware.profile") or "auto")
-        self._menu.show_choice(profile, self.forecaster.platform, self.forecaster.machine)
+        machine = self.forecaster.machine
+        self._menu.show_choice(profile, self.forecaster.platform, machine)
+        self.card.show_machine(has_card=machine is None or device_of(machine) == "cuda")
 
     # ------------------------------------------------------------ what happens
 
