@@ -39,6 +39,7 @@ class Traces:
         self._client = client
         self._machine = machine
         self._deadline: float | None = None
+        self._least = 0
         self._usual_seconds = 0.0
         self.left_out = 0
         """Forms that there was no time for."""
@@ -57,16 +58,19 @@ class Traces:
         self._usual_seconds = max(self._usual_seconds, form.seconds)
         return form, reply["config"]
 
-    def limit(self, deadline: float | None) -> None:
-        """From now on, begin no trace that would end after that time (monotonic); None: all."""
-        self._deadline = deadline
+    def limit(self, deadline: float | None, *, least: int = 0) -> None:
+        """From now on, begin no trace that would end after that time (monotonic); None: all. So
+        many are made all the same."""
+        self._deadline, self._least = deadline, least
 
     def form(self, spec: Spec) -> Form | None:
         """The form of a spec that could be tried; None if it cannot be traced, or not in time: a
         trace that is given up half way would cost the host its warm worker."""
-        if self._deadline and time.monotonic() + self._usual_seconds > self._deadline:
+        is_late = self._deadline and time.monotonic() + self._usual_seconds > self._deadline
+        if is_late and self._least <= 0:
             self.left_out += 1
             return None
+        self._least -= 1
         try:
             return self.first(spec)[0]
         except Refused:

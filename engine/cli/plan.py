@@ -40,12 +40,13 @@ def plan(arguments: Namespace, output: Output) -> Exit:
         if output.is_terminal:
             output.progress("Tracing a step of the model …")
         form, config = traces.first(settled)
+        first = make_plan(spec, form, machine)
         if output.is_terminal:
             # Whoever looks on has the verdict at once, and may wait for the rest.
-            sentence = make_plan(spec, form, machine).sentence
-            output.progress(f"{sentence} Working out what could be changed …")
+            output.progress(f"{first.sentence} Working out what could be changed …")
         elif not (arguments.all or arguments.fit):
-            traces.limit(began + PLAN_SECONDS)
+            # Where it does not fit, what helps most is worth more than the time.
+            traces.limit(began + PLAN_SECONDS, least=int(first.verdict == "does_not_fit"))
         fix = make_it_fit(settled, form, machine, traces.form) if arguments.fit else None
         found = make_plan(spec, form, machine, forms=traces.form, config=config)
     _show(found, fix, config, arguments, output)

@@ -369,6 +369,10 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     eta_seconds: float | None = None
     queue_place: int | None = None
     """1 is next."""
+    behind: str = ""
+    """Name of the run that has the card while this one is queued; empty if none has."""
+    behind_seconds: float | None = None
+    """How long that one is still expected to take."""
     loss: float | None = None
     eval_loss: float | None = None
     loss_curve: list[float] = []

@@ -32,6 +32,7 @@ from engine.host.remembering import begins_with
 from engine.host.reporting import make_report
 from engine.host.resuming import LEAVING_WORKER_SECONDS, alone, pause, resume
 from engine.host.threads import apart, to_its_end
+from engine.host.waiting import sentence_for
 from engine.planning import facts
 from engine.planning.examination import examine_machine
 from engine.planning.inventory import list_models
@@ -275,7 +276,7 @@ async def start(parts: Parts, connection: Connection, request: m.Start) -> Answe
         parts.book.record(run, finding_of(warning))
     if known := await apart(begins_with, to_raw(spec), parts.book.store):
         parts.book.record(run, known)
-    parts.book.move(run, Event.ENQUEUE)
+    parts.book.move(run, Event.ENQUEUE, sentence_for(run, parts.book.queue, parts.book.tallies))
     parts.scheduler.enqueue(run)
     warnings = msgspec.to_builtins(looked.warnings)
     return Answer({"run": run, "folder": str(folder), "conflicts": warnings})

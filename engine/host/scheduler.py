@@ -58,11 +58,6 @@ class Scheduler:
         at_work = bool(self._launching) and self._book.state(self._launching) not in RESTING
         return at_work or self._has_next
 
-    @property
-    def computes(self) -> bool:
-        """Whether a run is at work, and does not only wait for its turn or next try."""
-        return bool(self._launching) and self._book.state(self._launching) in LIVE
-
     def enqueue(self, run: str, start: Choice | None = None) -> None:
         """Put a queued run at the end of the queue; one that was paused has kept its place."""
         if run not in self._book.queue:

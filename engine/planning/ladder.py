@@ -194,6 +194,7 @@ def _upwards(spec: Spec) -> Iterator[Change]:
 
 def _downwards(bench: Bench) -> Iterator[Change]:
     spec = bench.spec
+    _ask_for_the_best_first(bench)
     single = [
         *_first_fitting(bench, rungs.batches(spec)),
         *rungs.stronger_checkpointing(spec),
@@ -215,6 +216,17 @@ def _fused(bench: Bench) -> Iterator[Change]:
     """Where the optimizer's step is the peak on a card: elsewhere it saves nothing."""
     if not is_cpu(bench.machine) and bench.base.sizes.train_segment == "optimizer":
         yield from rungs.fused_optimizer(bench.spec)
+
+
+def _ask_for_the_best_first(bench: Bench) -> None:
+    """Have the forms of what mostly frees most, before time runs out for them."""
+    spec = bench.spec
+    promising = (
+        *rungs.fewer_bits(spec), *rungs.adapter_instead(spec), *rungs.stronger_checkpointing(spec),
+        *rungs.smaller_optimizer(spec),
+    )  # fmt: skip
+    for change in promising:
+        bench.outcome(change.patch)
 
 
 def _changing(bench: Bench) -> Iterator[Change]:

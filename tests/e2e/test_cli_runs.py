@@ -251,7 +251,10 @@ def test_stop_of_a_run_at_rest_changes_nothing(bench: Bench) -> None:
 def test_stop_of_a_run_that_waits_in_the_queue(bench: Bench) -> None:
     first = bench.detached()
     second = bench.fettle("train", bench.spec, "--detach", "--json").last["run"]
-    assert bench.show(second)["state"] == "queued"
+    shown = bench.show(second)
+    assert (shown["state"], shown["queue_place"], shown["behind"]) == ("queued", 1, "Bench run")
+    told = bench.fettle("show", second).out
+    assert "queued: next, behind Bench run" in told
     stopped = bench.fettle("stop", second, "--json")
     assert (stopped.code, stopped.last["outcome"]) == (0, "stopped")
     assert bench.show(first)["state"] == "training"

@@ -279,6 +279,20 @@ def test_the_first_few_bad_rows_are_named_and_no_more(write: Write) -> None:
     ]
 
 
+def test_rows_with_the_same_mistake_are_told_in_one_sentence(write: Write) -> None:
+    (complaint,) = said(write("a.jsonl", "\n".join([GOOD, *5 * ['{"instruction": "a"}']])))
+    assert "a.jsonl, rows 2 to 6 (lines 2 to 6): " in complaint
+
+
+def test_a_long_line_is_told_with_the_byte(write: Write) -> None:
+    rows = ", ".join([GOOD] * 50)
+    (cut,) = said(write("a.json", f"[{rows}"))
+    assert f"a.json, line 1, byte {len(rows) + 2} is not valid JSON: it ends in the middle." in cut
+    assert "copy the whole file again" in cut
+    (broken,) = said(write("b.json", f"[{rows}, nothing]"))
+    assert f"line 1, byte {len(rows) + 4} is not valid JSON" in broken
+
+
 def test_rows_of_two_shapes_are_told_apart(write: Write) -> None:
     other = (
         '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}'

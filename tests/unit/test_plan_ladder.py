@@ -208,6 +208,22 @@ def test_where_there_is_room_the_ladder_leads_up() -> None:
     assert "168 MB to 4.4 GB" in rung(plan, "Train lm_head and embeddings").effect
 
 
+def test_what_frees_most_is_asked_for_first() -> None:
+    """Where time runs out after one form, it is the one of the change that helps."""
+    whole = spec_of(precision="fp16", optim="adamw_torch")
+    spec = msgspec.structs.replace(whole, quantization=UNSET)
+    asked: list[Spec] = []
+
+    def forms(wanted: Spec) -> Form | None:
+        asked.append(wanted)
+        return form_of(wanted) if len(asked) == 1 else None
+
+    plan = make_plan(spec, form_of(spec), machine("rtx-2060"), forms=forms)
+    assert plan.verdict == "does_not_fit"
+    assert asked[0].bits == 4
+    assert any(rung.patch.get("quantization.bits") == 4 for rung in plan.ladder)
+
+
 def test_without_other_forms_only_sizes_are_offered() -> None:
     spec = spec_of(max_length=16384)
     plan = make_plan(spec, form_of(spec), machine("rtx-2080-ti"))
