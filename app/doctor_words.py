@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from app.words import counted
+from engine.planning import doctor
 from engine.planning.checkup import Check, State
 
 ICONS: dict[State, str] = {
@@ -38,10 +39,7 @@ def to_mend(checks: Sequence[Check]) -> list[Check]:
 
 def headline(checks: Sequence[Check]) -> str:
     """The whole in a few words."""
-    due = to_mend(checks)
-    if not checks:
-        return "Nothing was checked"
-    return f"{counted(len(due), 'thing')} to mend" if due else "Everything a run needs is here"
+    return doctor.headline(list(checks)).rstrip(".") if checks else "Nothing was checked"
 
 
 def tone(checks: Sequence[Check]) -> str:

@@ -95,8 +95,8 @@ class App:
     def _on_place_changed(self, _place: object) -> None:
         self.window.leave_run()
 
-    def _on_notification_fell_back(self, title: str, text: str) -> None:
-        self.window.say(f"{title}. {text}")
+    def _on_notification_fell_back(self, title: str, text: str, tone: str) -> None:
+        self.window.say(f"{title}. {text}", tone)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

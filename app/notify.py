@@ -7,6 +7,7 @@ is. Where neither is there, ``fell_back`` lets the window say it in its own way.
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 from PySide6.QtCore import QObject, QProcess, QStandardPaths, Signal
 from PySide6.QtGui import QIcon
@@ -24,6 +25,15 @@ _TITLES = {
     State.FAILED: "Failed",
     State.INTERRUPTED: "Interrupted",
 }
+
+
+TONES = {
+    State.FINISHED: "good",
+    State.STOPPED: "info",
+    State.FAILED: "danger",
+    State.INTERRUPTED: "warning",
+}
+"""Of the sentence where the window says it itself."""
 
 
 def title_of(summary: RunSummary) -> str:
@@ -46,11 +56,11 @@ class Notifier(QObject):
     """Tells when a run that was seen alive comes to rest.
 
     Signals:
-        fell_back: title and text that the desktop did not take.
+        fell_back: title, text and tone of what the desktop did not take.
         told: name of the run that was told of, in any way.
     """
 
-    fell_back = Signal(str, str)
+    fell_back = Signal(str, str, str)
     told = Signal(str)
 
     def __init__(self, link: HostLink, icon: QIcon, parent: QObject | None = None) -> None:
@@ -66,22 +76,23 @@ class Notifier(QObject):
         self._states[summary.run] = summary.state
         # A run first seen at rest ended before this window was there: no news.
         if before is not None and before not in RESTING and summary.state in RESTING:
-            self._tell(title_of(summary), text_of(summary))
+            self._tell(title_of(summary), text_of(summary), TONES[summary.state])
             self.told.emit(summary.run)
 
     def _on_run_removed(self, run: str) -> None:
         self._states.pop(run, None)
 
-    def _tell(self, title: str, text: str) -> None:
+    def _tell(self, title: str, text: str, tone: str) -> None:
         command = notify_send() if sys.platform.startswith("linux") else ""
         if command:
-            _Sender(command, title, text, self).failed.connect(self._tell_without_command)
+            sender = _Sender(command, title, text, self)
+            sender.failed.connect(partial(self._tell_without_command, tone))
         else:
-            self._tell_without_command(title, text)
+            self._tell_without_command(tone, title, text)
 
-    def _tell_without_command(self, title: str, text: str) -> None:
+    def _tell_without_command(self, tone: str, title: str, text: str) -> None:
         if not self._over_tray(title, text):
-            self.fell_back.emit(title, text)
+            self.fell_back.emit(title, text, tone)
 
     def _over_tray(self, title: str, text: str) -> bool:
         available = QSystemTrayIcon.isSystemTrayAvailable()

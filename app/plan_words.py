@@ -32,9 +32,9 @@ def change(number: int) -> str:
 
 
 def headline(plan: Plan) -> str:
-    """What training takes at its peak, of what there is: ``8.5 of 11.0 GiB``."""
+    """What training takes at its peak, of what a run may use: ``8.5 of 10.1 GiB``."""
     total = plan.budgets[0].total_bytes
-    room = plan.card_bytes or plan.available_bytes
+    room = plan.available_bytes or plan.card_bytes
     if room is None or room < GIB:
         return size(total)
     return f"{total / GIB:.1f} of {room / GIB:.1f}{SPACE}GiB"

@@ -72,6 +72,8 @@ class TileText(msgspec.Struct, frozen=True, kw_only=True):
     label: str
     number: str
     small: str = ""
+    tip: str = ""
+    """Instead of ``small`` where the mouse rests; empty where that says it all."""
 
 
 def chip_of(summary: RunSummary) -> tuple[str, str]:
@@ -157,7 +159,7 @@ def tiles_of(summary: RunSummary, series: RunSeries, now: float) -> list[TileTex
         _step_tile(summary, series),
         _time_tile(summary, now),
         _loss_tile(summary, series),
-        _speed_tile(series),
+        _speed_tile(summary, series),
         _memory_tile(series),
         _save_tile(summary, series, now),
     ]
@@ -178,7 +180,7 @@ def _step_tile(summary: RunSummary, series: RunSeries) -> TileText:
 def _time_tile(summary: RunSummary, now: float) -> TileText:
     if summary.state in RESTING:
         ended = f"ended {words.when(summary.ended_at, now)}" if summary.ended_at else ""
-        number = words.span(summary.train_seconds)
+        number = words.taken(summary.train_seconds)
         return TileText(label="Time taken", number=number, small=ended)
     eta = summary.eta_seconds
     if eta is None:
@@ -190,27 +192,28 @@ def _time_tile(summary: RunSummary, now: float) -> TileText:
 
 
 def _loss_tile(summary: RunSummary, series: RunSeries) -> TileText:
-    smoothed = series.steps.last("smoothed")
-    shown = smoothed if smoothed is not None else summary.loss
-    trend = series.loss_trend()
+    """The loss of the newest step, as the list and the terminal have it."""
+    smoothed, trend = series.steps.last("smoothed"), series.loss_trend()
+    small = f"smoothed {words.loss(smoothed)}" if smoothed is not None else ""
+    tip = small
     if trend is not None:
-        sign = MINUS if trend < 0 else "+"
-        small = f"{sign}{abs(trend):.3f} over 50 steps"
-    elif summary.eval_loss is not None:
-        small = f"evaluated {words.loss(summary.eval_loss)}"
-    else:
-        small = "smoothed" if smoothed is not None else ""
-    return TileText(label="Loss", number=words.loss(shown), small=small)
+        change = f"{MINUS if trend < 0 else '+'}{abs(trend):.3f}"
+        small, tip = f"{small}, {change}", f"{small}, {change} over 50 steps"
+    if summary.eval_loss is not None:
+        tip += f"\nevaluated {words.loss(summary.eval_loss)}"
+    return TileText(label="Loss", number=words.loss(summary.loss), small=small, tip=tip.strip())
 
 
-def _speed_tile(series: RunSeries) -> TileText:
-    tokens_a_second, step_seconds = series.speed()
+def _speed_tile(summary: RunSummary, series: RunSeries) -> TileText:
+    """The speed of now; of a run at rest that of all its steps."""
+    is_over = summary.state in RESTING
+    tokens_a_second, step_seconds = series.mean_speed() if is_over else series.speed()
     if tokens_a_second is None:
         return TileText(label="Throughput", number=words.NONE)
     return TileText(
         label="Throughput",
         number=f"{words.count(tokens_a_second)} tok/s",
-        small=f"{words.seconds(step_seconds)} / step",
+        small=f"{words.seconds(step_seconds)} / step" + (" on average" if is_over else ""),
     )
 
 

@@ -286,6 +286,16 @@ class RunSeries:
         tokens_a_second = float(np.nansum(tokens)) / busy_seconds
         return tokens_a_second or None, float(np.nanmedian(recent)) / 1000
 
+    def mean_speed(self) -> tuple[float | None, float | None]:
+        """Tokens a second and seconds a step, over all steps that count."""
+        spent, tokens = self.steps["step_ms"], self.steps["tokens"]
+        known = np.isfinite(spent)
+        busy_seconds = float(np.sum(spent[known], dtype=np.float64)) / 1000
+        if busy_seconds <= 0:
+            return None, None
+        tokens_a_second = float(np.nansum(tokens, dtype=np.float64)) / busy_seconds
+        return tokens_a_second or None, busy_seconds / int(known.sum())
+
 
 def _row(record: Record, fields: Iterable[str]) -> dict[str, Floats]:
     values = ((name, getattr(record, name)) for name in ("seq", *fields))

@@ -142,9 +142,9 @@ class Window(QMainWindow):
         if sentence:
             self.notice.say(sentence, "info")
 
-    def say(self, sentence: str) -> None:
-        """Show a sentence for a while."""
-        self.notice.say(sentence, "info")
+    def say(self, sentence: str, tone: str = "info") -> None:
+        """Show a sentence for a while, in the colour of its tone."""
+        self.notice.say(sentence, tone)
 
     def _on_page_key(self) -> None:
         shortcut = cast(QShortcut, self.sender())

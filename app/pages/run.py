@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QHideEvent, QShowEvent
+from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QFrame, QScrollArea, QWidget
 
 from app.link import HostLink
@@ -25,6 +25,8 @@ NUMBERS_MS = 250
 NUMBERS_ON_CPU_MS = 1000
 """The same where the run itself needs the processor."""
 AGES_MS = 1000
+LOW_PX = 620
+"""Height below which the tiles are made small, so that the graphs are on the first screen."""
 _AXIS_KEY = "run/axis"
 PAST_MS = 500
 """How often the graphs are drawn while the past still comes in: it comes faster undrawn."""
@@ -183,6 +185,11 @@ class RunPage(QWidget):
         self.setFocus()
         self._on_numbers_due()
         self._ages.start()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Qt override."""
+        super().resizeEvent(event)
+        self.body.set_low(is_low=self.height() < LOW_PX)
 
     def hideEvent(self, event: QHideEvent) -> None:
         """Qt override."""

@@ -83,9 +83,9 @@ class RunBody(QWidget):
         self._side.setFixedWidth(ACTIVITY_WIDTH)
         lower = row(middle, self._side, spacing=12)
         lower.setStretch(0, 1)
-        page = column(self.tiles, lower, spacing=14)
-        page.setStretch(1, 1)
-        self.setLayout(page)
+        self._page = column(self.tiles, lower, spacing=14)
+        self._page.setStretch(1, 1)
+        self.setLayout(self._page)
 
     def _activity_card(self) -> Card:
         card = Card("Activity")
@@ -110,6 +110,11 @@ class RunBody(QWidget):
         self.activity.set_tokens(tokens)
         self.certificate.set_tokens(tokens)
         self.pace.set_tokens(tokens)
+
+    def set_low(self, *, is_low: bool) -> None:
+        """In a window of little height the graphs come first."""
+        self.tiles.set_low(is_low=is_low)
+        self._page.setSpacing(8 if is_low else 14)
 
     def clear(self, series: RunSeries | None = None) -> None:
         """Show another run, of which nothing is known yet."""

@@ -17,7 +17,7 @@ class ComebackCard(Card):
     """Two switches and a number, as the host has them."""
 
     def __init__(self, link: HostLink) -> None:
-        super().__init__("When a run ends before its time", "where the engine lives")
+        super().__init__("When a run ends before its time", "kept with the engine, for all windows")
         self._link = link
         self.resume = QCheckBox("Resume automatically from the last save")
         self.resume.setToolTip("After a crash, a stall or a power cut; never where you stopped it")

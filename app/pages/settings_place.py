@@ -51,6 +51,10 @@ class PlaceCard(Card):
         self._link = link
         self._preferences = preferences
         self._probe: Probe | None = None
+        self._names: dict[Kind, str] = {}
+        """What was typed for each kind of place: a machine is no distribution."""
+        self._shown_kind: Kind = "this"
+        self._had_focus = False
         self._build()
         self._show_place(preferences.place)
 
@@ -104,6 +108,7 @@ class PlaceCard(Card):
 
     def _show_place(self, place: Place) -> None:
         self.kinds[place.kind].setChecked(True)
+        self._shown_kind = place.kind
         self.name.setText(place.name)
         self.python.setText(place.python)
         self._on_edited()
@@ -111,26 +116,41 @@ class PlaceCard(Card):
     def _on_edited(self, _what: object = None) -> None:
         self._stop_probe()
         kind = self.kind
+        if kind != self._shown_kind:
+            self._names[self._shown_kind] = self.name.text()
+            self.name.setText(self._names.get(kind, ""))
+            self._shown_kind = kind
         self._help.setText(_HELP[kind])
         self._fields.setVisible(kind != "this")
         title = "Distribution" if kind == "wsl" else "Machine"
         self._name_title.setText(title)
         self.name.setAccessibleName(title)
         self.name.setPlaceholderText("Ubuntu" if kind == "wsl" else "me@workstation")
-        self.use.setEnabled(self.place != self._preferences.place)
+        is_named = kind == "this" or bool(self.place.name)
+        self.use.setEnabled(is_named and self.place != self._preferences.place)
+        self.try_it.setEnabled(is_named)
         self._say("", "")
 
     # ------------------------------------------------------------ trying and using
 
     def test(self) -> None:
         """Try the place, and say what is there."""
+        if not self.try_it.isEnabled():
+            return
         self._stop_probe()
         self._say("Connecting …", "")
+        # Before it is switched off, or the keyboard would go on to what makes the change.
+        self._had_focus = self.try_it.hasFocus()
         self.try_it.setEnabled(False)
         self._probe = Probe(self.place, self)
         self._probe.succeeded.connect(self._on_succeeded)
         self._probe.failed.connect(self._on_failed)
         self._probe.begin()
+
+    def _end_test(self) -> None:
+        self.try_it.setEnabled(True)
+        if self._had_focus:
+            self.try_it.setFocus()
 
     def _stop_probe(self) -> None:
         self.try_it.setEnabled(True)
@@ -141,11 +161,11 @@ class PlaceCard(Card):
             self._probe = None
 
     def _on_succeeded(self, hello: dict[str, Any], facts: dict[str, Any]) -> None:
-        self.try_it.setEnabled(True)
+        self._end_test()
         self._say("Found: " + "\n".join(found_lines(hello, facts)), "good")
 
     def _on_failed(self, sentence: str) -> None:
-        self.try_it.setEnabled(True)
+        self._end_test()
         self._say(sentence, "danger")
 
     def _on_use(self) -> None:

@@ -12,9 +12,18 @@ from PySide6.QtGui import QFont, QPainter
 from app import words
 from app.theme import SANS, Tokens
 
+LEAST_VALUE_ROOM = 18
+"""Height in pixels that a word left of a graph needs."""
+WORD_SHARE = 0.06
+"""Of the axis, at whose lower end a word is left out."""
 LEFT_WIDTH = 46
 """Of all value axes, in pixels, so that the graphs' time axes lie above each other."""
 
+THREE_PLACES = 126
+"""Width in pixels from which three short words have room below a graph."""
+
+END_WORD = 16
+"""Half a word's width in pixels, less what the axis is longer than the graph."""
 _SPANS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 
 
@@ -27,8 +36,8 @@ def time_spacing(span: float, most: int) -> float:
 
 
 def count_spacing(span: float, most: int) -> float:
-    """The least of 1, 2, 5, 10 … that gives at most ``most`` marks in a span."""
-    power = 1.0
+    """The least of 1, 2, 5, 10 …, or tenths of it, that gives at most ``most`` marks in a span."""
+    power = 10.0 ** min(0, math.floor(math.log10(span / most)))
     while True:
         for factor in (1, 2, 5):
             if span / (factor * power) <= most:
@@ -86,11 +95,13 @@ class PlaceAxis(DirectAxis):
 
     def tickValues(self, low: float, high: float, size: float) -> list[tuple[float, list[float]]]:
         """Qt override: spacing and places of the marks."""
-        most = max(2, int(size // 76))
+        most = max(2, int(size // 76)) if size < THREE_PLACES else max(3, int(size // 76))
         span = max(high - low, 1e-9)
-        spacing = time_spacing(span, most) if self.is_time else count_spacing(span, most)
+        spacing = time_spacing(span, most) if self.is_time else max(1.0, count_spacing(span, most))
         first = math.ceil(max(low, 0.0) / spacing)
-        places = [n * spacing for n in range(first, math.floor(high / spacing) + 1)]
+        # A word that would be cut at the end is left out.
+        last = math.floor((high - span * END_WORD / max(size, 1.0)) / spacing)
+        places = [n * spacing for n in range(first, last + 1)]
         return [(spacing, places)]
 
     def tickStrings(self, values: list[float], _scale: float, _spacing: float) -> list[str]:
@@ -104,21 +115,30 @@ class ValueAxis(DirectAxis):
     def __init__(self, word: Callable[[float, float], str]) -> None:
         super().__init__("left")
         self._word = word
+        self.is_blank = False
+        """There is no value, and so no scale either."""
         self.enableAutoSIPrefix(False)
         self.setWidth(LEFT_WIDTH)
 
     def tickValues(self, low: float, high: float, size: float) -> list[tuple[float, list[float]]]:
         """Qt override: spacing and places of the marks."""
+        if self.is_blank:
+            return []
         span = max(high - low, 1e-30)
-        most = max(2, int(size // 30))
-        unit = 10.0 ** math.floor(math.log10(span / most))
-        spacing = next(f * unit for f in (1, 2, 5, 10, 20) if span / (f * unit) <= most)
+        spacing = count_spacing(span, max(2, int(size // 30)))
+        if _marks_between(low + WORD_SHARE * span, high, spacing) < 2:
+            # One word alone tells no scale: closer together, as far as they can be read.
+            spacing = count_spacing(span, max(2, int(size // LEAST_VALUE_ROOM)))
         first, last = math.ceil(low / spacing - 1e-9), math.floor(high / spacing + 1e-9)
         return [(spacing, [n * spacing for n in range(first, last + 1)])]
 
     def tickStrings(self, values: list[float], _scale: float, spacing: float) -> list[str]:
         """Qt override: words at the marks."""
         return [self._word(value, spacing) for value in values]
+
+
+def _marks_between(low: float, high: float, spacing: float) -> int:
+    return math.floor(high / spacing + 1e-9) - math.ceil(low / spacing - 1e-9) + 1
 
 
 def plain_word(value: float, spacing: float) -> str:

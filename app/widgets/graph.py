@@ -134,9 +134,11 @@ class Graph(Card):
         self._limit_word = pg.TextItem(anchor=(0, 1))
         self._cursor = pg.InfiniteLine(angle=90)
         shown = (*self.curves.values(), self._saves, self._evaluations, self._resumes, self._points)
-        for shape in (*shown, self._limit, self._limit_word, self._cursor):
+        self.blank_word = pg.TextItem(anchor=(0.5, 0.5))
+        hidden = (self._limit, self._limit_word, self._cursor, self.blank_word)
+        for shape in (*shown, *hidden):
             item.addItem(shape, ignoreBounds=True)
-        for shape in (self._limit, self._limit_word, self._cursor):
+        for shape in hidden:
             shape.hide()
 
     def _listen(self) -> None:
@@ -174,6 +176,8 @@ class Graph(Card):
         font = QFont(SANS)
         font.setPixelSize(12)
         self._limit_word.setFont(font)
+        self.blank_word.setFont(font)
+        self.blank_word.setColor(tokens.color("muted"))
         self._cursor.setPen(pg.mkPen(tokens.faint))
         self.show_readout(None)
 
@@ -209,10 +213,24 @@ class Graph(Card):
         if self._has_loss():
             heights.append(marks.losses)
         low, high = self._value_range(heights)
+        self._show_blank(heights, series, (x0 + x1) / 2, (low + high) / 2)
         self._box.setRange(xRange=(x0, x1), yRange=(low, high), padding=0, disableAutoRange=False)
         self._draw_marks(marks, low, high)
         if self._limit_value is not None:
             self._limit_word.setPos(x0 + (x1 - x0) * 0.01, self._limit_value)
+
+    def _show_blank(self, heights: list[Floats], series: RunSeries, x: float, y: float) -> None:
+        """Say that there is nothing to draw, instead of a scale of no values."""
+        is_blank = not any(np.isfinite(each).any() for each in heights)
+        if is_blank != self.values.is_blank:
+            self.values.is_blank = is_blank
+            self.values.picture = None
+            self.values.update()
+            self.blank_word.setVisible(is_blank)
+        if is_blank:
+            has_steps = series.table_of(self.spec.curves[0].name) is series.steps
+            self.blank_word.setText(_blank_word(series, has_steps=has_steps))
+            self.blank_word.setPos(x, y)
 
     def _has_loss(self) -> bool:
         return "loss" in self.curves
@@ -315,6 +333,12 @@ class Graph(Card):
         else:
             return False
         return True
+
+
+def _blank_word(series: RunSeries, *, has_steps: bool) -> str:
+    if has_steps and not len(series.steps):
+        return "No steps yet"
+    return "Nothing was measured here"
 
 
 def _broken(xs: Floats, ys: Floats, places: list[float]) -> tuple[Floats, Floats]:

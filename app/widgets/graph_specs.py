@@ -39,7 +39,7 @@ CARD_MEMORY = GraphSpec(
 )
 PROCESS_MEMORY = GraphSpec(
     title="RAM of the process",
-    unit="GiB, no GPU here",
+    unit="GiB",
     word=_gib,
     curves=(Curve(name="ram_used_bytes", word="", color="info", fill="info_fill", unit=GIB),),
 )
@@ -58,7 +58,7 @@ GPU_BUSY = GraphSpec(
 )
 CPU_BUSY = GraphSpec(
     title="CPU busy",
-    unit="% of one core, no GPU here",
+    unit="% of one core",
     word=_percent,
     top=100.0,
     curves=(Curve(name="cpu_percent", word="", color="violet", fill="violet_fill"),),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QFont, QFontMetrics, QResizeEvent
-from PySide6.QtWidgets import QFrame, QGridLayout, QSizePolicy, QWidget
+from PySide6.QtWidgets import QBoxLayout, QFrame, QGridLayout, QSizePolicy, QWidget
 
 from app.run_words import TileText
 from app.theme import SANS
-from app.widgets.parts import column, elided, set_look
+from app.widgets.parts import elided, set_look
 
 LEAST_WIDTH = 140
 """Of a tile with its gap, in pixels, so that its number can be read."""
+
+
+LEAST_LOW_WIDTH = 220
+"""The same where its name stands beside its number."""
 
 
 class Tile(QFrame):
@@ -21,14 +26,36 @@ class Tile(QFrame):
         self.setProperty("card", "true")
         self.name, self.number = elided("label"), elided("number")
         self.small = elided("small")
-        self.setLayout(
-            column(self.name, self.number, self.small, margins=(16, 12, 10, 12), spacing=1)
-        )
+        self._lines = QBoxLayout(QBoxLayout.Direction.TopToBottom)
+        for part in (self.name, self.number, self.small):
+            self._lines.addWidget(part)
+        self.is_low = False
+        self._set_margins()
+        self.setLayout(self._lines)
         self._large = QFont(SANS, weight=QFont.Weight.DemiBold)
         self._large.setPixelSize(22)
         self._large.setFeature(QFont.Tag("tnum"), 1)
         self.number.setFixedHeight(27)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+
+    def _set_margins(self) -> None:
+        sides = (12, 6, 8, 6) if self.is_low else (16, 12, 10, 12)
+        self._lines.setContentsMargins(*sides)
+        self._lines.setSpacing(8 if self.is_low else 1)
+
+    def set_low(self, *, is_low: bool) -> None:
+        """One line with the name before the number; what stood below is told by the tooltip."""
+        if is_low == self.is_low:
+            return
+        self.is_low = is_low
+        ways = QBoxLayout.Direction
+        self._lines.setDirection(ways.LeftToRight if is_low else ways.TopToBottom)
+        self._lines.setStretch(1, 1 if is_low else 0)
+        self.small.setVisible(not is_low)
+        side = Qt.AlignmentFlag.AlignRight if is_low else Qt.AlignmentFlag.AlignLeft
+        self.number.setAlignment(side | Qt.AlignmentFlag.AlignVCenter)
+        self._set_margins()
+        self._fit_number()
 
     def show_text(self, text: TileText) -> None:
         """Show another number; what did not change is not painted again."""
@@ -41,12 +68,13 @@ class Tile(QFrame):
                 place.setText(new)
         self._fit_number()
         self.setAccessibleName(f"{text.label}: {text.number}")
-        self.setToolTip(f"{text.label}: {text.number}\n{text.small}".rstrip())
+        self.setToolTip(f"{text.label}: {text.number}\n{text.tip or text.small}".rstrip())
 
     def _fit_number(self) -> None:
         """A number that does not fit is written smaller."""
         metrics = QFontMetrics(self._large)
-        is_tight = metrics.horizontalAdvance(self.number.text()) > self.contentsRect().width() - 30
+        room = self.contentsRect().width() - 30
+        is_tight = self.is_low or metrics.horizontalAdvance(self.number.text()) > room
         set_look(self.number, "role", "number-tight" if is_tight else "number")
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -65,6 +93,7 @@ class TileRow(QWidget):
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setSpacing(12)
         self._in_line = 0
+        self._is_low = False
         self.setLayout(self._grid)
         self._lay_out(count)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
@@ -81,8 +110,20 @@ class TileRow(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Qt override."""
         super().resizeEvent(event)
+        self._share_width()
+
+    def set_low(self, *, is_low: bool) -> None:
+        """Take as little height as can be."""
+        self._is_low = is_low
+        for tile in self.tiles:
+            tile.set_low(is_low=is_low)
+        self._grid.setSpacing(8 if is_low else 12)
+        self._share_width()
+
+    def _share_width(self) -> None:
         count = len(self.tiles)
-        self._lay_out(count if self.width() >= count * LEAST_WIDTH else (count + 1) // 2)
+        least = LEAST_LOW_WIDTH if self._is_low else LEAST_WIDTH
+        self._lay_out(count if self.width() >= count * least else (count + 1) // 2)
 
     def show_texts(self, texts: list[TileText]) -> None:
         """Show these numbers."""

@@ -183,9 +183,7 @@ class Attempt:
             grace_seconds = _grace_seconds(self._course, self._worker, limits)
             if self._over_at and now - self._over_at > limits.exit_seconds:
                 self.kill("does not end")
-            elif self._stop_asked_at and now - self._stop_asked_at > _grace_seconds(
-                self._course, self._worker, limits
-            ):
+            elif self._stop_asked_at and now - self._stop_asked_at > grace_seconds:
                 self.kill("deaf")
             elif not self._course.is_over:
                 self._watchdog.listen()

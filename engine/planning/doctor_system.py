@@ -241,7 +241,8 @@ def _sleep(facts: MachineFacts) -> Check:
             id="sleep", group="System", name="Sleep", state="ok", value="switched off", why=why
         )
     return Check(
-        id="sleep", group="System", name="Sleep", state="note", value="not told", why=why,
+        id="sleep", group="System", name="Sleep", state="note",
+        value="this system does not say when it sleeps", why=why,
         remedy="Switch it off in the settings, or keep it awake with `systemd-inhibit fettle "
         "follow last`." if facts.has_inhibitor else "Switch it off in the system's settings.",
     )  # fmt: skip

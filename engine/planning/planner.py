@@ -85,7 +85,7 @@ def _elsewhere(spec: Spec, machine: Machine) -> list[Choice]:
         field="loader",
         value="no extra processes, nothing pinned",
         reason="Samples are tokenised beforehand and lie in memory, so there is nothing to "
-        "prepare while the card computes.",
+        "prepare during a step.",
     )
     plain = [] if any(c.field == "safe_mode.loader_workers" for c in safety) else [loader]
     return [*plain, *_cards(machine), *safety]

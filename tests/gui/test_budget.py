@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QFont, QFontMetrics
 from PySide6.QtWidgets import QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -57,7 +58,7 @@ CARD = {
 FACTS: dict[str, Any] = {
     "python": "3.12.3", "engine": "0.1.0", "platform": "linux", "system": "Ubuntu 24.04",
     "machine": "x86_64", "is_wsl": True, "ram_total_bytes": 32 << 30, "store": "/home/me/runs",
-    "gpus": [CARD],
+    "gpus": [CARD], "has_hub_token": True,
 }  # fmt: skip
 CONFIG = catalogue.config_of(MODEL)
 LENGTH = "training.max_length"
@@ -439,6 +440,63 @@ def test_a_conflict_is_mended_in_one_click(page: NewRunPage, qtbot: QtBot) -> No
     qtbot.waitUntil(lambda: not any(todo.patch for todo in page.budget.todo._shown))
 
 
+def test_terms_to_accept_are_told_before_the_start(
+    page: NewRunPage, host: TracingHost, qtbot: QtBot
+) -> None:
+    """The model is one that the hub gives to some only, and there is no token."""
+    assert page.model.is_cached is None
+    page.adviser._on_facts({"facts": FACTS | {"has_hub_token": False}})
+    planned(page, qtbot)
+    qtbot.waitUntil(lambda: page.model.is_cached is False)
+    qtbot.waitUntil(lambda: bool(page.adviser.forecaster.forecast.conflicts))
+    found = page.adviser.forecaster.forecast.conflicts
+    assert [each.id for each in found] == ["gated_without_token"]
+    here = [{"path": MODEL, "name": MODEL, "source": "cache", "bytes": 1, "family": "llama"}]
+    page.model._on_inventory({"models": here})
+    qtbot.waitUntil(lambda: not page.adviser.forecaster.forecast.conflicts)
+
+
+def test_every_row_of_the_list_tells_the_same_of_its_model(qapp: object) -> None:
+    metrics = QFontMetrics(QFont("Inter"))
+    options = bundled()
+    for width in (1200, 620, 480, 320):
+        level = level_for(options, width, metrics)
+        counts = {facts_at(level, each).count(" · ") for each in options}
+        assert counts == {2 - level}, width
+    assert level_for(options, 1200, metrics) == 0
+    assert level_for(options, 320, metrics) == 2
+
+
+def test_a_remedy_without_a_button_is_a_sentence() -> None:
+    smaller = Conflict(
+        id="w", severity="warning", field=LENGTH, title="Slow.", reason="Why.",
+        remedy="Choose a smaller model, or a machine with a GPU",
+    )  # fmt: skip
+    login = msgspec.structs.replace(smaller, field="model.path", remedy="Then run: hf auth login")
+    texts = [todo.text for todo in todos([], [smaller, login])]
+    assert texts == [
+        "Why. Choose a smaller model, or a machine with a GPU.", "Why. Then run: hf auth login"
+    ]  # fmt: skip
+
+
+def test_the_heading_of_the_ladder_says_what_it_is_for(page: NewRunPage) -> None:
+    view = page.budget.ladder
+    view.show_plan(plan())
+    assert view._title.text() == "What you could trade"
+    view.show_plan(msgspec.structs.replace(plan(), verdict="does_not_fit"))
+    assert view._title.text() == "What would make room"
+
+
+def test_a_machine_without_a_card_has_no_vram(page: NewRunPage) -> None:
+    page.budget.show_machine(has_card=False)
+    page.budget.show_forecast(Forecast(stage="empty"), [])
+    assert page.budget.heading.text() == "Memory budget"
+    assert "on this machine before" in page.budget.hint.text()
+    page.budget.show_machine(has_card=True)
+    page.budget.show_forecast(Forecast(stage="empty"), [])
+    assert page.budget.heading.text() == "VRAM budget"
+
+
 def test_complaints_come_before_warnings_and_say_a_thing_once() -> None:
     complaint = Complaint(field="lora.r", problem="Too large.", patch={"lora.r": 8})
     warning = Conflict(
@@ -458,7 +516,7 @@ def test_complaints_come_before_warnings_and_say_a_thing_once() -> None:
 
 def test_the_figures_of_the_design() -> None:
     found = plan()
-    assert headline(found) == "8.5 of 11.0\u00a0GiB"
+    assert headline(found) == "8.5 of 10.2\u00a0GiB"
     assert gib(found.budgets[0].items[0].size_bytes) == "3.90\u00a0GiB"
     assert story(found) == (
         "Traced from the real model code. Resume needs 8.5\u00a0GiB, no more than the first "
@@ -542,4 +600,4 @@ def test_the_card_follows_the_theme(page: NewRunPage, theme: Theme, qtbot: QtBot
     theme.choose("light")
     page.adviser._on_forecast(Forecast(stage="planned", plan=plan(), fit={}))
     assert page.budget.grab().toImage() != before
-    assert page.budget.budget.headline.text() == "8.5 of 11.0\u00a0GiB"
+    assert page.budget.budget.headline.text() == "8.5 of 10.2\u00a0GiB"

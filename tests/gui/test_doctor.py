@@ -65,7 +65,7 @@ def test_what_is_to_mend_is_counted_and_open(
     page: DoctorPage, link: HostLink, qtbot: QtBot
 ) -> None:
     rows = looked(page, link, qtbot)
-    assert page.headline.text() == "2 things to mend"
+    assert page.headline.text() == "1 problem and 1 warning: see what to do below"
     assert [group.heading.text() for group in page.groups] == ["Card", "Disk", "Software"]
     assert [group.aside.text() for group in page.groups] == ["all well", "1 warning", "1 problem"]
     assert [row.details.isVisible() for row in rows] == [False, True, True]
@@ -87,7 +87,7 @@ def test_the_keyboard_opens_what_is_well_too(
 def test_all_well_is_said(page: DoctorPage, host: HostDouble, link: HostLink, qtbot: QtBot) -> None:
     has(host, CARD)
     looked(page, link, qtbot)
-    assert page.headline.text() == "Everything a run needs is here"
+    assert page.headline.text() == "Ready to train"
 
 
 def test_the_report_holds_no_name_of_a_user(page: DoctorPage, link: HostLink, qtbot: QtBot) -> None:
@@ -105,7 +105,7 @@ def test_it_looks_again(page: DoctorPage, host: HostDouble, link: HostLink, qtbo
     has(host, CARD, TORCH)
     qtbot.mouseClick(page.again, Qt.MouseButton.LeftButton)
     assert not page.again.isEnabled()
-    qtbot.waitUntil(lambda: page.headline.text() == "1 thing to mend")
+    qtbot.waitUntil(lambda: page.headline.text() == "1 problem: see what to do below")
     assert len(host.asked(Facts)) == asked + 1
     assert len(page.groups) == 2
 
@@ -142,7 +142,7 @@ def test_an_outage_is_told_and_passes(
     assert page.headline.text() == "The engine cannot be reached"
     assert page.explanation.text() == "The engine ended."
     host.drop()
-    qtbot.waitUntil(lambda: page.headline.text() == "2 things to mend")
+    qtbot.waitUntil(lambda: page.headline.text() == "1 problem and 1 warning: see what to do below")
 
 
 def test_it_follows_the_theme(page: DoctorPage, link: HostLink, theme: Theme, qtbot: QtBot) -> None:

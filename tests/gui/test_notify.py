@@ -48,6 +48,14 @@ def test_tells_when_a_run_ends(link: HostLink, notifier: Notifier, qtbot: QtBot)
         link.run_changed.emit(now(state=State.FINISHED, step=100))
     assert told.args == ["r1"]
     assert fell_back.args[0] == "Finished: support-bot"
+    assert fell_back.args[2] == "good"
+
+
+def test_a_failure_has_the_colour_of_one(link: HostLink, notifier: Notifier, qtbot: QtBot) -> None:
+    link.run_changed.emit(RUN)
+    with qtbot.waitSignal(notifier.fell_back) as fell_back:
+        link.run_changed.emit(now(state=State.FAILED))
+    assert fell_back.args[2] == "danger"
 
 
 def test_tells_once(link: HostLink, notifier: Notifier, qtbot: QtBot) -> None:

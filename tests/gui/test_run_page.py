@@ -22,6 +22,7 @@ from app.pages.run_command import file_name, train_command
 from app.preferences import Preferences
 from app.series import RunSeries
 from app.theme import Theme
+from app.widgets.axes import PlaceAxis, ValueAxis, plain_word
 from app.widgets.confirm import Confirm
 from app.widgets.graph_marks import MOST_MARKS, marks_of
 from engine.contract import toml
@@ -41,7 +42,9 @@ from engine.contract.messages import (
     SaveCheckpoint,
     Show,
     StateChanged,
+    Step,
     Stop,
+    Telemetry,
     Unfollow,
 )
 from engine.store.soundness import SaveChecked
@@ -100,7 +103,9 @@ def test_the_tiles_say_where_the_run_stands(page: RunPage, records: list[Record]
     assert tiles["VRAM peak"][0] == f"9.3 / 11.0{words.SPACE}GiB"
     assert tiles["Last save"][0] == "step 400"
     assert "verified" in tiles["Last save"][1]
-    assert "over 50 steps" in tiles["Loss"][1]
+    assert tiles["Loss"][0] == "1.148"
+    assert tiles["Loss"][1].startswith("smoothed 1.")
+    assert "over 50 steps" in page.body.tiles.tiles[2].toolTip()
 
 
 def test_every_graph_draws_its_curves_on_the_same_stretch(
@@ -132,8 +137,8 @@ def test_without_a_gpu_the_graphs_say_so(page: RunPage, qtbot: QtBot) -> None:
     board = page.body.board
     settle(page)
     assert board.graphs[1].spec.title == "RAM of the process"
-    assert "no GPU here" in board.graphs[1].aside.text()
-    assert "no GPU here" in board.graphs[3].aside.text()
+    assert board.graphs[1].aside.text() == "GiB"
+    assert board.graphs[3].aside.text() == "% of one core"
     assert tile_texts(page)["RAM peak"][1] == "of the process, no GPU"
 
 
@@ -646,6 +651,56 @@ def test_tiles_of_a_run_that_has_measured_nothing() -> None:
         1e9,
     )
     assert [tile.number for tile in tiles] == ["–", "–", "–", "–", "–", "none yet"]
+
+
+def test_a_run_at_rest_tells_its_whole_time_and_its_mean_speed() -> None:
+    series = RunSeries()
+    for n in range(1, 81):
+        speed = 1200.0 if n <= 60 else 70.0
+        series.add(Step(run="r", seq=n, at=n, step=n, attempt=1, loss=2.0, learning_rate=1e-4,
+                        step_ms=speed, tokens=100))  # fmt: skip
+    done = summary(state=State.FINISHED, step=80, max_steps=80, train_seconds=95, loss=2.0)
+    tiles = {tile.label: tile for tile in run_words.tiles_of(done, series, 1e9)}
+    assert tiles["Time taken"].number == f"1{words.SPACE}m{words.SPACE}35{words.SPACE}s"
+    assert tiles["Throughput"].small == f"0.92{words.SPACE}s / step on average"
+    assert tiles["Loss"].number == words.loss(done.loss)
+
+
+def test_a_graph_without_values_says_so_and_has_no_scale(
+    page: RunPage, records: list[Record], qtbot: QtBot
+) -> None:
+    early = [r for r in records[:40] if isinstance(r, Telemetry | StateChanged)]
+    shown(page, early, summary(state=State.FAILED, step=0, loss=None))
+    board = page.body.board
+    board.repaint_all()
+    loss = board.graphs[0]
+    assert loss.blank_word.isVisible()
+    assert loss.blank_word.toPlainText() == "No steps yet"
+    assert loss.values.tickValues(0.0, 1.0, 200.0) == []
+    assert board.graphs[1].values.tickValues(0.0, 1.0, 200.0)
+    shown(page, records, summary(attempt=2))
+    board.repaint_all()
+    assert not board.graphs[0].blank_word.isVisible()
+    assert board.graphs[0].values.tickValues(0.0, 1.0, 200.0)
+
+
+def test_small_graphs_have_more_than_one_word_on_each_axis() -> None:
+    values, places = ValueAxis(plain_word), PlaceAxis()
+    assert len(values.tickValues(1.0, 2.6, 64.0)[0][1]) >= 2
+    assert len(places.tickValues(0.0, 5100.0, 148.0)[0][1]) >= 2
+
+
+def test_in_a_low_window_the_graphs_are_on_the_first_screen(
+    page: RunPage, records: list[Record]
+) -> None:
+    shown(page, records, summary(attempt=2))
+    page.resize(764, 540)
+    QApplication.processEvents()
+    board = page.body.board
+    tops = [graph.mapTo(page, QPoint(0, graph.height())).y() for graph in board.graphs[:4]]
+    assert max(tops) <= page.height(), "four graphs can be seen whole"
+    page.resize(1164, 860)
+    assert not page.body.tiles.tiles[0].is_low
 
 
 def test_series_without_a_number_have_no_readout() -> None:

@@ -172,9 +172,37 @@ def test_a_place_that_is_not_there_is_told(
 
 def test_a_place_without_a_name_is_not_used(page: SettingsPage, qtbot: QtBot) -> None:
     click(qtbot, page.place.kinds["ssh"])
+    assert not page.place.use.isEnabled()
+    assert not page.place.try_it.isEnabled()
     click(qtbot, page.place.use)
-    assert "name of the machine" in page.place.result.text()
     assert page.about.link.place == Place()
+    qtbot.keyClicks(page.place.name, "me@rig")
+    assert page.place.use.isEnabled()
+
+
+def test_a_machine_is_no_distribution(page: SettingsPage, qtbot: QtBot) -> None:
+    click(qtbot, page.place.kinds["ssh"])
+    qtbot.keyClicks(page.place.name, "me@rig")
+    click(qtbot, page.place.kinds["wsl"])
+    assert page.place.name.text() == ""
+    qtbot.keyClicks(page.place.name, "Ubuntu")
+    click(qtbot, page.place.kinds["ssh"])
+    assert page.place.name.text() == "me@rig"
+    click(qtbot, page.place.kinds["wsl"])
+    assert page.place.name.text() == "Ubuntu"
+
+
+def test_after_a_failed_test_the_keyboard_stays_on_test(
+    page: SettingsPage, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    click(qtbot, page.place.kinds["ssh"])
+    qtbot.keyClicks(page.place.name, "me@rig")
+    page.place.try_it.setFocus()
+    qtbot.keyClick(page.place.try_it, Qt.Key.Key_Space)
+    qtbot.waitUntil(lambda: "ssh" in page.place.result.text())
+    assert page.place.try_it.isEnabled()
+    assert not page.place.use.hasFocus()
 
 
 def test_editing_ends_a_try(page: SettingsPage, qtbot: QtBot) -> None:

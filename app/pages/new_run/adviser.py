@@ -18,6 +18,7 @@ from app.pages.new_run.todo_items import todos
 from app.preferences import Preferences
 from engine.contract.lifecycle import State
 from engine.contract.messages import Facts, RunSummary
+from engine.planning.choices import device_of
 
 _PLATFORM_KEY = "new_run/platform"
 
@@ -53,6 +54,7 @@ class Adviser(QObject):
 
     def _connect(self) -> None:
         self._form.changed.connect(self.show)
+        self._model.offered.connect(self.show)
         self._link.connected.connect(self._on_connected)
         self._link.run_changed.connect(self._on_run_changed)
         self.forecaster.changed.connect(self._on_forecast)
@@ -78,6 +80,7 @@ class Adviser(QObject):
         self.card.show_todos(todos([*self._form.complaints, *also], conflicts), is_new)
         rows, option = self._data.facts.get("row_count"), self._model.option
         self.forecaster.row_count = rows
+        self.forecaster.set_cached(self._model.is_cached)
         lines = outlook.lines(spec, rows, option.facts if option else "") if spec else []
         self.card.show_facts([*lines, *outlook.where(self._facts)] if spec else [])
         self.card.ladder.offer_undo(self._what_was_applied())
@@ -96,7 +99,9 @@ class Adviser(QObject):
 
     def _show_machine(self) -> None:
         profile = str(self._form.draft.get("hardware.profile") or "auto")
-        self._menu.show_choice(profile, self.forecaster.platform, self.forecaster.machine)
+        machine = self.forecaster.machine
+        self._menu.show_choice(profile, self.forecaster.platform, machine)
+        self.card.show_machine(has_card=machine is None or device_of(machine) == "cuda")
 
     # ------------------------------------------------------------ what happens
 

@@ -32,7 +32,7 @@ _SAFE = "safe_mode."
 """Of choices that have their place under the safe mode."""
 _OLD = "This is the plan from before the last change"
 _HINTS = {
-    "empty": "Choose a model, and Fettle works out here what training it takes on this card before "
+    "empty": "Choose a model, and Fettle works out here what training it takes on {place} before "
     "anything is downloaded.",
     "waiting": "The plan comes once what is listed above is set.",
 }
@@ -58,6 +58,7 @@ class BudgetCard(Card):
     def __init__(self, tokens: Tokens) -> None:
         super().__init__("VRAM budget", " ")
         self._tokens = tokens
+        self._has_card = True
         self._make_parts()
         self._arrange()
         self._connect()
@@ -147,6 +148,11 @@ class BudgetCard(Card):
         self.todo.show_todos(found)
         self._line.setVisible(bool(found))
 
+    def show_machine(self, *, has_card: bool) -> None:
+        """What is planned for has a card, or its processor trains."""
+        self._has_card = has_card
+        self.heading.setText("VRAM budget" if has_card else "Memory budget")
+
     def show_facts(self, lines: Sequence[Line]) -> None:
         """Show what will run and where the result goes."""
         for row_, line in zip(self._facts.take(len(lines)), lines, strict=True):
@@ -175,7 +181,8 @@ class BudgetCard(Card):
 
     def _show_state(self, found: Forecast) -> None:
         has_plan = found.plan is not None
-        hint = found.sentence or _HINTS.get(found.stage, "")
+        place = "this card" if self._has_card else "this machine"
+        hint = found.sentence or _HINTS.get(found.stage, "").format(place=place)
         if found.stage == "tracing":
             hint = "Tracing the model, about 2 s; the first one also starts a worker."
         elif found.stage == "no_engine":
@@ -194,7 +201,6 @@ class BudgetCard(Card):
         note = "Tracing the model, about 2 s" if found.stage == "tracing" else _OLD
         note = note if is_old else ""
         self.budget.set_busy(found.stage == "tracing")
-        self.heading.setText("VRAM budget" if plan.card_bytes is not None else "Memory budget")
         self.budget.show_plan(plan, note=note, fit=found.fit)
         self.ladder.show_plan(plan)
         self.ladder.setEnabled(not is_old)

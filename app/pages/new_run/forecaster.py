@@ -81,6 +81,8 @@ class Forecaster(QObject):
         """Planned for: empty stands for the one that is there."""
         self.row_count: int | None = None
         """Rows of the data, where they are counted."""
+        self.is_cached: bool | None = None
+        """Whether the model is on the engine's machine; None where that is not known."""
         self._problem = ""
         self._model = ""
         self._spec: Spec | None = None
@@ -114,6 +116,12 @@ class Forecaster(QObject):
         """Plan for ``linux``, ``windows``, ``wsl``, or the one that is there (empty)."""
         self.platform = platform
         self._soon.start()
+
+    def set_cached(self, is_cached: bool | None) -> None:
+        """The model is on the engine's machine, or has to be fetched."""
+        if is_cached != self.is_cached:
+            self.is_cached = is_cached
+            self._soon.start()
 
     def retry(self) -> None:
         """Ask again for what failed."""
@@ -152,7 +160,7 @@ class Forecaster(QObject):
         key, _ = self._layout(spec)
         found = self.traces.get(key)
         config = found.config if isinstance(found, Traced) else None
-        known = Known(rows=self.row_count)
+        known = Known(rows=self.row_count, is_cached=self.is_cached)
         if machine.is_detected:
             return conflicts.check(spec, self.facts, config, known=known)
         # What is installed here says nothing of another machine.

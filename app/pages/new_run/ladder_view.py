@@ -54,6 +54,8 @@ class LadderView(QWidget):
     def show_plan(self, plan: Plan) -> None:
         """Show its ladder."""
         self._plan = plan
+        fits = plan.verdict in ("fits", "unknown")
+        self._title.setText("What you could trade" if fits else "What would make room")
         parts = split(plan.ladder)
         self._fill(self.keeping, self._keeping_title, parts.keeping)
         self._fill(self.changing, self._changing_title, parts.changing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCompleter, QFileDialog, QPushButton, QSizePolicy
 
 from app.form import Form, Tuning
@@ -19,6 +19,7 @@ from app.preferences import Preferences
 from app.widgets.choice import Choice
 from app.widgets.parts import Card, button, label, row, rule, set_look
 from engine.contract.messages import ListModels
+from engine.planning.hub_cache import is_hub_id
 
 
 class Way(NamedTuple):
@@ -60,7 +61,13 @@ PRETRAIN_HELP = (
 
 
 class ModelCard(Card):
-    """Chooses a model and a method."""
+    """Chooses a model and a method.
+
+    Signals:
+        offered: the list of models on the engine's machine has come.
+    """
+
+    offered = Signal()
 
     def __init__(self, form: Form, link: HostLink, preferences: Preferences) -> None:
         super().__init__("Model", " ")
@@ -68,6 +75,7 @@ class ModelCard(Card):
         self._link = link
         self._preferences = preferences
         self._options: list[Option] = []
+        self._is_told = False
         self._build()
         self._offer([])
         form.changed.connect(self._on_form_changed)
@@ -81,6 +89,16 @@ class ModelCard(Card):
         """The chosen model, if it is one of the list."""
         path = self._form.draft.get("model.path")
         return next((option for option in self._options if option.path == path), None)
+
+    @property
+    def is_cached(self) -> bool | None:
+        """Whether the chosen model is on the engine's machine; None before that is known, and for
+        what no hub has."""
+        path = str(self._form.draft.get("model.path") or "")
+        if not self._is_told or not is_hub_id(path):
+            return None
+        option = self.option
+        return option is not None and option.disk_bytes is not None
 
     def chip(self, tuning: Tuning) -> QPushButton:
         """The button of a way of tuning."""
@@ -130,8 +148,10 @@ class ModelCard(Card):
         pending.replied.connect(self._on_inventory)
 
     def _on_inventory(self, data: dict[str, Any]) -> None:
+        self._is_told = True
         self._offer(data.get("models") or [])
         self._on_form_changed()
+        self.offered.emit()
 
     def _offer(self, inventory: list[dict[str, Any]]) -> None:
         self._options = merge(bundled(), inventory)
@@ -200,7 +220,7 @@ class ModelCard(Card):
         self.pretrain.setChecked(draft.get("method") == "pretrain")
         option = self.option
         self.aside.setText(option.facts if option else "")
-        self.aside.setToolTip(option.note if option else "")
+        self.aside.setToolTip(f"{option.facts}\n{option.note}".strip() if option else "")
 
 
 def _make_combo() -> FormCombo:

@@ -27,8 +27,12 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def facts(self) -> str:
         """A line on it: ``7.2 B parameters · Apache-2.0 · 14.5 GiB to download``."""
+        return self.facts_of(with_licence=True)
+
+    def facts_of(self, *, with_licence: bool) -> str:
+        """The same, as short as the whole list has to be."""
         parts = [f"{parameters(self.parameters)} parameters"] if self.parameters else []
-        parts += [self.licence] if self.licence else []
+        parts += [self.licence] if self.licence and with_licence else []
         parts += [self.family] if self.family and not parts else []
         if self.disk_bytes is not None:
             parts.append(f"{size(self.disk_bytes)} on disk")

@@ -69,11 +69,16 @@ def _of_conflict(conflict: Conflict) -> Todo:
     return Todo(
         field=conflict.field,
         title=conflict.title,
-        text=conflict.reason if has_patch else f"{conflict.reason} {conflict.remedy}",
+        text=conflict.reason if has_patch else f"{conflict.reason} {_ended(conflict.remedy)}",
         verb=conflict.remedy if has_patch else "",
         patch=dict(conflict.patch),
         tone="warning" if conflict.severity == "warning" else "danger",
     )
+
+
+def _ended(remedy: str) -> str:
+    """A remedy as a sentence; one that ends in a command or an address to copy is left as it is."""
+    return remedy if not remedy or ": " in remedy or remedy.endswith(".") else f"{remedy}."
 
 
 def patch_words(patch: dict[str, Any]) -> str:
