@@ -16,7 +16,7 @@ from engine.contract.spec import Spec
 from engine.planning import rungs
 from engine.planning.adapter import forecast
 from engine.planning.budget import Sizes, sizes, verdict_of
-from engine.planning.choices import device_of, patched, point_of, precision_of, settle
+from engine.planning.choices import device_of, is_cpu, patched, point_of, precision_of, settle
 from engine.planning.figures import file_size
 from engine.planning.form import Form, value
 from engine.planning.hardware import Machine
@@ -198,6 +198,7 @@ def _downwards(bench: Bench) -> Iterator[Change]:
     single = [
         *_first_fitting(bench, rungs.batches(spec)),
         *rungs.stronger_checkpointing(spec),
+        *_fused(bench),
         *rungs.smaller_optimizer(spec),
     ]
     yield from single
@@ -209,6 +210,12 @@ def _downwards(bench: Bench) -> Iterator[Change]:
     for change in _changing(bench):
         # What keeps the result is enough by itself, or has to come on top.
         yield change if whole else _made_to_fit(bench, change)
+
+
+def _fused(bench: Bench) -> Iterator[Change]:
+    """Where the optimizer's step is the peak on a card: elsewhere it saves nothing."""
+    if not is_cpu(bench.machine) and bench.base.sizes.train_segment == "optimizer":
+        yield from rungs.fused_optimizer(bench.spec)
 
 
 def _ask_for_the_best_first(bench: Bench) -> None:

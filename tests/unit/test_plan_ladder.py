@@ -17,7 +17,7 @@ from engine.planning.ladder import make_it_fit
 from engine.planning.model_config import layout_key
 from engine.planning.plan import Plan, Rung
 from engine.planning.planner import make_plan
-from tests.unit.plan_forms import form_of, machine, spec_of
+from tests.unit.plan_forms import WEIGHTS, form_of, machine, spec_of
 
 
 def plan_of(spec: Spec, place: Machine) -> Plan:
@@ -118,6 +118,33 @@ def test_what_keeps_the_result_comes_first_and_in_order() -> None:
     )]  # fmt: skip
     assert order == sorted(order)
     assert all(r.effect for r in plan.ladder if not r.keeps_result)
+
+
+def _with_roots(spec: Spec) -> Form:
+    """The form of full training with what AdamW's step takes for a moment, unless it is fused."""
+    form = form_of(spec)
+    roots = 4.0 * WEIGHTS if spec.training.optim == "adamw_torch" else 0.0
+    segments = [
+        msgspec.structs.replace(s, parts={**s.parts, "transient": (roots,)})
+        if s.name == "optimizer"
+        else s
+        for s in form.segments
+    ]
+    return msgspec.structs.replace(form, segments=segments)
+
+
+def test_adamw_is_offered_fused_where_its_step_is_the_peak() -> None:
+    spec = msgspec.structs.replace(spec_of(max_length=512), lora=UNSET, quantization=UNSET)
+    place = machine("a100-80")
+    settled, _ = settle(spec, place)
+    plan = make_plan(spec, _with_roots(settled), place, forms=_with_roots)
+    found = rung(plan, "Optimizer AdamW → AdamW, fused")
+    assert found.keeps_result
+    assert 0 < found.saves_bytes <= 4 * WEIGHTS
+    assert "fused it takes none" in found.effect
+    # Where the backward pass is the peak it would save nothing, and is not offered.
+    other = plan_of(spec, place)
+    assert not [r for r in other.ladder if "fused" in r.title]
 
 
 def test_8_bit_is_honest_about_its_arithmetic() -> None:
