@@ -78,7 +78,7 @@ def story(plan: Plan) -> str:
 
 
 def file(number: int) -> str:
-    """A file's size as file managers write it, on one line: ``84 MB``."""
+    """A file's size, on one line: ``80 MiB``."""
     return file_size(number).replace(" ", SPACE)
 
 

@@ -237,11 +237,11 @@ def _check_loads(venv: Venv, root: Path, phases: Phases) -> tuple[str, bool]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    done = _load(venv, LOAD_TRAINING, phases)
+    done = _load(venv, LOAD_TRAINING, "torch, transformers and what else trains", phases)
     if done.returncode != 0:
         raise InstallError(_load_sentence(done.stderr))
     if not machine.missing_qt_libraries(venv.site_packages, on_screen=False):
-        shown = _load(venv, LOAD_APP, phases)
+        shown = _load(venv, LOAD_APP, "what the window needs", phases)
         if shown.returncode != 0:
             raise InstallError(_load_sentence(shown.stderr))
     compiled.wait()
@@ -249,7 +249,7 @@ def _check_loads(venv: Venv, root: Path, phases: Phases) -> tuple[str, bool]:
     return version, has_cuda == "True"
 
 
-def _load(venv: Venv, code: str, phases: Phases) -> subprocess.CompletedProcess[str]:
+def _load(venv: Venv, code: str, what: str, phases: Phases) -> subprocess.CompletedProcess[str]:
     variables = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "HF_HUB_OFFLINE": "1"}
     for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME"):
         variables.pop(name, None)
@@ -266,7 +266,7 @@ def _load(venv: Venv, code: str, phases: Phases) -> subprocess.CompletedProcess[
         try:
             out, err = child.communicate(timeout=0.25)
         except subprocess.TimeoutExpired:
-            phases.tick("loading")
+            phases.tick(f"loading {what}")
             continue
         return subprocess.CompletedProcess(child.args, child.returncode, out, err)
 

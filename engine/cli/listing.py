@@ -14,6 +14,7 @@ from engine.client import connect
 from engine.contract.lifecycle import LIVE, Phase, State
 from engine.contract.messages import CheckpointSaved, Finding, ListRuns, RunSummary, Show
 from engine.contract.queue_words import in_line
+from engine.contract.spec import TrainingSpec
 
 _COLOUR_OF = {
     State.FINISHED: "green",
@@ -89,7 +90,7 @@ def show(arguments: Namespace, output: Output) -> Exit:
     if not output.as_json:
         summary = msgspec.convert(shown["summary"], RunSummary)
         failure = msgspec.convert(shown.get("failure"), Finding | None)
-        facts = _facts(summary, msgspec.convert(saved, list[CheckpointSaved]))
+        facts = _facts(summary, msgspec.convert(saved, list[CheckpointSaved]), _limit(shown))
         facts.append(("Resumed", shown.get("passed_over")))
         for name, text in [*filter(itemgetter(1), facts), *_reasons(failure)]:
             output.say(f"{output.paint(f'{name:<12}', 'dim')}{text}")
@@ -98,7 +99,7 @@ def show(arguments: Namespace, output: Output) -> Exit:
     return Exit.FINISHED
 
 
-def _facts(summary: RunSummary, saved: list[CheckpointSaved]) -> list[tuple[str, Any]]:
+def _facts(summary: RunSummary, saved: list[CheckpointSaved], limit: int) -> list[tuple[str, Any]]:
     facts = [
         ("Run", summary.run),
         ("Name", summary.name),
@@ -108,7 +109,7 @@ def _facts(summary: RunSummary, saved: list[CheckpointSaved]) -> list[tuple[str,
         ("Loss", words.loss(summary.loss) if summary.loss is not None else ""),
         ("Held back", words.loss(summary.eval_loss) if summary.eval_loss is not None else ""),
         ("Trained", words.duration(summary.train_seconds) if summary.train_seconds else ""),
-        ("Checkpoints", _saves(saved)),
+        ("Checkpoints", _saves(saved, limit)),
         ("Folder", summary.folder),
         ("Output", summary.output or ""),
     ]
@@ -146,9 +147,16 @@ def _phase(summary: RunSummary) -> str:
     return "waiting for its worker" if summary.phase is Phase.WAITING else summary.phase.value
 
 
-def _saves(saved: list[CheckpointSaved]) -> str:
+def _limit(shown: dict[str, Any]) -> int:
+    """``save_total_limit`` of a run."""
+    training = shown.get("spec", {}).get("training", {})
+    return int(training.get("save_total_limit", TrainingSpec().save_total_limit))
+
+
+def _saves(saved: list[CheckpointSaved], limit: int) -> str:
     if not saved:
         return "none"
     steps = ", ".join(str(checkpoint.step) for checkpoint in saved)
     size = words.size(sum(checkpoint.bytes for checkpoint in saved))
-    return f"{len(saved)} ({size}), at step {steps}"
+    beside = f"; the best one stays beside the newest {limit}" if len(saved) > limit else ""
+    return f"{len(saved)} ({size}), at step {steps}{beside}"

@@ -265,7 +265,8 @@ class TrainingSpec(Table, frozen=True, kw_only=True):
         Meta(
             ge=2,
             le=1000,
-            description="Saves kept; older ones are removed after a newer one is verified.",
+            description="Newest saves kept; older ones are removed after a newer one is "
+            "verified. The best one on the held-back rows is kept besides.",
         ),
     ] = 3
     eval_steps: Annotated[

@@ -33,7 +33,7 @@ def percent(share: float) -> str:
 
 
 def file_size(size_bytes: float) -> str:
-    """A file's size as file managers and the hub write it: ``84 MB``, ``2.1 GB``."""
-    if size_bytes >= 1e9:
-        return f"{size_bytes / 1e9:.1f} GB"
-    return f"{size_bytes / 1e6:.0f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"
+    """A file's size, in the units of memory: ``68 KiB``, ``80 MiB``, ``2.1 GiB``."""
+    if size_bytes >= GIB:
+        return f"{size_bytes / GIB:.1f} GiB"
+    return f"{size_bytes / MIB:.0f} MiB" if size_bytes >= MIB else f"{size_bytes / 1024:.0f} KiB"

@@ -520,7 +520,7 @@ def test_the_figures_of_the_design() -> None:
     assert gib(found.budgets[0].items[0].size_bytes) == "3.90\u00a0GiB"
     assert story(found) == (
         "Traced from the real model code. Resume needs 8.5\u00a0GiB, no more than the first "
-        "start. The adapter file will be 84\u00a0MB."
+        "start. The adapter file will be 80\u00a0MiB."
     )
     assert forecast(found.timing) == "Estimated 2\u00a0h\u00a050\u00a0m · 12.1\u00a0s per step"
     assert [price(rung) for rung in LADDER] == [

@@ -523,14 +523,14 @@ def test_packages_are_loaded_without_a_screen_and_with_bytecode(
     venv = SimpleNamespace(python=Path(sys.executable))
     phases = parts.progress.Phases(total=1, out=io.StringIO())
     code = "import os, sys; print(sys.dont_write_bytecode, os.environ['QT_QPA_PLATFORM'])"
-    done = parts.installer._load(venv, code, phases)
+    done = parts.installer._load(venv, code, "it", phases)
     assert (done.returncode, done.stdout.split()) == (0, ["False", "offscreen"])
 
 
 def test_what_does_not_load_is_told_with_its_last_line(parts: Any) -> None:
     venv = SimpleNamespace(python=Path(sys.executable))
     phases = parts.progress.Phases(total=1, out=io.StringIO())
-    done = parts.installer._load(venv, "import no_such_module_at_all", phases)
+    done = parts.installer._load(venv, "import no_such_module_at_all", "it", phases)
     sentence = parts.installer._load_sentence(done.stderr)
     assert "No module named 'no_such_module_at_all'" in sentence
     assert "Delete the folder .venv" in sentence
