@@ -24,6 +24,8 @@ class ComebackCard(Card):
         self.tries = QSpinBox(minimum=0, maximum=_MOST_TRIES)
         self.tries.setAccessibleName("Times in a row")
         self.tries.setSuffix(" times in a row without a newer save")
+        # The style sheet's padding does not reach the text of a spin box.
+        self.tries.lineEdit().setTextMargins(10, 0, 0, 0)
         self.said = label("", "muted", wrap=True)
         self.said.hide()
         self.column.addWidget(self.resume)
