@@ -18,7 +18,7 @@ from app.run_words import Entry, entry_of
 from app.theme import Theme, Tokens
 from app.widgets.notice import Notice
 from app.widgets.parts import column
-from engine.contract.messages import Progress, Record, RunSummary
+from engine.contract.messages import Record, RunSummary
 
 NUMBERS_MS = 250
 """How often the numbers may change; faster cannot be read."""
@@ -82,7 +82,7 @@ class RunPage(QWidget):
         self.feed.measured.connect(self._on_measured)
         self.feed.happened.connect(self._on_happened)
         self.feed.caught_up.connect(self._on_caught_up)
-        self.feed.progressed.connect(self._on_progressed)
+        self.feed.progressed.connect(self.body.show_progress)
         self.feed.described.connect(self._on_described)
         self.feed.lost.connect(self.run_lost)
         self.header.wanted.connect(self._on_wanted)
@@ -130,9 +130,6 @@ class RunPage(QWidget):
         self.body.board.note_change()
         self._show_state()
         self._on_numbers_due()
-
-    def _on_progressed(self, progress: Progress) -> None:
-        self.body.show_progress(progress)
 
     # ------------------------------------------------------------ showing it
 

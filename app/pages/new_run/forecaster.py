@@ -157,7 +157,7 @@ class Forecaster(QObject):
     def _conflicts(self, spec: Spec, machine: Machine) -> list[Conflict]:
         from engine.planning.conflict_facts import Known
 
-        key, _ = self._layout(spec)
+        key, _ = _layout(spec, machine)
         found = self.traces.get(key)
         config = found.config if isinstance(found, Traced) else None
         known = Known(rows=self.row_count, is_cached=self.is_cached)
@@ -179,7 +179,7 @@ class Forecaster(QObject):
             return Forecast(stage="waiting", plan=old)
         if self.machine is None:
             return _without_machine(self._problem, self._link.outage, old)
-        key, _ = self._layout(self._spec)
+        key, _ = _layout(self._spec, self.machine)
         found = self.traces.get(key)
         if isinstance(found, Traced):
             self._pause.stop()
@@ -196,15 +196,6 @@ class Forecaster(QObject):
         if not self.traces.is_asked(key):
             self._pause.start()
         return Forecast(stage="tracing", plan=old)
-
-    def _layout(self, spec: Spec) -> tuple[Key, Spec]:
-        """What the spec's trace is kept under, and the spec that is to be traced."""
-        from engine.planning.choices import device_of, precision_of, settle
-
-        assert self.machine is not None
-        settled, _ = settle(spec, self.machine)
-        precision, _ = precision_of(settled, self.machine)
-        return key_of(settled, device_of(self.machine), precision), settled
 
     def _planned(self, spec: Spec, traced: Traced, machine: Machine) -> Forecast:
         from engine.planning.ladder import make_it_fit
@@ -236,7 +227,8 @@ class Forecaster(QObject):
 
     def _alternative(self, spec: Spec) -> TracedForm | None:
         """The form of another layout; asked for in the background if it is not there yet."""
-        key, settled = self._layout(spec)
+        assert self.machine is not None
+        key, settled = _layout(spec, self.machine)
         found = self.traces.get(key)
         if found is None:
             self._missing.setdefault(key, settled)
@@ -261,7 +253,7 @@ class Forecaster(QObject):
 
     def _on_pause(self) -> None:
         if self._spec is not None and self.machine is not None:
-            self.traces.ask(*self._layout(self._spec))
+            self.traces.ask(*_layout(self._spec, self.machine))
 
     def _on_run_changed(self, summary: RunSummary) -> None:
         if summary.state not in LIVE:
@@ -278,6 +270,15 @@ class Forecaster(QObject):
 
     def _on_news(self, _news: object) -> None:
         self._soon.start()
+
+
+def _layout(spec: Spec, machine: Machine) -> tuple[Key, Spec]:
+    """What the spec's trace is kept under, and the spec that is to be traced."""
+    from engine.planning.choices import device_of, precision_of, settle
+
+    settled, _ = settle(spec, machine)
+    precision, _ = precision_of(settled, machine)
+    return key_of(settled, device_of(machine), precision), settled
 
 
 def _without_machine(problem: str, outage: str, old: Plan | None) -> Forecast:
