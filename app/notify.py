@@ -7,7 +7,6 @@ is. Where neither is there, ``fell_back`` lets the window say it in its own way.
 from __future__ import annotations
 
 import sys
-from functools import partial
 
 from PySide6.QtCore import QObject, QProcess, QStandardPaths, Signal
 from PySide6.QtGui import QIcon
@@ -85,12 +84,12 @@ class Notifier(QObject):
     def _tell(self, title: str, text: str, tone: str) -> None:
         command = notify_send() if sys.platform.startswith("linux") else ""
         if command:
-            sender = _Sender(command, title, text, self)
-            sender.failed.connect(partial(self._tell_without_command, tone))
+            said = (title, text, tone)
+            _Sender(command, said, self).failed.connect(self._tell_without_command)
         else:
-            self._tell_without_command(tone, title, text)
+            self._tell_without_command(title, text, tone)
 
-    def _tell_without_command(self, tone: str, title: str, text: str) -> None:
+    def _tell_without_command(self, title: str, text: str, tone: str) -> None:
         if not self._over_tray(title, text):
             self.fell_back.emit(title, text, tone)
 
@@ -109,14 +108,15 @@ class _Sender(QObject):
     """One call of ``notify-send``.
 
     Signals:
-        failed: title and text that it did not take; there may be no desktop to show them.
+        failed: title, text and tone that it did not take; there may be no desktop to show them.
     """
 
-    failed = Signal(str, str)
+    failed = Signal(str, str, str)
 
-    def __init__(self, command: str, title: str, text: str, parent: QObject) -> None:
+    def __init__(self, command: str, said: tuple[str, str, str], parent: QObject) -> None:
         super().__init__(parent)
-        self._said = (title, text)
+        self._said = said
+        title, text, _ = said
         self._process = QProcess(self)
         self._process.finished.connect(self._on_finished)
         self._process.errorOccurred.connect(self._on_error)

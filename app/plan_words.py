@@ -40,6 +40,13 @@ def headline(plan: Plan) -> str:
     return f"{total / GIB:.1f} of {room / GIB:.1f}{SPACE}GiB"
 
 
+def brief(plan: Plan) -> str:
+    """The verdict in a line: ``Fits: 8.5 of 10.2 GiB``."""
+    words = {"fits": "Fits", "tight": "Tight", "does_not_fit": "Does not fit"}
+    figures = headline(plan)
+    return f"{words[plan.verdict]}: {figures}" if plan.verdict in words else f"Takes {figures}"
+
+
 def tone(plan: Plan) -> str:
     """The colour of the verdict."""
     return TONES[plan.verdict]

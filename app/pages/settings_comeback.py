@@ -24,6 +24,8 @@ class ComebackCard(Card):
         self.tries = QSpinBox(minimum=0, maximum=_MOST_TRIES)
         self.tries.setAccessibleName("Times in a row")
         self.tries.setSuffix(" times in a row without a newer save")
+        # The style sheet's padding does not reach the text of a spin box.
+        self.tries.lineEdit().setTextMargins(10, 0, 0, 0)
         self.remember = QCheckBox("Begin with what an earlier run needed for want of memory")
         self.remember.setToolTip(
             "Where the same recipe ran out of memory on this machine. What is taken is told on the "

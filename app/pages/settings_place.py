@@ -128,7 +128,6 @@ class PlaceCard(Card):
         self.name.setPlaceholderText("Ubuntu" if kind == "wsl" else "me@workstation")
         is_named = kind == "this" or bool(self.place.name)
         self.use.setEnabled(is_named and self.place != self._preferences.place)
-        self.try_it.setEnabled(is_named)
         self._say("", "")
 
     # ------------------------------------------------------------ trying and using

@@ -14,8 +14,8 @@ from app.theme import SANS, Tokens
 
 LEAST_VALUE_ROOM = 18
 """Height in pixels that a word left of a graph needs."""
-WORD_SHARE = 0.06
-"""Of the axis, at whose lower end a word is left out."""
+EDGE_WORD = 10
+"""Pixels from the lower end of the axis within which a word is no help."""
 LEFT_WIDTH = 46
 """Of all value axes, in pixels, so that the graphs' time axes lie above each other."""
 
@@ -126,7 +126,8 @@ class ValueAxis(DirectAxis):
             return []
         span = max(high - low, 1e-30)
         spacing = count_spacing(span, max(2, int(size // 30)))
-        if _marks_between(low + WORD_SHARE * span, high, spacing) < 2:
+        edge = span * EDGE_WORD / max(size, EDGE_WORD)
+        if _marks_between(low + edge, high, spacing) < 2:
             # One word alone tells no scale: closer together, as far as they can be read.
             spacing = count_spacing(span, max(2, int(size // LEAST_VALUE_ROOM)))
         first, last = math.ceil(low / spacing - 1e-9), math.floor(high / spacing + 1e-9)
@@ -159,6 +160,12 @@ def dress(axis: pg.AxisItem, tokens: Tokens, *, grid: bool) -> None:
     axis.setPen(pg.mkPen(tokens.border))
     axis.setTextPen(pg.mkPen(tokens.muted))
     axis.setTickPen(pg.mkPen(tokens.grid if grid else tokens.border))
-    axis.setStyle(tickFont=font, tickLength=-4 if not grid else 0, tickTextOffset=6)
+    axis.setStyle(
+        tickFont=font,
+        tickLength=-4 if not grid else 0,
+        tickTextOffset=6,
+        # Else the 0 is left out where it stands close to the corner.
+        hideOverlappingLabels=False,
+    )
     axis.setGrid(255 if grid else False)
     axis.setZValue(-1000)

@@ -16,11 +16,13 @@ from pytestqt.qtbot import QtBot
 
 from app.link import HostLink
 from app.pages.new_run import NewRunPage
+from app.pages.new_run.catalogue import bundled
 from app.pages.new_run.forecaster import Forecast, checked
+from app.pages.new_run.model_list import facts_at, level_for
 from app.pages.new_run.profile_menu import ProfileMenu, grouped, profile_words
 from app.pages.new_run.todo_items import heading, patch_words, todos
 from app.pages.new_run.traces import Traced, key_of
-from app.plan_words import change, forecast, gib, headline, lines, price, remarks, story
+from app.plan_words import brief, change, forecast, gib, headline, lines, price, remarks, story
 from app.preferences import Preferences
 from app.theme import Theme, load_tokens
 from app.transport import LocalTransport
@@ -445,6 +447,7 @@ def test_terms_to_accept_are_told_before_the_start(
 ) -> None:
     """The model is one that the hub gives to some only, and there is no token."""
     assert page.model.is_cached is None
+    qtbot.waitUntil(lambda: page.adviser.forecaster.facts is not None)
     page.adviser._on_facts({"facts": FACTS | {"has_hub_token": False}})
     planned(page, qtbot)
     qtbot.waitUntil(lambda: page.model.is_cached is False)
@@ -454,6 +457,19 @@ def test_terms_to_accept_are_told_before_the_start(
     here = [{"path": MODEL, "name": MODEL, "source": "cache", "bytes": 1, "family": "llama"}]
     page.model._on_inventory({"models": here})
     qtbot.waitUntil(lambda: not page.adviser.forecaster.forecast.conflicts)
+
+
+def test_in_a_narrow_window_the_verdict_stands_above_the_form(
+    page: NewRunPage, qtbot: QtBot
+) -> None:
+    page.resize(764, 540)
+    found = planned(page, qtbot)
+    qtbot.waitUntil(page.desk.brief.isVisible)
+    assert brief(found) in page.desk.brief.text()
+    qtbot.mouseClick(page.desk.brief, Qt.MouseButton.LeftButton)
+    assert page.desk.area.verticalScrollBar().value() > 0
+    page.resize(1400, 860)
+    qtbot.waitUntil(lambda: not page.desk.brief.isVisible())
 
 
 def test_every_row_of_the_list_tells_the_same_of_its_model(qapp: object) -> None:

@@ -15,7 +15,7 @@ from app.pages.new_run.ladder_view import LadderView
 from app.pages.new_run.outlook import Line
 from app.pages.new_run.todo import TodoList
 from app.pages.new_run.todo_items import Todo, heading
-from app.plan_words import file, forecast, forecast_why, moments, parts, remarks
+from app.plan_words import brief, file, forecast, forecast_why, moments, parts, remarks, tone
 from app.theme import Tokens
 from app.widgets.budget_bar import BudgetBar
 from app.widgets.folder import Explained, Folder, Pool
@@ -47,6 +47,7 @@ class BudgetCard(Card):
         make_it_fit_wanted: the cheapest changes that keep the result are to be made.
         undo_wanted: the last change made here is to be taken back.
         retry_wanted: what failed is to be tried again.
+        brief_changed: all of it in one line, and its tone, for where the card is out of view.
     """
 
     field_wanted = Signal(str)
@@ -54,11 +55,13 @@ class BudgetCard(Card):
     make_it_fit_wanted = Signal()
     undo_wanted = Signal()
     retry_wanted = Signal()
+    brief_changed = Signal(str, str)
 
     def __init__(self, tokens: Tokens) -> None:
         super().__init__("VRAM budget", " ")
         self._tokens = tokens
         self._has_card = True
+        self._plan: Plan | None = None
         self._make_parts()
         self._arrange()
         self._connect()
@@ -147,6 +150,12 @@ class BudgetCard(Card):
         self._title.setVisible(bool(self._title.text()))
         self.todo.show_todos(found)
         self._line.setVisible(bool(found))
+        self._tell_brief()
+
+    def _tell_brief(self) -> None:
+        parts = [self._title.text(), brief(self._plan) if self._plan is not None else ""]
+        text = " · ".join(filter(None, parts))
+        self.brief_changed.emit(text, tone(self._plan) if self._plan is not None else "info")
 
     def show_machine(self, *, has_card: bool) -> None:
         """What is planned for has a card, or its processor trains."""
@@ -164,6 +173,7 @@ class BudgetCard(Card):
     def show_forecast(self, found: Forecast, habits: Sequence[Choice]) -> None:
         """Show a plan, or why there is none; ``habits`` go with any plan."""
         plan = found.plan
+        self._plan = plan
         self._show_state(found)
         for part in (self.budget, self.ladder, self.moments, self.time):
             part.setVisible(plan is not None)
@@ -178,6 +188,7 @@ class BudgetCard(Card):
         self.advice.setVisible(bool(plan and remarks(plan)))
         if plan is not None:
             self._show_plan(plan, found)
+        self._tell_brief()
 
     def _show_state(self, found: Forecast) -> None:
         has_plan = found.plan is not None

@@ -9,7 +9,7 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QScrollArea, QWidget
 
 from app.widgets.growing_area import GrowingArea
-from app.widgets.parts import column, row
+from app.widgets.parts import button, column, row, set_tone
 
 SPACING = 14
 _ASIDE_PX = (300, 400)
@@ -41,7 +41,25 @@ class Desk(QWidget):
         self._row = row(self.area, aside, spacing=SPACING)
         self._row.setContentsMargins(0, 0, 0, 0)
         self._row.setStretch(0, 1)
-        self.setLayout(self._row)
+        self.brief = button("", "quiet", tip="Go to what takes the memory, further below")
+        self.brief.hide()
+        self.brief.clicked.connect(self._on_brief)
+        page = column(row(self.brief, None), self._row, spacing=4)
+        page.setStretch(1, 1)
+        self.setLayout(page)
+
+    def show_brief(self, text: str, tone: str) -> None:
+        """What the other card says in one line, shown where it lies below the form."""
+        self.brief.setText(text)
+        set_tone(self.brief, tone)
+        self._share_brief()
+
+    def _share_brief(self) -> None:
+        is_below = self._column.indexOf(self._aside) >= 0
+        self.brief.setVisible(is_below and bool(self.brief.text()))
+
+    def _on_brief(self) -> None:
+        self.area.verticalScrollBar().setValue(self._aside.y())
 
     def share_width(self) -> None:
         """What will run stands beside the form, or below it where the form needs all the width."""
@@ -60,6 +78,7 @@ class Desk(QWidget):
         else:
             self._aside.setFixedWidth(min(most, beside))
         self._inner.set_grown(is_below)
+        self._share_brief()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Qt override."""

@@ -104,6 +104,7 @@ class NewRunPage(QWidget):
         self.trials.refused.connect(self._on_refused)
         self.trials.begun.connect(self._on_tried)
         self.budget.field_wanted.connect(self.go_to)
+        self.budget.brief_changed.connect(self.desk.show_brief)
         self.settings.refilled.connect(self._show_complaints)
         self.settings.refilled.connect(self.desk.share_width)
         self._theme.changed.connect(self.data.recolor)
