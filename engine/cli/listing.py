@@ -90,7 +90,9 @@ def show(arguments: Namespace, output: Output) -> Exit:
     if not output.as_json:
         summary = msgspec.convert(shown["summary"], RunSummary)
         failure = msgspec.convert(shown.get("failure"), Finding | None)
-        facts = _facts(summary, msgspec.convert(saved, list[CheckpointSaved]), _limit(shown))
+        facts = _facts(
+            summary, msgspec.convert(saved, list[CheckpointSaved]), limit_of(shown.get("spec", {}))
+        )
         facts.append(("Resumed", shown.get("passed_over")))
         for name, text in [*filter(itemgetter(1), facts), *_reasons(failure)]:
             output.say(f"{output.paint(f'{name:<12}', 'dim')}{text}")
@@ -147,10 +149,10 @@ def _phase(summary: RunSummary) -> str:
     return "waiting for its worker" if summary.phase is Phase.WAITING else summary.phase.value
 
 
-def _limit(shown: dict[str, Any]) -> int:
-    """``save_total_limit`` of a run."""
-    training = shown.get("spec", {}).get("training", {})
-    return int(training.get("save_total_limit", TrainingSpec().save_total_limit))
+def limit_of(spec: dict[str, Any]) -> int:
+    """``save_total_limit`` of a run with this raw spec."""
+    usual = TrainingSpec().save_total_limit
+    return int(spec.get("training", {}).get("save_total_limit", usual))
 
 
 def _saves(saved: list[CheckpointSaved], limit: int) -> str:
@@ -158,5 +160,5 @@ def _saves(saved: list[CheckpointSaved], limit: int) -> str:
         return "none"
     steps = ", ".join(str(checkpoint.step) for checkpoint in saved)
     size = words.size(sum(checkpoint.bytes for checkpoint in saved))
-    beside = f"; the best one stays beside the newest {limit}" if len(saved) > limit else ""
-    return f"{len(saved)} ({size}), at step {steps}{beside}"
+    besides = words.kept_besides(len(saved), limit)
+    return f"{len(saved)} ({size}), at step {steps}" + (f". {besides}" if besides else "")

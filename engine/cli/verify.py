@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from engine.cli import words
+from engine.cli.listing import limit_of
 from engine.cli.output import Exit, Output
 from engine.client import connect
 from engine.contract.lifecycle import State
@@ -28,6 +29,8 @@ def verify(arguments: Namespace, output: Output) -> Exit:
         reply = client.request(VerifySaves(id=0, run=arguments.run))
     saves = msgspec.convert(reply["saves"], list[SaveChecked])
     sentence = in_words(saves, is_finished=reply.get("state") == State.FINISHED)
+    besides = words.kept_besides(len(standing(saves)), limit_of(reply.get("spec", {})))
+    sentence = f"{sentence} {besides}".rstrip()
     for save in saves:
         output.emit({"type": "save", **msgspec.to_builtins(save)})
         if not output.as_json:

@@ -32,6 +32,11 @@ def count(number: float) -> str:
     return f"{number:.1f}" if 0 < number < 10 else f"{number:,.0f}".replace(",", " ")
 
 
+def kept_besides(saves: int, limit: int) -> str:
+    """Why there are more saves than ``save_total_limit``; empty where there are not."""
+    return f"The best one stays beside the newest {limit}." if saves > limit else ""
+
+
 def loss(value: float | None) -> str:
     """A loss, or what stands in its place."""
     return "not a number" if value is None else f"{value:.4f}"

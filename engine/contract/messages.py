@@ -169,7 +169,7 @@ class SaveCheckpoint(Request, frozen=True, kw_only=True, tag=_snake):
 class VerifySaves(Request, frozen=True, kw_only=True, tag=_snake):
     """Read every byte of the run's saves again; nothing is changed. Reply data: ``saves``, a list
     of :class:`engine.store.soundness.SaveChecked` objects, oldest step first, and the run's
-    ``state``. Takes as long as reading takes."""
+    ``state`` and ``spec``. Takes as long as reading takes."""
 
     run: str
 

@@ -303,7 +303,8 @@ async def verify_saves(parts: Parts, connection: Connection, request: m.VerifySa
     run = parts.book.find(request.run)
     saves = await apart(check_saves, parts.book.folder(run), timeout_s=_READING_SECONDS)
     state = parts.book.state(run).value
-    return Answer({"saves": msgspec.to_builtins(saves), "state": state})
+    spec = spec_of(parts.book, run)
+    return Answer({"saves": msgspec.to_builtins(saves), "state": state, "spec": spec})
 
 
 async def remove(parts: Parts, connection: Connection, request: m.Remove) -> Answer:

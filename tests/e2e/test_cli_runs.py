@@ -499,7 +499,7 @@ def test_options_are_shown_chosen_and_checked(bench: Bench) -> None:
     assert (found["resume_automatically"], found["resume_tries"]) == (False, 5)
     wrong = fettle("options", "resume_tries=many", "colour=red")
     assert wrong.code == 2
-    assert "resume_tries: 'many' cannot be used" in wrong.err
+    assert "resume_tries: 'many' does not fit" in wrong.err
     assert "colour: There is no such option." in wrong.err
     assert fettle("options", "nothing").code == 2
     again = fettle("options", "resume_automatically=on", "resume_tries=3", "--json").last

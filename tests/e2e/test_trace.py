@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from typing import Any
 
 import msgspec
 import pytest
 
-from engine.contract.messages import Trace
+from engine.contract.messages import Show, Start, Stop, Trace
 from engine.planning.form import Form, Point, peak
-from tests.e2e.host_driver import HostUnderTest
+from tests.e2e.host_driver import FAKE, HostUnderTest, until
 
 PATIENCE_SECONDS = 240.0
 _STARTED = re.compile(r"Worker \d+ started")
@@ -52,3 +54,22 @@ def test_the_host_traces_once_and_keeps_the_worker(
     assert not other["cached"]
     texts = [path.read_text() for path in hosts.home.rglob("*.log")]
     assert sum(len(_STARTED.findall(text)) for text in texts) == 1, "one worker did both"
+
+
+@pytest.mark.timeout(300)
+def test_a_real_worker_traces_while_a_run_trains(hosts: HostUnderTest) -> None:
+    """The one beside a run is told by what it must not see: the card."""
+    real, fake = f"{sys.executable} -m engine work", f"{sys.executable} -S -E {FAKE} slow"
+    choose = f'if [ "${{CUDA_VISIBLE_DEVICES+set}}" ]; then exec {real}; fi'
+    command = ["/bin/sh", "-c", f"{choose}; exec {fake} steps=100000 ms=5"]
+    hosts.environment["FETTLE_WORKER_COMMAND"] = json.dumps(command)
+    hosts.start()
+    client = hosts.connect("window")
+    run = client.request(Start(id=0, spec=hosts.spec()))["run"]
+    shown = lambda: client.request(Show(id=0, run=run))["summary"]  # noqa: E731
+    until(lambda: shown()["step"] > 0, "the run trains")
+    traced = client.request(Trace(id=0, spec=_spec(hosts), device="cuda"), PATIENCE_SECONDS)
+    assert not traced["cached"]
+    before = shown()["step"]
+    until(lambda: shown()["step"] > before, "the run goes on")
+    client.request(Stop(id=0, run=run, now=True))

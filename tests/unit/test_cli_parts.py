@@ -71,6 +71,11 @@ def test_a_place_in_the_queue(place: int, behind: str, seconds: float | None, to
     assert in_line(place, behind, seconds) == told
 
 
+def test_a_save_more_than_the_limit_is_explained() -> None:
+    assert words.kept_besides(3, 3) == ""
+    assert words.kept_besides(4, 3) == "The best one stays beside the newest 3."
+
+
 def step(number: int, **fields: Any) -> Step:
     values: dict[str, Any] = {"at": 0.0, "loss": 2.0, "learning_rate": 1e-4, "step_ms": 100.0}
     return Step(step=number, **{**values, **fields})
