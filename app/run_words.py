@@ -248,6 +248,8 @@ def busy_with(summary: RunSummary) -> str:
     if summary.state is State.QUEUED:
         place = summary.queue_place or 1
         before = "Next in the queue" if place == 1 else f"{ordinal(place)} in the queue"
+        if summary.behind:
+            before = f"{before}, behind {summary.behind}"
         return f"{before}. One run trains at a time."
     if summary.state is State.PAUSED:
         return (
@@ -284,6 +286,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     patch: dict[str, Any] = {}
     """What mends it; empty where that is more than a change of settings."""
     changes_result: bool = False
+    effect: str = ""
+    """What the patch does to the result, as a sentence."""
     problem: str = ""
     """Id of the known problem."""
 
@@ -316,6 +320,7 @@ def failure_of(summary: RunSummary, series: RunSeries) -> Failure | None:
         at=finding.at if finding else summary.ended_at,
         patch=finding.patch if finding else {},
         changes_result=finding.changes_result if finding else False,
+        effect=finding.effect if finding else "",
         problem=finding.problem if finding else "",
     )
 

@@ -25,7 +25,6 @@ FONT_FILES = (
     "JetBrainsMono-Regular.ttf",
 )
 SANS = "Inter"
-MONO = "JetBrains Mono"
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

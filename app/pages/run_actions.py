@@ -16,6 +16,7 @@ from app.link import HostLink
 from app.pages.run_command import train_command
 from app.run_words import Failure, settings_of
 from app.widgets.confirm import Confirm
+from engine.contract.lifecycle import State
 from engine.contract.messages import (
     Pause,
     Refusal,
@@ -79,7 +80,7 @@ class RunActions(QObject):
 
     def resume(self, summary: RunSummary) -> None:
         """Go on from the newest save."""
-        self._link.ask(Resume, run=summary.run).refused.connect(self._on_refused)
+        self._resume(summary)
 
     def pause(self, summary: RunSummary) -> None:
         """Save, and give the card back until the run is told to go on."""
@@ -92,7 +93,7 @@ class RunActions(QObject):
 
     def fix(self, summary: RunSummary, failure: Failure) -> None:
         """Go on with what mends the failure; asks first where that changes the result."""
-        resume = partial(self._ask, Resume, "", run=summary.run, patch=failure.patch)
+        resume = partial(self._resume, summary, failure.patch)
         if not failure.changes_result:
             resume()
             return
@@ -153,12 +154,22 @@ class RunActions(QObject):
         if sentence:
             pending.replied.connect(partial(self._on_done, sentence))
 
+    def _resume(self, summary: RunSummary, patch: dict[str, Any] | None = None) -> None:
+        pending = self._link.ask(Resume, run=summary.run, patch=patch or {})
+        pending.refused.connect(self._on_refused)
+        pending.replied.connect(self._on_resumed)
+
+    def _on_resumed(self, data: dict[str, Any]) -> None:
+        if data.get("passed_over"):
+            self.said.emit(data["passed_over"], "danger")
+
     def _on_done(self, sentence: str, _data: object) -> None:
         self.said.emit(sentence, "good")
 
     def _on_saves_checked(self, data: dict[str, Any]) -> None:
         saves = msgspec.convert(data["saves"], list[SaveChecked])
-        self.said.emit(in_words(saves), "good" if is_well(saves) else "danger")
+        sentence = in_words(saves, is_finished=data.get("state") == State.FINISHED)
+        self.said.emit(sentence, "good" if is_well(saves) else "danger")
 
     def _on_shown(self, data: dict[str, Any]) -> None:
         spec, complaints = check(data.get("spec", {}))

@@ -14,7 +14,7 @@ _MOST_TRIES = 100
 
 
 class ComebackCard(Card):
-    """A switch and a number, as the host has them."""
+    """Two switches and a number, as the host has them."""
 
     def __init__(self, link: HostLink) -> None:
         super().__init__("When a run ends before its time", "kept with the engine, for all windows")
@@ -26,13 +26,20 @@ class ComebackCard(Card):
         self.tries.setSuffix(" times in a row without a newer save")
         # The style sheet's padding does not reach the text of a spin box.
         self.tries.lineEdit().setTextMargins(10, 0, 0, 0)
+        self.remember = QCheckBox("Begin with what an earlier run needed for want of memory")
+        self.remember.setToolTip(
+            "Where the same recipe ran out of memory on this machine. What is taken is told on the "
+            "run's page, and what it does to the result"
+        )
         self.said = label("", "muted", wrap=True)
         self.said.hide()
         self.column.addWidget(self.resume)
         self.column.addLayout(row(label("At most"), self.tries, None))
+        self.column.addWidget(self.remember)
         self.column.addWidget(self.said)
         self._set_known(is_known=False)
         self.resume.clicked.connect(self._on_chosen)
+        self.remember.clicked.connect(self._on_chosen)
         self.tries.editingFinished.connect(self._on_chosen)
         link.connected.connect(self._on_connected)
         link.disconnected.connect(self._on_disconnected)
@@ -41,6 +48,7 @@ class ComebackCard(Card):
 
     def _set_known(self, *, is_known: bool) -> None:
         self.resume.setEnabled(is_known)
+        self.remember.setEnabled(is_known)
         self.tries.setEnabled(is_known and self.resume.isChecked())
 
     def _on_connected(self, _hello: object = None) -> None:
@@ -55,6 +63,7 @@ class ComebackCard(Card):
             return
         self.resume.setChecked(bool(found.get("resume_automatically", True)))
         self.tries.setValue(int(found.get("resume_tries", 0)))
+        self.remember.setChecked(bool(found.get("remember_memory", True)))
         self._set_known(is_known=True)
         self.said.hide()
 
@@ -62,6 +71,7 @@ class ComebackCard(Card):
         chosen = {
             "resume_automatically": self.resume.isChecked(),
             "resume_tries": self.tries.value(),
+            "remember_memory": self.remember.isChecked(),
         }
         pending = self._link.ask(ChangeOptions, options=chosen)
         pending.replied.connect(self._on_told)

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QApplication, QLabel, QPlainTextEdit
 from app.run_words import Failure, moment_of, settings_of
 from app.widgets.flow import Flow
 from app.widgets.parts import Card, button, label, set_look
+from engine.contract import effects
 
 _DETAIL_HEIGHT = 150
 
@@ -85,8 +86,8 @@ class FailureCard(Card):
         for part in (self.why_heading, self.why):
             part.setVisible(bool(failure.why))
         self.fix_button.setVisible(bool(failure.patch))
-        effect = "changes" if failure.changes_result else "stays the same"
-        self.fix_button.setToolTip(f"Sets {settings_of(failure)}. The result {effect}.")
+        effect = failure.effect or effects.sentence_of(failure.patch)
+        self.fix_button.setToolTip(f"Sets {settings_of(failure)}. {effect}")
         has_detail = bool(failure.detail)
         self.details_button.setVisible(has_detail)
         self.detail.setVisible(has_detail and self.details_button.isChecked())

@@ -17,7 +17,6 @@ from app.theme import SANS, Tokens
 LINE_PX = 24
 SECOND_PX = 18
 _SWATCH_PX = 10
-_INSET_PX = 6
 _GAP_PX = 12
 _TURN_PX = 14
 

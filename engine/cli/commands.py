@@ -52,7 +52,7 @@ def run(argv: list[str] | None) -> int:
         return Exit.BAD_INPUT
     except Refused as refused:
         output.refuse(refused)
-        return Exit.BAD_INPUT
+        return Exit.BUSY if refused.code == "busy" else Exit.BAD_INPUT
     except ClientError as error:
         output.refuse(Refused(error.sentence, code="no_host"))
         return Exit.FAILED

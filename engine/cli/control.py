@@ -69,11 +69,15 @@ def checkpoint(arguments: Namespace, output: Output) -> Exit:
 
 
 def remove(arguments: Namespace, output: Output) -> Exit:
-    """Delete a run's folder; asks first where there is somebody to ask."""
+    """Delete a run's folder; asks first, and without ``--yes`` refuses where nobody can answer."""
     with connect() as client:
         shown = client.request(ShowRequest(id=0, run=arguments.run))["summary"]
-        asks = output.is_terminal and sys.stdin.isatty() and not arguments.yes
-        if asks and not _is_sure(shown["folder"]):
+        if not arguments.yes and not (output.is_terminal and sys.stdin.isatty()):
+            raise Refused(
+                f"Nothing was removed: nobody can be asked here. Add --yes to delete "
+                f"{shown['folder']} with its saves and results."
+            )
+        if not arguments.yes and not _is_sure(shown["folder"]):
             output.say("Nothing was removed.")
             return Exit.FINISHED
         client.request(Remove(id=0, run=shown["run"]))

@@ -12,12 +12,11 @@ from engine.client import Client, HostFailed, Refused
 from engine.contract.messages import Complaint, Facts, Trace
 from engine.contract.spec import Spec
 from engine.contract.toml import to_raw
-from engine.paths import home
 from engine.planning.choices import device_of, is_cpu, precision_of, settle
 from engine.planning.facts import MachineFacts
 from engine.planning.form import Form
 from engine.planning.hardware import AUTO, Machine, UnknownProfile, machine_of
-from engine.planning.planner import expectation, make_plan, taught
+from engine.planning.planner import expectation, make_plan
 
 TRACE_SECONDS = 120.0
 """For one trace: a worker may have to import everything first."""
@@ -27,11 +26,10 @@ def machine_for(client: Client, spec: Spec, profile: str, platform: str | None =
     """The machine to plan for. Raises :class:`Refused` if there is no such profile."""
     facts = msgspec.convert(client.request(Facts(id=0))["facts"], MachineFacts)
     try:
-        machine = machine_of(facts, profile, platform, gpu=spec.hardware.gpu)
+        return machine_of(facts, profile, platform, gpu=spec.hardware.gpu)
     except UnknownProfile as error:
         complaint = Complaint(field="profile", problem=str(error))
         raise Refused(str(error), [complaint]) from error
-    return taught(machine, home())
 
 
 class Traces:
@@ -41,6 +39,7 @@ class Traces:
         self._client = client
         self._machine = machine
         self._deadline: float | None = None
+        self._least = 0
         self._usual_seconds = 0.0
         self.left_out = 0
         """Forms that there was no time for."""
@@ -59,16 +58,19 @@ class Traces:
         self._usual_seconds = max(self._usual_seconds, form.seconds)
         return form, reply["config"]
 
-    def limit(self, deadline: float | None) -> None:
-        """From now on, begin no trace that would end after that time (monotonic); None: all."""
-        self._deadline = deadline
+    def limit(self, deadline: float | None, *, least: int = 0) -> None:
+        """From now on, begin no trace that would end after that time (monotonic); None: all. So
+        many are made all the same."""
+        self._deadline, self._least = deadline, least
 
     def form(self, spec: Spec) -> Form | None:
         """The form of a spec that could be tried; None if it cannot be traced, or not in time: a
         trace that is given up half way would cost the host its warm worker."""
-        if self._deadline and time.monotonic() + self._usual_seconds > self._deadline:
+        is_late = self._deadline and time.monotonic() + self._usual_seconds > self._deadline
+        if is_late and self._least <= 0:
             self.left_out += 1
             return None
+        self._least -= 1
         try:
             return self.first(spec)[0]
         except Refused:

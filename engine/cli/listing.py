@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -10,8 +11,9 @@ import msgspec
 from engine.cli import certificate, pace, words
 from engine.cli.output import Exit, Output
 from engine.client import connect
-from engine.contract.lifecycle import LIVE, State
+from engine.contract.lifecycle import LIVE, Phase, State
 from engine.contract.messages import CheckpointSaved, Finding, ListRuns, RunSummary, Show
+from engine.contract.queue_words import in_line
 
 _COLOUR_OF = {
     State.FINISHED: "green",
@@ -81,13 +83,15 @@ def show(arguments: Namespace, output: Output) -> Exit:
             "pace": shown.get("pace", {}),
             "certificate": shown.get("certificate"),
             "failure": shown.get("failure"),
+            "passed_over": shown.get("passed_over", ""),
         }
     )
     if not output.as_json:
         summary = msgspec.convert(shown["summary"], RunSummary)
         failure = msgspec.convert(shown.get("failure"), Finding | None)
         facts = _facts(summary, msgspec.convert(saved, list[CheckpointSaved]))
-        for name, text in [*facts, *_reasons(failure)]:
+        facts.append(("Resumed", shown.get("passed_over")))
+        for name, text in [*filter(itemgetter(1), facts), *_reasons(failure)]:
             output.say(f"{output.paint(f'{name:<12}', 'dim')}{text}")
         certificate.say(shown.get("certificate"), output)
         pace.say(shown.get("pace", {}), output)
@@ -126,13 +130,20 @@ def _reasons(failure: Finding | None) -> list[tuple[str, str]]:
 
 def _standing(summary: RunSummary) -> str:
     text = summary.state.value
-    if summary.max_steps:
+    if summary.state is State.QUEUED and summary.queue_place:
+        text += f": {in_line(summary.queue_place, summary.behind, summary.behind_seconds)}"
+    if summary.max_steps and summary.step:
         text += f", step {summary.step} of {summary.max_steps}"
     if summary.state in LIVE:
-        text += f", {summary.phase.value}"
+        if summary.phase.value != summary.state.value:
+            text += f", {_phase(summary)}"
         if summary.eta_seconds is not None:
             text += f", {words.duration(summary.eta_seconds)} left"
     return text + "."
+
+
+def _phase(summary: RunSummary) -> str:
+    return "waiting for its worker" if summary.phase is Phase.WAITING else summary.phase.value
 
 
 def _saves(saved: list[CheckpointSaved]) -> str:

@@ -24,6 +24,8 @@ class Exit(IntEnum):
     """A rehearsal found that the run would not get through."""
     DAMAGED = 4
     """A save is not as it was written."""
+    BUSY = 5
+    """The engine is at work with something else, and cannot do this beside it."""
     STOPPED = 10
     FAILED = 20
     DETACHED = 130

@@ -15,7 +15,8 @@ RUN_HELP = "a run's folder, a unique prefix of its name, or: last"
 
 _EPILOG = """\
 exit codes: 0 finished, 10 stopped, 20 failed, 2 bad input, 3 a rehearsal found that the run would
-die, 4 verify found a damaged save, 130 left with Ctrl-C (training goes on)
+die or a plan that it does not fit, 4 verify found a damaged save, 5 the engine is busy with a run,
+130 left with Ctrl-C (training goes on)
 FETTLE_HOME moves all that Fettle keeps."""
 
 

@@ -16,6 +16,7 @@ from engine.cli.plan_report import report
 from engine.client import connect
 from engine.planning.choices import settle
 from engine.planning.ladder import make_it_fit
+from engine.planning.model_facts import linear_names
 from engine.planning.plan import Plan
 from engine.planning.planner import make_plan
 
@@ -39,26 +40,34 @@ def plan(arguments: Namespace, output: Output) -> Exit:
         if output.is_terminal:
             output.progress("Tracing a step of the model …")
         form, config = traces.first(settled)
+        first = make_plan(spec, form, machine)
         if output.is_terminal:
             # Whoever looks on has the verdict at once, and may wait for the rest.
-            sentence = make_plan(spec, form, machine).sentence
-            output.progress(f"{sentence} Working out what could be changed …")
+            output.progress(f"{first.sentence} Working out what could be changed …")
         elif not (arguments.all or arguments.fit):
-            traces.limit(began + PLAN_SECONDS)
+            # Where it does not fit, what helps most is worth more than the time.
+            traces.limit(began + PLAN_SECONDS, least=int(first.verdict == "does_not_fit"))
         fix = make_it_fit(settled, form, machine, traces.form) if arguments.fit else None
         found = make_plan(spec, form, machine, forms=traces.form, config=config)
-    _show(found, fix, arguments, output)
+    _show(found, fix, config, arguments, output)
     if traces.left_out and not output.as_json:
-        output.say("There was no time to work out every change; `fettle plan --all` does.")
+        changes = "".join(f" --set {change}" for change in arguments.settings)
+        command = f"fettle plan {arguments.spec}{changes} --all"
+        output.say(f"There was no time to work out every change; `{command}` does.")
     return Exit.WOULD_DIE if found.verdict == "does_not_fit" else Exit.FINISHED
 
 
-def _show(found: Plan, fix: dict[str, Any] | None, arguments: Namespace, output: Output) -> None:
-    raw = {"type": "plan", **msgspec.to_builtins(found), "margin_bytes": found.margin_bytes}
+def _show(
+    found: Plan, fix: dict[str, Any] | None, config: dict[str, Any], arguments: Namespace,
+    output: Output,
+) -> None:  # fmt: skip
+    layers = sorted(linear_names(config) or ())
+    raw = {"type": "plan", **msgspec.to_builtins(found), "margin_bytes": found.margin_bytes,
+           "layers": layers}  # fmt: skip
     output.emit(raw | ({"make_it_fit": fix} if arguments.fit else {}))
     if output.as_json:
         return
-    for line in report(found, output):
+    for line in report(found, output, layers):
         output.say(line)
     if arguments.fit:
         output.say(_fix_sentence(found, fix))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
 from engine.cli import words
 from engine.cli.output import Output
@@ -18,12 +19,12 @@ _FILLS = "█▓▒░"
 _FILL_COLOURS = ("blue", "green", "yellow", "red", "bold")
 
 
-def report(plan: Plan, output: Output) -> list[str]:
-    """The whole report, line by line."""
+def report(plan: Plan, output: Output, layers: Sequence[str] = ()) -> list[str]:
+    """The whole report, line by line; ``layers`` are those that an adapter can be put on."""
     parts = [
         _head(plan, output),
         _budget(plan, output),
-        _facts(plan, output),
+        _facts(plan, output, layers),
         _choices(plan.choices, output),
         _ladder(plan.ladder, plan.verdict, output),
         [output.paint(f"  {line}", "dim") for text in plan.advice for line in _wrap(text)],
@@ -87,7 +88,7 @@ def _bar(items: list[Item], limit: int, output: Output) -> str:
 # ---------------------------------------------------------------- what else is known
 
 
-def _facts(plan: Plan, output: Output) -> list[str]:
+def _facts(plan: Plan, output: Output, layers: Sequence[str]) -> list[str]:
     lines = [
         (_MOMENTS[b.moment], figures.gib(b.total_bytes))
         for b in plan.budgets
@@ -95,6 +96,8 @@ def _facts(plan: Plan, output: Output) -> list[str]:
     ]
     lines += [("RAM", _ram(plan)), ("Trains", _trained(plan)), ("Adapter file", _file(plan))]
     lines += [("Checkpoint", f"{figures.file_size(plan.checkpoint_bytes)} each")]
+    if layers:
+        lines += [("Linear layers", ", ".join(layers))]
     if plan.timing:
         lines += [("Time", _time(plan))]
     return [f"  {output.paint(f'{name:<20}', 'dim')}{text}" for name, text in lines]

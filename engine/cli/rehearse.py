@@ -8,30 +8,19 @@ from pathlib import Path
 import msgspec
 
 from engine.cli import settings
+from engine.cli.foretell import Traces, machine_for
 from engine.cli.output import Exit, Output
 from engine.cli.progress import RunProgress, sentence
 from engine.cli.rehearse_report import report
-from engine.client import Client, HostLost, Refused, connect_to_train
-from engine.contract.messages import (
-    Facts,
-    Finding,
-    Message,
-    PhaseChanged,
-    Rehearse,
-    Rehearsed,
-    Trace,
-)
+from engine.client import Client, HostFailed, HostLost, Refused, connect_to_train
+from engine.contract.messages import Finding, Message, PhaseChanged, Rehearse, Rehearsed
 from engine.contract.spec import Spec
-from engine.contract.toml import to_raw
-from engine.planning.choices import device_of, patched, settle
-from engine.planning.facts import MachineFacts
-from engine.planning.form import Form
-from engine.planning.hardware import machine_of
+from engine.planning.choices import patched, settle
+from engine.planning.hardware import AUTO
 from engine.planning.plan import Plan
 from engine.planning.planner import make_plan
 from engine.planning.pools import planned_pools
 
-_TRACE_SECONDS = 120.0
 _EXITS = {"fits": Exit.FINISHED, "would_die": Exit.WOULD_DIE, "stopped": Exit.STOPPED}
 
 
@@ -92,7 +81,8 @@ def _beside_plan(client: Client, spec: Spec, found: Rehearsed) -> Rehearsed:
         return found
     try:
         planned = planned_pools(_plan(client, spec, found))
-    except Refused:
+    except (Refused, HostFailed):
+        # What was measured stands without it.
         return found
     pools = [
         msgspec.structs.replace(pool, planned_bytes=planned.get(pool.pool, pool.planned_bytes))
@@ -109,14 +99,6 @@ def _plan(client: Client, spec: Spec, found: Rehearsed) -> Plan:
             "training.per_device_train_batch_size": found.heaviest_rows,
         },
     )
-    facts = msgspec.convert(client.request(Facts(id=0))["facts"], MachineFacts)
-    machine = machine_of(facts, "auto", gpu=spec.hardware.gpu)
+    machine = machine_for(client, tried, AUTO)
     settled, _ = settle(tried, machine)
-    request = Trace(
-        id=0,
-        spec=to_raw(settled),
-        device=device_of(machine),
-        precision=settled.training.precision,  # type: ignore[arg-type]
-    )
-    form = msgspec.convert(client.request(request, _TRACE_SECONDS)["form"], Form)
-    return make_plan(tried, form, machine)
+    return make_plan(tried, Traces(client, machine).first(settled)[0], machine)

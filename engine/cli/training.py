@@ -49,7 +49,8 @@ def resume(arguments: Namespace, output: Output) -> Exit:
     _announce(output, resumed)
     if not output.as_json:
         step = resumed.get("step", 0)
-        output.say(f"Goes on from step {step}." if step else "There is no save: starts again.")
+        usual = f"Goes on from step {step}." if step else "There is no save: starts again."
+        output.say(resumed.get("passed_over") or usual)
     if arguments.detach:
         client.close()
         return Exit.FINISHED

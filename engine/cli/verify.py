@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from typing import Any
 
 import msgspec
 
 from engine.cli import words
 from engine.cli.output import Exit, Output
 from engine.client import connect
+from engine.contract.lifecycle import State
 from engine.contract.messages import VerifySaves
-from engine.store.soundness import SaveChecked, Verdict, in_words, is_well
+from engine.store.soundness import SaveChecked, Verdict, in_words, is_well, standing
 
 _COLOURS: dict[Verdict, str] = {
     "sound": "green",
@@ -25,14 +27,29 @@ def verify(arguments: Namespace, output: Output) -> Exit:
     with connect() as client:
         reply = client.request(VerifySaves(id=0, run=arguments.run))
     saves = msgspec.convert(reply["saves"], list[SaveChecked])
+    sentence = in_words(saves, is_finished=reply.get("state") == State.FINISHED)
     for save in saves:
-        output.emit(msgspec.to_builtins(save))
+        output.emit({"type": "save", **msgspec.to_builtins(save)})
         if not output.as_json:
             for line in _lines(save, output):
                 output.say(line)
+    output.emit(_closing(reply, saves, sentence))
     if not output.as_json:
-        output.say(in_words(saves))
+        output.say(sentence)
     return Exit.FINISHED if is_well(saves) else Exit.DAMAGED
+
+
+def _closing(reply: dict[str, Any], saves: list[SaveChecked], sentence: str) -> dict[str, Any]:
+    """The last object: all of it in figures, and ``resumes_from`` (a step; null: no resume)."""
+    there = standing(saves)
+    sound = [each.step for each in there if each.verdict == "sound"]
+    resumes_from = None if reply.get("state") == State.FINISHED else max(sound, default=0)
+    return {
+        "type": "verified", "is_well": is_well(saves), "saves": len(there), "sound": len(sound),
+        "damaged": sum(each.verdict == "damaged" for each in there),
+        "set_aside": sum(each.is_set_aside for each in saves),
+        "resumes_from": resumes_from, "sentence": sentence,
+    }  # fmt: skip
 
 
 def _lines(save: SaveChecked, output: Output) -> list[str]:

@@ -133,4 +133,16 @@ def move(state: State, event: Event) -> State:
     try:
         return TABLE[state, event]
     except KeyError:
-        raise IllegalMove(f"A run that is {state.value} cannot {event.value}.") from None
+        sentence = f"A run that is {state.value} cannot {event.value}. {_next(state, event)}"
+        raise IllegalMove(sentence.rstrip()) from None
+
+
+def _next(state: State, event: Event) -> str:
+    """What to do instead."""
+    if event is not Event.RESUME:
+        return ""
+    if state is State.FINISHED:
+        return "All its steps are done: to train further, start a new run with more of them."
+    if state is State.STOPPING:
+        return "Wait until it has saved, and resume it then."
+    return "It goes on already: follow it, or stop it first."

@@ -168,15 +168,16 @@ class SaveCheckpoint(Request, frozen=True, kw_only=True, tag=_snake):
 
 class VerifySaves(Request, frozen=True, kw_only=True, tag=_snake):
     """Read every byte of the run's saves again; nothing is changed. Reply data: ``saves``, a list
-    of :class:`engine.store.soundness.SaveChecked` objects, oldest step first. Takes as long as
-    reading takes."""
+    of :class:`engine.store.soundness.SaveChecked` objects, oldest step first, and the run's
+    ``state``. Takes as long as reading takes."""
 
     run: str
 
 
 class Resume(Request, frozen=True, kw_only=True, tag=_snake):
     """Queue the run again, from its newest verified checkpoint. Reply data: ``run``, ``folder``,
-    ``attempt``, ``step`` (where it goes on, 0 if there is no checkpoint). A run that is
+    ``attempt``, ``step`` (where it goes on, 0 if there is no checkpoint), ``passed_over`` (why that
+    is not the newest save, in words; empty if it is). A run that is
     ``recovering`` goes on now instead of later, one that is ``paused`` in its old place."""
 
     run: str
@@ -368,6 +369,10 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     eta_seconds: float | None = None
     queue_place: int | None = None
     """1 is next."""
+    behind: str = ""
+    """Name of the run that has the card while this one is queued; empty if none has."""
+    behind_seconds: float | None = None
+    """How long that one is still expected to take."""
     loss: float | None = None
     eval_loss: float | None = None
     loss_curve: list[float] = []
@@ -613,6 +618,8 @@ class Finding(Record, frozen=True, kw_only=True, tag=_snake):
     """What mends it at one click, as in :class:`Complaint`: goes into :class:`Resume`."""
     changes_result: bool = False
     """Whether the patch makes another result than the run would have had: to be asked first."""
+    effect: str = ""
+    """What the patch does to the result, as a sentence."""
     problem: str = ""
     """Id of the known problem, see ``resources/problems``; empty where none was recognised."""
     pool: MemoryPool = ""

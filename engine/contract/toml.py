@@ -21,6 +21,7 @@ from engine.contract.spec import (
     Spec,
     Table,
 )
+from engine.contract.toml_words import in_plain_words
 from engine.contract.validate import check
 
 EXAMPLE = Spec(
@@ -44,7 +45,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], list[Complaint]]:
         problem = f"{path} is not UTF-8 text (byte {error.start})."
     except (ValueError, RecursionError) as error:
         # ValueError: besides TOMLDecodeError, a number of thousands of digits.
-        problem = f"{path} is not TOML: {error}."
+        problem = f"{path} is not TOML, {in_plain_words(error)}."
     return {}, [
         Complaint(
             field="spec",

@@ -26,6 +26,23 @@ EMBEDDING_MODULES = ("embed_tokens", "lm_head")
 LONGEST_NAME = 80
 """Of what a person wrote, no more is looked at or shown."""
 _MISSING = object()
+_ALIASES = {
+    "rank": "r", "lora_r": "r", "lora_rank": "r", "lora_dim": "r", "alpha": "lora_alpha",
+    "dropout": "lora_dropout", "lora_target": "target_modules", "targets": "target_modules",
+    "lora_target_modules": "target_modules", "lora_modules_to_save": "modules_to_save",
+    "lr": "learning_rate", "epochs": "num_train_epochs", "num_epochs": "num_train_epochs",
+    "steps": "max_steps", "batch_size": "per_device_train_batch_size",
+    "micro_batch_size": "per_device_train_batch_size",
+    "train_batch_size": "per_device_train_batch_size",
+    "grad_accum": "gradient_accumulation_steps", "accumulation": "gradient_accumulation_steps",
+    "gradient_accumulation": "gradient_accumulation_steps", "optimizer": "optim",
+    "lr_scheduler": "lr_scheduler_type", "scheduler": "lr_scheduler_type",
+    "max_seq_length": "max_length", "max_seq_len": "max_length", "sequence_len": "max_length",
+    "cutoff_len": "max_length", "block_size": "max_length", "context_length": "max_length",
+    "sample_packing": "packing", "base_model": "path", "model_name_or_path": "path",
+    "val_set_size": "eval_fraction", "val_size": "eval_fraction",
+}  # fmt: skip
+"""What other trainers call a setting."""
 _SHOWN = reprlib.Repr()
 _SHOWN.maxstring = _SHOWN.maxother = 60
 _SHOWN.maxlevel = 3
@@ -93,12 +110,25 @@ def table_of(hint: Any) -> type[Table] | None:
 
 def _unknown(key: str, known: list[str], prefix: str) -> Complaint:
     key = masked(key)[:LONGEST_NAME]
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    meant = _ALIASES.get(key.lower(), key)
+    close = [meant] if meant in known else []
+    place = "" if close else _table_with(meant)
+    if not close and not place:
+        close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     where = f"[{prefix[:-1]}]" if prefix else "the top of the file"
-    remedy = (
-        f"Did you mean {prefix}{close[0]}?" if close else (f"Known in {where}: {', '.join(known)}.")
-    )
+    remedy = f"Known in {where}: {', '.join(known)}."
+    if place:
+        remedy = f"It belongs in [{place}]: write {place}.{meant}."
+    elif close:
+        remedy = f"Did you mean {prefix}{close[0]}?"
     return Complaint(field=prefix + key, problem="There is no such setting.", remedy=remedy)
+
+
+def _table_with(name: str) -> str:
+    """The table of a spec that has a setting of that name; empty if none has."""
+    hints = get_type_hints(Spec, include_extras=True)
+    tables = {place: found for place, hint in hints.items() if (found := table_of(hint))}
+    return next((place for place, kind in tables.items() if name in kind.__struct_fields__), "")
 
 
 def _missing(path: str, hint: Any) -> Complaint:
@@ -117,7 +147,7 @@ def _wrong(path: str, value: Any, hint: Any, error: str) -> Complaint:
     reason = re.sub(r" - at `.*`$", "", error)
     return Complaint(
         field=path,
-        problem=f"{_shown(value)} does not fit: {_plain(reason)}.",
+        problem=f"{_shown(value)} does not fit: {in_plain_words(reason)}.",
         remedy=_remedy(value, hint),
     )
 
@@ -127,7 +157,8 @@ def _shown(value: Any) -> str:
     return masked(_SHOWN.repr(masked(value) if isinstance(value, str) else value))
 
 
-def _plain(reason: str) -> str:
+def in_plain_words(reason: str) -> str:
+    """What msgspec says of a value, without the names of types."""
     words = {
         "`int`": "a whole number",
         "`float`": "a number",

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from engine.contract.redaction import Hidden, redacted, redacted_value
+from engine.diagnosis.dataless import by_shape, record_without_data, without_quotes
 
 ROOT = "fettle-report"
 """The folder in the archive."""
@@ -23,8 +24,18 @@ A report of the run {run}, made by Fettle {version}.
   host.log        the end of what Fettle itself noted
   machine.json    the machine; doctor.txt says the same for people
 {data}
-Taken out: tokens and passwords, users' folders (written as ~), names of user and computer{rows}.
-Look it through before you give it to anybody: a program cannot know everything that is private.
+Taken out: tokens and passwords, users' folders (written as ~), names of user and computer.
+{rows}Look it through before you give it to anybody: a program cannot know everything that
+is private.
+"""
+_WITHOUT_DATA = """\
+
+Rows of the data are not in here. Whatever could quote one was left out, whether it did or not:
+  details of events, worker.log    only places in code, kinds of errors and fixed words of known
+                                   problems are kept
+  sentences of events, host.log    what they quote is left out
+All texts were searched for the first {searched} rows of the dataset as well.
+
 """
 _WITH_DATA = "  data.jsonl      the first rows of the dataset, as you asked for\n"
 
@@ -44,6 +55,8 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     host_log: str
     machine: dict[str, Any]
     doctor: str
+    searched_rows: int = 0
+    """How many rows the texts were searched for."""
     data: list[Any] | None = None
     """First rows; None if they were not asked for."""
 
@@ -53,12 +66,13 @@ def files_of(contents: Contents, hidden: Hidden) -> dict[str, bytes]:
     values = {"run.json": contents.run_file, "machine.json": contents.machine}
     if contents.spec != contents.run_file.get("spec"):
         values["spec.json"] = contents.spec
+    is_dataless = contents.data is None
     texts = {
         "README.txt": _readme(contents),
-        "events.jsonl": "".join(_lines(contents.events, hidden)),
+        "events.jsonl": "".join(_lines(contents.events, hidden, is_dataless)),
         "metrics.jsonl": "".join(_lines(contents.metrics, hidden)),
-        "worker.log": redacted(contents.worker_log, hidden),
-        "host.log": redacted(contents.host_log, hidden),
+        "worker.log": redacted(_log(contents.worker_log, is_dataless), hidden),
+        "host.log": redacted(_notes(contents.host_log, is_dataless), hidden),
         "doctor.txt": redacted(contents.doctor, hidden),
     }
     if contents.data is not None:
@@ -78,16 +92,27 @@ def _readme(contents: Contents) -> str:
         run=contents.run,
         version=contents.version,
         data=_WITH_DATA if has_data else "",
-        rows="" if has_data else ", rows of the data",
+        rows="" if has_data else _WITHOUT_DATA.format(searched=contents.searched_rows),
     )
 
 
-def _lines(text: str, hidden: Hidden) -> Iterator[str]:
-    """Lines of JSON stay lines of JSON; what is none is redacted as text."""
+def _log(text: str, is_dataless: bool) -> str:
+    return by_shape(text) if is_dataless else text
+
+
+def _notes(text: str, is_dataless: bool) -> str:
+    if not is_dataless:
+        return text
+    return "".join(f"{without_quotes(line)}\n" for line in text.splitlines())
+
+
+def _lines(text: str, hidden: Hidden, is_dataless: bool = False) -> Iterator[str]:
+    """Lines of JSON stay lines of JSON; what is none is redacted as text, or left out."""
     for line in text.splitlines():
         try:
             value = msgspec.json.decode(line)
         except msgspec.DecodeError:
-            yield f"{redacted(line, hidden)}\n"
+            yield f"{redacted(_log(line, is_dataless), hidden).rstrip()}\n"
             continue
+        value = record_without_data(value) if is_dataless else value
         yield f"{msgspec.json.encode(redacted_value(value, hidden)).decode()}\n"

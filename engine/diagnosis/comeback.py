@@ -49,6 +49,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     patch: Patch = {}
     """What mends it, as far as that is not done already."""
     changes_result: bool = False
+    effect: str = ""
+    """What the patch does to the result, as a sentence."""
     pool: MemoryPool = ""
     """Which memory ran out, if it was that."""
     has_progress: bool = False
@@ -82,7 +84,7 @@ def plan_comeback(ending: Ending, most_tries: int, first_seconds: float = FIRST_
     if ending.tries >= most_tries:
         return _given_up(ending, most_tries)
     if ending.patch and not asks:
-        return Plan(action="resume", patch=ending.patch, reason="The result stays the same.")
+        return Plan(action="resume", patch=ending.patch, reason=ending.effect)
     at_once = ending.is_lost and ending.tries == 0
     return Plan(
         action="resume",

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from engine.contract import effects
 from engine.contract.messages import MemoryPool
 from engine.diagnosis import places, problems
 from engine.diagnosis.crash import library_of
@@ -50,12 +51,14 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str
     """What helps, the words of the patch first."""
     does: str = ""
-    """What the patch does, in a sentence; empty without one."""
+    """What the patch does, and to the result; empty without one."""
     patch: dict[str, Any] = {}
     """What does it at one click: dotted field of the spec to its new value."""
     changes_result: bool = False
     """Whether a run with the patch gives another result than it would have given."""
-    score: float
+    effect: str = ""
+    """What the patch does to the result, as a sentence."""
+    score: float = 0.0
 
 
 class _Match(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +91,8 @@ def diagnose(
         match = _best(problem, seen)
         score = _score(problem, match, facts) if match else 0.0
         if match and score >= least:
-            ranked.append((score, match.length, _told(problem, match, facts, score)))
+            told = _told(problem, match, facts, evidence.spec)
+            ranked.append((score, match.length, msgspec.structs.replace(told, score=score)))
     ranked.sort(key=lambda each: each[:2], reverse=True)
     return [diagnosis for _, _, diagnosis in ranked]
 
@@ -151,10 +155,12 @@ def _number(text: str) -> float | str:
 # ---------------------------------------------------------------- words
 
 
-def _told(problem: Problem, match: _Match, facts: Facts, score: float) -> Diagnosis:
+def _told(problem: Problem, match: _Match, facts: Facts, spec: dict[str, Any]) -> Diagnosis:
     known = {**facts, **_groups(match)}
     fix = next((fix for fix in problem.fixes if _applies(fix, known)), None)
-    does = filled(fix.does, known) if fix else ""
+    patch = {n: filled_value(v, known) for n, v in fix.patch.items()} if fix else {}
+    effect = effects.sentence_of(patch, spec)
+    does = f"{filled(fix.does, known)} {effect}" if fix else ""
     return Diagnosis(
         id=problem.id,
         code=problem.code,
@@ -164,9 +170,9 @@ def _told(problem: Problem, match: _Match, facts: Facts, score: float) -> Diagno
         cause=filled(problem.cause, known),
         remedy=f"{does} {filled(problem.remedy, known)}".strip(),
         does=does,
-        patch={n: filled_value(v, known) for n, v in fix.patch.items()} if fix else {},
-        changes_result=fix.changes_result if fix else False,
-        score=score,
+        patch=patch,
+        changes_result=effects.changes_result(patch, spec),
+        effect=effect,
     )
 
 

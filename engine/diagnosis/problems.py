@@ -34,7 +34,6 @@ class Fix(msgspec.Struct, frozen=True, kw_only=True):
     when: tuple[Condition, ...]
     does: str
     patch: dict[str, Any]
-    changes_result: bool
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +62,6 @@ class _WrittenFix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     when: list[str] = []
     does: str
     patch: dict[str, Any]
-    changes_result: bool
 
 
 class _Written(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -149,7 +147,6 @@ def _fix(written: _WrittenFix) -> Fix:
         when=tuple(map(parse, written.when)),
         does=written.does,
         patch=written.patch,
-        changes_result=written.changes_result,
     )
 
 

@@ -106,20 +106,52 @@ def _settled(source: Source, head: _Head, format: str, method: str) -> str:
 
 def _read(source: Source, rows: Iterator[Row], module: Format, deadline: float) -> Checked:
     checked = Checked(complaints=[])
+    bad: list[tuple[Row, Complaint]] = []
     try:
         for row in rows:
             checked.count += 1
             try:
                 example_of(source, row, module)
             except DatasetError as error:
-                checked.complaints.append(_told(error, row, module))
-            if len(checked.complaints) >= MAX_BAD_ROWS or _is_late(checked.count, deadline):
-                return checked
+                bad.append((row, _told(error, row, module)))
+            if len(bad) >= MAX_BAD_ROWS or _is_late(checked.count, deadline):
+                break
+        else:
+            checked.whole = True
     except DatasetError as error:
-        checked.complaints.append(error.complaint)
+        checked.complaints = [*_joined(bad), error.complaint]
         return checked
-    checked.whole = True
+    checked.complaints = _joined(bad)
     return checked
+
+
+def _joined(bad: list[tuple[Row, Complaint]]) -> list[Complaint]:
+    """What is wrong with several rows in the same way, once, with all of them."""
+    groups: dict[tuple[str, ...], list[tuple[Row, Complaint]]] = {}
+    for row, complaint in bad:
+        head, where, tail = complaint.problem.partition(row.where)
+        key = (head, where and tail, complaint.remedy, complaint.field)
+        groups.setdefault(key, []).append((row, complaint))
+    return [_of_rows(group) for group in groups.values()]
+
+
+def _of_rows(group: list[tuple[Row, Complaint]]) -> Complaint:
+    first, complaint = group[0]
+    if len(group) == 1:
+        return complaint
+    rows = [row for row, _ in group]
+    where = f"rows {_numbers([row.number for row in rows])}"
+    if lines := [row.line for row in rows if row.line]:
+        where += f" (lines {_numbers(lines)})"
+    problem = complaint.problem.replace(first.where, where, 1)
+    return msgspec.structs.replace(complaint, problem=problem)
+
+
+def _numbers(found: list[int]) -> str:
+    """``1 to 5``, or ``1, 3 and 4``."""
+    if len(found) > 2 and found[-1] - found[0] == len(found) - 1:
+        return f"{found[0]} to {found[-1]}"
+    return f"{', '.join(map(str, found[:-1]))} and {found[-1]}"
 
 
 def _told(error: DatasetError, row: Row, module: Format) -> Complaint:

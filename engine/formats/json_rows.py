@@ -17,6 +17,8 @@ from engine.formats.example import DatasetError, Row
 from engine.formats.source import MAX_ROW_BYTES, Source
 
 _HEAD_BYTES = 1 << 16
+_LONG_LINE = 200
+_CUT_OFF = "it ends in the middle"
 _AT_BYTE = re.compile(r"\(byte (\d+)\)")
 _NO_NUMBER = (b"NaN", b"Infinity", b"-Infinity", b"-NaN", b"nan", b"inf")
 _SIGNS = {
@@ -177,7 +179,17 @@ def _explain(source: Source, data: bytes, first_line: int, error: Exception) -> 
         raise _too_deep(source) from None
     sources.decode(source, data, first_line)
     at, why = _place(data, error)
-    raise _broken(source, first_line + data.count(b"\n", 0, at), why) from None
+    raise _broken(
+        source, first_line + data.count(b"\n", 0, at), why, at=_in_line(data, at)
+    ) from None
+
+
+def _in_line(data: bytes, at: int) -> int | None:
+    """The byte's number in its line, from 1, where the line is too long to find it by eye."""
+    start = data.rfind(b"\n", 0, at) + 1
+    end = data.find(b"\n", at)
+    length = (len(data) if end < 0 else end) - start
+    return at - start + 1 if length > _LONG_LINE else None
 
 
 def _place(data: bytes, error: Exception) -> tuple[int, str]:
@@ -190,7 +202,7 @@ def _place(data: bytes, error: Exception) -> tuple[int, str]:
     if escape and escape.start() <= at:
         return escape.start(), r"a \u escape is broken or half of a pair"
     if not found:
-        return at, "it ends in the middle"
+        return at, _CUT_OFF
     return at, _what_stands_there(data[at:], str(error))
 
 
@@ -205,9 +217,12 @@ def _what_stands_there(rest: bytes, error: str) -> str:
     return f"unexpected {shown[0]!r}" if shown and shown[0] else "a line ends inside a text"
 
 
-def _broken(source: Source, line: int, why: str = "") -> DatasetError:
-    problem = f"{source.name}, line {line} is not valid JSON" + (f": {why}." if why else ".")
-    return DatasetError(problem, "Correct that line.")
+def _broken(source: Source, line: int, why: str = "", at: int | None = None) -> DatasetError:
+    place = f"{source.name}, line {line}" + (f", byte {at}" if at is not None else "")
+    problem = f"{place} is not valid JSON" + (f": {why}." if why else ".")
+    if why == _CUT_OFF:
+        return DatasetError(problem, "Complete it, or copy the whole file again.")
+    return DatasetError(problem, "Correct it there." if at is not None else "Correct that line.")
 
 
 def _too_deep(source: Source) -> DatasetError:

@@ -33,7 +33,7 @@ from engine.host.telemetry import Sampler
 from engine.host.threads import begin
 from engine.host.watchdog import Watchdog, clear_stacks, finding_of, joined
 from engine.host.worker import Worker, describe_exit
-from engine.store.checkpoints import Choice
+from engine.store.checkpoints import SAVING_SECONDS, Choice, is_saving
 from engine.store.runs import WORKER_LOG
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Attempt:
     ) -> None:
         self.run = run
         self._course = Course(book, run, self._goes_on)
-        self._is_pausing = False
+        self._is_pausing = self._is_leaving = False
         self._book = book
         self._settings = settings
         self._worker = worker
@@ -112,6 +112,7 @@ class Attempt:
 
     def halt(self, reason: str = "system") -> None:
         """The system wants this host to end, or the card is wanted: save, and stop unasked."""
+        self._is_leaving = reason == "system"
         if not self._worker.has_job:
             self.kill(reason)
             return
@@ -179,9 +180,10 @@ class Attempt:
             await asyncio.sleep(min(_LOOK_SECONDS, self._settings.exit_seconds / 2))
             now, limits = time.monotonic(), self._settings
             self._kills.look(now)
+            grace_seconds = _grace_seconds(self._course, self._worker, limits)
             if self._over_at and now - self._over_at > limits.exit_seconds:
                 self.kill("does not end")
-            elif self._stop_asked_at and now - self._stop_asked_at > limits.stop_grace_seconds:
+            elif self._stop_asked_at and now - self._stop_asked_at > grace_seconds:
                 self.kill("deaf")
             elif not self._course.is_over:
                 self._watchdog.listen()
@@ -263,6 +265,9 @@ class Attempt:
                 f"The card is free. Continue goes on from step {course.saved_step}. {lost}"
             )
             return True
+        if self._is_leaving and event is not Event.FAIL:
+            # The next host takes it up, as it does after a power cut.
+            return self._comeback.after_loss(course, event, done)
         return self._comeback.after_attempt(course, event, done)
 
     # ------------------------------------------------------------ for the next host
@@ -271,6 +276,12 @@ class Attempt:
         known = self._book.tallies[self.run]
         known.pid, known.pid_started_at = pid, started_at
         self._book.changed(self.run)
+
+
+def _grace_seconds(course: Course, worker: Worker, limits: Settings) -> float:
+    """How long a worker may take to stop."""
+    saves = is_saving(course.folder, worker.pid)
+    return limits.stop_grace_seconds + (SAVING_SECONDS if saves else 0.0)
 
 
 def _find_deaf(course: Course, grace_seconds: float) -> None:

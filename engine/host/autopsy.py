@@ -103,6 +103,7 @@ def _words(found: Diagnosis, how: str) -> dict[str, Any]:
         "remedy": found.remedy,
         "patch": found.patch,
         "changes_result": found.changes_result,
+        "effect": found.effect,
         "problem": found.id,
         "pool": found.pool,
     }

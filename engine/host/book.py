@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from engine.contract.lifecycle import Event, State, move
 from engine.contract.messages import (
     CheckpointSaved,
@@ -26,6 +28,7 @@ from engine.contract.messages import (
 from engine.discreet import discreet
 from engine.host.disk import Disk
 from engine.host.threads import begin
+from engine.host.waiting import at_work
 from engine.store import runs, tally
 from engine.store.files import disk_sentence
 from engine.store.journal import Journal
@@ -107,8 +110,11 @@ class Book:
 
     def summary(self, run: str) -> RunSummary:
         """The run's line in the list."""
-        place = self.queue.index(run) + 1 if run in self.queue else None
-        return self.tallies[run].summary(self.folder(run), queue_place=place)
+        if run not in self.queue:
+            return self.tallies[run].summary(self.folder(run))
+        made = self.tallies[run].summary(self.folder(run), queue_place=self.queue.index(run) + 1)
+        behind, seconds = at_work(self.tallies)
+        return msgspec.structs.replace(made, behind=behind, behind_seconds=seconds)
 
     def state(self, run: str) -> State:
         """Where the run is in its life."""

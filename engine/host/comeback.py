@@ -96,6 +96,7 @@ def _ending(course: Course, *, is_lost: bool) -> Ending:
         # Only a known problem says of its remedy whether that keeps the result.
         patch=_news(course, found.patch) if found and found.problem else {},
         changes_result=found.changes_result if found else False,
+        effect=found.effect if found else "",
         pool=found.pool if found else "",
         has_progress=course.has_stepped,
         tries=known.tries,

@@ -23,7 +23,7 @@ class Pool:
 
     def __init__(self, settings: Settings, folder: Path, has_window: Callable[[], bool]) -> None:
         self._settings = settings
-        self._folder = folder
+        self.folder = folder
         self._has_window = has_window
         self._idle: Worker | None = None
         self._asked_until = 0.0
@@ -37,7 +37,7 @@ class Pool:
     @property
     def log(self) -> Path:
         """Where idle workers write."""
-        return self._folder / "worker.log"
+        return self.folder / "worker.log"
 
     def ask(self) -> None:
         """A run is likely soon."""
@@ -110,4 +110,4 @@ class Pool:
             self._idle = None
 
     async def _spawn(self) -> Worker:
-        return await spawn(self._settings, cwd=self._folder, log_path=self.log)
+        return await spawn(self._settings, cwd=self.folder, log_path=self.log)

@@ -21,7 +21,7 @@ from engine.host.comeback import Comeback
 from engine.host.course import Course
 from engine.host.settings import Settings
 from engine.host.worker import is_alive, kill_family
-from engine.store.checkpoints import NewerCheckpoint, newest_verified
+from engine.store.checkpoints import SAVING_SECONDS, NewerCheckpoint, is_saving, newest_verified
 from engine.store.records import ends_with_done, newest_failure, newest_worker_stamp
 from engine.store.runs import ORPHAN
 from engine.store.upgrade import StoreError
@@ -131,13 +131,16 @@ class Recovery:
 
     async def _ends(self, run: str, pid: int, started_at: float) -> bool:
         """Wait; ask in between; whether it ended by itself."""
-        ask_at = time.monotonic() + self._settings.orphan_seconds
-        give_up_at = ask_at + _TERMINATE_SECONDS
+        began = time.monotonic()
+        ask_at = began + self._settings.orphan_seconds
         asked = False
         while is_alive(pid, started_at):
-            if run in self._to_end or time.monotonic() > give_up_at:
+            now = time.monotonic()
+            if now - began < SAVING_SECONDS and is_saving(self._book.folder(run), pid):
+                ask_at = max(ask_at, now)
+            if run in self._to_end or now > ask_at + _TERMINATE_SECONDS:
                 return False
-            if not asked and time.monotonic() > ask_at:
+            if not asked and now > ask_at:
                 asked = True
                 _terminate(pid)
             await asyncio.sleep(_POLL_SECONDS)

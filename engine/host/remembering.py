@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from engine.contract import effects
 from engine.contract.messages import Decision, MemoryPool
 from engine.contract.patching import Patch, changes, patched
 from engine.contract.validate import check
@@ -49,8 +50,8 @@ def begins_with(raw: dict[str, Any], store: Path) -> Decision | None:
         at=time.time(),
         title=f"Begins with {listed(changed)}",
         reason=f"With what the spec says, {POOL_WORDS.get(known.pool, 'memory ran out')} here on "
-        f"{day}, in {known.run}. The result stays the same; `fettle options remember_memory=off` "
-        "takes it as it is written.",
+        f"{day}, in {known.run}. {effects.sentence_of(known.patch, raw)} `fettle options "
+        "remember_memory=off` takes it as it is written.",
         cost=remembered.cost_of(known.patch),
         patch=known.patch,
     )

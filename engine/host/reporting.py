@@ -39,7 +39,8 @@ _EVENTS_BYTES = 8 << 20
 _METRICS_BYTES = 4 << 20
 _LOG_BYTES = 256 << 10
 _LOOKED_AT_ROWS = 20_000
-"""Rows whose texts are looked for in the logs."""
+"""Rows whose texts are looked for as well. That is a second net: what could quote a row is left out
+without a look at the data, see :mod:`engine.diagnosis.dataless`."""
 _GIVEN_ROWS = 20
 """Rows of a report with data."""
 
@@ -62,7 +63,10 @@ def write_report(folder: Path, spec: dict[str, Any], place: str, with_data: bool
     path = _path(place, folder.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = _rows(spec, _LOOKED_AT_ROWS)
-    contents = _contents(folder, spec, rows[:_GIVEN_ROWS] if with_data else None)
+    contents = msgspec.structs.replace(
+        _contents(folder, spec, rows[:_GIVEN_ROWS] if with_data else None),
+        searched_rows=len(rows),
+    )
     hidden = hidden_here(rows=frozenset() if with_data else pieces_of(rows))
     write_atomic(path, _archive(files_of(contents, hidden)))
     return path

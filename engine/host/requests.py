@@ -32,12 +32,18 @@ from engine.host.remembering import begins_with
 from engine.host.reporting import make_report
 from engine.host.resuming import LEAVING_WORKER_SECONDS, alone, pause, resume
 from engine.host.threads import apart, to_its_end
+from engine.host.waiting import sentence_for
 from engine.planning import facts
 from engine.planning.examination import examine_machine
 from engine.planning.inventory import list_models
 from engine.store import runs
 from engine.store.files import disk_sentence
-from engine.store.records import newest_certificate, newest_failure, saved_checkpoints
+from engine.store.records import (
+    newest_certificate,
+    newest_failure,
+    newest_passed_over,
+    saved_checkpoints,
+)
 from engine.store.soundness import check_saves
 from engine.store.upgrade import StoreError
 
@@ -140,6 +146,7 @@ async def show(parts: Parts, connection: Connection, request: m.Show) -> Answer:
         "spec": spec_of(parts.book, run),
         "checkpoints": [msgspec.to_builtins(checkpoint) for checkpoint in saved],
         "failure": msgspec.to_builtins(await apart(newest_failure, folder)),
+        "passed_over": await apart(newest_passed_over, folder),
         "certificate": msgspec.to_builtins(await apart(newest_certificate, folder)),
         "versions": content.versions,
         "pace": msgspec.to_builtins(pace) if pace else {},
@@ -188,7 +195,7 @@ def _examine(parts: Parts) -> dict[str, Any]:
 
 
 async def trace(parts: Parts, connection: Connection, request: m.Trace) -> Answer:
-    return await parts.tracer.answer(request, is_busy=parts.is_busy)
+    return await parts.tracer.answer(request, is_busy=parts.is_busy, computes=parts.computes)
 
 
 async def preview_dataset(
@@ -269,7 +276,7 @@ async def start(parts: Parts, connection: Connection, request: m.Start) -> Answe
         parts.book.record(run, finding_of(warning))
     if known := await apart(begins_with, to_raw(spec), parts.book.store):
         parts.book.record(run, known)
-    parts.book.move(run, Event.ENQUEUE)
+    parts.book.move(run, Event.ENQUEUE, sentence_for(run, parts.book.queue, parts.book.tallies))
     parts.scheduler.enqueue(run)
     warnings = msgspec.to_builtins(looked.warnings)
     return Answer({"run": run, "folder": str(folder), "conflicts": warnings})
@@ -293,9 +300,10 @@ async def save_checkpoint(
 
 
 async def verify_saves(parts: Parts, connection: Connection, request: m.VerifySaves) -> Answer:
-    folder = parts.book.folder(parts.book.find(request.run))
-    saves = await apart(check_saves, folder, timeout_s=_READING_SECONDS)
-    return Answer({"saves": msgspec.to_builtins(saves)})
+    run = parts.book.find(request.run)
+    saves = await apart(check_saves, parts.book.folder(run), timeout_s=_READING_SECONDS)
+    state = parts.book.state(run).value
+    return Answer({"saves": msgspec.to_builtins(saves), "state": state})
 
 
 async def remove(parts: Parts, connection: Connection, request: m.Remove) -> Answer:

@@ -14,7 +14,9 @@ from engine.host.checks import complaints_about
 from engine.host.connection import Answer, Connection, Refused
 from engine.host.parts import Parts
 from engine.host.threads import apart
+from engine.host.waiting import sentence_for
 from engine.store.checkpoints import NewerCheckpoint, newest_verified
+from engine.store.soundness import passed_over
 from engine.store.upgrade import StoreError
 
 LEAVING_WORKER_SECONDS = 30.0
@@ -56,7 +58,8 @@ async def _resume(parts: Parts, run: str, patch: Patch) -> Answer:
         chosen = await apart(newest_verified, folder, timeout_s=600.0)
     except NewerCheckpoint as error:
         raise Refused(str(error), "version") from error
-    parts.book.move(run, Event.RESUME)
+    waits = sentence_for(run, parts.book.queue, parts.book.tallies)
+    parts.book.move(run, Event.RESUME, waits)
     if changed := changes(before, patch):
         parts.book.record(run, _decision(changed, patch, parts.book.attempt(run)))
     parts.scheduler.enqueue(run, chosen)
@@ -65,6 +68,7 @@ async def _resume(parts: Parts, run: str, patch: Patch) -> Answer:
         "folder": str(folder),
         "attempt": parts.book.attempt(run),
         "step": chosen.step,
+        "passed_over": passed_over(chosen, parts.book.tallies[run].step),
     }
     return Answer(data)
 

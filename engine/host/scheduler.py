@@ -19,6 +19,7 @@ from engine.host.power import Nothing, SleepGuard
 from engine.host.settings import Settings
 from engine.store.checkpoints import Choice, newest_verified
 from engine.store.runs import ORPHAN
+from engine.store.soundness import passed_over
 from engine.store.upgrade import StoreError
 
 log = logging.getLogger(__name__)
@@ -172,7 +173,7 @@ class Scheduler:
                 await self._attempt.abandon()
         self._attempt = None
         if self._book.state(run) in LIVE:
-            self._give_up(run, f"Fettle itself failed: {error}. See host.log.")
+            _end(self._book, run, f"Fettle itself failed: {error}. See host.log.")
 
     async def _can_open(self, run: str) -> bool:
         try:
@@ -190,7 +191,7 @@ class Scheduler:
             reach("host.launch")
             spec = spec_of(self._book, run)
             start = await self._choose(run)
-            _tell_of_broken(course, start)
+            _tell_of_broken(course, start, self._book.tallies[run].step)
             if self._is_stopping(run):
                 course.end(Event.HALT, "stopped", "Stopped before it began.")
                 return
@@ -199,7 +200,7 @@ class Scheduler:
                 return
             worker = await self._pool.take()
         except (OSError, StoreError) as error:
-            self._give_up(run, f"The run could not be started: {error}")
+            _end(self._book, run, f"The run could not be started: {error}")
             return
         self._attempt = Attempt(self._book, self._settings, run, worker, self._comeback)
         if self._is_stopping(run):
@@ -224,13 +225,6 @@ class Scheduler:
         for other in self._book.queue:
             self._book.changed(other)
 
-    def _give_up(self, run: str, sentence: str) -> None:
-        course = Course(self._book, run)
-        if course.state is State.STOPPING:
-            course.end(Event.HALT, "stopped", sentence)
-        else:
-            course.end(Event.FAIL, "failed", sentence)
-
     async def _stop_waiting(self, run: str) -> None:
         if run not in self._book.queue:
             self._book.move(run, Event.STOP)  # At rest: nothing changes.
@@ -249,14 +243,15 @@ class Scheduler:
         await self._book.close(run)
 
 
-def _tell_of_broken(course: Course, start: Choice) -> None:
-    for note in start.notes:
-        course.find(
-            "warning",
-            "checkpoint_broken",
-            "A damaged save was set aside.",
-            cause=note,
-            remedy="The run goes on from the newest sound one."
-            if start.folder
-            else "There is no sound one; the run begins again.",
-        )
+def _tell_of_broken(course: Course, start: Choice, reached: int) -> None:
+    if text := passed_over(start, reached):
+        course.find("warning", "checkpoint_broken", "A save is damaged.", cause=text, remedy="")
+
+
+def _end(book: Book, run: str, sentence: str) -> None:
+    """Bring a run whose attempt did not come about to rest."""
+    course = Course(book, run)
+    if course.state is State.STOPPING:
+        course.end(Event.HALT, "stopped", sentence)
+    else:
+        course.end(Event.FAIL, "failed", sentence)

@@ -127,6 +127,7 @@ class Host:
             task.cancel()
         for connection in list(self._hub.connections):
             connection.close()
+        self._parts.tracer.close()
         await self._parts.pool.close()
         await self._parts.book.close_all()
 

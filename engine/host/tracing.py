@@ -1,4 +1,5 @@
-"""Forms of models: traced by a worker that is lent while nothing trains, kept in the home.
+"""Forms of models, kept in the home: traced by the idle worker, or while a run is at work by one
+of lowest priority beside it.
 
 A form depends on the layout and on the versions that traced it, not on batch, length or rank, so
 one file serves every plan of that kind for good.
@@ -10,7 +11,9 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +25,14 @@ from engine.contract import messages as m
 from engine.contract.spec import Spec
 from engine.contract.toml import to_raw
 from engine.contract.validate import check
+from engine.host.beside import Beside
 from engine.host.connection import Answer, Refused
 from engine.host.pool import Pool
 from engine.host.settings import Settings
 from engine.host.threads import apart
 from engine.host.worker import Worker
 from engine.planning import facts, form
+from engine.planning.layer_names import no_layer
 from engine.planning.model_config import config_of, layout_of
 from engine.planning.model_folder import Problem
 from engine.store.files import write_atomic
@@ -38,10 +43,8 @@ _TRACE_SECONDS = 90.0
 """A trace takes a second or two; so long even on a machine that is busy."""
 _VERSIONS = ("torch", "transformers", "peft", "trl")
 
-_BUSY = (
-    "A run trains or waits, and a trace would take memory and time from it. It is made as soon as "
-    "the engine has nothing else to do."
-)
+
+Lend = Callable[[Spec], AbstractAsyncContextManager[Worker]]
 
 
 class Tracer:
@@ -49,14 +52,21 @@ class Tracer:
 
     def __init__(self, pool: Pool, settings: Settings) -> None:
         self._pool = pool
+        self._beside = Beside(settings, pool.folder, pool.log)
         self._settings = settings
         self._lock = asyncio.Lock()
 
-    async def answer(self, request: m.Trace, *, is_busy: Callable[[], bool]) -> Answer:
+    def close(self) -> None:
+        """Let the worker go that traces beside runs."""
+        self._beside.close()
+
+    async def answer(
+        self, request: m.Trace, *, is_busy: Callable[[], bool], computes: Callable[[], bool]
+    ) -> Answer:
         """Do what a client wants. Raises :class:`Refused`, ``OSError``.
 
-        While the host ``is_busy`` only forms that are kept are given, and a worker that has traced
-        does not wait for more.
+        While something ``computes`` a worker beside it traces, if RAM is left for it. While the
+        host ``is_busy``, a worker of the pool that has traced does not wait for more.
         """
         began = time.monotonic()
         spec, complaints = check(request.spec)
@@ -69,42 +79,53 @@ class Tracer:
                 field="model.path", problem=problem.problem, remedy=problem.remedy
             )
             raise Refused(str(problem), complaints=[complaint]) from problem
+        if spec.lora and found and (misfit := no_layer(spec.lora, found[0])):
+            raise Refused(str(misfit), complaints=[misfit])
         async with self._lock:
-            data = await self._form(spec, request, found, is_busy)
+            lend = self._lend_beside if computes() else partial(self._lend, is_busy=is_busy)
+            data = await self._form(spec, request, found, lend)
         return Answer({**data, "seconds": time.monotonic() - began})
 
-    async def _form(
-        self, spec: Spec, request: m.Trace, found: Any, is_busy: Callable[[], bool]
-    ) -> dict[str, Any]:
+    async def _form(self, spec: Spec, request: m.Trace, found: Any, lend: Lend) -> dict[str, Any]:
         config, source = found or (None, "hub")
         if config is not None:
             kept = await apart(_kept, _place(spec, config, request))
             if kept is not None:
                 return {"form": kept, "config": config, "source": source, "cached": True}
-        if is_busy():
-            raise Refused(_BUSY, "busy")
-        traced = await self._traced(spec, config, request, is_busy)
+        async with lend(spec) as worker:
+            traced = await self._ask(worker, spec, config, request)
+        if not traced.form:
+            raise Refused(traced.problem)
         await apart(_keep, _place(spec, traced.config, request), traced.form)
         return {"form": traced.form, "config": traced.config, "source": source, "cached": False}
 
-    async def _traced(
-        self, spec: Spec, config: dict[str, Any] | None, request: m.Trace,
-        is_busy: Callable[[], bool],
-    ) -> m.Traced:  # fmt: skip
+    @asynccontextmanager
+    async def _lend(self, spec: Spec, is_busy: Callable[[], bool]) -> AsyncIterator[Worker]:
         self._pool.ask()
         worker = await self._pool.lend()
-        is_free = False
+        is_done = False
         try:
-            traced = await self._ask(worker, spec, config, request)
-            is_free = True
+            yield worker
+            is_done = True
         finally:
-            if not is_free:
+            if not is_done:
                 # It may still be at it.
                 worker.kill()
-            await self._pool.give_back(worker, keep=lambda: is_free and not is_busy())
-        if not traced.form:
-            raise Refused(traced.problem)
-        return traced
+            # One that ran the files of a model's makers is no place for the run of another model.
+            is_clean = is_done and not spec.model.trust_remote_code
+            await self._pool.give_back(worker, keep=lambda: is_clean and not is_busy())
+
+    @asynccontextmanager
+    async def _lend_beside(self, spec: Spec) -> AsyncIterator[Worker]:
+        worker = await self._beside.lend()
+        is_done = False
+        try:
+            yield worker
+            is_done = True
+        finally:
+            if not is_done:
+                worker.kill()
+            self._beside.give_back(worker, keep=is_done and not spec.model.trust_remote_code)
 
     async def _ask(
         self, worker: Worker, spec: Spec, config: dict[str, Any] | None, request: m.Trace

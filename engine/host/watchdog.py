@@ -129,7 +129,7 @@ def joined(finding: Finding, known: Finding) -> Finding:
         return finding
     words: dict[str, Any] = {
         name: getattr(known, name)
-        for name in ("cause", "patch", "changes_result", "problem", "pool")
+        for name in ("cause", "patch", "changes_result", "effect", "problem", "pool")
     }
     remedy = f"{finding.remedy} {known.remedy}"
     return msgspec.structs.replace(finding, remedy=remedy, **words)

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -145,8 +145,11 @@ class Worker(asyncio.SubprocessProtocol):
             self._transport.close()
 
 
-async def spawn(settings: Settings, *, cwd: Path, log_path: Path) -> Worker:
-    """Start a worker in its own session; its stderr goes to the end of ``log_path``.
+async def spawn(
+    settings: Settings, *, cwd: Path, log_path: Path, environment: Mapping[str, str] | None = None
+) -> Worker:
+    """Start a worker in its own session; its stderr goes to the end of ``log_path``, and what is
+    in ``environment`` stands before what it has from this process.
 
     Raises ``OSError`` if the program cannot be started.
     """
@@ -160,7 +163,7 @@ async def spawn(settings: Settings, *, cwd: Path, log_path: Path) -> Worker:
             stdout=subprocess.PIPE,
             stderr=stderr,
             cwd=cwd,
-            env=_environment(),
+            env={**_environment(), **(environment or {})},
             **_own_group(),
         )
     worker.log_start = log_start

@@ -70,6 +70,8 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     """The peaks of a spec on a machine, in bytes."""
 
     train_bytes: int
+    train_segment: str
+    """The stretch of a step that the peak of training is in."""
     worst_bytes: int
     """Of all moments."""
     worst: Moment
@@ -80,10 +82,12 @@ def sizes(form: Form, spec: Spec, machine: Machine) -> Sizes:
     """The totals of all budgets and no items: quick enough for a search."""
     point = point_of(spec)
     fixed = context_bytes(machine) + machine.profile.workspace_bytes + reserve_bytes(machine)
-    totals = {m: peak(form, point, m).total + fixed for m in moments_of(form)}
+    peaks = {m: peak(form, point, m) for m in moments_of(form)}
+    totals = {m: found.total + fixed for m, found in peaks.items()}
     worst = max(totals, key=lambda moment: totals[moment])
     return Sizes(
         train_bytes=totals["train"],
+        train_segment=peaks["train"].segment,
         worst_bytes=totals[worst],
         worst=worst,
         ram_bytes=ram_bytes(form, point),

@@ -7,6 +7,8 @@ README there); anything else can be given as folder or hub id. Pure apart from r
 from __future__ import annotations
 
 import copy
+import difflib
+import re
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -26,6 +28,10 @@ ChatTemplate = Literal[
     "none", "chatml", "gemma", "llama2", "llama3", "mistral", "phi3", "phi4", "solar", "zephyr"
 ]
 """How the model's tokenizer writes a conversation; ``none``: it does not say."""
+
+
+_SLIP = 0.9
+"""So alike are an id and another that was meant."""
 
 
 class ModelShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +141,15 @@ def find(id: str) -> ModelEntry | None:
 @cache
 def _by_id() -> dict[str, ModelEntry]:
     return {id.lower(): entry for entry in load() for id in (entry.id, *entry.aliases)}
+
+
+def near(id: str) -> str:
+    """The catalogue's id that this one seems to be a slip of; empty if none. One with other numbers
+    is taken for another version or size."""
+    digits = re.findall(r"\d+", id)
+    alike = difflib.get_close_matches(id.lower(), _by_id(), n=3, cutoff=_SLIP)
+    found = (_by_id()[name].id for name in alike)
+    return next((name for name in found if re.findall(r"\d+", name) == digits), "")
 
 
 def instruct_of(id: str) -> ModelEntry | None:

@@ -106,9 +106,13 @@ def _model_facts(spec: Spec, config: dict[str, Any] | None, known: Known) -> Tab
     entry = catalogue.find(path)
     is_id = hub_cache.is_hub_id(path) and (known.is_cached is not None or entry is not None)
     kind = str(config.get("model_type")) if config else None
+    is_strange = is_id and entry is None and known.is_cached is False
+    near = catalogue.near(path) if is_strange else ""
     return {
         "hub.is_cached": known.is_cached,
         "model.is_hub_id": is_id,
+        "model.near_id": near or None,
+        "model.has_near_id": bool(near),
         "model.is_gated": entry.gated if entry else None,
         "model.download_gib": entry.download_bytes / _GIB if entry else None,
         "model.is_on_windows_drive": path.startswith("/mnt/") and path[6:7] == "/",
@@ -172,7 +176,8 @@ run.saved_without_linear run.matching_targets run.named_targets run.unknown_targ
 run.unknown_targets_count run.targets_mended run.targets_hint run.unknown_saved
 run.unknown_saved_count run.saved_mended run.saved_hint run.model_layers
 run.checkpoint_gib run.saves_gib
-model.is_hub_id model.is_gated model.download_gib model.is_on_windows_drive model.is_known
+model.is_hub_id model.near_id model.has_near_id model.is_gated model.download_gib
+model.is_on_windows_drive model.is_known
 machine.platform machine.ram_gib gpu.is_there gpu.count gpu.number gpu.name gpu.capability
 gpu.memory_gib gpu.driver gpu.cuda gpu.cuda_major torch.cuda torch.cuda_major torch.build
 store.path store.file_system store.free_gib hub.file_system hub.free_gib hub.path hub.has_token

@@ -15,6 +15,7 @@ import msgspec
 import engine
 from engine.planning import platforms
 from engine.planning.hub_cache import is_offline
+from engine.planning.learnt import Lesson
 from engine.planning.look import PACKAGES, installed, look
 from engine.planning.pinned import Measured
 from engine.planning.seen import NO_NVML, SILENT, CardSeen, MemorySeen, NvmlSeen, Seen
@@ -120,6 +121,9 @@ class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
     """``CUDA_VISIBLE_DEVICES`` of the engine, None if it is not set."""
     pinned: Measured | None = None
     """The last measurement of pinned memory on this machine, if there was one."""
+    lessons: dict[str, Lesson] = {}
+    """What earlier runs where the engine is taught, by card, driver and torch; see
+    :func:`engine.planning.learnt.key`."""
     spill: Spill = "never"
     sleep_minutes: float | None = None
     """When the computer sleeps by itself while it is plugged in; 0 is never, None unknown."""
@@ -138,7 +142,7 @@ class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 def gather(store: Path, home: Path | None = None) -> MachineFacts:
     """Look at this machine. A driver in trouble may make it take seconds; use a thread. With
-    ``home`` the measurement of pinned memory that is kept there counts."""
+    ``home`` the measurement of pinned memory and the lessons that are kept there count."""
     return judge(look(store, home))
 
 
@@ -180,6 +184,7 @@ def judge(seen: Seen) -> MachineFacts:
         display_vendors=[platforms.VENDORS.get(v.lower(), v) for v in seen.pci_vendors],
         visible_devices=seen.environ.get("CUDA_VISIBLE_DEVICES"),
         pinned=seen.pinned,
+        lessons=seen.lessons,
         spill="always" if wsl else "possible" if seen.platform == "win32" else "never",
         sleep_minutes=_sleep_minutes(seen),
         has_inhibitor=seen.sleep.has_inhibitor,

@@ -1,6 +1,6 @@
 """The machine that a run is planned for: this one, or its computer with another card or platform.
 
-Pure apart from the files of profiles and of what earlier runs taught.
+Pure apart from the files of profiles.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from typing import Literal
 
 import msgspec
 
-from engine.paths import home
 from engine.planning import learnt, pinned
 from engine.planning.cards import card_index
 from engine.planning.facts import GpuFacts, MachineFacts
@@ -178,4 +177,5 @@ def _ram_free(facts: MachineFacts) -> int | None:
 
 
 def _lesson(facts: MachineFacts, profile: Profile, driver: str | None) -> learnt.Lesson:
-    return learnt.read(home(), profile.name, driver, facts.packages.get("torch"))
+    key = learnt.key(profile.name, driver, facts.packages.get("torch"))
+    return facts.lessons.get(key, learnt.Lesson())

@@ -16,10 +16,11 @@ from engine.contract.spec import Spec
 from engine.planning import rungs
 from engine.planning.adapter import forecast
 from engine.planning.budget import Sizes, sizes, verdict_of
-from engine.planning.choices import patched, point_of, settle
+from engine.planning.choices import device_of, is_cpu, patched, point_of, precision_of, settle
 from engine.planning.figures import file_size
 from engine.planning.form import Form, value
 from engine.planning.hardware import Machine
+from engine.planning.model_config import layout_key
 from engine.planning.plan import Rung, Verdict
 from engine.planning.roofline import timing
 from engine.planning.rungs import Change
@@ -27,13 +28,6 @@ from engine.planning.rungs import Change
 Forms = Callable[[Spec], Form | None]
 """The form of a spec; None where none is to be had (in time)."""
 
-_SIZES = {
-    "per_device_train_batch_size", "gradient_accumulation_steps", "max_length",
-    "num_train_epochs", "max_steps", "learning_rate", "embedding_learning_rate",
-    "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm", "seed", "save_minutes",
-    "save_steps", "save_total_limit", "eval_steps",
-}  # fmt: skip
-"""Fields of ``training`` that one form serves for."""
 _ABOUT = 0.97
 """Estimates of speed are no finer than this."""
 _OK: tuple[Verdict, ...] = ("fits", "tight", "unknown")
@@ -47,15 +41,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     tokens_per_second: float
     file_bytes: int
-
-
-def layout_key(spec: Spec) -> bytes:
-    """The same for specs that one form serves for."""
-    raw: dict[str, Any] = msgspec.to_builtins(spec)
-    training = {name: v for name, v in raw["training"].items() if name not in _SIZES}
-    lora = {n: v for n, v in raw.get("lora", {}).items() if n not in ("r", "lora_alpha")}
-    parts = [raw["model"], raw.get("quantization"), lora, raw["method"], training]
-    return msgspec.json.encode(parts, order="deterministic")
 
 
 def file_bytes_of(spec: Spec, form: Form, config: dict[str, Any] | None) -> int:
@@ -75,7 +60,7 @@ class Bench:
         self.machine = machine
         self._config = config
         self._forms = forms
-        self._known: dict[bytes, Form | None] = {layout_key(spec): form}
+        self._known: dict[str, Form | None] = {self._key(spec): form}
         self._outcomes: dict[bytes, Outcome | None] = {}
         self.base = self._outcome(spec, form)
 
@@ -91,8 +76,11 @@ class Bench:
         form = self._form(spec)
         return self._outcome(spec, form) if form else None
 
+    def _key(self, spec: Spec) -> str:
+        return layout_key(spec, device_of(self.machine), precision_of(spec, self.machine)[0])
+
     def _form(self, spec: Spec) -> Form | None:
-        key = layout_key(spec)
+        key = self._key(spec)
         if key not in self._known:
             self._known[key] = self._forms(spec) if self._forms else None
         return self._known[key]
@@ -206,9 +194,11 @@ def _upwards(spec: Spec) -> Iterator[Change]:
 
 def _downwards(bench: Bench) -> Iterator[Change]:
     spec = bench.spec
+    _ask_for_the_best_first(bench)
     single = [
         *_first_fitting(bench, rungs.batches(spec)),
         *rungs.stronger_checkpointing(spec),
+        *_fused(bench),
         *rungs.smaller_optimizer(spec),
     ]
     yield from single
@@ -220,6 +210,23 @@ def _downwards(bench: Bench) -> Iterator[Change]:
     for change in _changing(bench):
         # What keeps the result is enough by itself, or has to come on top.
         yield change if whole else _made_to_fit(bench, change)
+
+
+def _fused(bench: Bench) -> Iterator[Change]:
+    """Where the optimizer's step is the peak on a card: elsewhere it saves nothing."""
+    if not is_cpu(bench.machine) and bench.base.sizes.train_segment == "optimizer":
+        yield from rungs.fused_optimizer(bench.spec)
+
+
+def _ask_for_the_best_first(bench: Bench) -> None:
+    """Have the forms of what mostly frees most, before time runs out for them."""
+    spec = bench.spec
+    promising = (
+        *rungs.fewer_bits(spec), *rungs.adapter_instead(spec), *rungs.stronger_checkpointing(spec),
+        *rungs.smaller_optimizer(spec),
+    )  # fmt: skip
+    for change in promising:
+        bench.outcome(change.patch)
 
 
 def _changing(bench: Bench) -> Iterator[Change]:

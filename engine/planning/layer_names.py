@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from engine.contract.messages import Complaint
 from engine.contract.spec import LoraSpec
 from engine.planning import adapter
 from engine.planning.adapter import ALL_LINEAR
@@ -25,17 +26,48 @@ def layer_facts(lora: LoraSpec, config: dict[str, Any] | None) -> dict[str, Any]
         return {}
     plain = [module for module in modules if module.kind != "norm"]
     layers = _last_parts(module.name for module in plain)
+    pattern = _pattern_hint(lora, layers)
     parts = sorted({part for m in modules for part in m.name.split(".") if not part.isdigit()})
     return {
         **_facts("targets", _targets(lora), layers, lambda name: _is_target(name, plain)),
         **_facts("saved", lora.modules_to_save, parts, lambda name: _is_saved(name, modules)),
+        **({"run.targets_hint": pattern} if pattern else {}),
         "run.matching_targets": _matching(lora, plain),
     }
+
+
+def no_layer(lora: LoraSpec, config: dict[str, Any] | None) -> Complaint | None:
+    """What is wrong with ``target_modules`` if it names no layer of the model at all."""
+    found = layer_facts(lora, config)
+    if found.get("run.matching_targets") != 0:
+        return None
+    return Complaint(
+        field="lora.target_modules",
+        problem=f"The model has none of these layers: {_shown(lora.target_modules)}.",
+        remedy=found["run.targets_hint"],
+    )
+
+
+def _shown(targets: list[str] | str) -> str:
+    return targets if isinstance(targets, str) else ", ".join(targets)
 
 
 def _targets(lora: LoraSpec) -> list[str]:
     """A text is a pattern, no name."""
     return lora.target_modules if isinstance(lora.target_modules, list) else []
+
+
+def _pattern_hint(lora: LoraSpec, layers: list[str]) -> str:
+    """What was meant by a text that is one plain name; empty for a list, and for a real pattern."""
+    text = lora.target_modules
+    if isinstance(text, list) or text == ALL_LINEAR or not re.fullmatch(r"[\w.]+", text):
+        return ""
+    if not (nearest := _nearest(text, layers)):
+        return ""
+    return (
+        f'Perhaps you meant ["{nearest}"]. A text is a pattern for whole names, as in '
+        f'".*{nearest}"; a list names layers.'
+    )
 
 
 def _facts(

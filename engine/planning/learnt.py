@@ -66,9 +66,9 @@ def key(card: str, driver: str | None, torch: str | None) -> str:
     return f"{card} · driver {driver or 'unknown'} · torch {torch or 'unknown'}"
 
 
-def read(home: Path, card: str, driver: str | None, torch: str | None) -> Lesson:
-    """What is known of a card with this driver and torch."""
-    return _lesson(_load(home / FILE).cards.get(key(card, driver, torch), []))
+def read(home: Path) -> dict[str, Lesson]:
+    """What is known of each card, by :func:`key`."""
+    return {name: _lesson(pairs) for name, pairs in _load(home / FILE).cards.items()}
 
 
 def record(home: Path, expected: Expected, measured_bytes: int) -> Lesson:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from engine.planning import hub_cache, nvml, pinned
+from engine.planning import hub_cache, learnt, nvml, pinned
 from engine.planning.platforms import WSL_LIBRARIES
 from engine.planning.seen import DiskSeen, MemorySeen, NvmlSeen, Seen, SleepSeen
 
@@ -37,7 +37,8 @@ _POWERCFG_WSL = "/mnt/c/Windows/System32/powercfg.exe"
 
 def look(store: Path, home: Path | None = None) -> Seen:
     """Look at this machine. Takes some milliseconds, up to some seconds where a driver is in
-    trouble. With ``home`` the last measurement of pinned memory is looked up in it."""
+    trouble. With ``home`` the last measurement of pinned memory, and what runs
+    taught of the cards, is looked up in it."""
     cards = nvml.read()
     return Seen(
         python=platform.python_version(),
@@ -59,6 +60,7 @@ def look(store: Path, home: Path | None = None) -> Seen:
         cache=disk(hub_cache.folder()),
         nvml=cards,
         pinned=pinned.read(home, machine_key(cards)) if home else None,
+        lessons=learnt.read(home) if home else {},
         sleep=_sleep(),
         has_token=_has_token(),
         packages=installed(),

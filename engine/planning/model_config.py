@@ -41,6 +41,17 @@ def config_of(path: str, revision: str | None = None) -> tuple[dict[str, Any], S
     return None if bundled is None else (bundled, "catalogue")
 
 
+def layout_key(spec: Spec, device: DeviceKind, precision: Precision) -> str:
+    """The same for specs that one form serves for, without a look at the model's config."""
+    model = {
+        "path": spec.model.path,
+        "revision": spec.model.revision,
+        "trust_remote_code": spec.model.trust_remote_code,
+    }
+    layout = layout_of(spec, model, device, precision)
+    return msgspec.json.encode(layout, order="deterministic").decode()
+
+
 def layout_of(
     spec: Spec, config: dict[str, Any], device: DeviceKind, precision: Precision
 ) -> Layout:

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from engine.contract.spec import Spec
 from engine.contract.toml import to_raw
-from engine.planning import budget, choices, figures, learnt
+from engine.planning import budget, choices, figures
 from engine.planning.choices import is_cpu, point_of, settle
 from engine.planning.embedding_words import advice
 from engine.planning.form import Form, peak, value
@@ -138,14 +137,3 @@ def expectation(plan: Plan, machine: Machine) -> dict[str, Any]:
     )
     raw: dict[str, Any] = msgspec.to_builtins(expected)
     return raw
-
-
-def taught(machine: Machine, home: Path) -> Machine:
-    """The machine with what earlier runs in this home taught of its card."""
-    if not machine.is_detected or is_cpu(machine):
-        return machine
-    torch = machine.packages.get("torch")
-    lesson = learnt.read(home, machine.profile.name, machine.driver, torch)
-    return msgspec.structs.replace(
-        machine, learnt_offset_bytes=lesson.offset_bytes, error_share=lesson.error_share
-    )

@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
+from engine.contract.effects import changes_result, effect_of, sentence_of
 from engine.contract.spec import Spec
 from engine.contract.validate import EMBEDDING_MODULES
 from engine.planning.figures import count
 
 _CHECKPOINTING = ("none", "full", "offload")
 _SLOW_OPTIMIZERS = ("adamw_torch", "adamw_torch_fused")
-ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 _LEAST_RANK, _MOST_RANK = 4, 256
 STEP = 64
 """Lengths are offered in multiples of it: kernels run best so."""
@@ -26,7 +26,11 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     patch: dict[str, Any]
     effect: str = ""
     """On the result; empty where the mathematics stay the same."""
-    keeps_result: bool = True
+
+    @property
+    def keeps_result(self) -> bool:
+        """Whether it counts as the same result, see :mod:`engine.contract.effects`."""
+        return not changes_result(self.patch)
 
 
 def joined(first: Change, second: Change) -> Change:
@@ -35,7 +39,6 @@ def joined(first: Change, second: Change) -> Change:
         title=f"{first.title}, {second.title[:1].lower()}{second.title[1:]}",
         patch={**first.patch, **second.patch},
         effect=f"{first.effect} {second.effect}".strip(),
-        keeps_result=first.keeps_result and second.keeps_result,
     )
 
 
@@ -65,12 +68,15 @@ def _batch(spec: Spec, batch: int) -> Change:
     training = spec.training
     old, steps = training.per_device_train_batch_size, training.gradient_accumulation_steps
     accumulation = old * steps // batch
+    patch = {
+        "training.per_device_train_batch_size": batch,
+        "training.gradient_accumulation_steps": accumulation,
+    }
+    raw: dict[str, Any] = msgspec.to_builtins(spec)
     return Change(
         title=f"Batch {old} → {batch}, accumulation {steps} → {accumulation}",
-        patch={
-            "training.per_device_train_batch_size": batch,
-            "training.gradient_accumulation_steps": accumulation,
-        },
+        patch=patch,
+        effect="" if effect_of(patch, raw) == "same" else sentence_of(patch, raw),
     )
 
 
@@ -95,6 +101,17 @@ def _checkpointing(title: str, value: str) -> Change:
     return Change(title=title, patch={"training.gradient_checkpointing": value})
 
 
+def fused_optimizer(spec: Spec) -> Iterator[Change]:
+    """AdamW in one kernel, which keeps nothing meanwhile."""
+    if spec.training.optim == "adamw_torch":
+        yield Change(
+            title="Optimizer AdamW → AdamW, fused",
+            patch={"training.optim": "adamw_torch_fused"},
+            effect="The step of plain AdamW takes another 4 bytes for each trained weight for a "
+            "moment; fused it takes none.",
+        )
+
+
 def smaller_optimizer(spec: Spec) -> Iterator[Change]:
     """AdamW in 8 bits."""
     if spec.training.optim in _SLOW_OPTIMIZERS:
@@ -117,7 +134,6 @@ def shorter(spec: Spec, length: int) -> Change:
         title=f"Max length {count(old)} → {count(length)}",
         patch={"training.max_length": length},
         effect=effect,
-        keeps_result=False,
     )
 
 
@@ -138,7 +154,7 @@ def rank(spec: Spec, *, up: bool) -> Iterator[Change]:
         return
     effect = "The adapter can learn more." if up else "The adapter can learn less."
     patch = {"lora.r": new, "lora.lora_alpha": spec.lora.lora_alpha * new / old}
-    yield Change(title=f"Rank {old} → {new}", patch=patch, effect=effect, keeps_result=False)
+    yield Change(title=f"Rank {old} → {new}", patch=patch, effect=effect)
 
 
 def fewer_modules(spec: Spec) -> Iterator[Change]:
@@ -180,7 +196,7 @@ def _modules(
     title: str, modules: list[str], effect: str, also: dict[str, Any] | None = None
 ) -> Change:
     patch = {"lora.modules_to_save": modules, **(also or {})}
-    return Change(title=title, patch=patch, effect=effect, keeps_result=False)
+    return Change(title=title, patch=patch, effect=effect)
 
 
 def fewer_bits(spec: Spec) -> Iterator[Change]:
@@ -190,7 +206,6 @@ def fewer_bits(spec: Spec) -> Iterator[Change]:
             title=f"Weights {spec.bits}-bit → 4-bit",
             patch={"quantization.bits": 4},
             effect="Frozen weights are rounded to 4 bits (QLoRA): usually as good.",
-            keeps_result=False,
         )
 
 
@@ -202,13 +217,12 @@ def adapter_instead(spec: Spec) -> Iterator[Change]:
     if spec.training.learning_rate < 1e-4:
         patch["training.learning_rate"] = 2e-4
     effect = "A small adapter learns instead of all weights, at a learning rate that suits it."
-    first = Change(title="Train an adapter (LoRA)", patch=patch, effect=effect, keeps_result=False)
+    first = Change(title="Train an adapter (LoRA)", patch=patch, effect=effect)
     yield first
     yield Change(
         title="Train an adapter on 4-bit weights (QLoRA)",
         patch={**patch, "quantization.bits": 4},
         effect=effect,
-        keeps_result=False,
     )
 
 
@@ -220,16 +234,4 @@ def adafactor(spec: Spec) -> Iterator[Change]:
             title="Optimizer → Adafactor",
             patch={"training.optim": "adafactor"},
             effect="Another rule than AdamW: close to it, but another result.",
-            keeps_result=False,
-        )
-
-
-def fewer_targets(spec: Spec) -> Iterator[Change]:
-    """The adapter on attention alone."""
-    if spec.lora and spec.lora.target_modules == "all-linear":
-        yield Change(
-            title="Adapter on attention only",
-            patch={"lora.target_modules": ATTENTION},
-            effect="The adapter can learn less.",
-            keeps_result=False,
         )

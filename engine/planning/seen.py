@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.planning.learnt import Lesson
 from engine.planning.pinned import Measured
 
 NO_NVML = -1
@@ -114,6 +115,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     cache: DiskSeen | None = None
     nvml: NvmlSeen = NvmlSeen(error_code=12, error="NVML Shared Library Not Found")
     pinned: Measured | None = None
+    lessons: dict[str, Lesson] = {}
+    """Of earlier runs in this home, see :func:`engine.planning.learnt.read`."""
     sleep: SleepSeen = SleepSeen()
     has_token: bool = False
     """A Hugging Face token is there; never which."""

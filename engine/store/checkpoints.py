@@ -42,6 +42,8 @@ RESERVE_BYTES = 256 << 20
 _RESERVED_PART = 50
 """Of a small disk, one part in so many."""
 
+SAVING_SECONDS = 900.0
+"""A process that saves is given this long on top of what it has to end."""
 _NAME = re.compile(r"step-(\d{8,})")
 _CHUNK = 1 << 20
 
@@ -141,6 +143,12 @@ def _must_have_room(root: Path, step: int, needs_bytes: int) -> None:
 
 def _size(count: int) -> str:
     return f"{count / 2**30:.2f} GiB" if count >= 1 << 28 else f"{count / 2**20:.1f} MiB"
+
+
+def is_saving(run_folder: Path, pid: int) -> bool:
+    """Whether that process writes a checkpoint, or reads back what it wrote: for large states that
+    takes minutes."""
+    return any((run_folder / FOLDER).glob(f".staging-*-{pid}"))
 
 
 def discard(staging: Path) -> None:

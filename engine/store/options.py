@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from engine.contract.messages import Complaint
+from engine.contract.validate import in_plain_words
 from engine.store.files import write_atomic
 
 FILE = "options.json"
@@ -34,7 +35,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     remember_memory: Annotated[
         bool,
         Meta(description="Begin with the changes that the same spec needed here before, after it "
-             "ran out of memory. The result is the same."),
+             "ran out of memory; none of them changes the result."),
     ] = True  # fmt: skip
 
 
@@ -78,7 +79,13 @@ def _complaint(name: str, value: Any) -> Complaint | None:
     try:
         msgspec.convert(value, known[name])
     except msgspec.ValidationError as error:
-        return Complaint(field=name, problem=f"{value!r} cannot be used: {error}.")
+        reason = in_plain_words(str(error))
+        usual = getattr(Options(), name)
+        shown = ("on" if usual else "off") if isinstance(usual, bool) else usual
+        return Complaint(
+            field=name, problem=f"{value!r} does not fit: {reason}.",
+            remedy=f"Write it as in {name}={shown}.",
+        )  # fmt: skip
     return None
 
 

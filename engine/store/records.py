@@ -220,6 +220,19 @@ def newest_failure(folder: Path) -> Finding | None:
     return None
 
 
+def newest_passed_over(folder: Path) -> str:
+    """Why the newest attempt began before the newest save; empty if no save was damaged."""
+    attempt = 0
+    for _, line in lines_back(folder / EVENTS):
+        record = _decode(line)
+        attempt = attempt or (record.attempt if record else 0)
+        if record is not None and record.attempt < attempt:
+            break
+        if isinstance(record, Finding) and record.code == "checkpoint_broken":
+            return record.cause
+    return ""
+
+
 def newest_certificate(folder: Path) -> ResumeCertificate | None:
     """What the last resume that came so far was found to be; None if there was none."""
     for _, line in lines_back(folder / EVENTS):

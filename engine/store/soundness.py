@@ -9,10 +9,19 @@ from typing import Literal
 
 import msgspec
 
-from engine.store.checkpoints import FOLDER, MANIFEST, is_newer, published, read_manifest, verify
+from engine.store.checkpoints import (
+    FOLDER,
+    MANIFEST,
+    Choice,
+    is_newer,
+    published,
+    read_manifest,
+    verify,
+)
 
 Verdict = Literal["sound", "damaged", "unfinished", "newer"]
 _UNFINISHED = re.compile(r"\.staging-(\d+)-\d+")
+_FINISHED = "The run is finished: its result lies apart from its saves, and no resume needs them."
 _SET_ASIDE = re.compile(r"\.broken-step-(\d+)-\d+")
 
 
@@ -86,21 +95,45 @@ def is_well(saves: list[SaveChecked]) -> bool:
     return all(each.verdict in ("sound", "newer") for each in standing(saves))
 
 
-def in_words(saves: list[SaveChecked]) -> str:
-    """What was found, and what it means for a resume."""
+def in_words(saves: list[SaveChecked], *, is_finished: bool = False) -> str:
+    """What was found, and what it means for a resume; a run that ``is_finished`` has none."""
     there = standing(saves)
     bad = [each for each in there if each.verdict in ("damaged", "unfinished")]
-    sound = [each.step for each in there if each.verdict == "sound"]
-    if not there:
-        return "There is no save yet."
-    if not bad:
-        counted = "1 save was" if len(there) == 1 else f"{len(there)} saves were"
-        return f"{counted} read byte by byte: all sound. {_way_on(sound)}"
+    aside = [each for each in saves if each.is_set_aside]
+    if not there and not aside:
+        return "There is no save." if is_finished else "There is no save yet."
     told = [f"The save of step {each.step} is {each.verdict}: {each.problems[0]}" for each in bad]
-    return " ".join([*told, _way_on(sound)])
+    told += [_aside(each) for each in aside]
+    if not bad and there:
+        told.insert(0, _all_sound(len(there), is_rest=bool(aside)))
+    sound = [each.step for each in there if each.verdict == "sound"]
+    return " ".join([*told, _FINISHED if is_finished else _way_on(max(sound, default=0))])
 
 
-def _way_on(sound: list[int]) -> str:
-    if not sound:
+def _all_sound(number: int, *, is_rest: bool) -> str:
+    counted = "1 save was" if number == 1 else f"{number} saves were"
+    return f"{counted} read byte by byte: {'these are' if is_rest else 'all'} sound."
+
+
+def _aside(save: SaveChecked) -> str:
+    reason = f": {save.problems[0]}" if save.problems else "."
+    return f"The save of step {save.step} was set aside by an earlier resume{reason}"
+
+
+def _way_on(step: int) -> str:
+    """Where a resume goes on: from the save of ``step``, or without one (0) from the start."""
+    if not step:
         return "None is sound: a resume would begin again."
-    return f"Resume goes on from step {max(sound)}."
+    return f"Resume goes on from step {step}."
+
+
+def passed_over(chosen: Choice, reached: int) -> str:
+    """Why a run that had ``reached`` a step goes on from so far back, in words; empty if no save
+    was found damaged."""
+    if not chosen.notes:
+        return ""
+    again = max(reached - chosen.step, 0)
+    steps = "1 step is" if again == 1 else f"{again} steps are"
+    where = f"from step {chosen.step}" if chosen.folder else "from the start: no save is sound"
+    cost = f"; {steps} done again" if again else ""
+    return " ".join([*chosen.notes, f"It goes on {where}{cost}."])

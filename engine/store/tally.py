@@ -147,7 +147,8 @@ class Tally(msgspec.Struct, kw_only=True):
         if record.state is State.QUEUED and self.state in RESTING:
             self.tries = 0  # A person wants it; what was tried before does not count.
         self.state = record.state
-        self.sentence = record.sentence
+        # What it waits for changes while it does.
+        self.sentence = "" if record.state is State.QUEUED else record.sentence
         self.resumes_at = record.resumes_at
         if record.state is State.QUEUED:
             self.queued_at, self.ended_at = record.at, None
@@ -203,7 +204,6 @@ class Tally(msgspec.Struct, kw_only=True):
         """The line of this run in the list of runs."""
         milliseconds = sum(self.recent_ms)
         live = self.state in LIVE and milliseconds > 0
-        mean = milliseconds / len(self.recent_ms) / 1000 if live else 0.0
         return RunSummary(
             run=self.run,
             folder=str(folder),
@@ -221,7 +221,7 @@ class Tally(msgspec.Struct, kw_only=True):
             created_at=self.created_at,
             ended_at=self.ended_at,
             train_seconds=self._train_seconds(),
-            eta_seconds=max(self.max_steps - self.step, 0) * mean if live else None,
+            eta_seconds=self.seconds_left(),
             queue_place=queue_place,
             loss=self.loss,
             eval_loss=self.eval_loss,
@@ -232,6 +232,13 @@ class Tally(msgspec.Struct, kw_only=True):
             bytes=self.bytes,
             resumes_at=self.resumes_at,
         )
+
+    def seconds_left(self) -> float | None:
+        """By the mean of the last steps; None while it has none, or is not live."""
+        if self.state not in LIVE or sum(self.recent_ms) <= 0:
+            return None
+        mean = sum(self.recent_ms) / len(self.recent_ms) / 1000
+        return max(self.max_steps - self.step, 0) * mean
 
     def _train_seconds(self) -> float:
         if self.started_at is None or self.seen_at is None:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from engine import own_secrets
+from engine.contract import effects
 from engine.contract.masking import masked
 from engine.contract.messages import MemoryPool
 from engine.diagnosis import Diagnosis, ErrorSeen, Evidence, diagnose
@@ -23,8 +24,6 @@ DETAIL_CHARACTERS = 8000
 _CAUSE_CHARACTERS = 400
 _MOST_LINKS = 10
 _TEXT_CHARACTERS = 4000
-_KEEP_RESULT = {"training.gradient_checkpointing"}
-"""Of the settings that Fettle's own exceptions want changed, those that keep the result."""
 
 
 class JobError(Exception):
@@ -42,6 +41,11 @@ class JobError(Exception):
         self.why = why
         self.patch = patch or {}
 
+    @property
+    def changes_result(self) -> bool:
+        """Whether a run with the patch gives another result."""
+        return effects.changes_result(self.patch)
+
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """The parts of a finding that an exception gives."""
@@ -54,6 +58,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     patch: dict[str, Any] = {}
     changes_result: bool = False
+    effect: str = ""
     problem: str = ""
     pool: MemoryPool = ""
 
@@ -79,8 +84,8 @@ def _own_words(error: BaseException) -> Failure | None:
         case JobError():
             return Failure(
                 code=error.code, title=error.title, cause=error.cause, remedy=error.remedy,
-                why=error.why, patch=error.patch,
-                changes_result=bool(error.patch.keys() - _KEEP_RESULT),
+                why=error.why, patch=error.patch, changes_result=error.changes_result,
+                effect=effects.sentence_of(error.patch),
             )  # fmt: skip
         case DatasetError():
             return Failure(
@@ -111,6 +116,7 @@ def _joined(own: Failure, found: list[Diagnosis]) -> Failure:
         remedy=f"{best.does} {own.remedy}".strip() if own.remedy else best.remedy,
         patch=best.patch,
         changes_result=best.changes_result,
+        effect=best.effect,
         problem=best.id,
         pool=best.pool,
     )
@@ -125,6 +131,7 @@ def _of(found: Diagnosis) -> Failure:
         why=found.why,
         patch=found.patch,
         changes_result=found.changes_result,
+        effect=found.effect,
         problem=found.id,
         pool=found.pool,
     )

@@ -24,6 +24,7 @@ from engine.contract.messages import Done, Job, Ready, Traced
 from engine.own_secrets import MaskedFormatter
 from engine.planning.facts import installed
 from engine.planning.profiles import CUBLAS_CONFIG
+from engine.store.checkpoints import SAVING_SECONDS, is_saving
 from engine.worker.evidence import gather, size_of, step_of
 from engine.worker.failures import Failure, explain
 from engine.worker.inbox import Inbox
@@ -215,6 +216,9 @@ def _leave_when_host_is_lost(job: Job, outbox: Outbox, inbox: Inbox) -> None:
     def watch() -> None:
         inbox.wishes.host_lost.wait()
         time.sleep(LEAVE_WITHIN_SECONDS)
+        give_up_at = time.monotonic() + SAVING_SECONDS
+        while time.monotonic() < give_up_at and is_saving(Path(job.folder), os.getpid()):
+            time.sleep(1.0)
         if job.kind == "train":
             outbox.leave_orphan(Path(job.folder))
         os._exit(3)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from peft import PeftModel
+from safetensors import SafetensorError
 
 from engine.contract.spec import Spec
 from engine.contract.toml import write as write_toml
@@ -18,6 +20,7 @@ from engine.store.files import disk_sentence, rename, sync_file, sync_folder
 from engine.worker.recipe import script
 
 FOLDER = "output"
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,8 +48,16 @@ def write(run_folder: Path, spec: Spec, model: Any, tokenizer: Any, facts: Facts
         return _put_in_place(staging, run_folder / FOLDER)
     except OSError as error:
         raise CheckpointError(disk_sentence(error, staging)) from error
+    except SafetensorError as error:
+        raise CheckpointError(disk_sentence(_disk_error(error), staging)) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _disk_error(error: SafetensorError) -> OSError:
+    """What the system said, which safetensors wraps as text."""
+    found = _OS_ERROR.search(str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else OSError(str(error))
 
 
 def _fill(staging: Path, spec: Spec, model: Any, tokenizer: Any, facts: Facts) -> None:
@@ -88,15 +99,24 @@ def _put_in_place(staging: Path, final: Path) -> Path:
             sync_file(path)
     sync_folder(staging)
     if final.exists():
-        before = final.with_name(f".{FOLDER}-before")
-        shutil.rmtree(before, ignore_errors=True)
-        rename(final, before)
-        rename(staging, final)
-        shutil.rmtree(before, ignore_errors=True)
+        _replace(staging, final)
     else:
         rename(staging, final)
     sync_folder(final.parent)
     return final
+
+
+def _replace(staging: Path, final: Path) -> None:
+    """The new result instead of the one before, which stays if that fails."""
+    before = final.with_name(f".{FOLDER}-before")
+    shutil.rmtree(before, ignore_errors=True)
+    rename(final, before)
+    try:
+        rename(staging, final)
+    except OSError:
+        rename(before, final)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def readme(spec: Spec, facts: Facts) -> str:

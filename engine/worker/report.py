@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from engine.contract import effects
 from engine.contract.lifecycle import Phase
 from engine.contract.messages import (
     CheckpointSaved,
@@ -94,6 +95,10 @@ class Report:
         self.send(Decision(at=time.time(), title=title, reason=reason, cost=cost))
 
     def found(self, code: str, title: str, **texts: Any) -> None:
-        """Something a person should know; ``texts`` are fields of :class:`Finding`."""
+        """Something a person should know; ``texts`` are fields of :class:`Finding`. What a patch
+        does to the result follows from it, where nobody says more."""
         texts.setdefault("severity", "warning")
+        patch = texts.get("patch") or {}
+        texts.setdefault("changes_result", effects.changes_result(patch))
+        texts.setdefault("effect", effects.sentence_of(patch))
         self.send(Finding(at=time.time(), code=code, title=title, **texts))

@@ -60,11 +60,16 @@ def closing_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
 
 
 def close(encoded: Encoded, end_id: int | None) -> Encoded:
-    """The text with its end token, learnt, if it has not got it already."""
+    """The text with its end token, learnt: one of its own, or the one that is there already if it
+    closes what is learnt."""
     ids, flags = encoded
-    if end_id is None or (ids and ids[-1] == end_id):
+    if end_id is None:
         return encoded
-    return [*ids, end_id], [*flags, True]
+    if not ids or ids[-1] != end_id:
+        return [*ids, end_id], [*flags, True]
+    # One that the tokenizer put there has no characters, and so lies in no span.
+    closes = len(flags) > 1 and flags[-2]
+    return ids, [*flags[:-1], flags[-1] or closes]
 
 
 def cut(encoded: Encoded, max_length: int) -> Encoded:

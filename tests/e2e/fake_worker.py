@@ -234,15 +234,16 @@ class FakeWorker:
 
     def save(self, reason: str) -> None:
         """A sound checkpoint, made without the engine's code."""
+        root = self.folder / "checkpoints"
+        staging = root / f".staging-{self.step}-{os.getpid()}"
+        staging.mkdir(parents=True)
         time.sleep(self.options["saving_ms"] / 1000)
         if self.mode == "no_space":
+            staging.rmdir()
             title = f"Step {self.step} could not be saved."
             self.say("finding", severity="warning", code="save_failed", title=title, cause="Full.")
             return
         name = f"step-{self.step:08d}"
-        root = self.folder / "checkpoints"
-        staging = root / f".staging-{self.step}-{os.getpid()}"
-        staging.mkdir(parents=True)
         content = f"weights after {self.step}".encode()
         (staging / "adapter.safetensors").write_bytes(content)
         (staging / "MANIFEST.json").write_text(json.dumps(_manifest(self.step, content)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -250,7 +251,10 @@ def test_stop_of_a_run_at_rest_changes_nothing(bench: Bench) -> None:
 def test_stop_of_a_run_that_waits_in_the_queue(bench: Bench) -> None:
     first = bench.detached()
     second = bench.fettle("train", bench.spec, "--detach", "--json").last["run"]
-    assert bench.show(second)["state"] == "queued"
+    shown = bench.show(second)
+    assert (shown["state"], shown["queue_place"], shown["behind"]) == ("queued", 1, "Bench run")
+    told = bench.fettle("show", second).out
+    assert "queued: next, behind Bench run" in told
     stopped = bench.fettle("stop", second, "--json")
     assert (stopped.code, stopped.last["outcome"]) == (0, "stopped")
     assert bench.show(first)["state"] == "training"
@@ -287,8 +291,10 @@ def test_verify_reads_every_byte_and_names_what_is_damaged(bench: Bench) -> None
     bench.fettle("stop", run)
     whole = bench.fettle("verify", run, "--json")
     assert whole.code == 0
-    assert whole.last["verdict"] == "sound"
-    newest = bench.fettle.store / run / whole.last["folder"]
+    closing, save = whole.last, whole.lines[-2]
+    assert (closing["type"], closing["is_well"], save["verdict"]) == ("verified", True, "sound")
+    assert closing["resumes_from"] == save["step"]
+    newest = bench.fettle.store / run / save["folder"]
     victim = next(path for path in newest.iterdir() if path.name != "MANIFEST.json")
     content = bytearray(victim.read_bytes())
     content[len(content) // 2] ^= 4
@@ -298,6 +304,12 @@ def test_verify_reads_every_byte_and_names_what_is_damaged(bench: Bench) -> None
     assert f"is damaged: {victim.name} has changed since it was saved." in damaged.out
     # Nothing was touched: to set it aside is the business of a resume.
     assert newest.is_dir()
+    bench.worker(LASTS)
+    resumed = bench.fettle("resume", run, "--detach")
+    assert f"The save of step {save['step']} was set aside: {victim.name} has" in resumed.out
+    assert re.search(r"It goes on from (step \d+|the start).*done again\.", resumed.out)
+    until(lambda: "done again." in bench.show(run)["passed_over"], "it is told")
+    assert "was set aside" in bench.fettle("show", run).out
 
 
 def test_resume_detached(bench: Bench) -> None:
@@ -312,10 +324,14 @@ def test_resume_detached(bench: Bench) -> None:
 
 def test_remove(bench: Bench) -> None:
     run = bench.detached()
-    refused = bench.fettle("remove", run, "--json")
+    refused = bench.fettle("remove", run, "--yes", "--json")
     assert (refused.code, refused.last["code"]) == (2, "wrong_state")
     bench.fettle("stop", run)
-    assert bench.fettle("remove", run, "--json").last["removed"]
+    unasked = bench.fettle("remove", run)
+    assert unasked.code == 2
+    assert "nobody can be asked here. Add --yes to delete" in unasked.err
+    assert (bench.fettle.store / run).exists()
+    assert bench.fettle("remove", run, "--yes", "--json").last["removed"]
     assert not (bench.fettle.store / run).exists()
     gone = bench.fettle("show", run, "--json")
     assert (gone.code, gone.last["code"]) == (2, "not_found")

@@ -99,7 +99,7 @@ def test_a_run_from_its_start_to_its_removal(fettle: Fettle) -> None:
     assert adapter["target_modules"] == sorted(adapter["target_modules"])
     assert "local_files_only" not in json.loads((output / "tokenizer_config.json").read_text())
     assert (output / "train.py").is_file()
-    assert fettle("remove", run, "--json").code == 0
+    assert fettle("remove", run, "--yes", "--json").code == 0
     # It is hidden at once, and deleted beside other work.
     until(lambda: fettle.runs_on_disk() == [], "the folder is gone")
 

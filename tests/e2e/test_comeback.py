@@ -14,6 +14,7 @@ from engine.client import Client, HostFailed, Refused
 from engine.contract.lifecycle import State
 from engine.contract.messages import (
     ChangeOptions,
+    CheckpointSaved,
     Decision,
     Done,
     Finding,
@@ -171,6 +172,47 @@ def test_a_wait_outlives_the_host(automatic: HostUnderTest) -> None:
     done = records_to_done(run)[-1]
     assert isinstance(done, Done)
     assert (done.outcome, done.attempt) == ("finished", 2)
+
+
+def test_what_the_system_ended_is_taken_up_by_the_next_host(automatic: HostUnderTest) -> None:
+    """A reboot at night, or the end of a session."""
+    automatic.fake("normal", steps=5000, save=0)
+    process = automatic.start()
+    client = automatic.connect()
+    run = start_run(client, automatic.spec())
+    wait_for_step(client, run, 4)
+    process.terminate()
+    process.wait(20)
+    assert '"recovering"' in (automatic.home / "runs" / run / "status.json").read_text()
+    automatic.fake("normal", steps=60, save=0)
+    automatic.start()
+    records = records_to_done(run)
+    done = records[-1]
+    assert isinstance(done, Done)
+    assert (done.outcome, done.step, done.attempt) == ("finished", 60, 2)
+    assert titles_of(records) == ["Goes on by itself"]
+
+
+def test_a_worker_that_saves_for_long_is_waited_for(hosts: HostUnderTest) -> None:
+    hosts.fake("normal", steps=5000, save=0, saving_ms=1500)
+    hosts.environment["FETTLE_STOP_GRACE_SECONDS"] = "0.3"
+    hosts.start()
+    client = hosts.connect()
+    run = start_run(client, hosts.spec())
+    wait_for_step(client, run, 4)
+    client.request(Stop(id=0, run=run))
+    done = records_to_done(run)[-1]
+    assert isinstance(done, Done)
+    assert (done.outcome, done.exit_code) == ("stopped", None), "it ended by itself"
+    # And so does the next host, with a worker that lost its own.
+    resume_run(client, run)
+    wait_for_step(client, run, done.step + 3)
+    hosts.environment["FETTLE_ORPHAN_SECONDS"] = "0.3"
+    _crash_host(hosts)
+    client = hosts.connect()
+    wait_for_state(client, run)
+    saved = [r.attempt for r in read_records(hosts.home / "runs" / run) if _is_save(r)]
+    assert saved == [1, 2]
 
 
 def test_a_stop_that_was_asked_for_is_kept(automatic: HostUnderTest) -> None:
@@ -365,6 +407,10 @@ def test_a_start_is_brought_to_its_end_though_its_client_goes(hosts: HostUnderTe
     other = hosts.connect()
     (run,) = until(lambda: _names(other), "the run is there")
     assert wait_for_state(other, run).state is State.FINISHED
+
+
+def _is_save(record: Record) -> bool:
+    return isinstance(record, CheckpointSaved)
 
 
 def _names(client: Client) -> list[str]:

@@ -72,7 +72,7 @@ def test_an_out_of_memory_has_a_patch_that_keeps_the_result(hosts: HostUnderTest
         "training.gradient_accumulation_steps": 8,
     }
     assert not found.changes_result
-    assert "the result stays the same" in found.remedy
+    assert "The result stays the same." in found.remedy
 
 
 def test_a_token_in_what_a_worker_left_is_not_told_on(hosts: HostUnderTest) -> None:

@@ -28,9 +28,18 @@ from app.theme import Theme, load_tokens
 from app.transport import LocalTransport
 from app.widgets.budget_bar import BudgetBar, part_color
 from app.widgets.line_button import LineButton
-from engine.contract.messages import Complaint, Message, Refusal, Reply, Request, Trace
+from engine.contract.lifecycle import State
+from engine.contract.messages import (
+    Complaint,
+    Message,
+    Refusal,
+    Rehearsed,
+    Reply,
+    Request,
+    Trace,
+)
 from engine.contract.wire import frame
-from engine.planning import catalogue
+from engine.planning import catalogue, learnt
 from engine.planning.conflicts import Conflict
 from engine.planning.form import PARTS
 from engine.planning.hardware import profiles
@@ -38,6 +47,7 @@ from engine.planning.plan import Rung
 from tests.gui.host_double import HostDouble
 from tests.gui.pages import theme
 from tests.gui.plans import LADDER, plan
+from tests.gui.recorded import summary
 from tests.unit.plan_forms import form_of, spec_of
 
 __all__ = ["theme"]
@@ -75,7 +85,7 @@ class TracingHost(HostDouble):
             return
         if self.trouble is not None:
             refusal = self.trouble
-            socket.write(frame(Refusal(to=request.id, sentence=refusal.sentence)))
+            socket.write(frame(msgspec.structs.replace(refusal, to=request.id)))
             return
         spec = plannable_spec(request.spec)
         data = {"form": msgspec.to_builtins(form_of(spec)), "config": CONFIG, "source": "catalogue"}
@@ -175,6 +185,41 @@ def test_a_trace_that_fails_gives_its_reason_and_can_be_tried_again(
     click(qtbot, page.budget.retry)
     qtbot.waitUntil(lambda: stage(page) == "planned")
     assert not page.budget.hint.isVisible()
+
+
+@pytest.mark.parametrize("by", ["run", "rehearsal"])
+def test_a_busy_engine_is_told_calmly_and_asked_anew_when_it_is_free(
+    page: NewRunPage, host: TracingHost, qtbot: QtBot, by: str
+) -> None:
+    host.trouble = Refusal(to=0, sentence="A run trains or waits.", code="busy")
+    page.form.set_value("model.path", MODEL)
+    qtbot.waitUntil(lambda: stage(page) == "busy")
+    assert page.budget.hint.text() == "A run trains or waits."
+    assert page.budget.hint.property("tone") != "danger"
+    assert not page.budget.retry.isVisible()
+    link = page.adviser.forecaster._link
+    link.run_changed.emit(summary(state=State.TRAINING))
+    qtbot.wait(50)
+    assert stage(page) == "busy"
+    host.trouble = None
+    if by == "run":
+        link.run_changed.emit(summary(state=State.FINISHED))
+    else:
+        link.rehearsal_received.emit(Rehearsed(run="r", verdict="fits", sentence="It fits."))
+    qtbot.waitUntil(lambda: stage(page) == "planned")
+
+
+def test_what_a_finished_run_taught_reaches_the_plan(
+    page: NewRunPage, host: TracingHost, qtbot: QtBot
+) -> None:
+    planned(page, qtbot)
+    forecaster = page.adviser.forecaster
+    assert forecaster.machine
+    name = forecaster.machine.profile.name
+    lessons = {learnt.key(name, "570.86", None): {"offset_bytes": 300 << 20, "runs": 2}}
+    host.replies["facts"] = {"facts": {**FACTS, "lessons": lessons}}
+    forecaster._link.run_changed.emit(summary(state=State.FINISHED))
+    qtbot.waitUntil(lambda: forecaster.machine.learnt_offset_bytes == 300 << 20)
 
 
 def test_without_an_engine_the_old_plan_stays_pale(

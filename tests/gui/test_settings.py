@@ -96,11 +96,25 @@ def test_going_on_by_itself_is_the_hosts_choice(
     card.resume.click()
     qtbot.waitUntil(lambda: not card.tries.isEnabled())
     (change,) = host.asked(ChangeOptions)
-    assert change.options == {"resume_automatically": False, "resume_tries": 4}
+    assert change.options == {
+        "resume_automatically": False, "resume_tries": 4, "remember_memory": True,
+    }  # fmt: skip
     host.replies["change_options"] = Refusal(to=0, sentence="The disk is full.")
     card.resume.click()
     qtbot.waitUntil(lambda: card.said.text() == "The disk is full.")
     qtbot.waitUntil(card.resume.isChecked)
+
+
+def test_what_memory_taught_can_be_left_unused(
+    page: SettingsPage, host: HostDouble, qtbot: QtBot
+) -> None:
+    card = page.comeback
+    qtbot.waitUntil(card.remember.isEnabled)
+    assert card.remember.isChecked()
+    host.replies["change_options"] = {"options": {"remember_memory": False}}
+    card.remember.click()
+    qtbot.waitUntil(lambda: len(host.asked(ChangeOptions)) == 1)
+    assert host.asked(ChangeOptions)[0].options["remember_memory"] is False
 
 
 def test_this_machine_is_tried(page: SettingsPage, qtbot: QtBot) -> None:

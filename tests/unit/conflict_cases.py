@@ -256,6 +256,10 @@ CASES: dict[str, tuple[Case, Case]] = {
         .on(Case(machine={"cache_free_bytes": 5 * GIB})), Case(known={"is_cached": True})),
     "offline_model": (UNCACHED.on(Case(machine={"is_offline": True})),
                       Case(machine={"is_offline": False})),
+    "misspelt_model": (
+        spec(model__path="mistralai/Mistral-7B-v0.3x").on(UNCACHED)
+        .on(Case(machine={"is_offline": False})),
+        spec(model__path="mistralai/Mistral-7B-v0.4")),
     "gated_without_token": (
         spec(model__path="meta-llama/Llama-3.1-8B").on(UNCACHED)
         .on(Case(machine={"has_hub_token": False})), Case(machine={"has_hub_token": True})),

@@ -34,6 +34,7 @@ from engine.contract.messages import (
     Step,
     Telemetry,
 )
+from engine.contract.queue_words import in_line
 
 
 def summary(state: State = State.TRAINING, **fields: Any) -> RunSummary:
@@ -54,6 +55,20 @@ def summary(state: State = State.TRAINING, **fields: Any) -> RunSummary:
         "created_at": 0.0,
     }
     return RunSummary(**{**values, **fields})
+
+
+@pytest.mark.parametrize(
+    ("place", "behind", "seconds", "told"),
+    [
+        (1, "", None, "next"),
+        (1, "demo", 430, "next, behind demo, which has about 7 min left"),
+        (3, "demo", 7900, "number 3 in line, behind demo, which has about 2 h 12 min left"),
+        (1, "demo", 20, "next, behind demo, which has less than a minute left"),
+        (1, "demo", None, "next, behind demo"),
+    ],
+)
+def test_a_place_in_the_queue(place: int, behind: str, seconds: float | None, told: str) -> None:
+    assert in_line(place, behind, seconds) == told
 
 
 def step(number: int, **fields: Any) -> Step:

@@ -133,6 +133,9 @@ def test_options_are_kept_and_checked(tmp_path: Path) -> None:
     same, complaints = options.change(tmp_path, {"resume_tries": -1, "resume_forever": True})
     assert same == changed
     assert [c.field for c in complaints] == ["resume_tries", "resume_forever"]
+    _, (text,) = options.change(tmp_path, {"resume_tries": "x"})
+    assert text.problem == "'x' does not fit: expected a whole number, got text."
+    assert text.remedy == "Write it as in resume_tries=3."
     assert options.read(tmp_path).resume_tries == 7
 
 

@@ -271,12 +271,24 @@ def test_the_first_few_bad_rows_are_named_and_no_more(write: Write) -> None:
     rows = [GOOD, '{"instruction": "a", "output": null}', "{broken", GOOD] * 50
     complaints = said(write("a.jsonl", "\n".join(rows)))
     assert [c.split(": ")[1].split(" is not")[0] for c in complaints] == [
-        "a.jsonl, row 2 (line 2)",
+        "a.jsonl, rows 2, 6 and 10 (lines 2, 6 and 10)",
         "a.jsonl, line 3",
-        "a.jsonl, row 6 (line 6)",
         "a.jsonl, line 7",
-        "a.jsonl, row 10 (line 10)",
     ]
+
+
+def test_rows_with_the_same_mistake_are_told_in_one_sentence(write: Write) -> None:
+    (complaint,) = said(write("a.jsonl", "\n".join([GOOD, *5 * ['{"instruction": "a"}']])))
+    assert "a.jsonl, rows 2 to 6 (lines 2 to 6): " in complaint
+
+
+def test_a_long_line_is_told_with_the_byte(write: Write) -> None:
+    rows = ", ".join([GOOD] * 50)
+    (cut,) = said(write("a.json", f"[{rows}"))
+    assert f"a.json, line 1, byte {len(rows) + 2} is not valid JSON: it ends in the middle." in cut
+    assert "copy the whole file again" in cut
+    (broken,) = said(write("b.json", f"[{rows}, nothing]"))
+    assert f"line 1, byte {len(rows) + 5} is not valid JSON" in broken
 
 
 def test_rows_of_two_shapes_are_told_apart(write: Write) -> None:

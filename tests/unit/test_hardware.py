@@ -227,16 +227,18 @@ def test_the_card_of_a_number() -> None:
 
 
 def test_what_earlier_runs_taught_counts_for_the_card_that_is_there(fettle_home: Path) -> None:
-    here = facts(RTX3090)
     expected = learnt.Expected(
         card="RTX 3090", driver="570.86", torch="2.13.0+cu128", peak_bytes=8 * GIB,
         context_bytes=0,
     )  # fmt: skip
     learnt.record(fettle_home, expected, 8 * GIB + 100 * MIB)
+    here = facts(RTX3090, lessons=learnt.read(fettle_home))
     machine = machine_of(here)
     assert machine.learnt_offset_bytes == 100 * MIB
     assert machine.error_share < 0.05
     assert machine_of(here, "rtx-3090").learnt_offset_bytes == 0
+    # What lies in the home of whoever plans says nothing of the engine's card.
+    assert machine_of(facts(RTX3090)).learnt_offset_bytes == 0
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,8 @@ def lesson_of(*messages: Message) -> Lesson:
 
 
 def known(home: Path) -> learnt.Lesson:
-    return learnt.read(home, "RTX 3090", "580.65", "2.13.0")
+    key = learnt.key("RTX 3090", "580.65", "2.13.0")
+    return learnt.read(home).get(key, learnt.Lesson())
 
 
 def test_the_driver_knows_best(fettle_home: Path) -> None:

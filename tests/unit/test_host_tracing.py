@@ -1,4 +1,4 @@
-"""Traces beside runs: what is kept is given, nothing new is made, no worker stays."""
+"""Traces beside runs: what is kept is given, what is new is made gently, no worker stays."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 import pytest
 
+from engine.contract.lifecycle import Event
 from engine.contract.messages import Trace, Traced
 from engine.contract.wire import frame
 from engine.host.connection import Refused
@@ -46,21 +48,73 @@ def starts(home: Path) -> int:
     return len((home / "started").read_text().split())
 
 
-def test_beside_a_run_what_is_kept_is_given_and_nothing_is_traced(fettle_home: Path) -> None:
+async def computing(house: House) -> str:
+    """A run that trains, as far as the host knows."""
+    run = await house.make(Event.ENQUEUE, Event.LAUNCH)
+    house.scheduler._launching = run
+    assert house.parts.computes()
+    return run
+
+
+def test_while_a_run_trains_a_gentle_worker_traces_beside_it(fettle_home: Path) -> None:
     async def work() -> None:
         house = house_of(fettle_home)
+        await computing(house)
         first = (await house.ask(request_of(fettle_home))).data
-        house.book.queue.append("a run")
+        assert first["cached"] is False
+        beside = house.parts.tracer._beside._worker
+        assert beside is not None
+        assert psutil.Process(beside.pid).nice() == 19
+        assert psutil.Process(beside.pid).environ()["CUDA_VISIBLE_DEVICES"] == ""
         again = (await house.ask(request_of(fettle_home))).data
         assert again["cached"]
         assert msgspec.convert(again["form"], Form) == msgspec.convert(first["form"], Form)
-        with pytest.raises(Refused, match="A run trains or waits") as caught:
-            await house.ask(request_of(fettle_home, optim="sgd"))
-        assert caught.value.refusal.code == "busy"
+        # A plan asks for several: they share its imports, and none waits in the pool.
+        await house.ask(request_of(fettle_home, optim="sgd"))
         assert starts(fettle_home) == 1
-        house.book.queue.clear()
-        assert (await house.ask(request_of(fettle_home, optim="sgd"))).data["cached"] is False
-        await house.pool.close()
+        assert house.pool._idle is None
+        house.parts.tracer.close()
+        await beside.ended
+        await house.book.close_all()
+
+    run_async(work)
+
+
+def test_beside_a_run_without_ram_it_is_refused_as_busy(
+    fettle_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.host.beside.NEEDED_BYTES", 1 << 60)
+
+    async def work() -> None:
+        house = house_of(fettle_home)
+        await computing(house)
+        with pytest.raises(Refused, match="GiB of RAM is free") as caught:
+            await house.ask(request_of(fettle_home))
+        assert caught.value.refusal.code == "busy"
+        assert not (fettle_home / "started").exists()
+        await house.book.close_all()
+
+    run_async(work)
+
+
+def test_a_run_that_only_waits_is_in_nobodys_way(fettle_home: Path) -> None:
+    async def work() -> None:
+        house = house_of(fettle_home)
+        house.book.queue.append("a run")
+        assert (await house.ask(request_of(fettle_home))).data["cached"] is False
+        assert house.parts.tracer._beside._worker is None
+
+    run_async(work)
+
+
+def test_an_adapter_for_no_layer_is_refused_before_it_is_traced(fettle_home: Path) -> None:
+    async def work() -> None:
+        house = house_of(fettle_home)
+        asked = request_of(fettle_home)
+        asked.spec["lora"]["target_modules"] = "q_prj"
+        with pytest.raises(Refused, match=r'none of these layers: q_prj.*meant \["q_proj"\]'):
+            await house.ask(asked)
+        assert not (fettle_home / "started").exists()
 
     run_async(work)
 
@@ -81,5 +135,19 @@ def test_a_worker_that_traced_while_a_run_came_does_not_stay(
         await house.ask(request_of(fettle_home))
         assert house.pool._idle is None
         await lent[0].ended
+
+    run_async(work)
+
+
+def test_a_worker_that_ran_a_models_own_code_does_not_stay(fettle_home: Path) -> None:
+    async def work() -> None:
+        house = house_of(fettle_home)
+        request = request_of(fettle_home)
+        request.spec["model"]["trust_remote_code"] = True
+        await house.ask(request)
+        assert house.pool._idle is None
+        await house.ask(request_of(fettle_home, optim="sgd"))
+        assert house.pool._idle is not None
+        await house.pool.close()
 
     run_async(work)

@@ -72,7 +72,7 @@ def climb(case: dict[str, Any], spec: dict[str, Any]) -> list[dict[str, Any]]:
         found = diagnose(evidence_of(whole))[0]
         ending = Ending(
             code=found.code, pool=found.pool, problem=found.id, patch=found.patch,
-            changes_result=found.changes_result, has_progress=True,
+            changes_result=found.changes_result, effect=found.effect, has_progress=True,
         )  # fmt: skip
         plan = plan_comeback(ending, 3)
         if not plan.patch:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.contract.spec import Spec
 from engine.contract.toml import to_raw
 from engine.contract.validate import check
-from engine.planning.model_config import config_of, layout_of
+from engine.planning.choices import patched
+from engine.planning.model_config import config_of, layout_key, layout_of
 from engine.planning.model_folder import Problem
+from tests.unit.test_effects import fields_of
 
 
 def _spec(**lora: object) -> Spec:
@@ -60,3 +63,53 @@ def test_sizes_are_no_part_of_a_layout() -> None:
     assert (packed.bits, packed.bnb_4bit_use_double_quant, packed.packing) == (4, False, True)
     assert packed.lora is not None
     assert "r" not in packed.lora
+
+
+LAYOUT: dict[str, Any] = {
+    "method": "pretrain", "model.path": "org/other", "model.revision": "v2",
+    "model.trust_remote_code": True, "model.attn_implementation": "eager",
+    "quantization.bits": 8, "quantization.bnb_4bit_quant_type": "fp4",
+    "quantization.bnb_4bit_use_double_quant": False,
+    "lora.lora_dropout": 0.1, "lora.target_modules": ["q_proj"],
+    "lora.modules_to_save": ["lm_head"], "lora.trainable_tokens": ["<|new|>"],
+    "lora.use_dora": True,
+    "training.packing": True, "training.optim": "sgd", "training.gradient_checkpointing": "none",
+}  # fmt: skip
+"""Settings that another form is traced for, with another value."""
+SIZES: dict[str, Any] = {
+    "name": "other", "quantization.bnb_4bit_compute_dtype": "fp32",
+    "lora.r": 64, "lora.lora_alpha": 3.0, "lora.use_rslora": True,
+    "dataset.path": "elsewhere", "dataset.format": "text", "dataset.eval_fraction": 0.2,
+    "training.max_length": 64, "training.per_device_train_batch_size": 7,
+    "training.gradient_accumulation_steps": 7, "training.num_train_epochs": 7.0,
+    "training.max_steps": 7, "training.learning_rate": 7e-4,
+    "training.embedding_learning_rate": 7e-6, "training.lr_scheduler_type": "linear",
+    "training.warmup_steps": 7.0, "training.weight_decay": 0.7, "training.max_grad_norm": 7.0,
+    "training.precision": "fp32", "training.seed": 7, "training.save_minutes": 7.0,
+    "training.save_steps": 7, "training.save_total_limit": 7, "training.eval_steps": 7,
+    "hardware.profile": "t4", "hardware.gpu": 1, "hardware.safe_mode": "off",
+}  # fmt: skip
+"""Settings that one form serves for. The precision is told apart from the spec."""
+
+
+def test_every_setting_is_part_of_the_layout_or_not() -> None:
+    assert sorted(fields_of()) == sorted([*LAYOUT, *SIZES])
+
+
+@pytest.mark.parametrize(("field", "value"), [*LAYOUT.items(), *SIZES.items()])
+def test_one_form_serves_for_what_has_the_same_layout(field: str, value: Any) -> None:
+    raw = {**to_raw(_spec()), "quantization": {"bits": 4}, "training": {}}
+    spec, _ = check(raw)
+    assert spec is not None
+    other = patched(spec, {field: value})
+    assert other != spec
+    is_same = layout_key(other, "cuda", "bf16") == layout_key(spec, "cuda", "bf16")
+    assert is_same == (field in SIZES)
+
+
+def test_device_and_precision_are_part_of_the_layout() -> None:
+    keys = {
+        layout_key(_spec(), "cuda", "bf16"), layout_key(_spec(), "cuda", "fp16"),
+        layout_key(_spec(), "cpu", "bf16"),
+    }  # fmt: skip
+    assert len(keys) == 3

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,13 +11,11 @@ from hypothesis import strategies as st
 
 from engine.contract.spec import HardwareSpec, ModelSpec, QuantizationSpec, Spec
 from engine.contract.validate import check
-from engine.planning import learnt
 from engine.planning.budget import formula
 from engine.planning.choices import patched, point_of, settle
 from engine.planning.form import Form, Point, Segment, peak
-from engine.planning.learnt import Expected
 from engine.planning.plan import Plan
-from engine.planning.planner import expectation, make_plan, taught
+from engine.planning.planner import expectation, make_plan
 from engine.planning.roofline import timing
 from tests.unit.plan_forms import WEIGHTS, form_of, machine, spec_of
 
@@ -294,19 +291,6 @@ def test_what_a_run_is_compared_with_is_the_plan_without_anything_learnt(offset:
     after = msgspec.structs.replace(place, learnt_offset_bytes=offset)
     plain, again = (make_plan(spec_of(), form_of(spec_of()), m) for m in (place, after))
     assert expectation(again, after) == expectation(plain, place)
-
-
-def test_a_machine_is_taught_by_the_runs_of_its_own_card_only(tmp_path: Path) -> None:
-    place = machine(is_detected=True, driver="580.65", packages={"torch": "2.13.0"})
-    plan = make_plan(spec_of(), form_of(spec_of()), place)
-    expected = msgspec.convert(expectation(plan, place), Expected)
-    learnt.record(tmp_path, expected, expected.peak_bytes + (300 << 20))
-    after = taught(place, tmp_path)
-    assert after.learnt_offset_bytes == 300 << 20
-    assert after.error_share < place.error_share
-    again = make_plan(spec_of(), form_of(spec_of()), after)
-    assert expectation(again, after) == expectation(plan, place)
-    assert taught(machine(), tmp_path) == machine()
 
 
 def test_a_plan_takes_no_more_than_20_ms() -> None:

@@ -17,7 +17,8 @@ def expected(peak: int = 8000 * MIB, driver: str = "580.65") -> Expected:
 
 
 def read(home: Path) -> Lesson:
-    return learnt.read(home, "RTX 3090", "580.65", "2.13.0")
+    key = learnt.key("RTX 3090", "580.65", "2.13.0")
+    return learnt.read(home).get(key, learnt.Lesson())
 
 
 def test_nothing_is_known_at_first(tmp_path: Path) -> None:

@@ -28,7 +28,6 @@ remedy = "Mend {match.what}."
 when = ["fix.batch >= 1"]
 does = "Halve it."
 patch = { "training.per_device_train_batch_size" = "{fix.batch}" }
-changes_result = false
 """
 
 
@@ -77,7 +76,6 @@ def test_a_typo_is_found(before: str, after: str, words: str) -> None:
     [
         ("title =", "titel ="),
         ("likely =", "likly ="),
-        ("changes_result = false", ""),
         ('does = "Halve it."', ""),
         ("pattern = ['gone", "pattern = [3, 'gone"),
     ],

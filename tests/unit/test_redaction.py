@@ -19,6 +19,7 @@ from engine.contract.redaction import ROW, Hidden, pieces_of, redacted, redacted
 from engine.contract.toml import EXAMPLE, to_raw
 from engine.contract.validate import check
 from engine.diagnosis.bundle import ROOT, Contents, files_of
+from engine.diagnosis.dataless import LEFT_OUT, by_shape, without_quotes
 from engine.discreet import discreet
 
 HUB = "hf_" + "aB3" * 12
@@ -220,10 +221,47 @@ def test_a_report_has_its_parts_and_nothing_private() -> None:
     for word in (HUB, "ada", "4242", "Whiskers"):
         assert word not in whole
     first, _ = files[f"{ROOT}/events.jsonl"].splitlines()
-    assert json.loads(first)["detail"].startswith("a\n")
+    assert json.loads(first)["detail"] == f"{LEFT_OUT}\n"
+    assert files[f"{ROOT}/worker.log"].decode() == f"{LEFT_OUT}\nKeyError {LEFT_OUT}\n"
+    assert b"Rows of the data are not in here." in files[f"{ROOT}/README.txt"]
 
 
 def test_data_is_in_a_report_only_if_asked_for() -> None:
     files = files_of(msgspec.structs.replace(CONTENTS, data=DATA[:1]), HIDDEN)
     assert b"Whiskers" in files[f"{ROOT}/data.jsonl"]
     assert b"first rows" in files[f"{ROOT}/README.txt"]
+    assert b"not in here" not in files[f"{ROOT}/README.txt"]
+    assert b"KeyError: " in files[f"{ROOT}/worker.log"]
+
+
+def test_of_an_error_its_place_and_kind_are_kept_and_its_words_are_not() -> None:
+    text = (
+        "Traceback (most recent call last):\n"
+        '  File "/x/site-packages/trl/a.py", line 12, in step\n'
+        "    loss = model(batch)\n"
+        "           ^^^^^^^^^^^^\n"
+        f"ValueError: {CAT}\n"
+        f"    {CAT}\n"
+        "During handling of the above exception, another exception occurred:\n"
+        f"torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB. {CAT}\n"
+    )
+    shown = by_shape(text).splitlines()
+    assert shown[:4] == text.splitlines()[:4]
+    assert shown[4:] == [
+        f"ValueError {LEFT_OUT}",
+        LEFT_OUT,
+        "During handling of the above exception, another exception occurred:",
+        f"torch.OutOfMemoryError: CUDA out of memory. Tried to allocate {LEFT_OUT}",
+    ]
+
+
+@given(st.text(max_size=80))
+def test_nothing_of_what_a_finding_quotes_is_kept(row: str) -> None:
+    assert without_quotes(f"It said “{row}”.") == "It said “…”."
+    said = without_quotes(f"The last error says “KeyError: {row!r}” here.")
+    assert said == "The last error says “…” here."
+
+
+def test_the_models_own_words_stay() -> None:
+    said = "Fettle's own words, and the model's: they stay."
+    assert without_quotes(said) == said

@@ -84,6 +84,9 @@ def test_what_is_no_table_at_all(value: object) -> None:
         ({"lorra": {}}, "lorra", "Did you mean lora?"),
         ({"model__pth": "x"}, "model.pth", "Did you mean model.path?"),
         ({"quantization__zzz": 1}, "quantization.zzz", "Known in [quantization]: bits"),
+        ({"lora__rank": 8}, "lora.rank", "Did you mean lora.r?"),
+        ({"max_steps": 8}, "max_steps", "It belongs in [training]: write training.max_steps."),
+        ({"lora__lr": 1.0}, "lora.lr", "write training.learning_rate."),
         ({"qqq": 1}, "qqq", "Known in the top of the file: name"),
     ],
 )

@@ -6,10 +6,11 @@ import random
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engine.store.checkpoints import MANIFEST, newest_verified, publish, read_manifest, stage
-from engine.store.soundness import check_saves, in_words, is_well
+from engine.store.soundness import check_saves, in_words, is_well, passed_over
 
 FLIPS = 200
 BLOCK = 4096
@@ -40,6 +41,33 @@ def test_sound_saves_are_said_to_be_sound(run: Path) -> None:
         "2 saves were read byte by byte: all sound. Resume goes on from step 200."
     )
     assert in_words(check_saves(run / "none")) == "There is no save yet."
+
+
+def test_a_finished_run_is_promised_no_resume(run: Path) -> None:
+    assert "no resume needs them" in in_words(check_saves(run), is_finished=True)
+    for folder in (run / "checkpoints").iterdir():
+        (folder / "state.json").write_bytes(b"{}")
+    told = in_words(check_saves(run), is_finished=True)
+    assert "The save of step 100 is damaged: state.json" in told
+    assert "would begin again" not in told
+    assert "goes on from" not in told
+
+
+def test_a_save_that_was_set_aside_is_told_wherever_the_others_are_sound(run: Path) -> None:
+    (run / "checkpoints/step-00000200/state.json").write_bytes(b"{}")
+    chosen = newest_verified(run)
+    told = in_words(check_saves(run))
+    assert "all sound" not in told
+    assert told.startswith("1 save was read byte by byte: these are sound. The save of step 200 ")
+    assert "was set aside by an earlier resume: state.json" in told
+    assert told.endswith("Resume goes on from step 100.")
+    why = passed_over(chosen, 207)
+    assert why.startswith("The save of step 200 was set aside: state.json")
+    assert why.endswith("It goes on from step 100; 107 steps are done again.")
+    assert passed_over(newest_verified(run), 207) == ""
+    assert "from the start: no save is sound; 1 step is" in passed_over(
+        msgspec.structs.replace(chosen, folder=None, step=0), 1
+    )
 
 
 @pytest.mark.parametrize("name", [*SIZES, MANIFEST])

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers.processors import TemplateProcessing
 
 from engine.contract.messages import Step
 from engine.contract.validate import check
+from engine.worker.chat import Rendered
 from engine.worker.library_names import CHECKPOINTING
 from engine.worker.schedule import Schedule
+from engine.worker.tokenise import close, closing_id, encode_all
 from tests.worker.conftest import Heard, make_spec, run_here
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::FutureWarning")]
@@ -83,3 +86,38 @@ def test_losses_equal_those_of_a_plain_trl_script(
     assert len(ours) == len(theirs) == STEPS
     assert ours[-1] < ours[0] - 0.1, "the model must have learnt something"
     assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+def test_an_end_that_the_tokenizer_adds_is_learnt_as_trl_learns_it(
+    models: Callable[[str], Path], tmp_path: Path
+) -> None:
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import SFTConfig, SFTTrainer
+
+    folder = models("llama")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    begin, end = tokenizer.bos_token, tokenizer.eos_token
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{begin} $A {end}",
+        special_tokens=[(begin, tokenizer.bos_token_id), (end, tokenizer.eos_token_id)],
+    )
+    prompt, completion = "The night is", " long and the train is late"
+    text = prompt + completion
+    rendered = Rendered(text=text, spans=[(len(prompt), len(text))], special_tokens=True)
+    (encoded,) = encode_all(tokenizer, [rendered])
+    ids, flags = close(encoded, closing_id(tokenizer))
+    trainer = SFTTrainer(
+        model=AutoModelForCausalLM.from_pretrained(folder),
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_list([{"prompt": prompt, "completion": completion}]),
+        args=SFTConfig(output_dir=str(tmp_path), report_to=[], use_cpu=True, bf16=False),
+    )
+    theirs = trainer.train_dataset[0]
+    # TRL writes an end of its own into the text, beside the one of the tokenizer.
+    assert theirs["input_ids"] == [*ids, tokenizer.eos_token_id]
+    assert [label != -100 for label in theirs["labels"]] == [*flags, True]
+    assert flags[-1]
+    # What is not learnt is not closed either, and text without an end gets one.
+    assert close(([5, 6, 1], [False, False, False]), 1)[1] == [False, False, False]
+    assert close(([5, 6], [False, True]), 1) == ([5, 6, 1], [False, True, True])

@@ -16,7 +16,8 @@ from app.pages.new_run.model_card import ModelCard
 from app.pages.new_run.profile_menu import PLATFORMS, ProfileMenu
 from app.pages.new_run.todo_items import todos
 from app.preferences import Preferences
-from engine.contract.messages import Facts
+from engine.contract.lifecycle import State
+from engine.contract.messages import Facts, RunSummary
 from engine.planning.choices import device_of
 
 _PLATFORM_KEY = "new_run/platform"
@@ -55,6 +56,7 @@ class Adviser(QObject):
         self._form.changed.connect(self.show)
         self._model.offered.connect(self.show)
         self._link.connected.connect(self._on_connected)
+        self._link.run_changed.connect(self._on_run_changed)
         self.forecaster.changed.connect(self._on_forecast)
         self.forecaster.machine_changed.connect(self._show_machine)
         self.card.patch_wanted.connect(self.apply)
@@ -114,6 +116,10 @@ class Adviser(QObject):
 
     def _on_connected(self, _data: object = None) -> None:
         self._link.ask(Facts).replied.connect(self._on_facts)
+
+    def _on_run_changed(self, summary: RunSummary) -> None:
+        if summary.state is State.FINISHED and self._link.is_connected:
+            self._on_connected()  # The run may have taught something of its card.
 
     def _on_facts(self, data: dict[str, Any]) -> None:
         self._facts = data.get("facts") or {}

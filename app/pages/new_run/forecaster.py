@@ -16,7 +16,8 @@ from app.form import Draft, Form
 from app.link import HostLink
 from app.pages.new_run.outlook import total_steps
 from app.pages.new_run.traces import Failure, Key, Traced, Traces, key_of
-from engine.contract.messages import Complaint
+from engine.contract.lifecycle import LIVE
+from engine.contract.messages import Complaint, Rehearsed, RunSummary
 from engine.contract.spec import Spec
 from engine.contract.validate import check
 from engine.planning import conflicts
@@ -33,14 +34,15 @@ TRACE_AFTER_MS = 400
 _SOME_DATA = "data"
 """Stands for a file that is not chosen yet: a plan needs none."""
 
-Stage = Literal["empty", "waiting", "tracing", "no_engine", "failed", "planned"]
+Stage = Literal["empty", "waiting", "tracing", "busy", "no_engine", "failed", "planned"]
 
 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     """What can be said of what is filled in."""
 
     stage: Stage
-    """``empty``: no model yet. ``waiting``: something filled in is wrong."""
+    """``empty``: no model yet. ``waiting``: something filled in is wrong. ``busy``: the engine
+    traces when it has nothing else to do."""
     plan: Plan | None = None
     """In any stage: the newest there was for this model."""
     fit: dict[str, Any] | None = None
@@ -93,9 +95,11 @@ class Forecaster(QObject):
         self._pause = QTimer(self, singleShot=True, interval=TRACE_AFTER_MS)
         self._pause.timeout.connect(self._on_pause)
         form.changed.connect(self._soon.start)
-        self.traces.arrived.connect(self._on_arrived)
-        link.connected.connect(self._on_link_changed)
-        link.disconnected.connect(self._on_link_changed)
+        self.traces.arrived.connect(self._on_news)
+        link.connected.connect(self._on_news)
+        link.disconnected.connect(self._on_news)
+        link.run_changed.connect(self._on_run_changed)
+        link.rehearsal_received.connect(self._on_rehearsal)
 
     # ------------------------------------------------------------ what it is made for
 
@@ -174,7 +178,7 @@ class Forecaster(QObject):
         if self._spec is None:
             return Forecast(stage="waiting", plan=old)
         if self.machine is None:
-            return self._no_machine(old)
+            return _without_machine(self._problem, self._link.outage, old)
         key, _ = self._layout(self._spec)
         found = self.traces.get(key)
         if isinstance(found, Traced):
@@ -182,15 +186,9 @@ class Forecaster(QObject):
             self._model = model
             return self._planned(self._spec, found, self.machine)
         if isinstance(found, Failure):
-            return Forecast(stage="failed", plan=old, sentence=found.sentence)
+            stage: Stage = "busy" if found.is_busy else "failed"
+            return Forecast(stage=stage, plan=old, sentence=found.sentence)
         return self._not_yet(key, old)
-
-    def _no_machine(self, old: Plan | None) -> Forecast:
-        if self._problem:
-            return Forecast(stage="failed", plan=old, sentence=self._problem)
-        if self._link.outage:
-            return Forecast(stage="no_engine", plan=old, sentence=self._link.outage)
-        return Forecast(stage="tracing", plan=old)
 
     def _not_yet(self, key: Key, old: Plan | None) -> Forecast:
         if self._link.outage and not self._link.is_connected:
@@ -201,11 +199,12 @@ class Forecaster(QObject):
 
     def _layout(self, spec: Spec) -> tuple[Key, Spec]:
         """What the spec's trace is kept under, and the spec that is to be traced."""
-        from engine.planning.choices import device_of, settle
+        from engine.planning.choices import device_of, precision_of, settle
 
         assert self.machine is not None
         settled, _ = settle(spec, self.machine)
-        return key_of(settled, device_of(self.machine), settled.training.precision), settled
+        precision, _ = precision_of(settled, self.machine)
+        return key_of(settled, device_of(self.machine), precision), settled
 
     def _planned(self, spec: Spec, traced: Traced, machine: Machine) -> Forecast:
         from engine.planning.ladder import make_it_fit
@@ -264,11 +263,29 @@ class Forecaster(QObject):
         if self._spec is not None and self.machine is not None:
             self.traces.ask(*self._layout(self._spec))
 
-    def _on_arrived(self, _key: Key) -> None:
+    def _on_run_changed(self, summary: RunSummary) -> None:
+        if summary.state not in LIVE:
+            self._on_free()
+
+    def _on_rehearsal(self, message: object) -> None:
+        if isinstance(message, Rehearsed):
+            self._on_free()
+
+    def _on_free(self) -> None:
+        """The engine may have time now."""
+        self.traces.forget_busy()
         self._soon.start()
 
-    def _on_link_changed(self, _data: object) -> None:
+    def _on_news(self, _news: object) -> None:
         self._soon.start()
+
+
+def _without_machine(problem: str, outage: str, old: Plan | None) -> Forecast:
+    if problem:
+        return Forecast(stage="failed", plan=old, sentence=problem)
+    if outage:
+        return Forecast(stage="no_engine", plan=old, sentence=outage)
+    return Forecast(stage="tracing", plan=old)
 
 
 def checked(draft: Draft) -> tuple[Spec | None, list[Complaint]]:

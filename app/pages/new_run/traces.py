@@ -11,21 +11,10 @@ from app.link import HostLink
 from app.pages.new_run.starter import as_the_engine_reads
 from engine.contract.messages import Refusal, Trace
 from engine.contract.spec import Spec
-from engine.planning.form import Form
+from engine.planning.form import DeviceKind, Form, Precision
+from engine.planning.model_config import layout_key
 
 KEPT = 64
-
-# What of a spec says nothing of which tensors a step makes.
-_SIZES = ("name", "dataset", "hardware", "method")
-_POINT = {
-    "training": (
-        "max_length", "per_device_train_batch_size", "gradient_accumulation_steps",
-        "num_train_epochs", "max_steps", "learning_rate", "embedding_learning_rate",
-        "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm", "seed",
-        "save_minutes", "save_steps", "save_total_limit", "eval_steps", "precision",
-    ),
-    "lora": ("r", "lora_alpha", "use_rslora"),
-}  # fmt: skip
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,16 +39,15 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     sentence: str
     code: str = ""
 
+    @property
+    def is_busy(self) -> bool:
+        """The engine trains, and traces when it has nothing else to do."""
+        return self.code == "busy"
 
-def key_of(spec: Spec, device: str, precision: str) -> Key:
+
+def key_of(spec: Spec, device: DeviceKind, precision: Precision) -> Key:
     """The key of a spec's trace: without the sizes that a form is evaluated at."""
-    raw: dict[str, Any] = msgspec.to_builtins(spec)
-    for name in _SIZES:
-        raw.pop(name, None)
-    for table, names in _POINT.items():
-        for name in names:
-            (raw.get(table) or {}).pop(name, None)
-    layout = msgspec.json.encode(raw, order="deterministic").decode()
+    layout = layout_key(spec, device, precision)
     return Key(layout=layout, device=device, precision=precision)
 
 
@@ -106,6 +94,14 @@ class Traces(QObject):
     def forget_failures(self) -> None:
         """What failed may do better now."""
         self._found = {k: found for k, found in self._found.items() if isinstance(found, Traced)}
+
+    def forget_busy(self) -> None:
+        """What the engine had no time for is asked for anew."""
+        busy = [
+            k for k, found in self._found.items() if isinstance(found, Failure) and found.is_busy
+        ]
+        for key in busy:
+            del self._found[key]
 
     def _on_connected(self, _data: object) -> None:
         self.forget_failures()

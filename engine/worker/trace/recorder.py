@@ -87,8 +87,11 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
         made = quick.made_by(func, args, kwargs or {})
         if made is None:
             made = func(*args, **(kwargs or {}))
+        if func.is_view:
+            return made
         self._see((made,))
-        self._weigh(func, args, kwargs or {}, made)
+        if self.place.turn == 1:
+            self._weigh(func, args, kwargs or {}, made)
         return made
 
     # ------------------------------------------------------------ instead of LiveBytes' own
@@ -116,16 +119,13 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
         self._events.append((number, -1))
 
     def _weigh(self, func: Any, args: Any, kwargs: Any, made: Any) -> None:
-        if self.place.stage == "start":
-            return
         count = flop_registry.get(func._overloadpacket)
         if count is not None:
             operations = int(count(*args, **kwargs, out_val=made))
             self._count_into(self.flops, self._of_positions(self._sizes.formula(operations)))
-        if not func.is_view:
-            for tensor in tensors_in((*args, made)):
-                size = tensor.numel() * tensor.element_size()
-                self._count_into(self.moved, self._of_positions(self._sizes.formula(size)))
+        for tensor in tensors_in((*args, made)):
+            size = tensor.numel() * tensor.element_size()
+            self._count_into(self.moved, self._of_positions(self._sizes.formula(size)))
 
     def _count_into(self, counts: dict[tuple[int, str], np.ndarray], formula: np.ndarray) -> None:
         key = (self.place.turn, self.place.stage)
@@ -160,10 +160,13 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
     def replayed(self, monomials: np.ndarray) -> Iterator[tuple[int, int]]:
         """What was made and freed, in bytes at a point: for
         :func:`engine.planning.allocator.replay`."""
-        sizes = np.array([birth.formula for birth in self._births]) @ monomials
-        blocks = {number: formulas @ monomials for number, formulas in self._blocks.items()}
+        formulas = np.array([birth.formula for birth in self._births])
+        sizes = np.rint(formulas @ monomials).astype(int).tolist()
         for number, sign in self._events:
-            for place, size in enumerate(blocks.get(number, sizes[number : number + 1])):
+            if (blocks := self._blocks.get(number)) is None:
+                yield number, sizes[number] if sign > 0 else -1
+                continue
+            for place, size in enumerate(blocks @ monomials):
                 yield number + place * len(sizes), round(size) if sign > 0 else -1
 
     def _moments(self, alive: Any, signs: Any, begin: int, end: int) -> np.ndarray:

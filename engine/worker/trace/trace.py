@@ -68,12 +68,18 @@ def trace(layout: Layout, *, whole: bool = False) -> Form:
 
 def _build(layout: Layout, *, whole: bool) -> _Subject:
     depth, period = models.depth(layout.config), models.period(layout.config)
-    first = depth % period + 3 * period
+    first = _first_depth(depth, period)
     few = whole or depth <= max(_WHOLE_UP_TO, first)
     depths = [depth] if few else [first, first + period]
     rank = _RANK if layout.lora is not None else 0
     built = [models.build(layout, layers=layers, rank=rank) for layers in depths]
     return _Subject(layout, depth, depths, built)
+
+
+def _first_depth(depth: int, period: int) -> int:
+    """As few layers as show each kind twice: between others, and as the first or the last."""
+    least = period + 2
+    return least + (depth - least) % period
 
 
 def _regimes(layout: Layout) -> list[Regime]:

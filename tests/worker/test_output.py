@@ -1,0 +1,65 @@
+"""The result of a run, where the disk refuses it: a sentence, and what was there before."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from engine.contract.spec import DatasetSpec, ModelSpec, Spec
+from engine.store.checkpoints import CheckpointError
+from engine.worker import output
+
+FACTS = output.Facts(
+    steps=1, train_loss=1.0, eval_loss=None, train_samples=1, eval_samples=0, data="0" * 64,
+    versions={},
+)  # fmt: skip
+SPEC = Spec(name="x", model=ModelSpec(path="m"), dataset=DatasetSpec(path="d"))
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """The system refuses longer files, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of this kind are not there")
+def test_weights_that_the_disk_refuses_are_told_in_a_sentence(
+    models: Callable[[str], Path], tmp_path: Path
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(models("llama"))
+    tokenizer = AutoTokenizer.from_pretrained(models("llama"))
+    with files_up_to(4096), pytest.raises(CheckpointError, match="cannot be written: File too"):
+        output.write(tmp_path, SPEC, model, tokenizer, FACTS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_result_before_is_put_back_if_the_new_one_cannot_take_its_place(
+    models: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(models("llama"))
+    tokenizer = AutoTokenizer.from_pretrained(models("llama"))
+    final = output.write(tmp_path, SPEC, model, tokenizer, FACTS)
+    (final / "mine.txt").write_text("kept")
+    rename = output.rename
+
+    def refused(source: Path, target: Path) -> None:
+        if source.name.startswith(".output-") and source.name != ".output-before":
+            raise PermissionError(13, "Permission denied")
+        rename(source, target)
+
+    monkeypatch.setattr(output, "rename", refused)
+    with pytest.raises(CheckpointError, match="no permission"):
+        output.write(tmp_path, SPEC, model, tokenizer, FACTS)
+    assert (final / "mine.txt").read_text() == "kept"
+    assert [path.name for path in tmp_path.iterdir()] == ["output"]
