@@ -57,8 +57,12 @@ def test_the_host_traces_once_and_keeps_the_worker(
 
 
 @pytest.mark.timeout(300)
-def test_a_real_worker_traces_while_a_run_trains(hosts: HostUnderTest) -> None:
+def test_a_real_worker_traces_while_a_run_trains(
+    hosts: HostUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The one beside a run is told by what it must not see: the card."""
+    # A run in this process, of another test, may have chosen one.
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     real, fake = f"{sys.executable} -m engine work", f"{sys.executable} -S -E {FAKE} slow"
     choose = f'if [ "${{CUDA_VISIBLE_DEVICES+set}}" ]; then exec {real}; fi'
     command = ["/bin/sh", "-c", f"{choose}; exec {fake} steps=100000 ms=5"]
