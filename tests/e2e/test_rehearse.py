@@ -99,13 +99,15 @@ def test_it_takes_what_the_run_takes_and_leaves_nothing(bench: Bench) -> None:
     assert bench.left() == []
     run = bench.fettle("train", spec, "--json", timeout=_PATIENCE)
     assert run.code == 0, run.err
+    # Before what follows may fail: the tests after this one want nothing left.
+    assert bench.fettle("remove", "last", "--yes").code == 0
     tried, ran = _pools(found["pools"]), _pools(run.last["data"]["pools"])
     assert tried["tensors"] == pytest.approx(ran["tensors"], rel=0.03)
-    # The system's own count has the allocator's slack in it.
-    assert tried["ram"] == pytest.approx(ran["ram"], rel=0.25, abs=60 << 20)
+    # In the system's own count is what the C library keeps of freed memory: up to twice its largest
+    # threshold of 32 MiB, in one process and perhaps not in the other.
+    assert tried["ram"] == pytest.approx(ran["ram"], abs=(64 << 20) + 0.1 * ran["ram"])
     [saved] = run.of_type("checkpoint_saved")
     assert tried["disk"] == pytest.approx(saved["bytes"], rel=0.03)
-    assert bench.fettle("remove", "last", "--yes").code == 0
 
 
 def test_people_get_a_table(bench: Bench) -> None:
