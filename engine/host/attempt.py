@@ -180,10 +180,11 @@ class Attempt:
             await asyncio.sleep(min(_LOOK_SECONDS, self._settings.exit_seconds / 2))
             now, limits = time.monotonic(), self._settings
             self._kills.look(now)
-            grace_seconds = _grace_seconds(self._course, self._worker, limits)
             if self._over_at and now - self._over_at > limits.exit_seconds:
                 self.kill("does not end")
-            elif self._stop_asked_at and now - self._stop_asked_at > grace_seconds:
+            elif self._stop_asked_at and _is_deaf(
+                now - self._stop_asked_at, self._course, self._worker, limits
+            ):
                 self.kill("deaf")
             elif not self._course.is_over:
                 self._watchdog.listen()
@@ -278,10 +279,13 @@ class Attempt:
         self._book.changed(self.run)
 
 
-def _grace_seconds(course: Course, worker: Worker, limits: Settings) -> float:
-    """How long a worker may take to stop."""
-    saves = is_saving(course.folder, worker.pid)
-    return limits.stop_grace_seconds + (SAVING_SECONDS if saves else 0.0)
+def _is_deaf(asked_s: float, course: Course, worker: Worker, limits: Settings) -> bool:
+    """Whether a worker that was asked to stop so long ago does not; one that saves may take
+    longer."""
+    over_s = asked_s - limits.stop_grace_seconds
+    if over_s <= 0:
+        return False
+    return over_s > SAVING_SECONDS or not is_saving(course.folder, worker.pid)
 
 
 def _find_deaf(course: Course, grace_seconds: float) -> None:

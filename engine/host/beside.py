@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -12,6 +13,7 @@ import psutil
 from engine.host.connection import Refused
 from engine.host.settings import Settings
 from engine.host.worker import Worker, spawn
+from engine.planning.look import free_ram_bytes
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +49,9 @@ class Beside:
         _make_gentle(worker.pid)
         return worker
 
-    def give_back(self, worker: Worker, *, keep: bool) -> None:
+    async def give_back(self, worker: Worker, *, keep: Callable[[], bool]) -> None:
         """Keep it for the next trace, a moment long, or let it go."""
-        if not keep:
+        if not keep():
             worker.close_stdin()
             return
         self._worker = worker
@@ -65,7 +67,7 @@ class Beside:
 
 
 def _check_room() -> None:
-    free = psutil.virtual_memory().available
+    free = free_ram_bytes()
     if free < NEEDED_BYTES:
         raise Refused(
             f"A run is at work, and only {free / (1 << 30):.1f} GiB of RAM is free; to look at "

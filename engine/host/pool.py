@@ -67,7 +67,9 @@ class Pool:
             return await self._spawn()
 
     async def lend(self) -> Worker:
-        """As :meth:`take`, for a job after which :meth:`give_back` is called, whatever happens."""
+        """As :meth:`take`, for a job after which :meth:`give_back` is called, whatever happens.
+        Who looks at a model may train it soon."""
+        self.ask()
         self._lent += 1
         try:
             return await self.take()

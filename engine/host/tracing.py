@@ -82,7 +82,11 @@ class Tracer:
         if spec.lora and found and (misfit := no_layer(spec.lora, found[0])):
             raise Refused(str(misfit), complaints=[misfit])
         async with self._lock:
-            lend = self._lend_beside if computes() else partial(self._lend, is_busy=is_busy)
+            lend = (
+                partial(_lent, self._beside, keep=lambda: True)
+                if computes()
+                else partial(_lent, self._pool, keep=lambda: not is_busy())
+            )
             data = await self._form(spec, request, found, lend)
         return Answer({**data, "seconds": time.monotonic() - began})
 
@@ -98,34 +102,6 @@ class Tracer:
             raise Refused(traced.problem)
         await apart(_keep, _place(spec, traced.config, request), traced.form)
         return {"form": traced.form, "config": traced.config, "source": source, "cached": False}
-
-    @asynccontextmanager
-    async def _lend(self, spec: Spec, is_busy: Callable[[], bool]) -> AsyncIterator[Worker]:
-        self._pool.ask()
-        worker = await self._pool.lend()
-        is_done = False
-        try:
-            yield worker
-            is_done = True
-        finally:
-            if not is_done:
-                # It may still be at it.
-                worker.kill()
-            # One that ran the files of a model's makers is no place for the run of another model.
-            is_clean = is_done and not spec.model.trust_remote_code
-            await self._pool.give_back(worker, keep=lambda: is_clean and not is_busy())
-
-    @asynccontextmanager
-    async def _lend_beside(self, spec: Spec) -> AsyncIterator[Worker]:
-        worker = await self._beside.lend()
-        is_done = False
-        try:
-            yield worker
-            is_done = True
-        finally:
-            if not is_done:
-                worker.kill()
-            self._beside.give_back(worker, keep=is_done and not spec.model.trust_remote_code)
 
     async def _ask(
         self, worker: Worker, spec: Spec, config: dict[str, Any] | None, request: m.Trace
@@ -154,6 +130,24 @@ class Tracer:
         finally:
             worker.listener = None
             worker.ended.remove_done_callback(on_ended)
+
+
+@asynccontextmanager
+async def _lent(
+    lender: Pool | Beside, spec: Spec, *, keep: Callable[[], bool]
+) -> AsyncIterator[Worker]:
+    worker = await lender.lend()
+    is_done = False
+    try:
+        yield worker
+        is_done = True
+    finally:
+        if not is_done:
+            # It may still be at it.
+            worker.kill()
+        # One that ran the files of a model's makers is no place for the run of another model.
+        is_clean = is_done and not spec.model.trust_remote_code
+        await lender.give_back(worker, keep=lambda: is_clean and keep())
 
 
 def _place(spec: Spec, config: dict[str, Any], request: m.Trace) -> Path:

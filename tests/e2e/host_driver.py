@@ -142,6 +142,14 @@ def until(holds: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS
     return found
 
 
+def begin(hosts: HostUnderTest, mode: str, **options: float) -> tuple[Client, str]:
+    """A run with a worker of that mode, on a new host."""
+    hosts.fake(mode, **options)
+    hosts.start()
+    client = hosts.connect()
+    return client, start_run(client, hosts.spec())
+
+
 def start_run(client: Client, spec: dict[str, Any]) -> str:
     """Queue a run; its name."""
     return str(client.request(Start(id=0, spec=spec))["run"])

@@ -29,6 +29,7 @@ from engine.contract.messages import (
 from engine.store.records import read_records
 from tests.e2e.host_driver import (
     HostUnderTest,
+    begin,
     records_to_done,
     resume_run,
     start_run,
@@ -45,13 +46,6 @@ def automatic(hosts: HostUnderTest) -> HostUnderTest:
     hosts.environment["FETTLE_RESUME_AUTOMATICALLY"] = "on"
     hosts.environment["FETTLE_RESUME_SECONDS"] = "0.05"
     return hosts
-
-
-def begin(hosts: HostUnderTest, mode: str, **options: float) -> tuple[Client, str]:
-    hosts.fake(mode, **options)
-    hosts.start()
-    client = hosts.connect()
-    return client, start_run(client, hosts.spec())
 
 
 def states_of(records: list[Record]) -> list[State]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engine.client import Client, Refused
+from engine.client import Refused
 from engine.contract.lifecycle import State
 from engine.contract.messages import (
     CheckpointSaved,
@@ -33,6 +33,7 @@ from engine.contract.messages import (
 from engine.store.records import read_records
 from tests.e2e.host_driver import (
     HostUnderTest,
+    begin,
     job_specs,
     messages_of,
     records_to_done,
@@ -43,14 +44,6 @@ from tests.e2e.host_driver import (
     wait_for_state,
     wait_for_step,
 )
-
-
-def begin(hosts: HostUnderTest, mode: str, **options: float) -> tuple[Client, str]:
-    """A run with a worker of that mode, on a new host."""
-    hosts.fake(mode, **options)
-    hosts.start()
-    client = hosts.connect()
-    return client, start_run(client, hosts.spec())
 
 
 def steps_of(records: list[Record]) -> list[int]:
