@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from PySide6.QtCore import QSize
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QProgressBar, QSizePolicy, QStackedWidget, QWidget
 
@@ -101,6 +102,15 @@ class RunBody(QWidget):
         super().resizeEvent(event)
         is_narrow = self.width() < NARROW_BELOW
         self._side.setFixedWidth(NARROW_ACTIVITY_WIDTH if is_narrow else ACTIVITY_WIDTH)
+
+    def heightForWidth(self, width: int) -> int:
+        """Qt override: what a scroll area has to give. Graphs would like to be high, and with lines
+        that wrap beside them Qt would ask for that."""
+        return self._page.minimumHeightForWidth(width)
+
+    def minimumSizeHint(self) -> QSize:
+        """Qt override: the same for the width there is, not for lines as narrow as can be."""
+        return QSize(self._page.minimumSize().width(), self.heightForWidth(self.width()))
 
     # ------------------------------------------------------------ showing
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QFileDialog, QPushButton, QWidget
+from PySide6.QtWidgets import QApplication, QFileDialog, QPushButton, QScrollArea, QWidget
 from pytestqt.qtbot import QtBot
 
 from app.link import HostLink
@@ -80,6 +80,15 @@ def test_it_says_what_why_and_what_to_do(page: RunPage, link: HostLink) -> None:
     press(card.copy_button)
     assert "Known problem: oom_cuda_alloc" in QApplication.clipboard().text()
     assert "Traceback" in QApplication.clipboard().text()
+
+
+def test_the_graphs_stay_in_view_below_it(page: RunPage, link: HostLink, qtbot: QtBot) -> None:
+    tell(link, FAILED, told())
+    bar = page.findChildren(QScrollArea)[0].verticalScrollBar()
+    qtbot.waitUntil(lambda: page.body.board.graphs[2].isVisible())
+    qtbot.wait(100)
+    assert bar.maximum() == 0
+    assert [graph.isVisible() for graph in page.body.board.graphs] == [True] * 4 + [False] * 2
 
 
 def test_the_fix_is_the_one_thing_to_do(page: RunPage, link: HostLink) -> None:
