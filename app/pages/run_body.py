@@ -110,7 +110,10 @@ class RunBody(QWidget):
 
     def minimumSizeHint(self) -> QSize:
         """Qt override: the same for the width there is, not for lines as narrow as can be."""
-        return QSize(self._page.minimumSize().width(), self.heightForWidth(self.width()))
+        least = self._page.minimumSize()
+        if self._page.hasHeightForWidth():
+            least.setHeight(self.heightForWidth(max(self.width(), least.width())))
+        return least
 
     # ------------------------------------------------------------ showing
 
