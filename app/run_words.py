@@ -1,16 +1,14 @@
-"""A run's records and numbers in plain words: what the tiles, the chip and the activity list say.
+"""A run's records and state in plain words: what the chip and the activity list say.
 
-Pure: messages and series in, texts out.
+Pure: messages in, texts out.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import msgspec
 
 from app import certificate_words, words
-from engine.contract.lifecycle import LIVE, RESTING, Phase, State
+from engine.contract.lifecycle import LIVE, Phase, State
 from engine.contract.messages import (
     CheckpointSaved,
     Decision,
@@ -22,12 +20,6 @@ from engine.contract.messages import (
     RunSummary,
     StateChanged,
 )
-
-if TYPE_CHECKING:
-    # Only for its shape: the list of runs must not pay for numpy.
-    from app.series import RunSeries
-
-MINUS = "\N{MINUS SIGN}"
 
 STATES: dict[State, tuple[str, str]] = {
     State.CREATED: ("New", "info"),
@@ -64,16 +56,6 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     tone: str
     title: str
     text: str = ""
-
-
-class TileText(msgspec.Struct, frozen=True, kw_only=True):
-    """One number on top of a run's page."""
-
-    label: str
-    number: str
-    small: str = ""
-    tip: str = ""
-    """Instead of ``small`` where the mouse rests; empty where that says it all."""
 
 
 def chip_of(summary: RunSummary) -> tuple[str, str]:
@@ -150,96 +132,6 @@ def _state(change: StateChanged) -> Entry | None:
     return _entry(change, tone, title, change.sentence)
 
 
-# ---------------------------------------------------------------- tiles
-
-
-def tiles_of(summary: RunSummary, series: RunSeries, now: float) -> list[TileText]:
-    """The six numbers on top."""
-    return [
-        _step_tile(summary, series),
-        _time_tile(summary, now),
-        _loss_tile(summary, series),
-        _speed_tile(summary, series),
-        _memory_tile(series),
-        _save_tile(summary, series, now),
-    ]
-
-
-def _step_tile(summary: RunSummary, series: RunSeries) -> TileText:
-    if not summary.max_steps:
-        number, parts = words.count(summary.step) if summary.step else words.NONE, []
-    else:
-        number = f"{words.count(summary.step)} / {words.count(summary.max_steps)}"
-        parts = [f"{100 * summary.step // summary.max_steps} %"]
-    epoch = series.steps.last("epoch")
-    if epoch is not None:
-        parts.append(f"epoch {epoch:.2f}")
-    return TileText(label="Step", number=number, small=" · ".join(parts))
-
-
-def _time_tile(summary: RunSummary, now: float) -> TileText:
-    if summary.state in RESTING:
-        ended = f"ended {words.when(summary.ended_at, now)}" if summary.ended_at else ""
-        number = words.taken(summary.train_seconds)
-        return TileText(label="Time taken", number=number, small=ended)
-    eta = summary.eta_seconds
-    if eta is None:
-        small = "after the first steps" if summary.state in LIVE else "not started yet"
-        return TileText(label="Time left", number=words.NONE, small=small)
-    return TileText(
-        label="Time left", number=words.span(eta), small=f"ends {words.when(now + eta, now)}"
-    )
-
-
-def _loss_tile(summary: RunSummary, series: RunSeries) -> TileText:
-    """The loss of the newest step, as the list and the terminal have it."""
-    smoothed, trend = series.steps.last("smoothed"), series.loss_trend()
-    small = f"smoothed {words.loss(smoothed)}" if smoothed is not None else ""
-    tip = small
-    if trend is not None:
-        change = f"{MINUS if trend < 0 else '+'}{abs(trend):.3f}"
-        small, tip = f"{small}, {change}", f"{small}, {change} over 50 steps"
-    if summary.eval_loss is not None:
-        tip += f"\nevaluated {words.loss(summary.eval_loss)}"
-    return TileText(label="Loss", number=words.loss(summary.loss), small=small, tip=tip.strip())
-
-
-def _speed_tile(summary: RunSummary, series: RunSeries) -> TileText:
-    """The speed of now; of a run at rest that of all its steps."""
-    is_over = summary.state in RESTING
-    tokens_a_second, step_seconds = series.mean_speed() if is_over else series.speed()
-    if tokens_a_second is None:
-        return TileText(label="Throughput", number=words.NONE)
-    return TileText(
-        label="Throughput",
-        number=f"{words.count(tokens_a_second)} tok/s",
-        small=f"{words.seconds(step_seconds)} / step" + (" on average" if is_over else ""),
-    )
-
-
-def _memory_tile(series: RunSeries) -> TileText:
-    if series.has_gpu:
-        peak = series.telemetry.peak("vram_used_bytes")
-        total = series.telemetry.last("vram_total_bytes")
-        left = f"{words.size(total - peak)} never used" if peak and total else "of the card"
-        return TileText(label="VRAM peak", number=words.size_of(peak, total), small=left)
-    peak = series.telemetry.peak("ram_used_bytes")
-    small = "of the process, no GPU" if peak is not None else ""
-    return TileText(label="RAM peak", number=words.size(peak), small=small)
-
-
-def _save_tile(summary: RunSummary, series: RunSeries, now: float) -> TileText:
-    save = series.last_save()
-    if save is None:
-        small = "the first is on its way" if summary.state in LIVE else ""
-        return TileText(label="Last save", number="none yet", small=small)
-    age = now - save.at
-    when = words.ago(age) if age < 86400 else words.when(save.at, now)
-    return TileText(
-        label="Last save", number=f"step {words.count(save.step)}", small=f"{when} · verified"
-    )
-
-
 # ---------------------------------------------------------------- what it is busy with
 
 
@@ -265,121 +157,3 @@ def busy_with(summary: RunSummary) -> str:
         Phase.EVALUATING: "Evaluating on rows that are not trained on",
     }
     return phases.get(summary.phase, "") if summary.state in LIVE else ""
-
-
-# ---------------------------------------------------------------- when it went wrong
-
-
-class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a run ended before its time, and what can be done."""
-
-    title: str
-    cause: str
-    why: str = ""
-    """Why Fettle thinks so; empty where the cause is plain, or nothing is known."""
-    did: str
-    remedy: str
-    detail: str
-    tone: str
-    step: int = 0
-    at: float | None = None
-    patch: dict[str, Any] = {}
-    """What mends it; empty where that is more than a change of settings."""
-    changes_result: bool = False
-    effect: str = ""
-    """What the patch does to the result, as a sentence."""
-    problem: str = ""
-    """Id of the known problem."""
-
-
-def failure_of(summary: RunSummary, series: RunSeries) -> Failure | None:
-    """The story of a run that failed, was interrupted, or was not to be resumed after that; None
-    for all others."""
-    events = [event for event in series.events if event.attempt == summary.attempt]
-    if summary.state not in (State.FAILED, State.INTERRUPTED) and not _was_left_be(summary, events):
-        return None
-    errors = [e for e in events if isinstance(e, Finding) and e.severity == "error"]
-    finding = errors[-1] if errors else None
-    word = STATES[summary.state][0].lower()
-    step = f" at step {words.count(summary.step)}" if summary.step else ""
-    cause = finding.cause if finding else summary.sentence
-    remedy = finding.remedy if finding else ""
-    return Failure(
-        title=finding.title
-        if finding
-        else f"The run was {word}{step}"
-        if summary.state is State.INTERRUPTED
-        else f"The run {word}{step}",
-        cause=cause or "The worker ended without saying why. The log may tell.",
-        why=finding.why if finding else "",
-        did=_what_fettle_did(events, series, finding),
-        remedy=" ".join(filter(None, (remedy, _what_resuming_costs(summary, series)))),
-        detail=finding.detail if finding else "",
-        tone=STATES[summary.state][1],
-        step=summary.step,
-        at=finding.at if finding else summary.ended_at,
-        patch=finding.patch if finding else {},
-        changes_result=finding.changes_result if finding else False,
-        effect=finding.effect if finding else "",
-        problem=finding.problem if finding else "",
-    )
-
-
-def _was_left_be(summary: RunSummary, events: list[Record]) -> bool:
-    states = [event.state for event in events if isinstance(event, StateChanged)]
-    return summary.state is State.STOPPED and State.RECOVERING in states
-
-
-def comeback_of(summary: RunSummary, now: float) -> str:
-    """When a recovering run goes on, as a sentence; empty for all others."""
-    if summary.state is not State.RECOVERING:
-        return ""
-    left = (summary.resumes_at or now) - now
-    return f"Resuming in {words.span(left)}" if left >= 1 else "Resuming now"
-
-
-def moment_of(failure: Failure, now: float) -> str:
-    """Where in the run it was, and when."""
-    step = f"step {words.count(failure.step)}" if failure.step else ""
-    return " · ".join(filter(None, (step, words.when(failure.at, now) if failure.at else "")))
-
-
-def settings_of(failure: Failure) -> str:
-    """What the fix sets, such as ``gradient_accumulation_steps 8, quantization.bits 4``."""
-    return ", ".join(_setting(field, value) for field, value in failure.patch.items())
-
-
-def _setting(field: str, value: Any) -> str:
-    name = field.removeprefix("training.")
-    if value is None:
-        return f"no {name}"
-    if isinstance(value, bool):
-        value = "true" if value else "false"
-    elif isinstance(value, list):
-        value = ", ".join(map(str, value)) or "empty"
-    return f"{name} {value}"
-
-
-def _what_fettle_did(events: list[Record], series: RunSeries, finding: Finding | None) -> str:
-    after = [e for e in events if finding and e.seq > finding.seq]
-    decisions = [f"{e.title}. {e.reason}".strip() for e in after if isinstance(e, Decision)]
-    save = series.last_save()
-    kept = (
-        f"Kept the save of step {words.count(save.step)}, which is checked and readable."
-        if save
-        else "No save had been made yet."
-    )
-    return " ".join([*decisions[-2:], kept])
-
-
-def _what_resuming_costs(summary: RunSummary, series: RunSeries) -> str:
-    save = series.last_save()
-    if save is None:
-        return "Resume begins again at step 1."
-    again = max(0, summary.step - save.step)
-    if not again:
-        return f"Resume goes on after step {words.count(save.step)}: nothing is lost."
-    _, step_seconds = series.speed()
-    cost = f", about {words.span(again * step_seconds)}" if step_seconds else ""
-    steps = words.counted(again, "step")
-    return f"Resume goes on after step {words.count(save.step)}: {steps} to do again{cost}."

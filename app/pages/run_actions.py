@@ -12,9 +12,9 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QApplication, QWidget
 
 from app import words
+from app.failure_words import Failure, settings_of
 from app.link import HostLink
 from app.pages.run_command import train_command
-from app.run_words import Failure, settings_of
 from app.widgets.confirm import Confirm
 from engine.contract.lifecycle import State
 from engine.contract.messages import (

@@ -9,9 +9,11 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QProgressBar, QSizePolicy, QStackedWidget, QWidget
 
 from app import words
-from app.run_words import busy_with, failure_of, tiles_of
+from app.failure_words import failure_of
+from app.run_words import busy_with
 from app.series import RunSeries
 from app.theme import Tokens
+from app.tile_words import tiles_of
 from app.widgets.activity import ActivityList
 from app.widgets.certificate_card import CertificateCard
 from app.widgets.comeback_banner import ComebackBanner

@@ -8,7 +8,7 @@ from functools import partial
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QSizePolicy
 
-from app.run_words import comeback_of
+from app.failure_words import comeback_of
 from app.widgets.parts import Card, button, column, label, row, set_look
 from engine.contract.messages import RunSummary
 

@@ -9,7 +9,7 @@ from functools import partial
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QApplication, QLabel, QPlainTextEdit
 
-from app.run_words import Failure, moment_of, settings_of
+from app.failure_words import Failure, moment_of, settings_of
 from app.widgets.flow import Flow
 from app.widgets.parts import Card, button, label, set_look
 from engine.contract import effects

@@ -6,8 +6,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QFont, QFontMetrics, QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QFrame, QGridLayout, QSizePolicy, QWidget
 
-from app.run_words import TileText
 from app.theme import SANS
+from app.tile_words import TileText
 from app.widgets.parts import elided, set_look
 
 LEAST_WIDTH = 140

@@ -12,11 +12,11 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QFileDialog, QPushButton, QScrollArea, QWidget
 from pytestqt.qtbot import QtBot
 
+from app.failure_words import Failure, settings_of
 from app.link import HostLink
 from app.pages.run import RunPage
 from app.pages.run_report import ReportQuestion
 from app.preferences import Preferences
-from app.run_words import Failure, settings_of
 from app.theme import Theme
 from app.widgets.confirm import Confirm
 from app.widgets.flow import Flow

@@ -15,7 +15,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QDialog
 from pytestqt.qtbot import QtBot
 
-from app import run_words, words
+from app import run_words, tile_words, words
 from app.link import HostLink
 from app.pages.run import RunPage
 from app.pages.run_command import file_name, train_command
@@ -645,7 +645,7 @@ def test_ordinals(number: int, word: str) -> None:
 
 
 def test_tiles_of_a_run_that_has_measured_nothing() -> None:
-    tiles = run_words.tiles_of(
+    tiles = tile_words.tiles_of(
         summary(state=State.QUEUED, step=0, max_steps=0, eta_seconds=None, loss=None),
         RunSeries(),
         1e9,
@@ -660,7 +660,7 @@ def test_a_run_at_rest_tells_its_whole_time_and_its_mean_speed() -> None:
         series.add(Step(run="r", seq=n, at=n, step=n, attempt=1, loss=2.0, learning_rate=1e-4,
                         step_ms=speed, tokens=100))  # fmt: skip
     done = summary(state=State.FINISHED, step=80, max_steps=80, train_seconds=95, loss=2.0)
-    tiles = {tile.label: tile for tile in run_words.tiles_of(done, series, 1e9)}
+    tiles = {tile.label: tile for tile in tile_words.tiles_of(done, series, 1e9)}
     assert tiles["Time taken"].number == f"1{words.SPACE}m{words.SPACE}35{words.SPACE}s"
     assert tiles["Throughput"].small == f"0.92{words.SPACE}s / step on average"
     assert tiles["Loss"].number == words.loss(done.loss)
@@ -752,3 +752,15 @@ def test_text_without_room_ends_in_an_ellipsis_and_is_whole_in_the_tip(
     qtbot.waitUntil(lambda: board.graphs[1].aside.text().endswith("…"))
     memory = board.graphs[1]
     assert memory.aside.toolTip() == "in use · reserved · allocated · GiB"
+
+
+@pytest.mark.parametrize(
+    ("state", "word"),
+    [
+        (State.QUEUED, "not started yet"), (State.PAUSED, "paused"),
+        (State.RECOVERING, "goes on soon"), (State.STARTING, "after the first steps"),
+    ],
+)  # fmt: skip
+def test_the_time_left_says_why_it_is_not_known(state: State, word: str) -> None:
+    tiles = tile_words.tiles_of(summary(state=state, eta_seconds=None), RunSeries(), 1e9)
+    assert [tile.small for tile in tiles if tile.label == "Time left"] == [word]

@@ -1,0 +1,132 @@
+"""What the failure card and the banner of a run that goes on say. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from app import words
+from app.run_words import STATES
+from engine.contract.lifecycle import State
+from engine.contract.messages import Decision, Finding, Record, RunSummary, StateChanged
+
+if TYPE_CHECKING:
+    # Only for its shape: the list of runs must not pay for numpy.
+    from app.series import RunSeries
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a run ended before its time, and what can be done."""
+
+    title: str
+    cause: str
+    why: str = ""
+    """Why Fettle thinks so; empty where the cause is plain, or nothing is known."""
+    did: str
+    remedy: str
+    detail: str
+    tone: str
+    step: int = 0
+    at: float | None = None
+    patch: dict[str, Any] = {}
+    """What mends it; empty where that is more than a change of settings."""
+    changes_result: bool = False
+    effect: str = ""
+    """What the patch does to the result, as a sentence."""
+    problem: str = ""
+    """Id of the known problem."""
+
+
+def failure_of(summary: RunSummary, series: RunSeries) -> Failure | None:
+    """The story of a run that failed, was interrupted, or was not to be resumed after that; None
+    for all others."""
+    events = [event for event in series.events if event.attempt == summary.attempt]
+    if summary.state not in (State.FAILED, State.INTERRUPTED) and not _was_left_be(summary, events):
+        return None
+    errors = [e for e in events if isinstance(e, Finding) and e.severity == "error"]
+    finding = errors[-1] if errors else None
+    word = STATES[summary.state][0].lower()
+    step = f" at step {words.count(summary.step)}" if summary.step else ""
+    cause = finding.cause if finding else summary.sentence
+    remedy = finding.remedy if finding else ""
+    return Failure(
+        title=finding.title
+        if finding
+        else f"The run was {word}{step}"
+        if summary.state is State.INTERRUPTED
+        else f"The run {word}{step}",
+        cause=cause or "The worker ended without saying why. The log may tell.",
+        why=finding.why if finding else "",
+        did=_what_fettle_did(events, series, finding),
+        remedy=" ".join(filter(None, (remedy, _what_resuming_costs(summary, series)))),
+        detail=finding.detail if finding else "",
+        tone=STATES[summary.state][1],
+        step=summary.step,
+        at=finding.at if finding else summary.ended_at,
+        patch=finding.patch if finding else {},
+        changes_result=finding.changes_result if finding else False,
+        effect=finding.effect if finding else "",
+        problem=finding.problem if finding else "",
+    )
+
+
+def _was_left_be(summary: RunSummary, events: list[Record]) -> bool:
+    states = [event.state for event in events if isinstance(event, StateChanged)]
+    return summary.state is State.STOPPED and State.RECOVERING in states
+
+
+def comeback_of(summary: RunSummary, now: float) -> str:
+    """When a recovering run goes on, as a sentence; empty for all others."""
+    if summary.state is not State.RECOVERING:
+        return ""
+    left = (summary.resumes_at or now) - now
+    return f"Resuming in {words.span(left)}" if left >= 1 else "Resuming now"
+
+
+def moment_of(failure: Failure, now: float) -> str:
+    """Where in the run it was, and when."""
+    step = f"step {words.count(failure.step)}" if failure.step else ""
+    return " · ".join(filter(None, (step, words.when(failure.at, now) if failure.at else "")))
+
+
+def settings_of(failure: Failure) -> str:
+    """What the fix sets, such as ``gradient_accumulation_steps 8, quantization.bits 4``."""
+    return ", ".join(_setting(field, value) for field, value in failure.patch.items())
+
+
+def _setting(field: str, value: Any) -> str:
+    name = field.removeprefix("training.")
+    if value is None:
+        return f"no {name}"
+    if isinstance(value, bool):
+        value = "true" if value else "false"
+    elif isinstance(value, list):
+        value = ", ".join(map(str, value)) or "empty"
+    return f"{name} {value}"
+
+
+def _what_fettle_did(events: list[Record], series: RunSeries, finding: Finding | None) -> str:
+    after = [e for e in events if finding and e.seq > finding.seq]
+    decisions = [f"{e.title}. {e.reason}".strip() for e in after if isinstance(e, Decision)]
+    save = series.last_save()
+    kept = (
+        f"Kept the save of step {words.count(save.step)}, which is checked and readable."
+        if save
+        else "No save had been made yet."
+    )
+    return " ".join([*decisions[-2:], kept])
+
+
+def _what_resuming_costs(summary: RunSummary, series: RunSeries) -> str:
+    save = series.last_save()
+    if save is None:
+        return "Resume begins again at step 1."
+    again = max(0, summary.step - save.step)
+    if not again:
+        return f"Resume goes on after step {words.count(save.step)}: nothing is lost."
+    _, step_seconds = series.speed()
+    seconds = again * (step_seconds or 0.0)
+    cost = f", about {words.span(seconds)}" if seconds >= 1 else ""
+    steps = words.counted(again, "step")
+    return f"Resume goes on after step {words.count(save.step)}: {steps} to do again{cost}."
