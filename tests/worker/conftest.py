@@ -12,6 +12,7 @@ import pytest
 
 from engine.contract.messages import Done, Job, Record
 from engine.worker.inbox import Wishes
+from engine.worker.main import import_libraries
 from engine.worker.outbox import Outbox
 from engine.worker.report import Report
 
@@ -38,6 +39,12 @@ class Heard(Report):
     def close(self) -> None:
         os.close(self._outbox_end)
         os.close(self._pipe)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _libraries() -> None:
+    """As in a worker: a run ends with a full collection, which would look through all of them."""
+    import_libraries()
 
 
 @pytest.fixture

@@ -76,6 +76,11 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             else:
                 self._add(storage, part)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled under this mode: torch need not guard each operation against it."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:

@@ -15,6 +15,8 @@ _ELEMENTWISE = {
     _aten.mul.Tensor, _aten.add.Tensor, _aten.sub.Tensor, _aten.div.Tensor, _aten.neg.default,
     _aten.rsqrt.default, _aten.pow.Tensor_Scalar, _aten.mul.Scalar, _aten.silu.default,
     _aten.sqrt.default, _aten.exp.default, _aten.gelu.default, _aten.tanh.default,
+    _aten.div.Scalar, _aten.tanh_backward.default, _aten.gelu_backward.default,
+    _aten.silu_backward.default,
 }  # fmt: skip
 
 
@@ -22,6 +24,8 @@ def made_by(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.T
     """What the operation makes; None if torch has to be asked."""
     if func in _ELEMENTWISE:
         return _elementwise([value for value in args if isinstance(value, torch.Tensor)])
+    if func is _aten.mm.default:
+        return _product(*args)
     if func is _aten.mean.dim and not kwargs:
         return _mean(*args)
     return None
@@ -48,6 +52,12 @@ def _fits(tensor: torch.Tensor, shape: torch.Size) -> bool:
     return all(
         size in (1, other) for size, other in zip(reversed(own), reversed(shape), strict=False)
     )
+
+
+def _product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor | None:
+    if left.dtype is not right.dtype or not left.device.type == right.device.type == "meta":
+        return None
+    return torch.empty((left.shape[0], right.shape[1]), dtype=left.dtype, device="meta")
 
 
 def _mean(tensor: torch.Tensor, dims: list[int], keep: bool = False) -> torch.Tensor | None:
