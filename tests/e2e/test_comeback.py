@@ -205,8 +205,8 @@ def test_a_worker_that_saves_for_long_is_waited_for(hosts: HostUnderTest) -> Non
     _crash_host(hosts)
     client = hosts.connect()
     wait_for_state(client, run)
-    saved = [r.attempt for r in read_records(hosts.home / "runs" / run) if _is_save(r)]
-    assert saved == [1, 2]
+    # What the host tells of is on its way to the disk.
+    until(lambda: _attempts_saved(hosts.home / "runs" / run) == [1, 2], "both attempts have saved")
 
 
 def test_a_stop_that_was_asked_for_is_kept(automatic: HostUnderTest) -> None:
@@ -403,8 +403,10 @@ def test_a_start_is_brought_to_its_end_though_its_client_goes(hosts: HostUnderTe
     assert wait_for_state(other, run).state is State.FINISHED
 
 
-def _is_save(record: Record) -> bool:
-    return isinstance(record, CheckpointSaved)
+def _attempts_saved(folder: Path) -> list[int]:
+    return [
+        record.attempt for record in read_records(folder) if isinstance(record, CheckpointSaved)
+    ]
 
 
 def _names(client: Client) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 
@@ -21,6 +22,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 LORA = {"target_modules": "all-linear"}
 POINT = Point(batch=2, length=1024, rank=16)
 GIB = 1 << 30
+
+
+_SHALLOWER = {"num_hidden_layers": 12}
+"""Enough for more than are traced, few enough for a test."""
 
 
 def _layout(name: str, **fields: Any) -> Layout:
@@ -137,7 +142,9 @@ def test_attention_needs_no_square_of_the_length_but_where_a_mask_is(llama: Form
     ],
 )  # fmt: skip
 def test_few_layers_foretell_what_all_show(name: str, fields: dict[str, Any]) -> None:
+    """``tests/bench/trace_catalogue.py`` does it for every model, as deep as it is."""
     layout = _layout(name, **fields)
+    layout = msgspec.structs.replace(layout, config={**layout.config, **_SHALLOWER})
     few, everything = trace(layout), trace(layout, whole=True)
     for point in (POINT, Point(batch=1, length=8192, rank=64, accumulates=False)):
         for moment in ("train", "evaluate", "resume", "export"):
