@@ -41,9 +41,8 @@ class Allocator:
         """Bytes of all blocks that are in use, rounded up."""
         self._end = 0
         self._used: dict[int, _Block] = {}
-        self._free: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
-        """Size and start of free blocks, by pool, smallest first."""
-        self._by_start: dict[int, _Block] = {}
+        self._free: dict[bool, list[tuple[int, int, _Block]]] = {True: [], False: []}
+        """Size and start of free blocks, and they, by pool, smallest first."""
 
     def allocate(self, key: int, size: int) -> None:
         """Take ``size`` bytes; ``key`` gives them back."""
@@ -72,8 +71,8 @@ class Allocator:
         pool = self._free[is_small]
         place = bisect_left(pool, (size, -1))
         if place < len(pool):
-            block = self._by_start[pool[place][1]]
-            self._remove(block)
+            block = pool.pop(place)[2]
+            block.is_free = False
             return block
         segment = _segment_size(size)
         self.reserved += segment
@@ -95,14 +94,12 @@ class Allocator:
 
     def _put(self, block: _Block) -> None:
         block.is_free = True
-        self._by_start[block.start] = block
-        insort(self._free[block.is_small], (block.size, block.start))
+        insort(self._free[block.is_small], (block.size, block.start, block))
 
     def _remove(self, block: _Block) -> None:
         block.is_free = False
         pool = self._free[block.is_small]
         del pool[bisect_left(pool, (block.size, block.start))]
-        del self._by_start[block.start]
 
 
 def _segment_size(size: int) -> int:

@@ -89,6 +89,11 @@ import sys
 from engine.worker.late_bitsandbytes import import_peft
 import_peft()
 import engine.worker.train_job
+from engine.planning import catalogue
+from engine.planning.form import Layout
+from engine.worker.trace import trace
+config = catalogue.config_of("HuggingFaceTB/SmolLM2-135M")
+trace(Layout(config=config, device="cuda", precision="bf16", bits=4, lora={}))
 assert "peft" in sys.modules and "bitsandbytes" not in sys.modules
 from peft.import_utils import is_bnb_4bit_available
 from transformers.utils import is_bitsandbytes_available

@@ -15,6 +15,7 @@ from trl.trainer.utils import add_fused_lm_head
 from engine.contract.spec import LoraSpec
 from engine.planning.form import Layout
 from engine.worker.failures import JobError
+from engine.worker.late_bitsandbytes import without_bitsandbytes
 from engine.worker.library_names import CHECKPOINTING
 from engine.worker.loading import DTYPES, adapt, trainable
 from engine.worker.trace.ram import checkpoint_to_ram
@@ -141,7 +142,8 @@ def _quantize(base: Any, layout: Layout, compute: torch.dtype) -> None:
 def _adapted(base: Any, lora: dict[str, Any], rank: int) -> Any:
     spec = msgspec.convert({**lora, "r": rank}, LoraSpec)
     try:
-        with torch.device("meta"):
+        # What stands in for its layers is none of them.
+        with torch.device("meta"), without_bitsandbytes():
             # Which tokens they are changes nothing.
             adapted = adapt(base, spec, range(len(spec.trainable_tokens)))
     except (ValueError, JobError) as error:

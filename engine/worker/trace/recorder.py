@@ -9,12 +9,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+import torch
 from torch.utils.flop_counter import flop_registry
 
 from engine.planning.form import PARTS, Part
 from engine.worker.trace import quick
 from engine.worker.trace.live_bytes import LiveBytes, tensors_in
 from engine.worker.trace.sizes import MONOMIALS, Sizes
+
+_CLONE = torch.ops.aten.clone.default
+_PRODUCT = torch.ops.aten.mm.default
 
 
 class Place(NamedTuple):
@@ -33,12 +37,21 @@ class Stretch(msgspec.Struct):
     moments: np.ndarray
 
 
+class Mark(NamedTuple):
+    """A moment of a pass: how many events and borders there were."""
+
+    events: int
+    borders: int
+
+
 class _Birth(msgspec.Struct):
     formula: np.ndarray
     place: Place
     part: Part | None
     died: int = -1
     """Number of the stretch it died in."""
+    only_at_first: bool = False
+    """Autograd's own copy of a weight's first gradient; a further one is added to it."""
 
 
 class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
@@ -56,26 +69,32 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
         """Number of a storage, and 1 when it is made or -1 when it goes."""
         self._borders: list[tuple[int, Place]] = [(0, self.place)]
         self._numbers: dict[int, int] = {}
-        self._blocks: dict[int, np.ndarray] = {}
+        self._blocks: dict[int, Sequence[np.ndarray]] = {}
+        self._accumulated: list[tuple[int, int]] = []
+        """Number of the events up to then, and of the gradient."""
+        self._twins: dict[int, int] = {}
+        """What is there twice since :meth:`repeat`, and goes together."""
 
     def at(self, turn: int, stage: str, layer: int | None = None) -> None:
         """The step has come to this stretch."""
         self.place = Place(turn, stage, layer)
         self._borders.append((len(self._events), self.place))
 
-    def reserve(self, formula: np.ndarray, part: Part, *, blocks: Sequence[np.ndarray] = ()) -> int:
+    def reserve(
+        self, formula: np.ndarray, part: Part | None, *, blocks: Sequence[np.ndarray] = ()
+    ) -> int:
         """Something that no tensor stands for is there from now on, for the allocator in these
         blocks; gives its number."""
         number = len(self._births)
         if blocks:
-            self._blocks[number] = np.array(blocks)
+            self._blocks[number] = blocks
         self._events.append((number, 1))
         self._births.append(_Birth(formula, self.place, part))
         return number
 
     def release(self, number: int) -> None:
         """What was reserved is there no more."""
-        self._events.append((number, -1))
+        self._end(number)
 
     def count(self, operations: int) -> None:
         """A stand-in would have computed this much."""
@@ -90,6 +109,8 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
         if func.is_view:
             return made
         self._see((made,))
+        if func is _CLONE and _is_accumulating():
+            self._births[-1].only_at_first = True
         if self.place.turn == 1:
             self._weigh(func, args, kwargs or {}, made)
         return made
@@ -115,13 +136,17 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
     def _on_died(self, key: int, _: object) -> None:
         number = self._numbers.pop(key)
         del self._alive[key], self._watch[key]
+        self._end(number)
+        if (twin := self._twins.pop(number, None)) is not None:
+            self._end(twin)
+
+    def _end(self, number: int) -> None:
         self._births[number].died = len(self._borders) - 1
         self._events.append((number, -1))
 
     def _weigh(self, func: Any, args: Any, kwargs: Any, made: Any) -> None:
-        count = flop_registry.get(func._overloadpacket)
-        if count is not None:
-            operations = int(count(*args, **kwargs, out_val=made))
+        operations = _operations(func, args, kwargs, made)
+        if operations:
             self._count_into(self.flops, self._of_positions(self._sizes.formula(operations)))
         for tensor in tensors_in((*args, made)):
             size = tensor.numel() * tensor.element_size()
@@ -140,6 +165,46 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
         whole[2] += formula[8]
         whole[8] = 0
         return whole
+
+    # ------------------------------------------------------------ a second time
+
+    def mark(self) -> Mark:
+        """This moment, for :meth:`repeat`."""
+        return Mark(len(self._events), len(self._borders))
+
+    def accumulated(self, gradient: torch.Tensor) -> None:
+        """A weight has its whole gradient of this turn."""
+        number = self._numbers.get(gradient.untyped_storage()._cdata)
+        if number is not None:
+            self._accumulated.append((len(self._events), number))
+
+    def repeat(self, since: Mark, *, turn: int) -> None:
+        """Write down once more what happened since then, as another turn's: the same, but that its
+        gradients are added to those of the first, and then go. It takes a trace's time only once.
+        """
+        twins: dict[int, int] = {}
+        added = [each for each in self._accumulated if each[0] >= since.events]
+        borders = self._borders[since.borders :]
+        happened = self._events[since.events :]
+        for place, (number, sign) in enumerate([*happened, (-1, 0)], since.events):
+            while added and added[0][0] == place:
+                self._end_twin(twins, added.pop(0)[1])
+            while borders and borders[0][0] == place:
+                self.at(*borders.pop(0)[1]._replace(turn=turn))
+            if sign < 0:
+                self._end_twin(twins, number)
+            elif sign > 0 and not self._births[number].only_at_first:
+                twins[number] = self._twin(number)
+        self._twins = twins
+
+    def _twin(self, number: int) -> int:
+        born = self._births[number]
+        part = None if born.part == "gradients" else born.part
+        return self.reserve(born.formula, part, blocks=self._blocks.get(number, ()))
+
+    def _end_twin(self, twins: dict[int, int], number: int) -> None:
+        if (twin := twins.pop(number, None)) is not None:
+            self._end(twin)
 
     # ------------------------------------------------------------ afterwards
 
@@ -163,10 +228,10 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
         formulas = np.array([birth.formula for birth in self._births])
         sizes = np.rint(formulas @ monomials).astype(int).tolist()
         for number, sign in self._events:
-            if (blocks := self._blocks.get(number)) is None:
+            if number not in self._blocks:
                 yield number, sizes[number] if sign > 0 else -1
                 continue
-            for place, size in enumerate(blocks @ monomials):
+            for place, size in enumerate(np.array(self._blocks[number]) @ monomials):
                 yield number + place * len(sizes), round(size) if sign > 0 else -1
 
     def _moments(self, alive: Any, signs: Any, begin: int, end: int) -> np.ndarray:
@@ -187,3 +252,18 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
             died = self._borders[birth.died][1].stage if birth.died >= 0 else "backward"
             return "transient" if died in ("forward", "loss") else "activations"
         return "transient"
+
+
+def _is_accumulating() -> bool:
+    """Whether autograd is about to give a weight its gradient."""
+    node: Any = torch._C._current_autograd_node()
+    return node is not None and node.name().endswith("AccumulateGrad")
+
+
+def _operations(func: Any, args: Any, kwargs: Any, made: Any) -> int:
+    """Floating-point operations, as torch counts them."""
+    if func is _PRODUCT:  # Nearly all of them; torch's own way takes ten times as long.
+        left, right = args
+        return int(2 * left.shape[0] * left.shape[1] * right.shape[1])
+    count = flop_registry.get(func._overloadpacket)
+    return 0 if count is None else int(count(*args, **kwargs, out_val=made))

@@ -1,5 +1,5 @@
-"""One training step on the meta device, as the trainer does it: two micro-batches, clipping, the
-optimizer; then an evaluation."""
+"""One training step on the meta device, as the trainer does it: two micro-batches, of which the
+second is a repetition, clipping, the optimizer; then an evaluation."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ class _Step:
             self._make_states(optimizer)
         model.train()
         ram.moved.clear()
-        # Without a card the batches of a step are never copied, and stay to its end.
-        inputs = []
-        for turn in (1, 2):
-            inputs.append(self._inputs())
-            self._train(turn, inputs[-1])
+        begin = recorder.mark()
+        inputs = self._inputs()
+        self._train(inputs)
+        recorder.repeat(begin, turn=2)
         self._update(optimizer)
+        # Without a card the batches of a step are never copied, and stay to its end.
         inputs.clear()
         self._evaluate()
 
@@ -112,13 +112,13 @@ class _Step:
 
     # ------------------------------------------------------------ a micro-batch
 
-    def _train(self, turn: int, inputs: dict[str, torch.Tensor]) -> None:
-        self._turn = turn
+    def _train(self, inputs: dict[str, torch.Tensor]) -> None:
+        self._turn = 1
         loss = self._forward(inputs)
         if self._layout.device == "cuda":
             inputs.clear()
-        self._recorder.at(turn, "backward")
-        if turn == 1 and ram.moved:
+        self._recorder.at(1, "backward")
+        if ram.moved:
             self.in_ram = self.in_ram + sum(self._sizes.formula(size) for size in ram.moved)
         torch.autograd.backward(loss / 1)
         for parameter in trainable(self._built.model).values():
@@ -162,10 +162,17 @@ class _Step:
     # ------------------------------------------------------------ borders
 
     def hooks(self) -> Iterator[Any]:
-        """Tell the recorder which layer is at work."""
+        """Tell the recorder which layer is at work, and when a weight has its gradient."""
+        for parameter in trainable(self._built.model).values():
+            register: Any = parameter.register_post_accumulate_grad_hook
+            yield _removed(register(self._on_gradient))
         for number, layer in enumerate(self._built.layers):
             yield _removed(layer.register_forward_pre_hook(self._before(number)))
         yield _removed(self._built.layers[-1].register_forward_hook(self._after_last))
+
+    def _on_gradient(self, parameter: torch.Tensor) -> None:
+        assert parameter.grad is not None
+        self._recorder.accumulated(parameter.grad)
 
     def _before(self, number: int) -> Any:
         def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
