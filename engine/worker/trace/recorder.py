@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ from engine.worker.trace import quick
 from engine.worker.trace.live_bytes import LiveBytes, tensors_in
 from engine.worker.trace.sizes import MONOMIALS, Sizes
 
+_Counts = dict[tuple[int, str], Counter[int]]
+"""How often each number came, by turn and stage."""
 _CLONE = torch.ops.aten.clone.default
 _PRODUCT = torch.ops.aten.mm.default
 
@@ -60,9 +63,8 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
     def __init__(self, sizes: Sizes, devices: tuple[str, ...]) -> None:
         super().__init__(devices, sees_inputs=False)
         self.place = Place(0, "start")
-        self.flops: dict[tuple[int, str], np.ndarray] = {}
-        self.moved: dict[tuple[int, str], np.ndarray] = {}
-        """Bytes read and written, by turn and stage."""
+        self._flops: _Counts = {}
+        self._moved: _Counts = {}
         self._sizes = sizes
         self._births: list[_Birth] = []
         self._events: list[tuple[int, int]] = []
@@ -98,7 +100,7 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
 
     def count(self, operations: int) -> None:
         """A stand-in would have computed this much."""
-        self._count_into(self.flops, self._of_positions(self._sizes.formula(operations)))
+        self._count_into(self._flops, operations)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -147,14 +149,12 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
     def _weigh(self, func: Any, args: Any, kwargs: Any, made: Any) -> None:
         operations = _operations(func, args, kwargs, made)
         if operations:
-            self._count_into(self.flops, self._of_positions(self._sizes.formula(operations)))
+            self._count_into(self._flops, operations)
         for tensor in tensors_in((*args, made)):
-            size = tensor.numel() * tensor.element_size()
-            self._count_into(self.moved, self._of_positions(self._sizes.formula(size)))
+            self._count_into(self._moved, tensor.numel() * tensor.element_size())
 
-    def _count_into(self, counts: dict[tuple[int, str], np.ndarray], formula: np.ndarray) -> None:
-        key = (self.place.turn, self.place.stage)
-        counts[key] = counts.get(key, 0) + formula
+    def _count_into(self, counts: _Counts, number: int) -> None:
+        counts.setdefault(self.place[:2], Counter())[number] += 1
 
     def _of_positions(self, formula: np.ndarray) -> np.ndarray:
         """All tiles of the head together have all positions: b·s - b, not a tile's rows."""
@@ -207,6 +207,20 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
             self._end(twin)
 
     # ------------------------------------------------------------ afterwards
+
+    def flops(self, stage: str) -> np.ndarray:
+        """Floating-point operations in a stage of the first turn."""
+        return self._sum(self._flops, stage)
+
+    def moved(self, stage: str) -> np.ndarray:
+        """Bytes read and written in a stage of the first turn."""
+        return self._sum(self._moved, stage)
+
+    def _sum(self, counts: _Counts, stage: str) -> np.ndarray:
+        total = self._sizes.formula(0).copy()
+        for number, times in counts.get((1, stage), {}).items():
+            total += times * self._of_positions(self._sizes.formula(number))
+        return total
 
     def stretches(self) -> list[Stretch]:
         """Every stretch in order."""
