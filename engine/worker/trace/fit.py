@@ -17,7 +17,8 @@ import msgspec
 import numpy as np
 
 from engine.planning.form import PARTS, Coefficients, Moment, Point, Segment
-from engine.worker.trace.recorder import Place, Recorder, Stretch
+from engine.worker.trace.place import Place
+from engine.worker.trace.recorder import Recorder, Stretch
 from engine.worker.trace.sizes import CannotTrace, as_coefficients
 
 _BATCHES = (2, 3, 4, 8, 16, 32, 64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,25 +10,15 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import torch
-from torch.utils.flop_counter import flop_registry
 
 from engine.planning.form import PARTS, Part
 from engine.worker.trace import quick
-from engine.worker.trace.live_bytes import LiveBytes, tensors_in
+from engine.worker.trace.live_bytes import LiveBytes
+from engine.worker.trace.place import Place
 from engine.worker.trace.sizes import MONOMIALS, Sizes
+from engine.worker.trace.work import Work
 
-_Counts = dict[tuple[int, str], Counter[int]]
-"""How often each number came, by turn and stage."""
 _CLONE = torch.ops.aten.clone.default
-_PRODUCT = torch.ops.aten.mm.default
-
-
-class Place(NamedTuple):
-    """A stretch of a step: ``turn`` is 1 for the first micro-batch, 2 for the next, 0 else."""
-
-    turn: int
-    stage: str
-    layer: int | None = None
 
 
 class Stretch(msgspec.Struct):
@@ -63,8 +52,8 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
     def __init__(self, sizes: Sizes, devices: tuple[str, ...]) -> None:
         super().__init__(devices, sees_inputs=False)
         self.place = Place(0, "start")
-        self._flops: _Counts = {}
-        self._moved: _Counts = {}
+        self.work = Work(sizes)
+        """What the first turn costs."""
         self._sizes = sizes
         self._births: list[_Birth] = []
         self._events: list[tuple[int, int]] = []
@@ -100,7 +89,7 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
 
     def count(self, operations: int) -> None:
         """A stand-in would have computed this much."""
-        self._count_into(self._flops, operations)
+        self.work.count(self.place, operations)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -114,7 +103,7 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
         if func is _CLONE and _is_accumulating():
             self._births[-1].only_at_first = True
         if self.place.turn == 1:
-            self._weigh(func, args, kwargs or {}, made)
+            self.work.weigh(self.place, func, args, kwargs or {}, made)
         return made
 
     # ------------------------------------------------------------ instead of LiveBytes' own
@@ -145,26 +134,6 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
     def _end(self, number: int) -> None:
         self._births[number].died = len(self._borders) - 1
         self._events.append((number, -1))
-
-    def _weigh(self, func: Any, args: Any, kwargs: Any, made: Any) -> None:
-        operations = _operations(func, args, kwargs, made)
-        if operations:
-            self._count_into(self._flops, operations)
-        for tensor in tensors_in((*args, made)):
-            self._count_into(self._moved, tensor.numel() * tensor.element_size())
-
-    def _count_into(self, counts: _Counts, number: int) -> None:
-        counts.setdefault(self.place[:2], Counter())[number] += 1
-
-    def _of_positions(self, formula: np.ndarray) -> np.ndarray:
-        """All tiles of the head together have all positions: b·s - b, not a tile's rows."""
-        if not formula[8]:
-            return formula
-        whole = formula.copy()
-        whole[1] -= formula[8]
-        whole[2] += formula[8]
-        whole[8] = 0
-        return whole
 
     # ------------------------------------------------------------ a second time
 
@@ -207,20 +176,6 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
             self._end(twin)
 
     # ------------------------------------------------------------ afterwards
-
-    def flops(self, stage: str) -> np.ndarray:
-        """Floating-point operations in a stage of the first turn."""
-        return self._sum(self._flops, stage)
-
-    def moved(self, stage: str) -> np.ndarray:
-        """Bytes read and written in a stage of the first turn."""
-        return self._sum(self._moved, stage)
-
-    def _sum(self, counts: _Counts, stage: str) -> np.ndarray:
-        total = self._sizes.formula(0).copy()
-        for number, times in counts.get((1, stage), {}).items():
-            total += times * self._of_positions(self._sizes.formula(number))
-        return total
 
     def stretches(self) -> list[Stretch]:
         """Every stretch in order."""
@@ -272,12 +227,3 @@ def _is_accumulating() -> bool:
     """Whether autograd is about to give a weight its gradient."""
     node: Any = torch._C._current_autograd_node()
     return node is not None and node.name().endswith("AccumulateGrad")
-
-
-def _operations(func: Any, args: Any, kwargs: Any, made: Any) -> int:
-    """Floating-point operations, as torch counts them."""
-    if func is _PRODUCT:  # Nearly all of them; torch's own way takes ten times as long.
-        left, right = args
-        return int(2 * left.shape[0] * left.shape[1] * right.shape[1])
-    count = flop_registry.get(func._overloadpacket)
-    return 0 if count is None else int(count(*args, **kwargs, out_val=made))

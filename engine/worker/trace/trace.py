@@ -17,9 +17,9 @@ from engine.worker.trace import model as models
 from engine.worker.trace.fit import Course, Regime
 from engine.worker.trace.model import Built
 from engine.worker.trace.optimizers import USUAL_RANK
-from engine.worker.trace.recorder import Recorder
 from engine.worker.trace.sizes import Sizes, as_coefficients, choose
 from engine.worker.trace.step import Traced, trace_step
+from engine.worker.trace.work import Work
 
 VERSIONS = ("torch", "transformers", "peft", "trl")
 _WHOLE_UP_TO = 4
@@ -165,9 +165,9 @@ def _matrices(built: Built) -> list[int]:
 def _form(subject: _Subject, last: _Pass, segments: list[Segment], seconds: float) -> Form:
     layout, sizes = subject.layout, last.sizes
 
-    def counted(count: Callable[[Recorder, str], np.ndarray], *stages: str) -> np.ndarray:
+    def counted(count: Callable[[Work, str], np.ndarray], *stages: str) -> np.ndarray:
         total: np.ndarray = subject.between(
-            [sum(count(each.recorder, stage) for stage in stages) for each in last.traced]
+            [sum(count(each.recorder.work, stage) for stage in stages) for each in last.traced]
         )
         return total
 
@@ -181,9 +181,9 @@ def _form(subject: _Subject, last: _Pass, segments: list[Segment], seconds: floa
         adapter_file=as_coefficients(4.0 * trained),
         segments=segments,
         ram=as_coefficients(subject.between([traced.ram for traced in last.traced])),
-        forward_flops=as_coefficients(counted(Recorder.flops, "forward", "loss")),
-        backward_flops=as_coefficients(counted(Recorder.flops, "backward")),
-        saved_bytes_moved=as_coefficients(counted(Recorder.moved, "forward", "loss", "backward")),
+        forward_flops=as_coefficients(counted(Work.flops, "forward", "loss")),
+        backward_flops=as_coefficients(counted(Work.flops, "backward")),
+        saved_bytes_moved=as_coefficients(counted(Work.moved, "forward", "loss", "backward")),
         rounding=_rounding(layout, last),
         traced_at=[Point(batch=sizes.batch, length=sizes.length, rank=sizes.rank)],
         seconds=seconds,

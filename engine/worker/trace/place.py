@@ -1,0 +1,13 @@
+"""Where in a step something happens."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Place(NamedTuple):
+    """A stretch of a step: ``turn`` is 1 for the first micro-batch, 2 for the next, 0 else."""
+
+    turn: int
+    stage: str
+    layer: int | None = None

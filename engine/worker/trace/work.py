@@ -1,0 +1,76 @@
+"""Counts what a step computes and moves, which its time is estimated from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import flop_registry
+
+from engine.worker.trace.live_bytes import tensors_in
+from engine.worker.trace.place import Place
+from engine.worker.trace.sizes import Sizes
+
+_Counts = dict[tuple[int, str], Counter[int]]
+"""How often each number came, by turn and stage."""
+_PRODUCT = torch.ops.aten.mm.default
+
+
+class Work:
+    """Operations and bytes, by stage; the formulas are made at the end, one for each number."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        self._sizes = sizes
+        self._flops: _Counts = {}
+        self._moved: _Counts = {}
+
+    def weigh(self, place: Place, func: Any, args: Any, kwargs: Any, made: Any) -> None:
+        """An operation with what it took and made."""
+        if operations := _operations(func, args, kwargs, made):
+            self.count(place, operations)
+        for tensor in tensors_in((*args, made)):
+            _add(self._moved, place, tensor.numel() * tensor.element_size())
+
+    def count(self, place: Place, operations: int) -> None:
+        """Floating-point operations of something that is not seen otherwise."""
+        _add(self._flops, place, operations)
+
+    def flops(self, stage: str) -> np.ndarray:
+        """Floating-point operations in a stage of the first turn."""
+        return self._sum(self._flops, stage)
+
+    def moved(self, stage: str) -> np.ndarray:
+        """Bytes read and written in a stage of the first turn."""
+        return self._sum(self._moved, stage)
+
+    def _sum(self, counts: _Counts, stage: str) -> np.ndarray:
+        total = self._sizes.formula(0).copy()
+        for number, times in counts.get((1, stage), {}).items():
+            total += times * _of_positions(self._sizes.formula(number))
+        return total
+
+
+def _add(counts: _Counts, place: Place, number: int) -> None:
+    counts.setdefault(place[:2], Counter())[number] += 1
+
+
+def _operations(func: Any, args: Any, kwargs: Any, made: Any) -> int:
+    """As torch counts them."""
+    if func is _PRODUCT:  # Nearly all of them; torch's own way takes ten times as long.
+        left, right = args
+        return int(2 * left.shape[0] * left.shape[1] * right.shape[1])
+    count = flop_registry.get(func._overloadpacket)
+    return 0 if count is None else int(count(*args, **kwargs, out_val=made))
+
+
+def _of_positions(formula: np.ndarray) -> np.ndarray:
+    """All tiles of the head together have all positions: b·s - b, not a tile's rows."""
+    if not formula[8]:
+        return formula
+    whole = formula.copy()
+    whole[1] -= formula[8]
+    whole[2] += formula[8]
+    whole[8] = 0
+    return whole
