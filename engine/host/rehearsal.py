@@ -127,11 +127,14 @@ class Rehearsal:
             self._folder.mkdir(parents=True)
             disk_free = shutil.disk_usage(self._folder).free
             code = await self._run(spec)
+        except ConnectionError:
+            raise  # There is nobody left to tell.
         except OSError as error:
             await self._tell(_no_start(self.name, error))
             return
         finally:
-            await self._clean()
+            # When a client goes, telling it something may fail first, and the cancelling come now.
+            await asyncio.shield(self._clean())
         found = ending(
             self.name, self._heard, code,
             is_stopped=self._is_stopped, disk_free=disk_free, planned=planned,
@@ -160,10 +163,9 @@ class Rehearsal:
 
     async def _clean(self) -> None:
         self._kill()
-        # Cancelled once more, the worker is dead all the same and the next host removes the rest.
         if self._worker:
             await asyncio.wait({self._worker.ended}, timeout=_KILLED_SECONDS)
-        await asyncio.shield(apart(_remove, self._folder))
+        await apart(_remove, self._folder)
 
     def _kill(self) -> None:
         if self._worker and not self._worker.ended.done():

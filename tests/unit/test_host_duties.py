@@ -144,6 +144,40 @@ def test_a_killed_orphan_is_gone_before_its_run_is_touched(tmp_path: Path) -> No
     run_async(work)
 
 
+READY_AND_BUSY = """
+import sys, time
+print('{"type":"ready","pid":0,"import_seconds":0}', flush=True)
+sys.stdin.readline()
+print('{"type":"phase_changed","at":0,"phase":"loading model"}', flush=True)
+time.sleep(100)
+"""
+
+
+def test_of_a_rehearsal_whose_client_goes_nothing_is_left(fettle_home: Path) -> None:
+    """Telling it something fails first, and while the rehearsal clears up it is cancelled too."""
+
+    async def work() -> None:
+        house = House(fettle_home, sys.executable, "-c", READY_AND_BUSY)
+        rehearsals = house.parts.rehearsals
+        folders: list[Path] = []
+
+        async def tell(_message: m.Message) -> None:
+            folders.extend((fettle_home / "rehearsals").iterdir())
+            asyncio.get_running_loop().call_soon(trying.cancel)
+            raise ConnectionResetError
+
+        trying = asyncio.create_task(rehearsals.work("rehearsal-1", SPEC, {}, tell))
+        with pytest.raises(asyncio.CancelledError):
+            await trying
+        assert folders == [fettle_home / "rehearsals" / "rehearsal-1"]
+        while (fettle_home / "rehearsals").exists():
+            await asyncio.sleep(0.01)
+        assert not rehearsals.is_busy
+        await house.book.close_all()
+
+    run_async(work)
+
+
 # ---------------------------------------------------------------- answers
 
 
