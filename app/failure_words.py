@@ -10,6 +10,7 @@ from app import words
 from app.run_words import STATES
 from engine.contract.lifecycle import State
 from engine.contract.messages import Decision, Finding, Record, RunSummary, StateChanged
+from engine.contract.patching import Patch
 
 if TYPE_CHECKING:
     # Only for its shape: the list of runs must not pay for numpy.
@@ -19,23 +20,11 @@ if TYPE_CHECKING:
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why a run ended before its time, and what can be done."""
 
-    title: str
-    cause: str
-    why: str = ""
-    """Why Fettle thinks so; empty where the cause is plain, or nothing is known."""
+    finding: Finding
+    """The story in whole sentences, what a resume costs included."""
     did: str
-    remedy: str
-    detail: str
+    """What Fettle did."""
     tone: str
-    step: int = 0
-    at: float | None = None
-    patch: dict[str, Any] = {}
-    """What mends it; empty where that is more than a change of settings."""
-    changes_result: bool = False
-    effect: str = ""
-    """What the patch does to the result, as a sentence."""
-    problem: str = ""
-    """Id of the known problem."""
 
 
 def failure_of(summary: RunSummary, series: RunSeries) -> Failure | None:
@@ -45,29 +34,24 @@ def failure_of(summary: RunSummary, series: RunSeries) -> Failure | None:
     if summary.state not in (State.FAILED, State.INTERRUPTED) and not _was_left_be(summary, events):
         return None
     errors = [e for e in events if isinstance(e, Finding) and e.severity == "error"]
-    finding = errors[-1] if errors else None
-    word = STATES[summary.state][0].lower()
-    step = f" at step {words.count(summary.step)}" if summary.step else ""
-    cause = finding.cause if finding else summary.sentence
-    remedy = finding.remedy if finding else ""
+    known = errors[-1] if errors else None
+    found = known or _untold(summary)
+    remedy = " ".join(filter(None, (found.remedy, _what_resuming_costs(summary, series))))
+    cause = found.cause or "The worker ended without saying why. The log may tell."
     return Failure(
-        title=finding.title
-        if finding
-        else f"The run was {word}{step}"
-        if summary.state is State.INTERRUPTED
-        else f"The run {word}{step}",
-        cause=cause or "The worker ended without saying why. The log may tell.",
-        why=finding.why if finding else "",
-        did=_what_fettle_did(events, series, finding),
-        remedy=" ".join(filter(None, (remedy, _what_resuming_costs(summary, series)))),
-        detail=finding.detail if finding else "",
+        finding=msgspec.structs.replace(found, cause=cause, remedy=remedy, step=summary.step),
+        did=_what_fettle_did(events, series, known),
         tone=STATES[summary.state][1],
-        step=summary.step,
-        at=finding.at if finding else summary.ended_at,
-        patch=finding.patch if finding else {},
-        changes_result=finding.changes_result if finding else False,
-        effect=finding.effect if finding else "",
-        problem=finding.problem if finding else "",
+    )
+
+
+def _untold(summary: RunSummary) -> Finding:
+    """Where no finding says why."""
+    was = "was " if summary.state is State.INTERRUPTED else ""
+    step = f" at step {words.count(summary.step)}" if summary.step else ""
+    title = f"The run {was}{STATES[summary.state][0].lower()}{step}"
+    return Finding(
+        at=summary.ended_at or 0.0, severity="error", code="", title=title, cause=summary.sentence
     )
 
 
@@ -84,15 +68,15 @@ def comeback_of(summary: RunSummary, now: float) -> str:
     return f"Resuming in {words.span(left)}" if left >= 1 else "Resuming now"
 
 
-def moment_of(failure: Failure, now: float) -> str:
+def moment_of(finding: Finding, now: float) -> str:
     """Where in the run it was, and when."""
-    step = f"step {words.count(failure.step)}" if failure.step else ""
-    return " · ".join(filter(None, (step, words.when(failure.at, now) if failure.at else "")))
+    step = f"step {words.count(finding.step)}" if finding.step else ""
+    return " · ".join(filter(None, (step, words.when(finding.at, now) if finding.at else "")))
 
 
-def settings_of(failure: Failure) -> str:
+def settings_of(patch: Patch) -> str:
     """What the fix sets, such as ``gradient_accumulation_steps 8, quantization.bits 4``."""
-    return ", ".join(_setting(field, value) for field, value in failure.patch.items())
+    return ", ".join(_setting(field, value) for field, value in patch.items())
 
 
 def _setting(field: str, value: Any) -> str:

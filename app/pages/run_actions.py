@@ -93,14 +93,15 @@ class RunActions(QObject):
 
     def fix(self, summary: RunSummary, failure: Failure) -> None:
         """Go on with what mends the failure; asks first where that changes the result."""
-        resume = partial(self._resume, summary, failure.patch)
-        if not failure.changes_result:
+        finding = failure.finding
+        resume = partial(self._resume, summary, finding.patch)
+        if not finding.changes_result:
             resume()
             return
         question = Confirm(
             self._window,
             title=f"Go on with other settings for {summary.name}?",
-            text=f"This sets {settings_of(failure)}. The run ends with another result than it "
+            text=f"This sets {settings_of(finding.patch)}. The run ends with another result than it "
             "would have had. What you wrote stays in its folder, and the change beside it.",
             verb="Fix and resume",
             kind="primary",

@@ -74,31 +74,31 @@ class FailureCard(Card):
 
     def show_failure(self, failure: Failure) -> None:
         """Tell this story."""
-        self.failure = failure
+        self.failure, finding = failure, failure.finding
         set_look(self, "card", failure.tone)
-        self.aside.setText(moment_of(failure, time.time()))
-        self.title.setText(failure.title.rstrip("."))
-        self.cause.setText(failure.cause)
-        self.why.setText(failure.why)
+        self.aside.setText(moment_of(finding, time.time()))
+        self.title.setText(finding.title.rstrip("."))
+        self.cause.setText(finding.cause)
+        self.why.setText(finding.why)
         self.did.setText(failure.did)
-        self.remedy.setText(failure.remedy)
-        self.detail.setPlainText(failure.detail)
+        self.remedy.setText(finding.remedy)
+        self.detail.setPlainText(finding.detail)
         for part in (self.why_heading, self.why):
-            part.setVisible(bool(failure.why))
-        self.fix_button.setVisible(bool(failure.patch))
-        effect = failure.effect or effects.sentence_of(failure.patch)
-        self.fix_button.setToolTip(f"Sets {settings_of(failure)}. {effect}")
-        has_detail = bool(failure.detail)
+            part.setVisible(bool(finding.why))
+        self.fix_button.setVisible(bool(finding.patch))
+        effect = finding.effect or effects.sentence_of(finding.patch)
+        self.fix_button.setToolTip(f"Sets {settings_of(finding.patch)}. {effect}")
+        has_detail = bool(finding.detail)
         self.details_button.setVisible(has_detail)
         self.detail.setVisible(has_detail and self.details_button.isChecked())
 
     @property
     def has_fix(self) -> bool:
         """Whether a failure is shown that a change of settings mends."""
-        return not self.isHidden() and self.failure is not None and bool(self.failure.patch)
+        return not self.isHidden() and self.failure is not None and bool(self.failure.finding.patch)
 
     def _on_copy_clicked(self) -> None:
-        known = self.failure.problem if self.failure else ""
+        known = self.failure.finding.problem if self.failure else ""
         parts = [text.text() for text in self._texts()]
         parts += [f"Known problem: {known}" if known else "", self.detail.toPlainText()]
         QApplication.clipboard().setText("\n\n".join(filter(None, parts)))

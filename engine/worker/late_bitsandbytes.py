@@ -10,7 +10,6 @@ card any more. It also takes a second.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -44,7 +43,6 @@ def without_bitsandbytes() -> Iterator[None]:
 
 def _forget_answers() -> None:
     """PEFT asks once and remembers."""
-    if "peft.import_utils" in sys.modules:
-        peft = importlib.import_module("peft.import_utils")
+    if peft := sys.modules.get("peft.import_utils"):
         peft.is_bnb_available.cache_clear()
         peft.is_bnb_4bit_available.cache_clear()

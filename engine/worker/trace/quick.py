@@ -15,8 +15,7 @@ _ELEMENTWISE = {
     _aten.mul.Tensor, _aten.add.Tensor, _aten.sub.Tensor, _aten.div.Tensor, _aten.neg.default,
     _aten.rsqrt.default, _aten.pow.Tensor_Scalar, _aten.mul.Scalar, _aten.silu.default,
     _aten.sqrt.default, _aten.exp.default, _aten.gelu.default, _aten.tanh.default,
-    _aten.div.Scalar, _aten.tanh_backward.default, _aten.gelu_backward.default,
-    _aten.silu_backward.default,
+    _aten.tanh_backward.default, _aten.gelu_backward.default, _aten.silu_backward.default,
 }  # fmt: skip
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,8 +20,6 @@ from engine.worker.trace.place import Place
 from engine.worker.trace.sizes import MONOMIALS, Sizes
 from engine.worker.trace.work import Work
 
-_CLONE = torch.ops.aten.clone.default
-
 
 class Stretch(msgspec.Struct):
     """What was alive each time something new had been made, in formulas: an array of moments ×
@@ -29,21 +29,12 @@ class Stretch(msgspec.Struct):
     moments: np.ndarray
 
 
-class Mark(NamedTuple):
-    """A moment of a pass: how many events and borders there were."""
-
-    events: int
-    borders: int
-
-
 class _Birth(msgspec.Struct):
     formula: np.ndarray
     place: Place
     part: Part | None
     died: int = -1
     """Number of the stretch it died in."""
-    only_at_first: bool = False
-    """Autograd's own copy of a weight's first gradient; a further one is added to it."""
 
 
 class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
@@ -64,7 +55,7 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
         self._accumulated: list[tuple[int, int]] = []
         """Number of the events up to then, and of the gradient."""
         self._twins: dict[int, int] = {}
-        """What is there twice since :meth:`repeat`, and goes together."""
+        """What is there twice since :meth:`repeated`, and goes together."""
 
     def at(self, turn: int, stage: str, layer: int | None = None) -> None:
         """The step has come to this stretch."""
@@ -100,8 +91,6 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
         if func.is_view:
             return made
         self._see((made,))
-        if func is _CLONE and _is_accumulating():
-            self._births[-1].only_at_first = True
         if self.place.turn == 1:
             self.work.weigh(self.place, func, args, kwargs or {}, made)
         return made
@@ -128,8 +117,7 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
         number = self._numbers.pop(key)
         del self._alive[key], self._watch[key]
         self._end(number)
-        if (twin := self._twins.pop(number, None)) is not None:
-            self._end(twin)
+        self._end_twin(number)
 
     def _end(self, number: int) -> None:
         self._births[number].died = len(self._borders) - 1
@@ -137,42 +125,40 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
 
     # ------------------------------------------------------------ a second time
 
-    def mark(self) -> Mark:
-        """This moment, for :meth:`repeat`."""
-        return Mark(len(self._events), len(self._borders))
-
     def accumulated(self, gradient: torch.Tensor) -> None:
         """A weight has its whole gradient of this turn."""
         number = self._numbers.get(gradient.untyped_storage()._cdata)
         if number is not None:
             self._accumulated.append((len(self._events), number))
 
-    def repeat(self, since: Mark, *, turn: int) -> None:
-        """Write down once more what happened since then, as another turn's: the same, but that its
+    @contextmanager
+    def repeated(self, *, turn: int) -> Iterator[None]:
+        """Write down what happens in the block once more, as another turn's: the same, but that its
         gradients are added to those of the first, and then go. It takes a trace's time only once.
         """
-        twins: dict[int, int] = {}
-        added = [each for each in self._accumulated if each[0] >= since.events]
-        borders = self._borders[since.borders :]
-        happened = self._events[since.events :]
-        for place, (number, sign) in enumerate([*happened, (-1, 0)], since.events):
-            while added and added[0][0] == place:
-                self._end_twin(twins, added.pop(0)[1])
-            while borders and borders[0][0] == place:
-                self.at(*borders.pop(0)[1]._replace(turn=turn))
-            if sign < 0:
-                self._end_twin(twins, number)
-            elif sign > 0 and not self._births[number].only_at_first:
-                twins[number] = self._twin(number)
-        self._twins = twins
+        first_event, first_border = len(self._events), len(self._borders)
+        yield
+        borders, events = self._borders[first_border:], self._events[first_event:]
+        again = [
+            *((at, partial(self._end_twin, number)) for at, number in self._accumulated),
+            *((at, partial(self.at, *place._replace(turn=turn))) for at, place in borders),
+            *((at, partial(self._repeat, *event)) for at, event in enumerate(events, first_event)),
+        ]
+        # Those at one place stay in this order.
+        for _, write in sorted(again, key=itemgetter(0)):
+            write()
 
-    def _twin(self, number: int) -> int:
+    def _repeat(self, number: int, sign: int) -> None:
         born = self._births[number]
-        part = None if born.part == "gradients" else born.part
-        return self.reserve(born.formula, part, blocks=self._blocks.get(number, ()))
+        if sign < 0:
+            self._end_twin(number)
+        else:
+            part = None if born.part == "gradients" else born.part
+            blocks = self._blocks.get(number, ())
+            self._twins[number] = self.reserve(born.formula, part, blocks=blocks)
 
-    def _end_twin(self, twins: dict[int, int], number: int) -> None:
-        if (twin := twins.pop(number, None)) is not None:
+    def _end_twin(self, number: int) -> None:
+        if (twin := self._twins.pop(number, None)) is not None:
             self._end(twin)
 
     # ------------------------------------------------------------ afterwards
@@ -221,9 +207,3 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
             died = self._borders[birth.died][1].stage if birth.died >= 0 else "backward"
             return "transient" if died in ("forward", "loss") else "activations"
         return "transient"
-
-
-def _is_accumulating() -> bool:
-    """Whether autograd is about to give a weight its gradient."""
-    node: Any = torch._C._current_autograd_node()
-    return node is not None and node.name().endswith("AccumulateGrad")

@@ -70,10 +70,9 @@ class _Step:
             self._make_states(optimizer)
         model.train()
         ram.moved.clear()
-        begin = recorder.mark()
-        inputs = self._inputs()
-        self._train(inputs)
-        recorder.repeat(begin, turn=2)
+        with recorder.repeated(turn=2):
+            inputs = self._inputs()
+            self._train(inputs)
         self._update(optimizer)
         # Without a card the batches of a step are never copied, and stay to its end.
         inputs.clear()
