@@ -101,8 +101,8 @@ class RunActions(QObject):
         question = Confirm(
             self._window,
             title=f"Go on with other settings for {summary.name}?",
-            text=f"This sets {settings_of(finding.patch)}. The run ends with another result than it "
-            "would have had. What you wrote stays in its folder, and the change beside it.",
+            text=f"This sets {settings_of(finding.patch)}. The run ends with another result than "
+            "it would have had. What you wrote stays in its folder, and the change beside it.",
             verb="Fix and resume",
             kind="primary",
         )

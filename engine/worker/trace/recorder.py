@@ -149,13 +149,12 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
             write()
 
     def _repeat(self, number: int, sign: int) -> None:
-        born = self._births[number]
         if sign < 0:
             self._end_twin(number)
-        else:
-            part = None if born.part == "gradients" else born.part
-            blocks = self._blocks.get(number, ())
-            self._twins[number] = self.reserve(born.formula, part, blocks=blocks)
+            return
+        born, blocks = self._births[number], self._blocks.get(number, ())
+        part = None if born.part == "gradients" else born.part
+        self._twins[number] = self.reserve(born.formula, part, blocks=blocks)
 
     def _end_twin(self, number: int) -> None:
         if (twin := self._twins.pop(number, None)) is not None:
