@@ -157,7 +157,8 @@ class RunBody(QWidget):
         """What the run is busy with, or why it ended before its time."""
         self.comeback.show_summary(summary)
         busy = busy_with(summary)
-        self._waiting_text.setText(busy or ("No step was made." if is_complete else "…"))
+        no_graphs = "No step was made." if is_complete else "…"
+        self._waiting_text.setText("The graphs begin with the first step." if busy else no_graphs)
         if not busy:
             self._stop_progress()
         elif self.busy_text.text() != busy:

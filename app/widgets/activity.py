@@ -22,6 +22,7 @@ class ActivityList(QTextBrowser):
         self._tokens = tokens
         self._entries: list[Entry] = []
         self.setAccessibleName("Activity")
+        self.setPlaceholderText("Nothing has happened yet.")
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setOpenLinks(False)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

@@ -436,6 +436,7 @@ def test_loading_shows_its_progress(page: RunPage, qtbot: QtBot) -> None:
 def test_a_queued_run_says_what_it_waits_for(page: RunPage) -> None:
     shown(page, [], summary(state=State.QUEUED, queue_place=2, step=0))
     assert "2nd in the queue" in page.body.busy_text.text()
+    assert page.body._waiting_text.text() == "The graphs begin with the first step."
     assert page.header.chip.text() == "Queued, 2nd"
     assert page.header.stop.isVisible()
 
