@@ -62,7 +62,10 @@ def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 def is_gone(process: psutil.Process) -> bool:
     """Ended; whether somebody has asked for its exit code does not matter."""
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 # ---------------------------------------------------------------- one host
