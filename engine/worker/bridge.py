@@ -14,6 +14,7 @@ import torch
 from engine.worker.batches import Window, WindowLoader
 from engine.worker.numeric_guard import numbers
 from engine.worker.offload import offload_to_ram
+from engine.worker.trained import Trained
 
 if TYPE_CHECKING:
     from engine.worker.course import Course
@@ -25,6 +26,7 @@ class Bridge:
     """Goes before a TRL trainer in the list of base classes."""
 
     course: Course
+    trained: Trained
     _numbers: tuple[float, float | None] = (0.0, None)
     """Loss and gradient norm of the step that is under way."""
 
@@ -59,6 +61,7 @@ class Bridge:
         prepared: tuple[Any, Any] = super()._prepare_for_training(*args, **kwargs)  # type: ignore[misc]
         if self.course.offload_safely:
             offload_to_ram(self.model, self.course.ring)  # type: ignore[attr-defined]
+        self.trained = Trained(self.model)  # type: ignore[attr-defined]
         self.course.restore(self)
         return prepared
 

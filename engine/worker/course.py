@@ -18,8 +18,9 @@ from engine.worker.batches import Collator, Rows, Window, WindowLoader
 from engine.worker.evaluating import evaluation_mode
 from engine.worker.numeric_guard import NumericGuard
 from engine.worker.offload import Ring
+from engine.worker.publisher import Reason
 from engine.worker.report import Report
-from engine.worker.saver import LAST, Reason, Saver, Scores
+from engine.worker.saver import LAST, Saver, Scores
 from engine.worker.schedule import Schedule
 from engine.worker.state_files import Position, SavedState
 from engine.worker.witness import Witness
@@ -118,7 +119,9 @@ class Course:
         self._report.moved()
 
     def may_update(self, trainer: Any, loss: float, grad_norm: float | None) -> bool:
-        """Whether the weights may change by what was computed."""
+        """Whether the weights may change by what was computed; a save that still copies them is
+        waited for."""
+        self._saver.settle()
         return self._guard.may_update(trainer, loss, grad_norm)
 
     def after_step(

@@ -20,7 +20,6 @@ from engine.diagnosis.losses import Losses
 from engine.worker import numeric_words as words
 from engine.worker.batches import Rows, Window
 from engine.worker.culprit import Prober, Search, has_numbers
-from engine.worker.loading import trainable
 from engine.worker.numeric_words import NanLoss
 from engine.worker.report import Report
 
@@ -203,7 +202,7 @@ def refuse_poisoned(trainer: Any, step: int, why: str = "") -> None:
 
     Reads every trained weight once, which is little beside writing them.
     """
-    weights = trainable(trainer.model)
+    weights = trainer.trained.parameters
     if has_numbers([value.detach() for value in weights.values()]):
         return
     poisoned = [name for name, value in weights.items() if not has_numbers([value.detach()])]

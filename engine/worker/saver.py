@@ -3,53 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import torch
 
 from engine.contract.lifecycle import Phase
-from engine.contract.messages import CheckpointSaved
 from engine.contract.spec import Spec
 from engine.failpoints import reach
-from engine.store.checkpoints import (
-    CheckpointError,
-    NoRoom,
-    discard,
-    publish,
-    read_manifest,
-    stage,
-)
-from engine.store.files import disk_sentence
-from engine.store.rotation import EVAL_LOSS, KEPT_AT_LEAST, rotate
+from engine.store.rotation import EVAL_LOSS
 from engine.worker import state_files
 from engine.worker.circumstances import circumstances
 from engine.worker.numeric_guard import refuse_poisoned
+from engine.worker.optimizer_state import bare
+from engine.worker.publisher import Draft, Publisher, Reason
 from engine.worker.report import Report
 from engine.worker.save_timing import Cost, interval_seconds, may_wait
-from engine.worker.snapshot import HostMemory, bytes_of, unhurried
+from engine.worker.snapshot import Content, HostMemory, bytes_of, unhurried
 from engine.worker.state_files import Position
-from engine.worker.tensor_files import Chunk
 from engine.worker.writer import Writer
 
-Reason = Literal["time", "steps", "asked", "stop", "end", "host_lost", "signal"]
 LAST: frozenset[Reason | None] = frozenset({"stop", "host_lost", "signal"})
 """After a save for one of these the run ends."""
-
-_SLACK_BYTES = 1 << 20
-"""For headers, the manifest and what the file system takes for itself."""
-
-_MAKE_ROOM = (
-    "What takes room is mostly old runs (`fettle runs`, `fettle remove`) and models that were "
-    "downloaded (~/.cache/huggingface)."
-)
-
-log = logging.getLogger(__name__)
 
 
 class Scores(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,30 +42,18 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
 NO_SCORES = Scores()
 
 
-class _Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """A save on its way to the disk."""
-
-    files: dict[str, Iterable[Chunk]]
-    position: Position
-    reason: Reason
-    began: float
-    """Monotonic time, seconds."""
-    bytes: int
-    fields: dict[str, Any]
-
-
 class Saver:
-    """Writes checkpoints of one run; a save that fails costs nothing but itself.
+    """Saves one run; see :class:`engine.worker.publisher.Publisher` for what becomes of a save.
 
-    The state is copied while training stands still, and written by a thread while it goes on. What
-    is due meanwhile waits, and one save at a later step serves all that has waited.
+    Between two steps nothing is copied: that is done beside the next step, until it is about to
+    change what is copied (:meth:`settle`). What is due while the disk is busy waits, and one save
+    at a later step serves all that has waited.
     """
 
     def __init__(
         self, run_folder: Path, spec: Spec, report: Report, *, data: str, versions: dict[str, str],
         resumed_step: int = 0, may_pin: bool = False,
     ) -> None:  # fmt: skip
-        self._run_folder = run_folder
         self._training = spec.training
         self._report = report
         self.data = data
@@ -94,11 +61,16 @@ class Saver:
         self.beside: Callable[[Any, Position, bool], Mapping[str, bytes]] = _nothing
         """What is to go into each checkpoint beside the state, by file name; asked with whether the
         run ends with it."""
-        self._fields: dict[str, Any] = {
-            "spec": fingerprint(spec), "data": data, "versions": versions, "kind": spec.kind
-        }  # fmt: skip
+        self._publisher = Publisher(
+            run_folder, report, keep=spec.training.save_total_limit, resumed_step=resumed_step,
+            fields={
+                "spec": fingerprint(spec), "data": data, "versions": versions, "kind": spec.kind
+            },
+        )  # fmt: skip
         self._memory = HostMemory(may_pin=may_pin)
         self._writer = Writer()
+        self._draft: Draft | None = None
+        """The newest save."""
         self._began = self._saved_at = self._stepped_at = time.monotonic()
         self._step_seconds = 0.0
         self._waited_seconds = 0.0
@@ -106,13 +78,22 @@ class Saver:
         """What waits until the disk is done."""
         self._begun_step = resumed_step
         """Of the newest save that is written or being written."""
-        self.cost = Cost()
-        """Of the newest save."""
-        self.saved_step = resumed_step
-        """Of the newest save, 0 without any."""
-        self._verified: set[int] = set()
-        """Steps whose saves this worker has read back."""
-        self._is_rotation_told = self._is_delay_told = self._is_failing = False
+        self._is_delay_told = False
+
+    @property
+    def saved_step(self) -> int:
+        """Of the newest save on the disk, 0 without any."""
+        return self._publisher.saved_step
+
+    @property
+    def cost(self) -> Cost:
+        """Of the newest save; what it has not come to yet is that of the one before."""
+        draft = self._draft
+        if draft is None:
+            return Cost()
+        return Cost(
+            stall_seconds=draft.stall_seconds, write_seconds=draft.write_seconds, bytes=draft.bytes
+        )
 
     # ------------------------------------------------------------ when
 
@@ -173,7 +154,6 @@ class Saver:
             self._wait()
         if position.step == self._begun_step:
             return
-        refuse_poisoned(trainer, position.step)
         before = self._report.phase
         self._report.show(Phase.SAVING)
         try:
@@ -184,11 +164,19 @@ class Saver:
         finally:
             self._report.show(before)
 
+    def settle(self) -> None:
+        """What a save copies is about to change: wait until it is copied. Raises
+        :class:`NanLoss` if there are weights among it that are no numbers."""
+        waited = self._writer.settle()
+        if self._draft is not None:
+            self._draft.stall_seconds += waited
+
     def close(self) -> None:
         """Wait until nothing is being written."""
         self._writer.close()
 
     def _wait(self) -> float:
+        self.settle()
         return self._writer.wait()
 
     def _begin(
@@ -196,129 +184,44 @@ class Saver:
     ) -> None:
         reach("save.snapshot")
         if torch.cuda.is_available():
-            # Paged optimizer state is written by kernels that may still run.
+            # Nothing that is copied may still be under way.
             torch.cuda.synchronize()
         files = state_files.collect(
             trainer, position, data=self.data, best_eval_loss=scores.best_eval_loss
         )
         files |= self.beside(trainer, position, reason in LAST)
-        needs = bytes_of(files)
-        held = self._memory.hold(files)
-        self._saved_at = time.monotonic()
-        self._begun_step = position.step
-        draft = _Draft(
-            files=held or unhurried(files), position=position, reason=reason, began=began,
-            bytes=needs, fields={**circumstances(), EVAL_LOSS: scores.eval_loss},
+        draft = Draft(
+            files=unhurried(files), position=position, reason=reason, began=began,
+            bytes=bytes_of(files), fields={**circumstances(), EVAL_LOSS: scores.eval_loss},
+            write_seconds=self.cost.write_seconds,
         )  # fmt: skip
-        work = partial(self._write, draft)
-        self.cost = msgspec.structs.replace(
-            self.cost, stall_seconds=self._saved_at - began, bytes=needs
-        )
-        if held is not None:
-            self._writer.begin(work)
-            return
-        # There is no RAM for a copy: training stands still until all is written.
-        work()
-        self.cost = Cost(stall_seconds=time.monotonic() - began, bytes=needs)
+        self._draft, self._begun_step = draft, position.step
+        if not self._memory.reserve(files):
+            # Training stands still until all is written.
+            refuse_poisoned(trainer, position.step)
+            self._write(draft)
+            draft.stall_seconds, draft.write_seconds = time.monotonic() - began, 0.0
+        else:
+            self._writer.begin(partial(self._copy, trainer, files, draft), self._write)
+            draft.stall_seconds = time.monotonic() - began
+            if getattr(bare(trainer.optimizer), "is_paged", False):
+                # The card uses its memory too, and not every system lets both do so at once.
+                self.settle()
+        self._saved_at = time.monotonic()
 
-    # ------------------------------------------------------------ in the thread
+    # ------------------------------------------------------------ in threads
 
-    def _write(self, draft: _Draft) -> None:
-        step = draft.position.step
-        try:
-            folder = self._publish(draft)
-        except CheckpointError as error:
-            self._begun_step = self.saved_step
-            self._tell_failed(step, str(error), draft.reason)
-            return
-        seconds = time.monotonic() - draft.began
-        self.cost = msgspec.structs.replace(
-            self.cost, write_seconds=max(0.0, seconds - self.cost.stall_seconds)
-        )
-        self.saved_step = step
-        self._verified.add(step)
-        self._tell(folder, draft, seconds)
-        self._rotate()
+    def _copy(self, trainer: Any, files: Mapping[str, Content], draft: Draft) -> Draft:
+        reach("save.copy")
+        refuse_poisoned(trainer, draft.position.step)
+        draft.files = self._memory.copy(files)
+        return draft
 
-    def _publish(self, draft: _Draft) -> Path:
-        position = draft.position
-        staging = self._stage(position.step, draft.bytes + _SLACK_BYTES)
-        try:
-            hashes = state_files.write(staging, draft.files)
-        except CheckpointError:
-            discard(staging)
-            raise
-        fields = {
-            **self._fields, **draft.fields, "cursor": position.cursor, "epoch": position.epoch
-        }  # fmt: skip
-        return publish(staging, step=position.step, fields=fields, hashes=hashes)
-
-    def _stage(self, step: int, needs_bytes: int) -> Path:
-        try:
-            return stage(self._run_folder, step, needs_bytes=needs_bytes)
-        except NoRoom:
-            # Older saves beyond the last two are worth less than a new one.
-            if not self._removed(KEPT_AT_LEAST):
-                raise
-            return stage(self._run_folder, step, needs_bytes=needs_bytes)
-
-    def _removed(self, keep: int) -> list[int]:
-        try:
-            return rotate(self._run_folder, keep, verified=self._verified)
-        except OSError as error:
-            log.warning("An older save is not removed: %s", error)
-            return []
-
-    def _tell_failed(self, step: int, cause: str, reason: Reason) -> None:
-        """Once for all that fail one after the other, and to whoever asked for this one."""
-        is_told, self._is_failing = self._is_failing, True
-        if is_told and reason in ("time", "steps"):
-            return
-        self._report.found(
-            "save_failed",
-            f"Step {step} could not be saved.",
-            cause=cause,
-            remedy=f"Training goes on, and every next save is tried. Until one is on the disk, a "
-            f"crash goes back to {self._newest()}. {_MAKE_ROOM}",
-            step=step,
-        )
-
-    def _newest(self) -> str:
-        return f"the save of step {self.saved_step}" if self.saved_step else "the beginning"
-
-    def _rotate(self) -> None:
-        try:
-            rotate(self._run_folder, self._training.save_total_limit, verified=self._verified)
-        except OSError as error:
-            log.warning("An older save is not removed: %s", error)
-            if not self._is_rotation_told:
-                self._is_rotation_told = True
-                self._report.found(
-                    "save_not_removed",
-                    "An older save could not be removed.",
-                    cause=disk_sentence(error, self._run_folder),
-                    remedy="Training goes on, and every save needs more of the disk until it can.",
-                )
-
-    def _tell(self, folder: Path, draft: _Draft, seconds: float) -> None:
-        step = draft.position.step
-        self._report.send(
-            CheckpointSaved(
-                at=time.time(),
-                step=step,
-                folder=folder.relative_to(self._run_folder).as_posix(),
-                bytes=read_manifest(folder).bytes,
-                seconds=seconds,
-                stall_seconds=self.cost.stall_seconds,
-                reason=draft.reason,
-            )
-        )
-        if self._is_failing:
-            self._is_failing = False
-            self._report.found(
-                "save_works_again", "Saving works again.", severity="info", step=step,
-                cause=f"Step {step} is on the disk.",
-            )  # fmt: skip
+    def _write(self, draft: Draft) -> None:
+        if not self._publisher.write(draft):
+            self._begun_step = self._publisher.saved_step
+        # What is not the room's may be let go.
+        draft.files = {}
 
 
 def _nothing(trainer: Any, position: Position, is_last: bool) -> dict[str, bytes]:

@@ -6,8 +6,9 @@ in tensors is counted elsewhere, and this is no part of it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -38,22 +39,36 @@ class HostMemory:
         self._pinned: torch.Tensor | None = None
         """Keeps the room alive where it is pinned."""
 
-    def hold(self, files: Mapping[str, Content]) -> dict[str, Iterable[Chunk]] | None:
-        """Copies of these files as they are written, good until the next call; None if there is
-        not enough RAM for that."""
-        if not self._has_room(bytes_of(files)):
-            return None
+    def reserve(self, files: Mapping[str, Content]) -> bool:
+        """Make room for these files; False if there is not enough RAM for that. What was copied
+        before is gone."""
+        size = bytes_of(files)
+        if len(self._room) >= size:
+            return True
+        self._room, self._pinned = np.empty(0, dtype=np.uint8), None
+        if free_ram_bytes() < size + _LEFT_FREE_BYTES:
+            return False
+        if self._may_pin and size <= PINNED_AT_MOST_BYTES:
+            self._pin(size)
+        try:
+            self._room = self._room if self._pinned is not None else np.empty(size, dtype=np.uint8)
+        except MemoryError:
+            return False
+        return True
+
+    def copy(self, files: Mapping[str, Content]) -> dict[str, Iterable[Chunk]]:
+        """The files as they are written, in the room reserved for them. What a card holds must have
+        been computed; it is copied beside what the card computes meanwhile."""
         held: dict[str, Iterable[Chunk]] = {}
         at = 0
-        for name, content in files.items():
-            if isinstance(content, bytes):
-                held[name] = [content]
-                continue
-            end = at + tensor_files.bytes_of(content)
-            held[name] = self._hold_tensors(content, self._room[at:end])
-            at = end
-        if self._pinned is not None:
-            torch.cuda.synchronize()
+        with _own_streams(files):
+            for name, content in files.items():
+                if isinstance(content, bytes):
+                    held[name] = [content]
+                    continue
+                end = at + tensor_files.bytes_of(content)
+                held[name] = self._hold_tensors(content, self._room[at:end])
+                at = end
         return held
 
     def _hold_tensors(self, tensors: Mapping[str, torch.Tensor], room: Bytes) -> list[Chunk]:
@@ -75,20 +90,6 @@ class HostMemory:
         else:
             torch.from_numpy(place).copy_(flat, non_blocking=self._pinned is not None)
 
-    def _has_room(self, size: int) -> bool:
-        if len(self._room) >= size:
-            return True
-        self._room, self._pinned = np.empty(0, dtype=np.uint8), None
-        if free_ram_bytes() < size + _LEFT_FREE_BYTES:
-            return False
-        if self._may_pin and size <= PINNED_AT_MOST_BYTES:
-            self._pin(size)
-        try:
-            self._room = self._room if self._pinned is not None else np.empty(size, dtype=np.uint8)
-        except MemoryError:
-            return False
-        return True
-
     def _pin(self, size: int) -> None:
         try:
             self._pinned = torch.empty(size, dtype=torch.uint8, pin_memory=True)
@@ -97,6 +98,20 @@ class HostMemory:
             return
         room: Any = self._pinned.numpy()
         self._room = room
+
+
+@contextlib.contextmanager
+def _own_streams(files: Mapping[str, Content]) -> Iterator[None]:
+    """Copies from cards within this wait for nothing, and are done at its end."""
+    tensors = (t for c in files.values() if not isinstance(c, bytes) for t in c.values())
+    devices = {tensor.device for tensor in tensors if tensor.is_cuda}
+    streams = [torch.cuda.Stream(device) for device in devices]  # type: ignore[no-untyped-call]
+    with contextlib.ExitStack() as stack:
+        for stream in streams:
+            stack.enter_context(torch.cuda.stream(stream))
+        yield
+        for stream in streams:
+            stream.synchronize()
 
 
 def unhurried(files: Mapping[str, Content]) -> dict[str, Iterable[Chunk]]:

@@ -26,6 +26,7 @@ from engine.worker.loading import trainable
 from engine.worker.optimizer_state import OptimizerState, StateMismatch, bare
 from engine.worker.snapshot import Content
 from engine.worker.tensor_files import Chunk
+from engine.worker.trained import Trained
 
 FORMAT = 1
 ADAPTER = "adapter_model.safetensors"
@@ -64,8 +65,8 @@ def collect(
     trainer: Any, position: Position, *, data: str, best_eval_loss: float | None
 ) -> dict[str, Content]:
     """Every file of the checkpoint by name. The tensors are those of the training, not copies."""
-    names = {id(value): name for name, value in trainable(trainer.model).items()}
-    described, moments = optimizer_state.describe(bare(trainer.optimizer), names)
+    trained: Trained = trainer.trained
+    described, moments = optimizer_state.describe(bare(trainer.optimizer), trained.names)
     random_state = rng.take()
     state = SavedState(
         format=FORMAT,
@@ -78,20 +79,19 @@ def collect(
         numpy_random=random_state.numpy,
         best_eval_loss=best_eval_loss,
     )
-    return _weights(trainer.model) | {
+    return _weights(trained) | {
         OPTIMIZER: moments,
         RNG: random_state.tensors,
         STATE: msgspec.json.encode(state),
     }
 
 
-def _weights(model: torch.nn.Module) -> dict[str, Content]:
-    if not isinstance(model, PeftModel):
-        return {MODEL: dict(trainable(model))}
-    config = model.peft_config["default"].to_dict() | {"inference_mode": True}
+def _weights(trained: Trained) -> dict[str, Content]:
+    if trained.adapter is None:
+        return {MODEL: trained.weights()}
+    config = trained.adapter.peft_config["default"].to_dict() | {"inference_mode": True}
     text = json.dumps(config, indent=1, sort_keys=True, default=_as_text).encode()
-    weights = get_peft_model_state_dict(model, save_embedding_layers=False)
-    return {ADAPTER: weights, ADAPTER_CONFIG: text}
+    return {ADAPTER: trained.weights(), ADAPTER_CONFIG: text}
 
 
 def write(folder: Path, files: Mapping[str, Iterable[Chunk]]) -> dict[str, str]:

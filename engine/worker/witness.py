@@ -39,10 +39,10 @@ from engine.diagnosis.certificate.facts import (
 from engine.store.checkpoints import read_manifest
 from engine.worker import optimizer_state, rng
 from engine.worker.batches import Batch, Collator, Rows
-from engine.worker.loading import trainable
 from engine.worker.optimizer_state import bare
 from engine.worker.schedule import Schedule, permutation
 from engine.worker.state_files import Position, SavedState
+from engine.worker.trained import Trained
 
 FILE = "witness.json"
 REPLAYED_TOKENS = 32
@@ -95,7 +95,7 @@ class Witness:
 
     def _facts(self, trainer: Any, position: Position) -> Facts:
         optimizer = bare(trainer.optimizer)
-        weights = trainable(trainer.model)
+        trained: Trained = trainer.trained
         return msgspec.structs.replace(
             self._early,
             # The manifest of a checkpoint has them.
@@ -104,9 +104,9 @@ class Witness:
             order=self._order(position.cursor),
             place=Place(step=position.step, cursor=position.cursor),
             random=_digest_of_random_state(),
-            optimizer=_optimizer(optimizer, weights),
+            optimizer=_optimizer(optimizer, trained),
             schedule=_schedule(trainer, optimizer),
-            trained=_tensors(weights.items()),
+            trained=_tensors(trained.parameters.items()),
         )
 
     def _order(self, cursor: int) -> OrderFacts:
@@ -237,11 +237,8 @@ def _digest_of_random_state() -> str:
     return found.hexdigest()
 
 
-def _optimizer(
-    optimizer: torch.optim.Optimizer, weights: dict[str, torch.nn.Parameter]
-) -> OptimizerFacts:
-    names = {id(value): name for name, value in weights.items()}
-    described, tensors = optimizer_state.describe(optimizer, names)
+def _optimizer(optimizer: torch.optim.Optimizer, trained: Trained) -> OptimizerFacts:
+    described, tensors = optimizer_state.describe(optimizer, trained.names)
     return OptimizerFacts(
         kind=type(optimizer).__name__,
         tensors=_tensors(tensors.items()),

@@ -26,6 +26,7 @@ from engine.worker.numeric_guard import BAD_STEPS_OF_A_SCALER, NumericGuard, ref
 from engine.worker.numeric_words import NanLoss
 from engine.worker.packing import unpacked
 from engine.worker.samples import Samples
+from engine.worker.trained import Trained
 from tests.worker.conftest import TEXT, Heard, make_spec, run_here
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -445,10 +446,11 @@ def test_the_numbers_are_read_once_a_step(models: Models, chats: Path, report: H
 
 def test_sound_weights_may_be_saved() -> None:
     model = torch.nn.Linear(3, 3)
-    trainer = SimpleNamespace(model=model, args=SimpleNamespace(learning_rate=1e-3))
+    args = SimpleNamespace(learning_rate=1e-3)
+    trainer = SimpleNamespace(trained=Trained(model), args=args)
     refuse_poisoned(trainer, 4)
     model.bias.data[1] = math.nan
     with pytest.raises(NanLoss, match="bias"):
         refuse_poisoned(trainer, 4)
     model.bias.requires_grad_(False)
-    refuse_poisoned(trainer, 4)
+    refuse_poisoned(SimpleNamespace(trained=Trained(model), args=args), 4)

@@ -24,7 +24,7 @@ from engine.contract.messages import (
     decode_line,
 )
 from engine.store.checkpoints import CheckpointError, newest_verified, published, verify
-from engine.worker import saver
+from engine.worker import publisher
 from engine.worker.failures import JobError
 from engine.worker.saver import Saver
 from tests.bench.kill_resume import kill_until_done, spec_for
@@ -157,14 +157,14 @@ def test_a_stop_whose_save_fails_does_not_say_that_it_saved(
     spec = make_spec(models("llama"), chats, max_steps=8, save_steps=2)
     report = StopsAt(3)
     sentence = "Stopped at step 3, which could not be saved. Resume goes on from step 2."
-    real = saver.stage
+    real = publisher.stage
 
     def full(folder: Path, step: int, **needs: int) -> Path:
         if step == 3:
             raise CheckpointError("The disk is full.")
         return real(folder, step, **needs)
 
-    monkeypatch.setattr(saver, "stage", full)
+    monkeypatch.setattr(publisher, "stage", full)
     done = run_here(tmp_path / "run", spec, report)
     assert (done.outcome, done.step) == ("stopped", 3)
     assert done.sentence == sentence
@@ -177,7 +177,7 @@ def test_old_saves_that_cannot_be_removed_end_no_training(
     def refusing(*_: object, **__: object) -> list[int]:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(saver, "rotate", refusing)
+    monkeypatch.setattr(publisher, "rotate", refusing)
     report = Heard()
     done = run_here(
         tmp_path / "run", make_spec(models("llama"), chats, max_steps=3, save_steps=1), report

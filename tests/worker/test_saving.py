@@ -17,7 +17,8 @@ from engine.contract.messages import CheckpointSaved, Decision, Evaluated, Findi
 from engine.failpoints import VARIABLE
 from engine.store import checkpoints
 from engine.store.checkpoints import published, read_manifest, verify
-from engine.worker import save_timing, snapshot
+from engine.worker import save_timing, saver, snapshot
+from engine.worker.numeric_words import NanLoss
 from engine.worker.snapshot import HostMemory
 from engine.worker.tensor_files import chunks
 from tests.worker.conftest import Heard, make_spec, run_here
@@ -73,6 +74,49 @@ def test_training_goes_on_while_a_save_is_written(
     for report in (calm, slow, on):
         report.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("saver")]
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora", "full"])
+def test_what_is_copied_beside_a_step_is_what_was_there_before_it(
+    kind: str, models: Callable[[str], Path], chats: Path, tmp_path: Path
+) -> None:
+    spec = make_spec(models("llama"), chats, save_steps=2, max_steps=6, save_total_limit=9)
+    if kind == "full":
+        spec.pop("lora")
+    elif kind == "dora":
+        spec["lora"]["use_dora"] = True
+    prompt, late = Heard(), Heard()
+    run_here(tmp_path / "prompt", spec, prompt)
+    failpoints.arm({VARIABLE: "save.copy=sleep(0.3)"})
+    run_here(tmp_path / "late", spec, late)
+    first, second = tmp_path / "prompt/checkpoints", tmp_path / "late/checkpoints"
+    names = sorted(path.relative_to(first) for path in first.rglob("*.safetensors"))
+    assert len(names) == 9
+    for name in names:
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+    # A step is faster than this copy: what it waited before its update counts as standing still.
+    assert all(0.2 < saved.stall_seconds < 1 for saved in late.of(CheckpointSaved))
+    for report in (prompt, late):
+        report.close()
+
+
+def test_weights_that_are_no_numbers_are_not_saved_though_they_are_looked_at_beside_the_next_step(
+    models: Callable[[str], Path], chats: Path, tmp_path: Path, report: Heard,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    spec = make_spec(models("llama"), chats, save_steps=2, max_steps=8, save_total_limit=9)
+    real = saver.state_files.collect
+
+    def collect(trainer: Any, position: Any, **facts: Any) -> Any:
+        if position.step == 4:
+            next(iter(trainer.trained.parameters.values())).data[0] = float("nan")
+        return real(trainer, position, **facts)
+
+    monkeypatch.setattr(saver.state_files, "collect", collect)
+    with pytest.raises(NanLoss, match="step 4"):
+        run_here(tmp_path / "run", spec, report)
+    assert [step for step, _ in published(tmp_path / "run")] == [2]
+    assert max(told.step for told in report.of(Step)) == 4
 
 
 def test_saves_at_certain_steps_are_waited_for_only_so_long(
@@ -195,13 +239,14 @@ def test_a_copy_is_what_would_have_been_written() -> None:
     }  # fmt: skip
     files = {"x": tensors, "y": b"text", "z": {"w": torch.ones(4)}}
     memory = HostMemory(may_pin=False)
-    held = memory.hold(files)
-    assert held is not None
+    assert memory.reserve(files)
+    held = memory.copy(files)
     wanted = b"".join(bytes(chunk) for chunk in chunks(tensors))
     tensors["a"] += 1
     assert b"".join(bytes(chunk) for chunk in held["x"]) == wanted
     assert list(held["y"]) == [b"text"]
     # The same room serves the next save.
     room = memory._room
-    assert memory.hold(files) is not None
+    assert memory.reserve(files)
+    memory.copy(files)
     assert np.shares_memory(memory._room, room)
