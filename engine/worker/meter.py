@@ -67,8 +67,8 @@ class Meter:
 
     def __enter__(self) -> Meter:
         free = free_ram_bytes()
-        self._limits = {"ram": free, "tensors": free}
         self._gauges["ram"] = resident = Resident()
+        self._limits = {"ram": free + resident.now(), "tensors": free}
         self._looks.append(resident.look)
         if self._device == "cuda":
             self._add_cuda()
@@ -175,12 +175,11 @@ class LiveTensors:
 
 
 class Resident:
-    """Memory of this process beyond what it had when this was made: so its imports, which every
-    job has, do not count.
+    """Memory of this process, with what its imports take.
 
-    Pages of files do not count either where the kernel tells them apart (Linux). It takes them back
-    and reads them again as it likes, libraries' code included, so they say nothing of what is
-    needed, and no two runs would agree.
+    Pages of files do not count where the kernel tells them apart (Linux). It takes them back and
+    reads them again as it likes, libraries' code included, so they say nothing of what is needed,
+    and no two runs would agree.
     """
 
     def __init__(self) -> None:
@@ -189,12 +188,11 @@ class Resident:
         """Whether the kernel's high-water mark can be set back."""
         self._seen = self._mark = 0
         self._begin()
-        self._base = self._seen
 
     def peak(self) -> int:
-        """Bytes, 0 if there were never more than at the beginning."""
+        """Bytes."""
         self.look()
-        return max(0, self._seen - self._base)
+        return self._seen
 
     def reset(self) -> None:
         """Begin anew."""
@@ -204,18 +202,22 @@ class Resident:
 
     def look(self) -> None:
         """Take note of what is taken now, and of the highest since the last look."""
-        now = self._now()
+        now = self._taken()
         self._seen = max(self._seen, now.own)
         if self._has_mark and now.mark > self._mark:
             # No spike is missed, and in so short a time the pages of files were as many as now.
             self._mark = now.mark
             self._seen = max(self._seen, now.mark - now.files)
 
+    def now(self) -> int:
+        """Bytes at this moment."""
+        return self._taken().own
+
     def _begin(self) -> None:
-        now = self._now()
+        now = self._taken()
         self._seen, self._mark = now.own, now.own + now.files
 
-    def _now(self) -> _Taken:
+    def _taken(self) -> _Taken:
         return _taken() or _Taken(own=int(self._process.memory_info().rss))
 
 

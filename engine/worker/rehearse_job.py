@@ -7,6 +7,7 @@ import contextlib
 import gc
 import shutil
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,16 @@ from engine.worker.train_job import (
     read_spec,
     set_out,
 )
-from engine.worker.tried import Stage, Tried, announcing
+from engine.worker.tried import GROWN, Stage, Tried, announcing
 
 _SKIPPED_AT_MOST = 24
 """Steps that the scaler of fp16 may leave out until it has found its factor."""
+_MIXED_STEPS = 20
+"""Of the run's own, after the heaviest, where the memory is RAM: there the gaps that pieces of many
+sizes leave between them count too, and they come with the variety."""
 _ORDINARY_STEPS = 2
 """Of which the second is timed."""
 
-_GROWN = 2.0
-"""Times the loss before: more, on the same rows after one step, is no noise."""
 _RUINED = 10.0
 """Times the loss before: far worse than chance."""
 
@@ -166,12 +168,16 @@ class _Rehearsal:
         """Steps and an evaluation; gives the course and the trainer. Whoever keeps neither has the
         memory back."""
         wanted = len(pick.windows)
-        steps = wanted + (_SKIPPED_AT_MOST if loaded.compute.precision == "fp16" else 0)
-        course = self._course(loaded, pick.windows, wanted, steps, resumed=None)
+        mixed = min(_MIXED_STEPS, self._schedule.total_steps)
+        mixed = mixed if loaded.compute.device == "cpu" else 0
+        windows = [*pick.windows, *(turn.rows for turn in islice(self._schedule.turns(), mixed))]
+        steps = len(windows) + (_SKIPPED_AT_MOST if loaded.compute.precision == "fp16" else 0)
+        course = self._course(loaded, windows, wanted, steps, resumed=None)
+        course.mixed = mixed
         self._stage.batch = f"the longest batch ({in_words(pick.shape)})"
         trainer = self._set_out(loaded, course, resumed=None)
         trainer.train()
-        self._times.longest_step = min(course.seconds[1:] or course.seconds)
+        self._times.longest_step = min(course.seconds[1:wanted] or course.seconds)
         self._look_at_losses(course)
         self._evaluate(course, trainer, loaded.prepared)
         return course, trainer
@@ -256,7 +262,7 @@ class _Rehearsal:
 
     def _look_at_losses(self, course: Tried) -> None:
         """Raises JobError if one step at the full learning rate has ruined the model."""
-        if course.growth < _GROWN:
+        if course.growth < GROWN:
             return
         first, second = course.losses[:2]
         title = f"One step at the full learning rate raised the loss from {first:.2f} to "

@@ -16,6 +16,10 @@ from engine.worker.course import Course
 from engine.worker.meter import Meter
 from engine.worker.report import Report
 
+MIXED_SECONDS = 10.0
+GROWN = 2.0
+"""Times the loss before: more, on the same rows after one step, is no noise."""
+
 
 class Stage:
     """Tells people and the meter what is being tried."""
@@ -46,6 +50,8 @@ class Tried(Course):
 
     stage: Stage
     wanted = 1
+    mixed = 0
+    """Steps after these, as many as there is time for."""
     is_timed = False
     """Its steps are run as quickly as the run's own: live tensors are no longer counted."""
 
@@ -56,6 +62,7 @@ class Tried(Course):
         """Of each step."""
         self.losses: list[float] = []
         self._applied = 0
+        self._mixed_until = 0.0
         return self
 
     def before_step(self, trainer: Any, window: Window) -> None:
@@ -79,7 +86,24 @@ class Tried(Course):
         self.losses.append(loss)
         ended = super().after_step(trainer, loss, grad_norm, learning_rate)
         self._applied += not trainer.accelerator.optimizer_step_was_skipped
-        return ended or self._applied >= self.wanted
+        if self._applied == self.wanted:
+            self._begin_mixed(trainer)
+        is_enough = self._applied >= self.wanted + self.mixed or self._is_late()
+        return ended or (self._applied >= self.wanted and is_enough)
+
+    def _begin_mixed(self, trainer: Any) -> None:
+        """What comes now is not to change the weights any more."""
+        if self.growth > GROWN:
+            self.mixed = 0
+        self._mixed_until = time.monotonic() + MIXED_SECONDS
+        self.stage.batch = "an ordinary batch"
+        scheduler = getattr(trainer.lr_scheduler, "scheduler", trainer.lr_scheduler)
+        scheduler.base_lrs = [0.0] * len(scheduler.base_lrs)
+        for group in trainer.optimizer.param_groups:
+            group["lr"] = 0.0
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._mixed_until
 
     @property
     def growth(self) -> float:

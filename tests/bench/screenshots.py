@@ -3,7 +3,8 @@
 Trains a few tiny models with the real host and worker in a home of its own, ends a worker by force
 and resumes, opens the real window on it, and takes each page in both themes while a run is on. It
 needs about four minutes on two cores; ``plans`` as an argument takes New run and Doctor only, in
-one, ``certificates`` only those of a recorded run, in seconds.
+one, ``certificates`` only those of a recorded run, in seconds, and ``nights`` only those of runs
+that meet trouble.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class Story:
     def __init__(self, home: Path) -> None:
         self._models = home / "models"
         self._data = home / "data"
-        self._data.mkdir()
+        self._data.mkdir(exist_ok=True)
         rows = (SAMPLES / "demo.jsonl").read_text(encoding="utf-8")
         (self._data / "support_chats.jsonl").write_text(rows * 40, encoding="utf-8")
         shutil.copy(SAMPLES / "corpus.txt", self._data)
@@ -282,11 +283,54 @@ def take_certificates() -> None:
     host.stop()
 
 
+NIGHTS: dict[str, dict[str, Any]] = {
+    "out-of-memory": {"failpoints": "worker.step:60=oom", "steps": 160},
+    "stalled": {"failpoints": "worker.step:60=hang", "steps": 160},
+    "failed": {"failpoints": "", "steps": 160, "training": {"learning_rate": 30.0}},
+}
+"""By the name of the picture: what befalls the run once."""
+
+
+def take_nights(home: Path) -> None:
+    """Runs that meet trouble: two that go on by themselves, and one that cannot."""
+    os.environ |= {
+        "FETTLE_WATCHDOG_SCALE": "0.1", "FETTLE_RESUME_SECONDS": "1",
+        "FETTLE_FAILPOINTS_ONCE": str(home / "struck"),
+    }  # fmt: skip
+    app: App | None = None
+    for name, night in NIGHTS.items():
+        os.environ["FETTLE_FAILPOINTS"] = night["failpoints"]
+        end_processes_of(home)
+        (home / "struck").unlink(missing_ok=True)
+        story = Story(home)
+        story._host.request(ChangeOptions(id=0, options={"resume_automatically": True}))
+        model = story.model("llama")
+        training = night.get("training", {})
+        run = story.start(spec("night-run", model, steps=night["steps"], training=training))
+        summary = story.to_rest(run)
+        print(name, summary.state, summary.attempt)
+        app = app or opened(run)
+        app.window.show_page("run")
+        page: Any = app.window.page("run")
+        page.show_run(run, summary)
+        wait_for(lambda page=page: page.feed.is_caught_up, 30)
+        spin(2.0)
+        for theme in ("dark", "light"):
+            take(app, name, theme)
+        story.end()
+    if app is not None:
+        app.window.close()
+        app.link.close()
+
+
 def main() -> int:
     with_runs = sys.argv[1:] != ["plans"]
     with readable_home() as home:
         if sys.argv[1:] == ["certificates"]:
             take_certificates()
+            return 0
+        if sys.argv[1:] == ["nights"]:
+            take_nights(home)
             return 0
         story = Story(home)
         if with_runs:
