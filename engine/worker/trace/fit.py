@@ -4,7 +4,8 @@ A stretch of a step (a layer's forward pass, the loss, a layer's backward pass â
 things in the same order whatever the depth, and what is alive at each of its moments grows by the
 same amount with every further layer. So two depths give all: the first layers are counted from the
 front, the last ones from the back, and those between are never the peak, since between them the
-memory only rises or only falls.
+memory only rises or only falls. An evaluation leaves nothing behind in any layer, so one depth is
+enough for it: what the other layers add is what they hold at rest.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ from engine.worker.trace.sizes import CannotTrace, as_coefficients
 _BATCHES = (2, 3, 4, 8, 16, 32, 64)
 _LENGTHS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 131072)
 _RANKS = (4, 16, 64, 256)
+
+
+EVALUATION = 3
+"""The turn after those of the step."""
 
 
 class Regime(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,9 +69,14 @@ class Course(msgspec.Struct):
 def extrapolate(short: Recorder, long: Recorder, depths: tuple[int, int], depth: int) -> Course:
     """The course at a depth from those of two. Raises CannotTrace if they do not agree."""
     share = (depth - depths[0]) / (depths[1] - depths[0])
-    longer = _by_place(long.stretches())
+    shorter, longer = short.stretches(), _by_place(long.stretches())
+    rest = Place(0, "rest", None)
+    growth = share * (longer[rest].moments[0] - _by_place(shorter)[rest].moments[0])
     found = []
-    for stretch in short.stretches():
+    for stretch in shorter:
+        if stretch.place.turn == EVALUATION:
+            found.append(Stretch(stretch.place, stretch.moments + growth))
+            continue
         for place in _counterparts(stretch.place, *depths):
             found.append(_between(stretch, longer[place], share))
     return Course(found)
@@ -99,7 +109,7 @@ def _between(short: Stretch, long: Stretch, share: float) -> Stretch:
     if short.moments.shape == long.moments.shape:
         moments = short.moments + share * (long.moments - short.moments)
         return Stretch(short.place, moments)
-    if short.place.stage not in ("optimizer", "start", "states", "rest", "end"):
+    if short.place.stage not in ("optimizer", "start", "states", "rest"):
         raise CannotTrace(f"Layers of one kind do not do the same ({short.place.stage}).")
     # Parameter by parameter: what a turn takes for a moment has nothing to do with the depth.
     begin = short.moments[0] + share * (long.moments[0] - short.moments[0])
@@ -114,7 +124,7 @@ def segments(course: Course, regime: Regime, *, rank: bool) -> Iterator[Segment]
             moments = course.of(turn, stage)
             yield from _peaks(moments, grid, regime, stage, "train", accumulates)
     yield from _peaks(course.of(0, "optimizer"), grid, regime, "optimizer", "train", None)
-    evaluation = [course.of(3, stage) for stage in ("forward", "loss")]
+    evaluation = [course.of(EVALUATION, stage) for stage in ("forward", "loss")]
     yield from _peaks(np.concatenate(evaluation), grid, regime, "evaluate", "evaluate", None)
 
 

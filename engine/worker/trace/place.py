@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 
 class Place(NamedTuple):
-    """A stretch of a step: ``turn`` is 1 for the first micro-batch, 2 for the next, 0 else."""
+    """A stretch of a step: ``turn`` is 1 for the first micro-batch, 2 for the next, 3 for the
+    evaluation, 0 else."""
 
     turn: int
     stage: str

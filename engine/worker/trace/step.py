@@ -19,6 +19,7 @@ from trl.trainer import utils as trl_utils
 from engine.planning.form import Layout
 from engine.worker.loading import trainable
 from engine.worker.trace import optimizers, ram
+from engine.worker.trace.fit import EVALUATION
 from engine.worker.trace.model import Built
 from engine.worker.trace.recorder import Recorder
 from engine.worker.trace.sizes import Sizes
@@ -32,8 +33,11 @@ class Traced(msgspec.Struct):
     """Bytes of activations and paged states in the computer's memory."""
 
 
-def trace_step(layout: Layout, built: Built, sizes: Sizes, *, padded: bool) -> Traced:
-    """Trace a step of these sizes. ``padded``: rows of a batch are of unequal length."""
+def trace_step(
+    layout: Layout, built: Built, sizes: Sizes, *, padded: bool, evaluates: bool
+) -> Traced:
+    """Trace a step of these sizes. ``padded``: rows of a batch are of unequal length;
+    ``evaluates``: an evaluation follows."""
     devices = ("meta", "cpu") if layout.device == "cpu" else ("meta",)
     recorder = Recorder(sizes, devices)
     step = _Step(layout, built, sizes, recorder)
@@ -44,7 +48,9 @@ def trace_step(layout: Layout, built: Built, sizes: Sizes, *, padded: bool) -> T
             around.enter_context(hook)
         around.enter_context(built.kernels)
         around.enter_context(recorder)
-        step.run()
+        step.train()
+        if evaluates:
+            step.evaluate()
     return Traced(recorder, step.in_ram)
 
 
@@ -56,27 +62,38 @@ class _Step:
         self._recorder = recorder
         self._turn = 0
         self._is_forward = False
+        self._optimizer: torch.optim.Optimizer | None = None
         self.in_ram: Any = sizes.formula(0)
 
-    def run(self) -> None:
+    def train(self) -> None:
+        """Two micro-batches and the update."""
         model, recorder = self._built.model, self._recorder
         self._hold_weights()
-        optimizer = optimizers.make(self._layout.optim, self._layout.device, model)
-        if optimizer is None:
+        self._optimizer = optimizers.make(self._layout.optim, self._layout.device, model)
+        if self._optimizer is None:
             self.in_ram = optimizers.reserve_states(
                 self._layout.optim, self._layout.device, model, self._sizes, recorder
             )
         else:
-            self._make_states(optimizer)
+            self._make_states(self._optimizer)
         model.train()
         ram.moved.clear()
         with recorder.repeated(turn=2):
             inputs = self._inputs()
-            self._train(inputs)
-        self._update(optimizer)
+            self._compute(inputs)
+        self._update()
         # Without a card the batches of a step are never copied, and stay to its end.
         inputs.clear()
-        self._evaluate()
+
+    def evaluate(self) -> None:
+        """A batch of the evaluation, after the step."""
+        self._turn = EVALUATION
+        self._built.model.eval()
+        inputs = self._inputs()
+        with torch.no_grad():
+            self._forward(inputs)
+        self._recorder.at(self._turn, "end")
+        self._built.model.train()
 
     # ------------------------------------------------------------ what stays
 
@@ -111,7 +128,7 @@ class _Step:
 
     # ------------------------------------------------------------ a micro-batch
 
-    def _train(self, inputs: dict[str, torch.Tensor]) -> None:
+    def _compute(self, inputs: dict[str, torch.Tensor]) -> None:
         self._turn = 1
         loss = self._forward(inputs)
         if self._layout.device == "cuda":
@@ -136,11 +153,11 @@ class _Step:
         self._is_forward = False
         return loss
 
-    def _update(self, optimizer: torch.optim.Optimizer | None) -> None:
+    def _update(self) -> None:
         """Clipping is left out: it works in place, and makes one number for each gradient."""
         self._recorder.at(0, "optimizer")
-        if optimizer is not None:
-            optimizer.step()
+        if self._optimizer is not None:
+            self._optimizer.step()
         else:
             optimizers.reserve_transient(
                 self._layout.optim, self._built.model, self._sizes, self._recorder
@@ -148,15 +165,6 @@ class _Step:
         for parameter in trainable(self._built.model).values():
             parameter.grad = None
         self._recorder.at(0, "rest")
-
-    def _evaluate(self) -> None:
-        self._turn = 3
-        self._built.model.eval()
-        inputs = self._inputs()
-        with torch.no_grad():
-            self._forward(inputs)
-        self._recorder.at(0, "end")
-        self._built.model.train()
 
     # ------------------------------------------------------------ borders
 

@@ -108,7 +108,10 @@ def _pass(subject: _Subject, regime: Regime) -> _Pass:
         at_least=regime.min_length, at_most=regime.max_length,
     )  # fmt: skip
     padded = regime.batch and layout.padded
-    traced = [trace_step(layout, built, sizes, padded=padded) for built in subject.built]
+    traced = [
+        trace_step(layout, built, sizes, padded=padded, evaluates=built is subject.built[0])
+        for built in subject.built
+    ]
     return _Pass(regime, sizes, traced)
 
 
