@@ -31,7 +31,7 @@ POINTS = {
     "worker.step": "before a step is computed; the number is that of the step",
     "worker.evaluate": "before an evaluation",
     "worker.output": "before the result is written",
-    "save.snapshot": "before it is taken down what a save holds",
+    "save.snapshot": "before a save notes what it is to hold",
     "save.copy": "before the state is copied, beside the next step",
     "save.stage": "before the hidden folder of a save is made",
     "save.write": "before a piece of a file is written",

@@ -61,7 +61,7 @@ def run(venv: Venv, root: Path, arguments: list[str]) -> int:
 def all_gates(venv: Venv) -> list[Gate]:
     """The gates in order: the quick ones first, so that a slip is seen early."""
     # A gate gives the same answer twice; to look for new examples, run pytest itself.
-    pytest = [str(venv.python), "-m", "pytest", "-q", "--hypothesis-seed", "0"]
+    pytest = [str(venv.python), "-m", "pytest", "-q", "--hypothesis-seed", "0", "--durations", "12"]
     cores = min(os.cpu_count() or 1, 4)
     light = ["tests/unit", "tests/gui"]
     ruff = str(venv.script("ruff"))

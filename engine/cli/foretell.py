@@ -18,7 +18,7 @@ from engine.planning.form import Form
 from engine.planning.hardware import AUTO, Machine, UnknownProfile, machine_of
 from engine.planning.planner import expectation, make_plan
 
-TRACE_SECONDS = 120.0
+TRACE_SECONDS = 330.0
 """For one trace: a worker may have to import everything first."""
 
 
@@ -53,7 +53,11 @@ class Traces:
             device=device_of(self._machine),
             precision=precision_of(spec, self._machine)[0],
         )
-        reply = self._client.request(request, TRACE_SECONDS)
+        try:
+            reply = self._client.request(request, TRACE_SECONDS)
+        except HostFailed as error:
+            more = "A run that takes every core leaves little for a plan; try when it has ended."
+            raise HostFailed(f"{error} {more}") from error
         form = msgspec.convert(reply["form"], Form)
         self._usual_seconds = max(self._usual_seconds, form.seconds)
         return form, reply["config"]

@@ -70,6 +70,9 @@ def _coloured(line: str, state: State | None, output: Output) -> str:
     return line.replace(state.value, output.paint(state.value, colour), 1)
 
 
+_GOES_ON = "Nothing: it goes on by itself in a moment, from its last save."
+
+
 def show(arguments: Namespace, output: Output) -> Exit:
     """Everything about one run."""
     with connect() as client:
@@ -94,6 +97,8 @@ def show(arguments: Namespace, output: Output) -> Exit:
             summary, msgspec.convert(saved, list[CheckpointSaved]), limit_of(shown.get("spec", {}))
         )
         facts.append(("Resumed", shown.get("passed_over")))
+        if summary.state is State.RECOVERING:
+            failure = msgspec.structs.replace(failure, remedy=_GOES_ON) if failure else None
         for name, text in [*filter(itemgetter(1), facts), *_reasons(failure)]:
             output.say(f"{output.paint(f'{name:<12}', 'dim')}{text}")
         certificate.say(shown.get("certificate"), output)

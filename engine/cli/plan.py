@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from argparse import Namespace
 from pathlib import Path
@@ -51,10 +52,19 @@ def plan(arguments: Namespace, output: Output) -> Exit:
         found = make_plan(spec, form, machine, forms=traces.form, config=config)
     _show(found, fix, config, arguments, output)
     if traces.left_out and not output.as_json:
-        changes = "".join(f" --set {change}" for change in arguments.settings)
-        command = f"fettle plan {arguments.spec}{changes} --all"
-        output.say(f"There was no time to work out every change; `{command}` does.")
+        output.say(f"There was no time to work out every change; `{_again(arguments)}` does.")
     return Exit.WOULD_DIE if found.verdict == "does_not_fit" else Exit.FINISHED
+
+
+def _again(arguments: Namespace) -> str:
+    """The same command, with all the time that it needs."""
+    words = ["fettle", "plan", str(arguments.spec)]
+    for change in arguments.settings:
+        words += ["--set", change]
+    for name in ("profile", "platform", "pinned"):
+        if getattr(arguments, name) is not None:
+            words += [f"--{name}", str(getattr(arguments, name))]
+    return shlex.join([*words, "--all"])
 
 
 def _show(

@@ -65,8 +65,9 @@ class RunProgress:
                 self._vram_bytes = message.vram_process_bytes or self._vram_bytes
             case Evaluated():
                 self.eval_loss = message.eval_loss
-            case StateChanged(state=State.QUEUED):
+            case StateChanged(state=State.QUEUED | State.RECOVERING):
                 self._recent.clear()
+                self.phase, self._phase_done = Phase.WAITING, ""
 
     def _feed_step(self, step: Step) -> None:
         self.step, self.loss = step.step, step.loss
@@ -164,7 +165,8 @@ def _finding(message: Finding) -> str:
 
 
 def _decision(message: Decision) -> str:
-    told = " ".join(part for part in (message.title, message.reason, message.cost) if part)
+    title = message.title if message.title.endswith((".", "?", "!")) else f"{message.title}."
+    told = " ".join(part for part in (title, message.reason, message.cost) if part)
     return f"Note: {told}"
 
 

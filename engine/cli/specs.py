@@ -8,12 +8,14 @@ from pathlib import Path
 
 import msgspec
 
+from engine import paths
 from engine.cli import settings
 from engine.cli.output import Exit, Output
 from engine.client import Refused
 from engine.contract import toml
-from engine.formats import check_dataset
+from engine.host.checks import look_over
 from engine.methods.registry import METHODS
+from engine.planning.conflicts import asked
 from engine.planning.recipe_draft import read_recipe
 from engine.planning.recipe_import import import_recipe, to_toml
 
@@ -53,12 +55,15 @@ def _methods(output: Output) -> None:
 def _check(path: Path, output: Output) -> None:
     """Raises :class:`engine.client.Refused` with all that is wrong."""
     raw, found = settings.load(path, [])
-    data = found.dataset
-    if complaints := check_dataset(data.path, data.format, found.method, data.eval_fraction):
-        raise settings.refusal(complaints)
+    # All that a start would look at, on this machine.
+    looked = look_over(raw, paths.store())
+    if looked.complaints:
+        raise settings.refusal(looked.complaints)
     output.emit({"type": "checked", "file": str(path), "spec": raw})
     if not output.as_json:
         output.say(f"{path} is sound: {found.method}, {found.kind}.")
+        for warning in looked.warnings:
+            output.warn(f"{warning.title} {warning.reason} {asked(warning)}".rstrip())
 
 
 def _import(path: Path, output: Output) -> None:

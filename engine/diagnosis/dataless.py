@@ -6,14 +6,17 @@ their shape alone. Where in the code it was, which error, and fixed words of kno
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from engine.diagnosis import problems
 
 LEFT_OUT = "[left out: it could quote the data]"
-_FRAME = re.compile(r'\s*File "[^"\n]{1,400}", line \d{1,7},? in [\w.<>]{1,100}')
+_FRAME = re.compile(r'\s*File "([^"\n]{1,400})", line \d{1,7},? in [\w.<>]{1,100}')
+_INSTALLED = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[2]))
 _MARKS = re.compile(r"[\s^~]+")
 _ERROR = re.compile(
     r"(?:[A-Za-z_]\w{0,60}\.){0,6}[A-Z]\w{0,60}(?:Error|Exception|Warning|Interrupt)\b"
@@ -42,7 +45,9 @@ def by_shape(text: str) -> str:
     has_frame = False
     for line in text.splitlines():
         shown = line if has_frame and line.startswith("    ") else _shown(line)
-        has_frame = _FRAME.fullmatch(line) is not None
+        frame = _FRAME.fullmatch(line)
+        # A row can hold a traceback of its own; the lines below these are of code that anybody has.
+        has_frame = frame is not None and frame[1].startswith(_INSTALLED)
         if shown != LEFT_OUT or kept[-1:] != [LEFT_OUT]:
             kept.append(shown)
     return "".join(f"{line}\n" for line in kept)

@@ -93,6 +93,11 @@ class Watch:
             budget_seconds=budget,
         )  # fmt: skip
 
+    def is_over(self, now: float) -> bool:
+        """Whether its time is up at this moment. Unlike a look, asking changes nothing, and may
+        come late: what is examined takes its time."""
+        return now - self._moved_at > self.budget_seconds
+
     def forgive(self, now: float) -> None:
         """Begin to count anew."""
         self._moved_at = self._beat_at = now

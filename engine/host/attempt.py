@@ -197,7 +197,7 @@ class Attempt:
             return
         seen = await self._watchdog.see(stall)
         known = await examine(self._remains(None), self._book.store)
-        if self._course.is_over or not self._watchdog.is_stuck:
+        if self._course.is_over or not self._watchdog.confirm():
             return
         ends = self._comeback.is_allowed
         finding = finding_of(self._course, stall, seen, is_ended=ends)

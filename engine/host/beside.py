@@ -1,4 +1,4 @@
-"""A worker that traces while a run is at work: of the lowest priority, and without the card."""
+"""A worker that traces while a run is at work: of a low priority, and without the card."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ NEEDED_BYTES = 2 << 30
 """Of RAM that is free: PyTorch and a model without its weights, and room for the run to breathe."""
 _KEPT_SECONDS = 20.0
 """A plan traces several layouts in a row, and importing takes longer than each of them."""
+_NICE = 5
+"""Where a run takes every core, it leaves a quarter of one: with less a plan would take minutes."""
 _ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 """The card is the run's: a context there would take memory that was planned for the run."""
 
@@ -80,6 +82,6 @@ def _check_room() -> None:
 def _make_gentle(pid: int) -> None:
     try:
         process = psutil.Process(pid)
-        process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if sys.platform == "win32" else 19)
+        process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if sys.platform == "win32" else _NICE)
     except psutil.Error as error:
         log.warning("Worker %d keeps its priority: %s", pid, error)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from engine.host import threads
 from engine.planning.facts import is_wsl
 
 log = logging.getLogger(__name__)
@@ -70,11 +71,16 @@ class Helper:
             log.info("What was to keep the computer awake had ended (%s)", process.returncode)
         assert process.stdin is not None
         process.stdin.close()
-        try:
-            process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        # Windows' programs can hang where the bridge from WSL does.
+        threads.begin(_see_off, process)
+
+
+def _see_off(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 class ExecutionState:

@@ -32,7 +32,7 @@ from engine.contract.messages import (
 from engine.host.pool import Pool
 from engine.host.rehearsed import Course, ending
 from engine.host.settings import Settings
-from engine.host.threads import apart
+from engine.host.threads import apart, to_its_end
 from engine.host.worker import Worker, is_alive, kill_family
 
 log = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ class Rehearsal:
             return
         finally:
             # When a client goes, telling it something may fail first, and the cancelling come now.
-            await asyncio.shield(self._clean())
+            await to_its_end(self._clean())
         found = ending(
             self.name, self._heard, code,
             is_stopped=self._is_stopped, disk_free=disk_free, planned=planned,

@@ -90,7 +90,7 @@ def _filled(pool: PoolPeak, planned: dict[str, int], disk_free: int | None) -> P
 def _of_success(found: Rehearsed) -> str:
     peaks = {pool.pool: pool for pool in found.pools}
     candidates: tuple[Pool, ...] = ("vram",) if "vram" in peaks else ("tensors", "ram")
-    place = "on the card" if "vram" in peaks else "of RAM that is free"
+    place = "on the card" if "vram" in peaks else "of RAM that it can have"
     most = max(
         (peaks[pool] for pool in candidates if pool in peaks),
         key=lambda peak: peak.measured_bytes, default=None,

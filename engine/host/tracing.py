@@ -1,5 +1,5 @@
 """Forms of models, kept in the home: traced by the idle worker, or while a run is at work by one
-of lowest priority beside it.
+of low priority beside it.
 
 A form depends on the layout and on the versions that traced it, not on batch, length or rank, so
 one file serves every plan of that kind for good.
@@ -39,8 +39,8 @@ from engine.store.files import write_atomic
 
 log = logging.getLogger(__name__)
 
-_TRACE_SECONDS = 90.0
-"""A trace takes a second or two; so long even on a machine that is busy."""
+_TRACE_SECONDS = 300.0
+"""A trace takes a second or two; so long even where a run takes every core."""
 _VERSIONS = ("torch", "transformers", "peft", "trl")
 
 

@@ -56,11 +56,11 @@ class Watchdog:
         self._is_told = True
         return stall
 
-    @property
-    def is_stuck(self) -> bool:
-        """Whether it still is, after it was looked at."""
+    def confirm(self) -> bool:
+        """Whether it still is, after it was examined; if not, it can be found again."""
         is_there = not self._worker.ended.done()
-        return is_there and self._watch.look(time.monotonic()) is not None
+        self._is_told = is_there and self._watch.is_over(time.monotonic())
+        return self._is_told
 
     def listen(self) -> None:
         """Mention a sleep of the computer, and a worker that says nothing at all, long before its
@@ -102,7 +102,9 @@ class Watchdog:
             return Sighting()
 
     def _on_beat(self, beat: Heartbeat) -> None:
-        self._watch.beat(beat.moves, time.monotonic())
+        now = time.monotonic()
+        self._watch.beat(beat.moves, now)
+        self._is_told = self._is_told and self._watch.is_over(now)
 
 
 def finding_of(course: Course, stall: Stall, seen: Sighting, *, is_ended: bool) -> Finding:

@@ -190,7 +190,19 @@ def free_ram_bytes() -> int:
     used = _text(_GROUP / "memory.current") or _text(_GROUP / "memory/memory.usage_in_bytes")
     if limit is None or not used.strip().isdecimal():
         return free
-    return max(0, min(free, limit - int(used)))
+    return max(0, min(free, limit - int(used) + _reclaimable_bytes()))
+
+
+def _reclaimable_bytes() -> int:
+    """What the container's group is charged for files that were read a while ago: a model that was
+    loaded, say. It is given up as soon as somebody needs the memory."""
+    for name, key in (("memory.stat", "inactive_file"),
+                      ("memory/memory.stat", "total_inactive_file")):  # fmt: skip
+        for line in _text(_GROUP / name).splitlines():
+            field, _, count = line.partition(" ")
+            if field == key and count.strip().isdecimal():
+                return int(count)
+    return 0
 
 
 def disk(folder: Path) -> DiskSeen:

@@ -87,7 +87,8 @@ class Bridge:
         return self._window_loss
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        """The last thing before the weights change: what makes no numbers does not reach them.
+        """The last thing before the weights change: what makes no numbers does not reach them, and
+        a save that still copies them is waited for.
 
         This is where a step's loss and norm are read, in place of after it: the card is waited for
         as often as before. Weights without gradients are left out by every optimizer.

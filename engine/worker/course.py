@@ -16,10 +16,11 @@ from engine.failpoints import reach
 from engine.worker import rng, state_files
 from engine.worker.batches import Collator, Rows, Window, WindowLoader
 from engine.worker.evaluating import evaluation_mode
-from engine.worker.numeric_guard import NumericGuard
+from engine.worker.numeric_guard import Guard, NumericGuard
 from engine.worker.offload import Ring
 from engine.worker.publisher import Reason
 from engine.worker.report import Report
+from engine.worker.save_timing import Cost
 from engine.worker.saver import LAST, Saver, Scores
 from engine.worker.schedule import Schedule
 from engine.worker.state_files import Position, SavedState
@@ -52,7 +53,7 @@ class Course:
         self._window: Window | None = None
         self._step_began = time.monotonic()
         self._peak_vram = 0
-        self._guard = NumericGuard(spec, report, train, pad_id)
+        self._guard: Guard = NumericGuard(spec, report, train, pad_id)
         self.position = resumed.state.position if resumed else Position()
         self.best_eval_loss = resumed.state.best_eval_loss if resumed else None
         self.last_loss: float | None = None
@@ -121,7 +122,8 @@ class Course:
     def may_update(self, trainer: Any, loss: float, grad_norm: float | None) -> bool:
         """Whether the weights may change by what was computed; a save that still copies them is
         waited for."""
-        self._saver.settle()
+        # That is no part of the step.
+        self._step_began += self._saver.settle()
         return self._guard.may_update(trainer, loss, grad_norm)
 
     def after_step(
@@ -237,9 +239,9 @@ class Course:
         return self._saver.saved_step
 
     @property
-    def save_stall_seconds(self) -> float:
-        """How long training stood still for the newest save."""
-        return self._saver.cost.stall_seconds
+    def save_cost(self) -> Cost:
+        """Of the newest save."""
+        return self._saver.cost
 
     def save_at_end(self, trainer: Any) -> None:
         """Save the last step, so that a crash while writing the result costs nothing."""

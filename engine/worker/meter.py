@@ -187,6 +187,8 @@ class Resident:
         self._has_mark = _set_mark_back()
         """Whether the kernel's high-water mark can be set back."""
         self._seen = self._mark = 0
+        self._lock = threading.Lock()
+        """A look of the meter's thread must not carry a mark over into the next moment."""
         self._begin()
 
     def peak(self) -> int:
@@ -196,18 +198,20 @@ class Resident:
 
     def reset(self) -> None:
         """Begin anew."""
-        if self._has_mark:
-            _set_mark_back()
-        self._begin()
+        with self._lock:
+            if self._has_mark:
+                _set_mark_back()
+            self._begin()
 
     def look(self) -> None:
         """Take note of what is taken now, and of the highest since the last look."""
-        now = self._taken()
-        self._seen = max(self._seen, now.own)
-        if self._has_mark and now.mark > self._mark:
-            # No spike is missed, and in so short a time the pages of files were as many as now.
-            self._mark = now.mark
-            self._seen = max(self._seen, now.mark - now.files)
+        with self._lock:
+            now = self._taken()
+            self._seen = max(self._seen, now.own)
+            if self._has_mark and now.mark > self._mark:
+                # No spike is missed, and in so short a time the pages of files were as many as now.
+                self._mark = now.mark
+                self._seen = max(self._seen, now.mark - now.files)
 
     def now(self) -> int:
         """Bytes at this moment."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -35,6 +35,18 @@ _SPIKES_TOLD, _SPIKE_GAP = 10, 100
 _RUIN_GAP = 20
 _STANDS_OUT = 3.0
 """Times the loss of the step's other samples that makes one of them the cause of a spike."""
+
+
+class Guard(Protocol):
+    """Asked about the numbers of every step."""
+
+    def may_update(self, trainer: Any, loss: float, grad_norm: float | None) -> bool:
+        """Whether the weights may take the step."""
+
+    def after_step(
+        self, trainer: Any, window: Window, step: int, loss: float, grad_norm: float | None
+    ) -> None:
+        """Look at a step that is done. Raises JobErrors where the run must end."""
 
 
 class NumericGuard:

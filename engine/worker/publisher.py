@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,20 +42,27 @@ _MAKE_ROOM = (
 log = logging.getLogger(__name__)
 
 
+Files = Mapping[str, Iterable[Chunk]]
+"""What is written, by file name."""
+
+
 class Draft(msgspec.Struct, kw_only=True):
     """A save on its way to the disk, and what it has taken so far."""
 
-    files: dict[str, Iterable[Chunk]]
     position: Position
     reason: Reason
     began: float
     """Monotonic time, seconds."""
     bytes: int
     fields: dict[str, Any]
+    is_waited_for: bool = False
+    """Training stands still until it is on the disk."""
     stall_seconds: float = 0.0
     """That training stood still. Written by the thread that trains."""
     write_seconds: float = 0.0
-    """That the disk took. Written by the thread that writes."""
+    """From there to the verified checkpoint. Written by the thread that writes."""
+    pieces: int = 0
+    """Written so far."""
 
 
 class Publisher:
@@ -76,27 +83,33 @@ class Publisher:
         """Steps whose saves this worker has read back."""
         self._is_rotation_told = self._is_failing = False
 
-    def write(self, draft: Draft) -> bool:
-        """Whether it is on the disk, and verified."""
-        step, began = draft.position.step, time.monotonic()
+    def write(self, draft: Draft, files: Callable[[], Files]) -> bool:
+        """Whether it is on the disk, and verified. ``files`` may take its time, and what it raises
+        is raised."""
+        step = draft.position.step
         try:
-            folder = self._publish(draft)
+            folder = self._publish(draft, files)
         except CheckpointError as error:
             self._tell_failed(step, str(error), draft.reason)
             return False
-        draft.write_seconds = time.monotonic() - began
+        seconds = time.monotonic() - draft.began
+        if draft.is_waited_for:
+            draft.stall_seconds = seconds
+        draft.write_seconds = seconds - draft.stall_seconds
         self.saved_step = step
         self._verified.add(step)
-        self._tell(folder, draft)
+        self._tell(folder, draft, seconds)
         self._rotate()
         return True
 
-    def _publish(self, draft: Draft) -> Path:
+    def _publish(self, draft: Draft, files: Callable[[], Files]) -> Path:
         position = draft.position
+        # From here on everybody can see that a save is under way.
         staging = self._stage(position.step, draft.bytes + _SLACK_BYTES)
         try:
-            hashes = state_files.write(staging, draft.files)
-        except CheckpointError:
+            written = {name: _counted(chunks, draft) for name, chunks in files().items()}
+            hashes = state_files.write(staging, written)
+        except BaseException:
             discard(staging)
             raise
         fields = {
@@ -151,15 +164,15 @@ class Publisher:
                     remedy="Training goes on, and every save needs more of the disk until it can.",
                 )
 
-    def _tell(self, folder: Path, draft: Draft) -> None:
+    def _tell(self, folder: Path, draft: Draft, seconds: float) -> None:
         step = draft.position.step
         self._report.send(
             CheckpointSaved(
                 at=time.time(),
                 step=step,
                 folder=folder.relative_to(self._run_folder).as_posix(),
-                bytes=read_manifest(folder).bytes,
-                seconds=time.monotonic() - draft.began,
+                bytes=_size(folder, draft),
+                seconds=seconds,
                 stall_seconds=draft.stall_seconds,
                 reason=draft.reason,
             )
@@ -170,3 +183,18 @@ class Publisher:
                 "save_works_again", "Saving works again.", severity="info", step=step,
                 cause=f"Step {step} is on the disk.",
             )  # fmt: skip
+
+
+def _counted(chunks: Iterable[Chunk], draft: Draft) -> Iterator[Chunk]:
+    for chunk in chunks:
+        yield chunk
+        draft.pieces += 1
+
+
+def _size(folder: Path, draft: Draft) -> int:
+    try:
+        return read_manifest(folder).bytes
+    except ValueError as error:
+        # It was verified a moment ago; a disk that fails since is the next save's concern.
+        log.warning("%s: %s", folder, error)
+        return draft.bytes

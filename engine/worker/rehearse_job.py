@@ -29,6 +29,7 @@ from engine.worker.packing import unpacked
 from engine.worker.prepared import Prepared
 from engine.worker.report import Report
 from engine.worker.safely import adjusted, make_offload_ring
+from engine.worker.save_timing import Cost
 from engine.worker.train_job import (
     Loaded,
     fresh_model,
@@ -41,7 +42,7 @@ from engine.worker.train_job import (
     read_spec,
     set_out,
 )
-from engine.worker.tried import GROWN, Stage, Tried, announcing
+from engine.worker.tried import Stage, Tried, announcing
 
 _SKIPPED_AT_MOST = 24
 """Steps that the scaler of fp16 may leave out until it has found its factor."""
@@ -51,8 +52,14 @@ sizes leave between them count too, and they come with the variety."""
 _ORDINARY_STEPS = 2
 """Of which the second is timed."""
 
+_GROWN = 2.0
+"""Times the loss before: more, on the same rows after one step, is no noise."""
 _RUINED = 10.0
 """Times the loss before: far worse than chance."""
+
+
+Saved = tuple[int, Cost]
+"""Step of the save, 0 without one, and what it took."""
 
 
 class _Times(msgspec.Struct):
@@ -105,7 +112,7 @@ class _Rehearsal:
             self._stage = Stage(self._report, meter)
             loaded = self._load(compute)
             pick = self._pick(loaded)
-            checkpoint = self._save(*self._try_heaviest(loaded, pick))
+            checkpoint = self._saved_by(self._try_heaviest(loaded, pick, saves=True))
             loaded = loaded._replace(model=None)
             _forget()
             self._try_resume(loaded, pick, checkpoint)
@@ -134,7 +141,7 @@ class _Rehearsal:
         with Meter(compute.device) as meter:
             self._stage = Stage(self._report, meter)
             loaded = self._load(compute)
-            self._try_heaviest(loaded, self._pick(loaded))
+            self._try_heaviest(loaded, self._pick(loaded), saves=False)
             return meter.pools()
 
     def _begin(self) -> Compute:
@@ -164,23 +171,25 @@ class _Rehearsal:
 
     # ------------------------------------------------------------ trying
 
-    def _try_heaviest(self, loaded: Loaded, pick: Pick) -> tuple[Tried, Any]:
-        """Steps and an evaluation; gives the course and the trainer. Whoever keeps neither has the
-        memory back."""
+    def _try_heaviest(self, loaded: Loaded, pick: Pick, *, saves: bool) -> Saved:
+        """The heaviest steps, then once more with a save under way, whose copy takes RAM too, and
+        an evaluation. The model and all that trains it are not kept."""
         wanted = len(pick.windows)
-        mixed = min(_MIXED_STEPS, self._schedule.total_steps)
-        mixed = mixed if loaded.compute.device == "cpu" else 0
-        windows = [*pick.windows, *(turn.rows for turn in islice(self._schedule.turns(), mixed))]
+        mixed = _MIXED_STEPS if loaded.compute.device == "cpu" else 0
+        turns = islice(self._schedule.turns(), mixed)
+        windows = [*pick.windows, pick.windows[0], *(turn.rows for turn in turns)]
+        more = len(windows) - wanted if saves else 0
         steps = len(windows) + (_SKIPPED_AT_MOST if loaded.compute.precision == "fp16" else 0)
-        course = self._course(loaded, windows, wanted, steps, resumed=None)
-        course.mixed = mixed
+        course = self._course(loaded, windows, steps, resumed=None)
+        course.expect(self._stage, wanted, more)
         self._stage.batch = f"the longest batch ({in_words(pick.shape)})"
         trainer = self._set_out(loaded, course, resumed=None)
-        trainer.train()
-        self._times.longest_step = min(course.seconds[1:wanted] or course.seconds)
-        self._look_at_losses(course)
-        self._evaluate(course, trainer, loaded.prepared)
-        return course, trainer
+        with contextlib.closing(course):
+            trainer.train()
+            self._times.longest_step = min(course.seconds[1:wanted] or course.seconds)
+            self._look_at_losses(course)
+            self._evaluate(course, trainer, loaded.prepared)
+        return course.saved_step, course.save_cost
 
     def _evaluate(self, course: Tried, trainer: Any, prepared: Prepared) -> None:
         size = self._spec.training.per_device_train_batch_size
@@ -196,21 +205,17 @@ class _Rehearsal:
         share = heaviest.shape_of(longest).weight[0] / heaviest.padded_tokens(lengths, size)
         self._times.evaluation = seconds / share
 
-    def _save(self, course: Tried, trainer: Any) -> Path:
-        self._stage.meter.enter("save")
-        self._stage.tell(Phase.SAVING, "writing of a checkpoint")
-        began = time.monotonic()
-        with contextlib.closing(course):
-            course.save_at_end(trainer)
-        if not course.saved_step:
+    def _saved_by(self, saved: Saved) -> Path:
+        """The folder of what was saved, and what it took."""
+        step, cost = saved
+        if not step:
             raise JobError(
                 "save_failed",
                 "A checkpoint could not be written.",
                 remedy="The finding before this one says why; a run without saves can be lost.",
             )
-        self._times.save = time.monotonic() - began
-        self._times.stall = course.save_stall_seconds
-        return self._folder / FOLDER / name_of(course.saved_step)
+        self._times.stall, self._times.save = cost.stall_seconds, cost.write_seconds
+        return self._folder / FOLDER / name_of(step)
 
     def _try_resume(self, loaded: Loaded, pick: Pick, checkpoint: Path) -> None:
         """Go on from the checkpoint with a new model, as a resume does, for ordinary steps."""
@@ -219,8 +224,8 @@ class _Rehearsal:
         loaded = loaded._replace(model=fresh_model(self._spec, loaded.compute, loaded.tokenizer))
         resumed = Resumed(checkpoint)
         steps = resumed.state.position.step + _ORDINARY_STEPS + _SKIPPED_AT_MOST
-        course = self._course(loaded, [pick.ordinary], _ORDINARY_STEPS, steps, resumed=resumed)
-        course.is_timed = True
+        course = self._course(loaded, [pick.ordinary], steps, resumed=resumed)
+        course.expect(self._stage, _ORDINARY_STEPS).is_timed = True
         self._stage.batch = "an ordinary batch"
         self._stage.tell(Phase.LOADING_MODEL, "loading of the checkpoint")
         trainer = self._set_out(loaded, course, resumed=resumed)
@@ -230,8 +235,7 @@ class _Rehearsal:
     # ------------------------------------------------------------ the run's own parts
 
     def _course(
-        self, loaded: Loaded, windows: list[list[int]], wanted: int, steps: int,
-        resumed: Resumed | None,
+        self, loaded: Loaded, windows: list[list[int]], steps: int, resumed: Resumed | None
     ) -> Tried:  # fmt: skip
         training = self._spec.training
         size = training.per_device_train_batch_size
@@ -241,7 +245,7 @@ class _Rehearsal:
             row_count=len(self._rows), batch=size, seed=training.seed, windows=windows, steps=steps
         )
         digest = loaded.prepared.train.digest()
-        course = Tried(
+        return Tried(
             self._spec, self._report, chosen,
             train=self._rows,
             evaluation=Rows(samples=longest, rows=unpacked(len(longest))),
@@ -254,7 +258,6 @@ class _Rehearsal:
             ring=make_offload_ring(self._spec, loaded.compute.safe, self._report),
             resumed=resumed,
         )  # fmt: skip
-        return course.expect(self._stage, wanted)
 
     def _set_out(self, loaded: Loaded, course: Tried, resumed: Resumed | None) -> Any:
         kind = announcing(loaded.method.Trainer, self._stage.tell_part)
@@ -262,7 +265,7 @@ class _Rehearsal:
 
     def _look_at_losses(self, course: Tried) -> None:
         """Raises JobError if one step at the full learning rate has ruined the model."""
-        if course.growth < GROWN:
+        if course.growth < _GROWN:
             return
         first, second = course.losses[:2]
         title = f"One step at the full learning rate raised the loss from {first:.2f} to "

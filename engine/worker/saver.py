@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from engine.worker import state_files
 from engine.worker.circumstances import circumstances
 from engine.worker.numeric_guard import refuse_poisoned
 from engine.worker.optimizer_state import bare
-from engine.worker.publisher import Draft, Publisher, Reason
+from engine.worker.publisher import Draft, Files, Publisher, Reason
 from engine.worker.report import Report
 from engine.worker.save_timing import Cost, interval_seconds, may_wait
 from engine.worker.snapshot import Content, HostMemory, bytes_of, unhurried
@@ -68,9 +69,11 @@ class Saver:
             },
         )  # fmt: skip
         self._memory = HostMemory(may_pin=may_pin)
-        self._writer = Writer()
+        self._writer = Writer(self._on_waiting)
         self._draft: Draft | None = None
         """The newest save."""
+        self._pieces = 0
+        """Of it, when training last looked."""
         self._began = self._saved_at = self._stepped_at = time.monotonic()
         self._step_seconds = 0.0
         self._waited_seconds = 0.0
@@ -150,78 +153,92 @@ class Saver:
         :class:`NanLoss` for weights that are no numbers."""
         began = time.monotonic()
         is_last = reason in LAST or reason == "end"
-        if is_last and position.step == self._begun_step:
-            self._wait()
-        if position.step == self._begun_step:
-            return
-        before = self._report.phase
-        self._report.show(Phase.SAVING)
-        try:
+        with self._shown():
+            if is_last and position.step == self._begun_step:
+                self._wait()
+            if position.step == self._begun_step:
+                return
             self._waited_seconds += self._wait()
             self._begin(trainer, position, reason, scores, began)
             if is_last:
                 self._wait()
-        finally:
-            self._report.show(before)
 
-    def settle(self) -> None:
-        """What a save copies is about to change: wait until it is copied. Raises
-        :class:`NanLoss` if there are weights among it that are no numbers."""
-        waited = self._writer.settle()
+    def settle(self) -> float:
+        """What a save copies is about to change: wait until it is copied; gives the seconds.
+        Raises :class:`NanLoss` if there are weights among it that are no numbers."""
+        with self._shown() if self._writer.is_copying else contextlib.nullcontext():
+            waited = self._writer.settle()
         if self._draft is not None:
             self._draft.stall_seconds += waited
+        return waited
 
     def close(self) -> None:
         """Wait until nothing is being written."""
         self._writer.close()
 
     def _wait(self) -> float:
-        self.settle()
-        return self._writer.wait()
+        return self.settle() + self._writer.wait()
+
+    @contextlib.contextmanager
+    def _shown(self) -> Iterator[None]:
+        """Whoever watches knows that this is no step, and what is got done of it."""
+        before = self._report.phase
+        self._report.show(Phase.SAVING)
+        try:
+            yield
+        finally:
+            self._report.show(before)
+
+    def _on_waiting(self) -> None:
+        if self._draft is not None and self._draft.pieces != self._pieces:
+            self._pieces = self._draft.pieces
+            self._report.moved()
 
     def _begin(
         self, trainer: Any, position: Position, reason: Reason, scores: Scores, began: float
     ) -> None:
         reach("save.snapshot")
-        if torch.cuda.is_available():
-            # Nothing that is copied may still be under way.
-            torch.cuda.synchronize()
         files = state_files.collect(
             trainer, position, data=self.data, best_eval_loss=scores.best_eval_loss
         )
         files |= self.beside(trainer, position, reason in LAST)
+        if torch.cuda.is_available():
+            # Nothing that is copied may still be under way.
+            torch.cuda.synchronize()
         draft = Draft(
-            files=unhurried(files), position=position, reason=reason, began=began,
-            bytes=bytes_of(files), fields={**circumstances(), EVAL_LOSS: scores.eval_loss},
+            position=position, reason=reason, began=began, bytes=bytes_of(files),
+            fields={**circumstances(), EVAL_LOSS: scores.eval_loss},
             write_seconds=self.cost.write_seconds,
         )  # fmt: skip
         self._draft, self._begun_step = draft, position.step
-        if not self._memory.reserve(files):
-            # Training stands still until all is written.
-            refuse_poisoned(trainer, position.step)
-            self._write(draft)
-            draft.stall_seconds, draft.write_seconds = time.monotonic() - began, 0.0
+        if self._memory.reserve(files):
+            self._begin_beside(trainer, files, draft)
         else:
-            self._writer.begin(partial(self._copy, trainer, files, draft), self._write)
-            draft.stall_seconds = time.monotonic() - began
-            if getattr(bare(trainer.optimizer), "is_paged", False):
-                # The card uses its memory too, and not every system lets both do so at once.
-                self.settle()
+            refuse_poisoned(trainer, position.step)
+            draft.is_waited_for = True
+            self._write(draft, lambda: unhurried(files))
         self._saved_at = time.monotonic()
+
+    def _begin_beside(self, trainer: Any, files: Mapping[str, Content], draft: Draft) -> None:
+        self._writer.begin(
+            partial(self._copy, trainer, files, draft.position.step), partial(self._write, draft)
+        )
+        draft.stall_seconds = time.monotonic() - draft.began
+        if getattr(bare(trainer.optimizer), "is_paged", False):
+            # The card uses its memory too, and not every system lets both do so at once.
+            self.settle()
 
     # ------------------------------------------------------------ in threads
 
-    def _copy(self, trainer: Any, files: Mapping[str, Content], draft: Draft) -> Draft:
+    def _copy(self, trainer: Any, files: Mapping[str, Content], step: int) -> Files:
         reach("save.copy")
-        refuse_poisoned(trainer, draft.position.step)
-        draft.files = self._memory.copy(files)
-        return draft
+        with self._memory.beside(files):
+            refuse_poisoned(trainer, step)
+            return self._memory.copy(files)
 
-    def _write(self, draft: Draft) -> None:
-        if not self._publisher.write(draft):
+    def _write(self, draft: Draft, files: Callable[[], Files]) -> None:
+        if not self._publisher.write(draft, files):
             self._begun_step = self._publisher.saved_step
-        # What is not the room's may be let go.
-        draft.files = {}
 
 
 def _nothing(trainer: Any, position: Position, is_last: bool) -> dict[str, bytes]:

@@ -38,6 +38,7 @@ class HostMemory:
         self._room: Bytes = np.empty(0, dtype=np.uint8)
         self._pinned: torch.Tensor | None = None
         """Keeps the room alive where it is pinned."""
+        self._streams: dict[torch.device, torch.cuda.Stream] = {}
 
     def reserve(self, files: Mapping[str, Content]) -> bool:
         """Make room for these files; False if there is not enough RAM for that. What was copied
@@ -57,19 +58,36 @@ class HostMemory:
         return True
 
     def copy(self, files: Mapping[str, Content]) -> dict[str, Iterable[Chunk]]:
-        """The files as they are written, in the room reserved for them. What a card holds must have
-        been computed; it is copied beside what the card computes meanwhile."""
+        """The files as they are written, in the room reserved for them."""
         held: dict[str, Iterable[Chunk]] = {}
         at = 0
-        with _own_streams(files):
-            for name, content in files.items():
-                if isinstance(content, bytes):
-                    held[name] = [content]
-                    continue
-                end = at + tensor_files.bytes_of(content)
-                held[name] = self._hold_tensors(content, self._room[at:end])
-                at = end
+        for name, content in files.items():
+            if isinstance(content, bytes):
+                held[name] = [content]
+                continue
+            end = at + tensor_files.bytes_of(content)
+            held[name] = self._hold_tensors(content, self._room[at:end])
+            at = end
         return held
+
+    @contextlib.contextmanager
+    def beside(self, files: Mapping[str, Content]) -> Iterator[None]:
+        """What is done with these files within this does not wait for what their cards compute
+        meanwhile, and is done at its end. What is in them must have been computed."""
+        tensors = (t for c in files.values() if not isinstance(c, bytes) for t in c.values())
+        devices = {tensor.device for tensor in tensors if tensor.is_cuda}
+        streams = [self._stream_of(device) for device in devices]
+        with contextlib.ExitStack() as stack:
+            for stream in streams:
+                stack.callback(stream.synchronize)
+                stack.enter_context(torch.cuda.stream(stream))
+            yield
+
+    def _stream_of(self, device: torch.device) -> torch.cuda.Stream:
+        # One for all saves: what an allocator keeps, it keeps for each stream.
+        if device not in self._streams:
+            self._streams[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        return self._streams[device]
 
     def _hold_tensors(self, tensors: Mapping[str, torch.Tensor], room: Bytes) -> list[Chunk]:
         chunks: list[Chunk] = [tensor_files.header(tensors)]
@@ -98,20 +116,6 @@ class HostMemory:
             return
         room: Any = self._pinned.numpy()
         self._room = room
-
-
-@contextlib.contextmanager
-def _own_streams(files: Mapping[str, Content]) -> Iterator[None]:
-    """Copies from cards within this wait for nothing, and are done at its end."""
-    tensors = (t for c in files.values() if not isinstance(c, bytes) for t in c.values())
-    devices = {tensor.device for tensor in tensors if tensor.is_cuda}
-    streams = [torch.cuda.Stream(device) for device in devices]  # type: ignore[no-untyped-call]
-    with contextlib.ExitStack() as stack:
-        for stream in streams:
-            stack.enter_context(torch.cuda.stream(stream))
-        yield
-        for stream in streams:
-            stream.synchronize()
 
 
 def unhurried(files: Mapping[str, Content]) -> dict[str, Iterable[Chunk]]:

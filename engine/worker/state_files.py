@@ -17,12 +17,11 @@ from typing import Any
 
 import msgspec
 import torch
-from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import set_peft_model_state_dict
 
 from engine.store.checkpoints import write_file
 from engine.worker import optimizer_state, rng, tensor_files
 from engine.worker.failures import JobError
-from engine.worker.loading import trainable
 from engine.worker.optimizer_state import OptimizerState, StateMismatch, bare
 from engine.worker.snapshot import Content
 from engine.worker.tensor_files import Chunk
@@ -116,23 +115,16 @@ def read_state(folder: Path) -> SavedState:
 
 def restore_weights(folder: Path, model: torch.nn.Module) -> None:
     """Put trained weights back. Raises JobError if they are not those of this model."""
-    if not isinstance(model, PeftModel):
-        _pour(folder / MODEL, dict(trainable(model)))
-        return
-    places = get_peft_model_state_dict(model, save_embedding_layers=False)
-    if _are_of(model, places):
-        _pour(folder / ADAPTER, places)
+    trained = Trained(model)
+    places = trained.weights()
+    path = folder / (MODEL if trained.adapter is None else ADAPTER)
+    if trained.are_saved_as_they_are:
+        _pour(path, places)
         return
     # PEFT saves something that it computes: only it knows the way back.
-    saved = dict(tensor_files.read(folder / ADAPTER))
+    saved = dict(tensor_files.read(path))
     _must_match(_shapes(saved), _shapes(places))
     set_peft_model_state_dict(model, saved)
-
-
-def _are_of(model: torch.nn.Module, places: Mapping[str, torch.Tensor]) -> bool:
-    """Whether all of these are the model's own tensors, not copies."""
-    own = {value.untyped_storage().data_ptr() for value in model.parameters()}
-    return all(place.untyped_storage().data_ptr() in own for place in places.values())
 
 
 def _pour(path: Path, places: Mapping[str, torch.Tensor]) -> None:
@@ -143,7 +135,7 @@ def _pour(path: Path, places: Mapping[str, torch.Tensor]) -> None:
             found[name] = tuple(tensor.shape)
             if name in places and places[name].shape == tensor.shape:
                 places[name].copy_(tensor)
-    _must_match(found, _shapes(dict(places)))
+    _must_match(found, _shapes(places))
 
 
 def restore_training(folder: Path, state: SavedState, trainer: Any) -> None:
@@ -156,7 +148,7 @@ def restore_training(folder: Path, state: SavedState, trainer: Any) -> None:
     wanted = _Wanted(trainer)
     try:
         optimizer_state.restore(
-            bare(trainer.optimizer), state.optimizer, tensors, trainable(trainer.model)
+            bare(trainer.optimizer), state.optimizer, tensors, trainer.trained.parameters
         )
     except (StateMismatch, KeyError) as error:
         raise _other_model() from error
@@ -214,7 +206,7 @@ def _as_text(value: object) -> object:
     return sorted(value) if isinstance(value, set) else str(value)
 
 
-def _shapes(tensors: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+def _shapes(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 

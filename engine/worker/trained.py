@@ -27,6 +27,11 @@ class Trained:
         """The model, where what is saved of it is an adapter."""
         self._by_file_name = self._as_saved()
 
+    @property
+    def are_saved_as_they_are(self) -> bool:
+        """Whether PEFT computes nothing when it saves."""
+        return self._by_file_name is not None
+
     def weights(self) -> Mapping[str, torch.Tensor]:
         """What is saved of them, by its names in the file. Not copies, but for what PEFT computes
         when it saves."""

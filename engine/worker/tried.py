@@ -3,6 +3,7 @@ that was killed knows what it was doing."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,9 +17,8 @@ from engine.worker.course import Course
 from engine.worker.meter import Meter
 from engine.worker.report import Report
 
-MIXED_SECONDS = 10.0
-GROWN = 2.0
-"""Times the loss before: more, on the same rows after one step, is no noise."""
+_MIXED_SECONDS = 10.0
+"""For the steps after those that are wanted; a rehearsal is to be over soon."""
 
 
 class Stage:
@@ -41,8 +41,19 @@ class Stage:
         self.tell(Phase.TRAINING, f"{part} of {self.batch}")
 
 
+class Unguarded:
+    """In place of the guard of numbers, where nothing is learnt."""
+
+    def may_update(self, *_: Any) -> bool:
+        """Nothing changes anyway."""
+        return True
+
+    def after_step(self, *_: Any) -> None:
+        """Nothing to say."""
+
+
 class Tried(Course):
-    """A course that ends after ``wanted`` steps have changed the weights.
+    """A course that ends after ``wanted`` steps have changed the weights, and some more.
 
     The scaler of fp16 leaves steps out while it looks for its factor, and only a step that was not
     left out makes the optimizer's state.
@@ -50,19 +61,20 @@ class Tried(Course):
 
     stage: Stage
     wanted = 1
-    mixed = 0
-    """Steps after these, as many as there is time for."""
+    more = 0
+    """Steps after these, with a save under way as in a run, and without learning; as many as there
+    is time for, but one at least."""
     is_timed = False
     """Its steps are run as quickly as the run's own: live tensors are no longer counted."""
 
-    def expect(self, stage: Stage, wanted: int) -> Tried:
+    def expect(self, stage: Stage, wanted: int, more: int = 0) -> Tried:
         """Say what this course is for."""
-        self.stage, self.wanted = stage, wanted
+        self.stage, self.wanted, self.more = stage, wanted, more
         self.seconds: list[float] = []
         """Of each step."""
         self.losses: list[float] = []
         self._applied = 0
-        self._mixed_until = 0.0
+        self._ends_at = math.inf
         return self
 
     def before_step(self, trainer: Any, window: Window) -> None:
@@ -86,29 +98,36 @@ class Tried(Course):
         self.losses.append(loss)
         ended = super().after_step(trainer, loss, grad_norm, learning_rate)
         self._applied += not trainer.accelerator.optimizer_step_was_skipped
-        if self._applied == self.wanted:
-            self._begin_mixed(trainer)
-        is_enough = self._applied >= self.wanted + self.mixed or self._is_late()
-        return ended or (self._applied >= self.wanted and is_enough)
-
-    def _begin_mixed(self, trainer: Any) -> None:
-        """What comes now is not to change the weights any more."""
-        if self.growth > GROWN:
-            self.mixed = 0
-        self._mixed_until = time.monotonic() + MIXED_SECONDS
+        if self._applied < self.wanted:
+            return ended
+        if self.more and self._ends_at == math.inf:
+            self._begin_more(trainer)
+            return ended
         self.stage.batch = "an ordinary batch"
-        scheduler = getattr(trainer.lr_scheduler, "scheduler", trainer.lr_scheduler)
-        scheduler.base_lrs = [0.0] * len(scheduler.base_lrs)
-        for group in trainer.optimizer.param_groups:
-            group["lr"] = 0.0
+        return ended or self._applied >= self.wanted + self.more or self._is_late()
+
+    def _begin_more(self, trainer: Any) -> None:
+        _stop_learning(trainer)
+        self._guard = Unguarded()
+        self.stage.meter.enter("save")
+        self.stage.tell(Phase.SAVING, "writing of a checkpoint")
+        self._saver.save(trainer, self.position, "asked")
+        self._ends_at = time.monotonic() + _MIXED_SECONDS
 
     def _is_late(self) -> bool:
-        return time.monotonic() > self._mixed_until
+        return time.monotonic() > self._ends_at
 
     @property
     def growth(self) -> float:
         """The loss of the second step as a multiple of that of the first, on the same rows."""
         return self.losses[1] / self.losses[0] if len(self.losses) > 1 else 1.0
+
+
+def _stop_learning(trainer: Any) -> None:
+    scheduler = getattr(trainer.lr_scheduler, "scheduler", trainer.lr_scheduler)
+    scheduler.base_lrs = [0.0] * len(scheduler.base_lrs)
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = 0.0
 
 
 def announcing(kind: Any, tell: Callable[[str], None]) -> Any:

@@ -1,4 +1,4 @@
-"""Two threads beside training: one copies what is to be saved, then the other writes the copy.
+"""Two threads beside training: one copies what is to be saved, the other brings it to the disk.
 
 The first is waited for before what it copies changes, so it has the priority of training; the
 second takes its time. Never two saves at once.
@@ -6,26 +6,32 @@ second takes its time. Never two saves at once.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 Copy = TypeVar("Copy")
 
 _NICE = 5
 """Of the thread that writes: where cores are few, training comes first."""
+_LOOK_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
 
 
 class Writer:
-    """Close it when nothing more is to be written."""
+    """Close it when nothing more is to be written. ``on_waiting`` is called every now and then
+    while :meth:`wait` does."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_waiting: Callable[[], None]) -> None:
+        self._on_waiting = on_waiting
         self._copier = ThreadPoolExecutor(1, thread_name_prefix="saver copies")
-        self._thread = ThreadPoolExecutor(
+        self._scribe = ThreadPoolExecutor(
             1, thread_name_prefix="saver writes", initializer=_give_way
         )
         self._copy: Future[Any] | None = None
@@ -36,34 +42,43 @@ class Writer:
         """Whether something is being copied or written."""
         return self._work is not None and not self._work.done()
 
-    def begin(self, copy: Callable[[], Copy], write: Callable[[Copy], None]) -> None:
-        """Copy, then write what was copied, once all before it is done. Raises what that raised."""
+    @property
+    def is_copying(self) -> bool:
+        """Whether something is being copied."""
+        return self._copy is not None and not self._copy.done()
+
+    def begin(self, copy: Callable[[], Copy], write: Callable[[Callable[[], Copy]], None]) -> None:
+        """Copy, and meanwhile begin to write; ``write`` is given what waits for the copy. All
+        before it is done by then. Raises what that raised."""
         self.wait()
         copied = self._copier.submit(copy)
         self._copy = copied
-        self._work = self._thread.submit(lambda: write(copied.result()))
+        self._work = self._scribe.submit(write, copied.result)
 
     def settle(self) -> float:
         """Wait until nothing is being copied; gives the seconds. Raises what copying raised."""
         copy, self._copy = self._copy, None
-        return _seconds_for(copy)
+        return self._seconds_for(copy)
 
     def wait(self) -> float:
         """Wait until nothing is being written; gives the seconds. Raises what that raised."""
         work, self._work = self._work, None
-        return self.settle() + _seconds_for(work)
+        return self.settle() + self._seconds_for(work)
 
     def close(self) -> None:
         """Wait, and let the threads go; whatever they raise is left to whoever has it."""
         self._copier.shutdown()
-        self._thread.shutdown()
+        self._scribe.shutdown()
+        if self._work is not None and (error := self._work.exception()):
+            log.error("The last save failed", exc_info=error)
 
-
-def _seconds_for(work: Future[Any] | None) -> float:
-    began = time.monotonic()
-    if work is not None:
-        work.result()
-    return time.monotonic() - began
+    def _seconds_for(self, work: Future[Any] | None) -> float:
+        began = time.monotonic()
+        if work is not None:
+            while not wait([work], _LOOK_SECONDS).done:
+                self._on_waiting()
+            work.result()
+        return time.monotonic() - began
 
 
 def _give_way() -> None:

@@ -376,7 +376,9 @@ class TestCommandLine:
         path.write_text(capsys.readouterr().out, encoding="utf-8")
         assert main(["spec", "--check", str(path)]) == 2
         captured = capsys.readouterr()
-        assert captured.err.count("fettle:") == 1
+        # There may be no hub here, nor a copy of the model.
+        fields = [line.split()[1] for line in captured.err.splitlines()]
+        assert set(fields) - {"model.path:"} == {"dataset.path:"}
         assert "dataset.path" in captured.err
         (tmp_path / "support_chats.jsonl").write_text(
             '{"prompt": "a", "completion": "b"}\n' * 20, encoding="utf-8"

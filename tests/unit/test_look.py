@@ -18,6 +18,22 @@ from engine.planning import look
         ({"memory.max": "1000\n"}, None),
         ({"memory.max": "1000\n", "memory.current": "400\n"}, 600),
         ({"memory.max": "1000\n", "memory.current": "1400\n"}, 0),
+        (
+            {
+                "memory.max": "1000\n",
+                "memory.current": "900\n",
+                "memory.stat": "anon 100\nactive_file 50\ninactive_file 700\n",
+            },
+            800,
+        ),
+        (
+            {
+                "memory/memory.limit_in_bytes": "900",
+                "memory/memory.usage_in_bytes": "800",
+                "memory/memory.stat": "inactive_file 1\ntotal_inactive_file 300\n",
+            },
+            400,
+        ),
         ({"memory/memory.limit_in_bytes": "900", "memory/memory.usage_in_bytes": "200"}, 700),
     ],
 )

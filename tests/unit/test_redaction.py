@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -237,7 +238,7 @@ def test_data_is_in_a_report_only_if_asked_for() -> None:
 def test_of_an_error_its_place_and_kind_are_kept_and_its_words_are_not() -> None:
     text = (
         "Traceback (most recent call last):\n"
-        '  File "/x/site-packages/trl/a.py", line 12, in step\n'
+        f'  File "{sys.prefix}/site-packages/trl/a.py", line 12, in step\n'
         "    loss = model(batch)\n"
         "           ^^^^^^^^^^^^\n"
         f"ValueError: {CAT}\n"
@@ -253,6 +254,11 @@ def test_of_an_error_its_place_and_kind_are_kept_and_its_words_are_not() -> None
         "During handling of the above exception, another exception occurred:",
         f"torch.OutOfMemoryError: CUDA out of memory. Tried to allocate {LEFT_OUT}",
     ]
+
+
+def test_a_row_that_looks_like_a_traceback_keeps_none_of_its_lines() -> None:
+    text = f'  File "diary.py", line 1, in write\n    {CAT}\nValueError: {CAT}\n'
+    assert by_shape(text).splitlines()[1:] == [LEFT_OUT, f"ValueError {LEFT_OUT}"]
 
 
 @given(st.text(max_size=80))

@@ -62,6 +62,16 @@ def beats(begin: float, end: float, *, moves: int = 0) -> Story:
 # ---------------------------------------------------------------- what stands still
 
 
+def test_a_stall_that_takes_long_to_examine_is_still_one() -> None:
+    watch = Watch(0.0)
+    when, _ = found(trains(2.0, 9), 200.0, watch) or (0.0, None)
+    assert when
+    # Looks were not taken for 40 s, which after a sleep would forgive everything.
+    assert watch.is_over(when + 40)
+    watch.beat(1, when + 41)
+    assert not watch.is_over(when + 42)
+
+
 def test_a_worker_that_beats_and_does_not_get_on_is_stuck_after_90_seconds() -> None:
     def story() -> Story:
         yield from trains(1.0, 10)

@@ -76,15 +76,23 @@ def test_training_goes_on_while_a_save_is_written(
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("saver")]
 
 
-@pytest.mark.parametrize("kind", ["lora", "dora", "full"])
+KINDS: dict[str, dict[str, Any] | None] = {
+    "full": None, "lora": {}, "dora": {"use_dora": True},
+    "embeddings": {"modules_to_save": ["embed_tokens", "lm_head"]},
+    "new tokens": {"trainable_tokens": ["<|end_header_id|>"]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_is_copied_beside_a_step_is_what_was_there_before_it(
     kind: str, models: Callable[[str], Path], chats: Path, tmp_path: Path
 ) -> None:
     spec = make_spec(models("llama"), chats, save_steps=2, max_steps=6, save_total_limit=9)
-    if kind == "full":
+    changes = KINDS[kind]
+    if changes is None:
         spec.pop("lora")
-    elif kind == "dora":
-        spec["lora"]["use_dora"] = True
+    else:
+        spec["lora"] |= changes
     prompt, late = Heard(), Heard()
     run_here(tmp_path / "prompt", spec, prompt)
     failpoints.arm({VARIABLE: "save.copy=sleep(0.6)"})
@@ -230,6 +238,9 @@ def test_without_ram_for_a_copy_training_stands_still_and_the_save_is_the_same(
     assert names
     for name in names:
         assert (first / name).read_bytes() == (second / name).read_bytes()
+    # Whoever waits is told how long.
+    direct = report.of(CheckpointSaved)[-1]
+    assert direct.stall_seconds == direct.seconds > 0
 
 
 def test_a_copy_is_what_would_have_been_written() -> None:
