@@ -13,7 +13,6 @@ from engine.cli import settings
 from engine.cli.output import Exit, Output
 from engine.client import Refused
 from engine.contract import toml
-from engine.host.checks import look_over
 from engine.methods.registry import METHODS
 from engine.planning.conflicts import asked
 from engine.planning.recipe_draft import read_recipe
@@ -54,6 +53,8 @@ def _methods(output: Output) -> None:
 
 def _check(path: Path, output: Output) -> None:
     """Raises :class:`engine.client.Refused` with all that is wrong."""
+    from engine.host.checks import look_over  # Heavy beside the other words of this command.
+
     raw, found = settings.load(path, [])
     # All that a start would look at, on this machine.
     looked = look_over(raw, paths.store())

@@ -7,7 +7,6 @@ two. Pure.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,11 +22,18 @@ def patched(spec: dict[str, Any], patches: Iterable[Patch]) -> dict[str, Any]:
 
     Whatever the patches are, this gives a table; checking it says what they made wrong.
     """
-    raw = copy.deepcopy(spec)
+    raw: dict[str, Any] = _copied(spec)
     for patch in patches:
         for field, value in patch.items():
             _set(raw, field, value)
     return raw
+
+
+def _copied(value: Any) -> Any:
+    """Of what TOML can hold, with no part in common; many times as quick as ``deepcopy``."""
+    if isinstance(value, dict):
+        return {key: _copied(part) for key, part in value.items()}
+    return [_copied(part) for part in value] if isinstance(value, list) else value
 
 
 def _set(raw: dict[str, Any], field: str, value: Any) -> None:
@@ -42,7 +48,7 @@ def _set(raw: dict[str, Any], field: str, value: Any) -> None:
     if value is None:
         table.pop(name, None)
     else:
-        table[name] = copy.deepcopy(value)
+        table[name] = _copied(value)
 
 
 def changes(spec: dict[str, Any], patch: Patch) -> list[str]:

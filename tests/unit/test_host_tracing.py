@@ -64,7 +64,7 @@ def test_while_a_run_trains_a_gentle_worker_traces_beside_it(fettle_home: Path) 
         assert first["cached"] is False
         beside = house.parts.tracer._beside._worker
         assert beside is not None
-        assert psutil.Process(beside.pid).nice() == 19
+        assert psutil.Process(beside.pid).nice() == 5
         assert psutil.Process(beside.pid).environ()["CUDA_VISIBLE_DEVICES"] == ""
         again = (await house.ask(request_of(fettle_home))).data
         assert again["cached"]
