@@ -38,6 +38,9 @@ GENEROUS_SECONDS: dict[Phase, float] = {
 }
 """How long each phase may go without a sign of getting on: a cold disk, a hub far away, a kernel
 that is compiled."""
+_BETWEEN_STEPS = (Phase.EVALUATING, Phase.SAVING)
+"""A worker that no longer beats in one of these may be at the next step: what froze it came before
+it could say so. Neither keeps a living one from beating."""
 
 
 class Stall(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +87,7 @@ class Watch:
         if now - self._looked_at > _GAP_SECONDS * max(self._scale, 0.1):
             self.forgive(now)
         self._looked_at = now
-        silent, budget = now - self._moved_at, self.budget_seconds
+        silent, budget = now - self._moved_at, self._budget_seconds(now)
         if silent <= budget:
             return None
         frozen = now - self._beat_at > min(_FROZEN_SECONDS, budget / 2)
@@ -96,18 +99,20 @@ class Watch:
     def is_over(self, now: float) -> bool:
         """Whether its time is up at this moment. Unlike a look, asking changes nothing, and may
         come late: what is examined takes its time."""
-        return now - self._moved_at > self.budget_seconds
+        return now - self._moved_at > self._budget_seconds(now)
 
     def forgive(self, now: float) -> None:
         """Begin to count anew."""
         self._moved_at = self._beat_at = now
 
-    @property
-    def budget_seconds(self) -> float:
+    def _budget_seconds(self, now: float) -> float:
         """How long the worker may go without a sign of getting on, as things are."""
-        if self.phase in GENEROUS_SECONDS:
-            return max(GENEROUS_SECONDS[self.phase] * self._scale, self._usual_seconds * 10)
-        return max(STEP_SECONDS * self._scale, STEP_FACTOR * self._usual_seconds)
+        step = max(STEP_SECONDS * self._scale, STEP_FACTOR * self._usual_seconds)
+        if self.phase not in GENEROUS_SECONDS:
+            return step
+        if self.phase in _BETWEEN_STEPS and now - self._beat_at > step:
+            return step
+        return max(GENEROUS_SECONDS[self.phase] * self._scale, self._usual_seconds * 10)
 
     @property
     def _usual_seconds(self) -> float:

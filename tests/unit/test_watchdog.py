@@ -89,6 +89,20 @@ def test_one_that_does_not_even_beat_is_frozen() -> None:
     assert 110 <= now <= 113
 
 
+@pytest.mark.parametrize("name", [Phase.EVALUATING, Phase.SAVING])
+def test_one_that_froze_after_what_came_between_steps_has_the_time_of_a_step(name: Phase) -> None:
+    """It could not say any more that the next step had begun."""
+
+    def story() -> Story:
+        yield from trains(1.0, 10)
+        yield 20.0, phase(name)
+        yield from beats(20, 25)
+
+    now, stall = found(story(), 500) or pytest.fail("not found")
+    assert (stall.kind, stall.budget_seconds) == ("frozen", 90.0)
+    assert 110 <= now <= 116
+
+
 def test_the_budget_grows_with_the_usual_step() -> None:
     now, stall = found(trains(60.0, 10), 2000) or pytest.fail("not found")
     assert stall.budget_seconds == 360.0
