@@ -181,9 +181,9 @@ def quantization(spec: Spec, compute: Compute) -> BitsAndBytesConfig | None:
     if not spec.quantization or spec.bits == 16:
         return None
     if spec.bits == 8:
-        return BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
+        return BitsAndBytesConfig(load_in_8bit=True)
     wanted = spec.quantization.bnb_4bit_compute_dtype
-    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+    return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type=spec.quantization.bnb_4bit_quant_type,
         bnb_4bit_use_double_quant=spec.quantization.bnb_4bit_use_double_quant,

@@ -147,7 +147,7 @@ def _tokenizer(kind: Family, family: str, vocab: int) -> PreTrainedTokenizerFast
     core.train_from_iterator(CORPUS.read_text("utf-8").split("\n\n"), trainer)
     if kind.bos:
         core.post_processor = _bos_first(kind.bos, special.index(kind.bos))
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=core,
         bos_token=kind.bos,
         eos_token=kind.eos,
@@ -190,16 +190,14 @@ def _model(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-            config, trust_remote_code=False
-        )
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     model.generation_config = _generation(kind, tokenizer)
     return model
 
 
 def _generation(kind: Family, tokenizer: PreTrainedTokenizerFast) -> GenerationConfig:
     ends = {tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(kind.end_of_turn)}
-    return GenerationConfig(  # type: ignore[no-untyped-call]
+    return GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=sorted(ends),
         pad_token_id=tokenizer.pad_token_id,

@@ -50,6 +50,12 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _few_mixed_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their variety matters to what the allocator of RAM keeps, and to no tensor."""
+    monkeypatch.setattr(rehearse_job, "_MIXED_STEPS", 2)
+
+
 def _rehearse(folder: Path, spec: dict[str, Any], report: Heard) -> Rehearsed:
     done = rehearse_job.run(Job(kind="rehearse", folder=str(folder), spec=spec), report)
     assert done.outcome == "finished"

@@ -110,7 +110,7 @@ def _attention(layout: Layout) -> str | None:
 
 def _bare(config: PreTrainedConfig, attention: str | None, dtype: torch.dtype) -> Any:
     try:
-        return AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+        return AutoModelForCausalLM.from_config(
             config, trust_remote_code=False, attn_implementation=attention, dtype=dtype
         )
     except ValueError:

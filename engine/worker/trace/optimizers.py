@@ -37,12 +37,12 @@ def make(optim: str, device: DeviceKind, model: nn.Module) -> torch.optim.Optimi
     if optim == "sgd":
         return torch.optim.SGD(groups, lr=1e-4, foreach=device == "cuda")
     if optim == "adafactor":
-        return Adafactor(groups, lr=1e-4, scale_parameter=False, relative_step=False)  # type: ignore[no-untyped-call]
+        return Adafactor(groups, lr=1e-4, scale_parameter=False, relative_step=False)  # type: ignore[no-any-return]
     return None
 
 
 def _groups(model: nn.Module) -> list[dict[str, Any]]:
-    decayed = set(get_parameter_names(model, [nn.LayerNorm], _NOT_DECAYED))  # type: ignore[no-untyped-call]
+    decayed = set(get_parameter_names(model, [nn.LayerNorm], _NOT_DECAYED))
     found = trainable(model)
     first = [value for name, value in found.items() if name in decayed]
     rest = [value for name, value in found.items() if name not in decayed]
