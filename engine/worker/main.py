@@ -25,6 +25,7 @@ from engine.own_secrets import MaskedFormatter
 from engine.planning.facts import installed
 from engine.planning.profiles import CUBLAS_CONFIG
 from engine.store.checkpoints import SAVING_SECONDS, is_saving
+from engine.worker import quick_transformers
 from engine.worker.evidence import gather, size_of, step_of
 from engine.worker.failures import Failure, explain
 from engine.worker.inbox import Inbox
@@ -131,6 +132,7 @@ def import_libraries() -> None:
     Nothing of that is garbage: the collector does not look through it, neither now nor in training
     nor when the process ends, which saves a third of the CPU time of an idle worker's life.
     """
+    quick_transformers.install()
     gc.disable()
     try:
         import_peft()
