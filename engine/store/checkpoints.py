@@ -233,7 +233,11 @@ def _put_in_place(staging: Path, final: Path) -> Path:
         # A crash between the two renames leaves the old one under this name; see _take_back.
         shutil.rmtree(replaced, ignore_errors=True)
         rename(final, replaced)
-    rename(staging, final)
+    try:
+        rename(staging, final)
+    except OSError:
+        _take_back(final.parent)
+        raise
     sync_folder(final.parent)
     sync_folder(final.parent.parent)
     reach("save.published")

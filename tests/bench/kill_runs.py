@@ -108,9 +108,25 @@ def finish(run: str) -> int:
     raise AssertionError(f"{run} does not end")
 
 
+def await_step(run: str, step: int) -> None:
+    """Until the run has made that step, or rests."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    with connect() as host:
+        while time.monotonic() < deadline:
+            summary = host.request(Show(id=0, run=run))["summary"]
+            if summary["step"] >= step or State(summary["state"]) in RESTING:
+                return
+            time.sleep(0.02)
+    raise AssertionError(f"{run} does not come to step {step}")
+
+
 def strike(run: str, victim: str, dice: random.Random) -> None:
-    """Kill somebody at a random moment of a run's life."""
-    time.sleep(dice.choice((dice.uniform(0, 0.4), dice.uniform(0.4, 3), dice.uniform(3, 6))))
+    """Kill somebody at a random moment of a run's life: while its worker begins, or at a step."""
+    if dice.random() < 0.25:
+        time.sleep(dice.uniform(0, 8))
+    else:
+        await_step(run, dice.randrange(STEPS))
+        time.sleep(dice.uniform(0, 0.2))
     if victim == "window":
         watcher = subprocess.Popen(
             [sys.executable, "-m", "engine.cli", "follow", run],

@@ -42,6 +42,8 @@ SLOW = {
     "step": "worker.step:4=sleep({short})",
     "steps": "worker.step:3=sleep({short});worker.step:5=sleep({short})",
     "save": "save.write:2=sleep({long})",
+    "copy": "save.copy:2=sleep({long})",
+    "last_save": "save.seal:3=sleep({long})",
     "sync": "save.sync:2=sleep({long})",
     "publish": "save.publish:2=sleep({long})",
 }

@@ -183,6 +183,27 @@ def test_a_replacement_cut_in_half_is_taken_back(tmp_path: Path) -> None:
     assert newest_verified(tmp_path).step == 7
 
 
+def test_a_replacement_that_is_refused_leaves_the_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, 7, b"older")
+    real = checkpoints.rename
+
+    def rename(source: Path, target: Path) -> None:
+        if source.name.startswith(".staging"):
+            raise PermissionError(errno.EACCES, "in use", str(target))
+        real(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints, "rename", rename)
+        with pytest.raises(CheckpointError):
+            save(tmp_path, 7, b"newer")
+    [(step, folder)] = published(tmp_path)
+    assert step == 7
+    assert verify(folder) == []
+    assert (folder / "model.safetensors").read_bytes() == b"older" * 10
+
+
 def test_leftovers_of_a_crash_are_removed_by_the_next_save(tmp_path: Path) -> None:
     left = stage(tmp_path, 3)
     (left / "half").write_bytes(b"x")
