@@ -1,6 +1,6 @@
 """Runs of every kind, each killed once or more at random moments: worker, host, both, or a client.
 
-    python tests/bench/kill_runs.py [--runs 200] [--seed 0] [--out FILE]
+    python tests/bench/kill_runs.py [--runs 200] [--seed 0] [--minutes N] [--out FILE]
 
 Every run is one of LoRA, QLoRA and full, with packing, dropout and accumulation as the dice say. A
 run of its recipe that nobody touched comes first; after each kill the run is resumed with one
@@ -167,6 +167,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, help="begin no run after so long")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     began, dice = time.monotonic(), random.Random(options.seed)
@@ -184,6 +185,8 @@ def main() -> int:
         mixtures = recipes(model, data)
         calm: dict[str, str] = {}
         for number in range(options.runs):
+            if options.minutes and time.monotonic() - began > 60 * options.minutes:
+                break
             mixture = dice.choice(sorted(mixtures))
             if mixture not in calm:
                 run, folder = start(mixtures[mixture])
@@ -199,7 +202,7 @@ def main() -> int:
         with connect() as host:
             left = len(host.request(ListRuns(id=0))["runs"])
     report = {
-        "runs": options.runs, "identical": options.runs - len(different), "killed": dict(killed),
+        "runs": kinds.total(), "identical": kinds.total() - len(different), "killed": dict(killed),
         "kinds": dict(kinds), "mixtures": len(calm), "different": different, "runs_in_all": left,
         "seconds": round(time.monotonic() - began, 1),
     }  # fmt: skip

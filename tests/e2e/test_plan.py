@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 
 from tests.e2e import histories
 from tests.e2e.cli_driver import ROOT, Fettle
+from tests.pace import is_within
 
 pytest.importorskip("torch")
 
@@ -170,9 +172,9 @@ def test_a_plan_comes_within_two_seconds_of_a_warm_worker(fettle: Planner) -> No
     # The worker that traced is the one that was warm.
     assert before[0] == between[0]
     # Below 2 s on a quiet machine; beside other work the same costs more of a processor's time.
-    assert min(anew) <= 3.0
+    assert is_within(min(anew), 3.0, time.thread_time)
     # What is left of the time then goes into what could be changed.
-    assert min(again) <= 3.0
+    assert is_within(min(again), 3.0, time.thread_time)
 
 
 def test_what_is_asked_for_and_not_there_is_said_in_words(fettle: Planner) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from engine.planning.conflict_machine import chosen_card
 from engine.planning.conflicts import Conflict, check, complaint_of, fired, lines
 from engine.planning.facts import GpuFacts, MachineFacts
 from engine.planning.rules import RuleError, filled, holds, parse
+from tests.pace import is_within
 from tests.unit.conflict_cases import CASES, CONFIG, KNOWN, MACHINE, PACKAGES, SPEC, Case
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -346,7 +348,7 @@ print(time.process_time() - began, sorted(c.id for c in found), "torch" in sys.m
         used, rest = done.stdout.split(" ", 1)
         assert rest.strip() == "['gated_without_token', 'never_saved'] False"
         seconds.append(float(used))
-    assert min(seconds) < 1
+    assert is_within(min(seconds), 1.0, time.thread_time)
 
 
 def test_a_machine_without_anything_known_raises_nothing() -> None:

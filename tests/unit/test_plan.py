@@ -17,6 +17,7 @@ from engine.planning.form import Form, Point, Segment, peak
 from engine.planning.plan import Plan
 from engine.planning.planner import expectation, make_plan
 from engine.planning.roofline import timing
+from tests.pace import is_within
 from tests.unit.plan_forms import WEIGHTS, form_of, machine, spec_of
 
 GIB = 1 << 30
@@ -313,7 +314,7 @@ def test_a_plan_takes_no_more_than_20_ms() -> None:
         began = time.thread_time()
         make_plan(spec, form, place, forms=forms)
         seconds.append(time.thread_time() - began)
-    assert min(seconds) < 0.020
+    assert is_within(min(seconds), 0.020, time.thread_time)
 
 
 def test_a_formula_has_a_term_for_each_monomial_and_adds_up() -> None:
