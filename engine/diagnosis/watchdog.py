@@ -40,7 +40,8 @@ GENEROUS_SECONDS: dict[Phase, float] = {
 that is compiled."""
 _BETWEEN_STEPS = (Phase.EVALUATING, Phase.SAVING)
 """A worker that no longer beats in one of these may be at the next step: what froze it came before
-it could say so. Neither keeps a living one from beating."""
+it could say so. Neither keeps a living one from beating: torch computes, and safetensors from 0.8
+on writes, without Python's lock (tests/worker/test_seams.py)."""
 
 
 class Stall(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +52,8 @@ class Stall(msgspec.Struct, frozen=True, kw_only=True):
     silent_seconds: float
     """Since it got on last."""
     budget_seconds: float
+    may_be_stepping: bool = False
+    """It froze in what comes between two steps, or after it: its last word is not known."""
 
 
 class Watch:
@@ -93,7 +96,7 @@ class Watch:
         frozen = now - self._beat_at > min(_FROZEN_SECONDS, budget / 2)
         return Stall(
             kind="frozen" if frozen else "stuck", phase=self.phase, silent_seconds=silent,
-            budget_seconds=budget,
+            budget_seconds=budget, may_be_stepping=self._may_be_stepping(now),
         )  # fmt: skip
 
     def is_over(self, now: float) -> bool:
@@ -107,12 +110,17 @@ class Watch:
 
     def _budget_seconds(self, now: float) -> float:
         """How long the worker may go without a sign of getting on, as things are."""
-        step = max(STEP_SECONDS * self._scale, STEP_FACTOR * self._usual_seconds)
-        if self.phase not in GENEROUS_SECONDS:
-            return step
-        if self.phase in _BETWEEN_STEPS and now - self._beat_at > step:
-            return step
+        if self.phase not in GENEROUS_SECONDS or self._may_be_stepping(now):
+            return self._step_budget
         return max(GENEROUS_SECONDS[self.phase] * self._scale, self._usual_seconds * 10)
+
+    def _may_be_stepping(self, now: float) -> bool:
+        silent = now - self._beat_at
+        return self.phase in _BETWEEN_STEPS and silent > max(self._step_budget, _FROZEN_SECONDS)
+
+    @property
+    def _step_budget(self) -> float:
+        return max(STEP_SECONDS * self._scale, STEP_FACTOR * self._usual_seconds)
 
     @property
     def _usual_seconds(self) -> float:

@@ -116,10 +116,10 @@ def finding_of(course: Course, stall: Stall, seen: Sighting, *, is_ended: bool) 
         attempt=course.attempt,
         severity="error" if is_ended else "warning",
         code="stalled",
-        title=f"Nothing has moved for {stall.silent_seconds:.0f} s while {_doing(stall.phase)}.",
+        title=f"Nothing has moved for {stall.silent_seconds:.0f} s {_when(stall)}.",
         cause=cause_of(stall, seen),
         remedy=f"{acts}{kept}",
-        why=f"This phase may take {stall.budget_seconds:.0f} s without a sign of getting on.",
+        why=f"{_what(stall)} may take {stall.budget_seconds:.0f} s without a sign of getting on.",
         detail=seen.stacks,
         step=course.step or None,
     )
@@ -153,6 +153,14 @@ def cause_of(stall: Stall, seen: Sighting) -> str:
     if seen.state == "running":
         return "It computes and does not get on."
     return "It waits for something that does not come: a lock, a pipe, another process, the card."
+
+
+def _when(stall: Stall) -> str:
+    return f"{'since' if stall.may_be_stepping else 'while'} {_doing(stall.phase)}"
+
+
+def _what(stall: Stall) -> str:
+    return "The step after it" if stall.may_be_stepping else "This phase"
 
 
 def _doing(phase: Phase) -> str:

@@ -11,6 +11,7 @@ complete checkpoint or a hidden folder that nobody chooses. Nothing here knows w
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -236,7 +237,8 @@ def _put_in_place(staging: Path, final: Path) -> Path:
     try:
         rename(staging, final)
     except OSError:
-        _take_back(final.parent)
+        with contextlib.suppress(OSError):  # Else the next resume takes it back.
+            rename(replaced, final)
         raise
     sync_folder(final.parent)
     sync_folder(final.parent.parent)

@@ -1,6 +1,6 @@
 """Keeps transformers from reading all of its models' files twice, line by line, at its import.
 
-WORKAROUND(https://github.com/huggingface/transformers/blob/main/src/transformers/utils/import_utils.py):
+WORKAROUND(https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/utils/import_utils.py):
 what it offers is found by looking for ``__all__`` in some 1 600 files. It does that for the package
 and again for ``transformers.models``: the answers are remembered, but only 128 of some 550. That
 was a fifth of the time until a worker is ready, on a warm disk.
@@ -39,7 +39,6 @@ class _Finder(MetaPathFinder):
         """None for any other, which Python then looks for itself."""
         if name != _NAME:
             return None
-        sys.meta_path.remove(self)
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and type(spec.loader) is SourceFileLoader:
             spec.loader = _Loader(spec.loader.name, spec.loader.path)

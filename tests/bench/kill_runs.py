@@ -33,7 +33,7 @@ from kill_host import host_pid
 from measure import private_home
 
 from engine.client import Client, Refused, connect
-from engine.contract.lifecycle import RESTING, State
+from engine.contract.lifecycle import LIVE, RESTING, State
 from engine.contract.messages import ListRuns, Resume, Show, Start
 
 STEPS = 24
@@ -97,36 +97,37 @@ def finish(run: str) -> int:
             if state is State.FINISHED:
                 return resumed
             if state in RESTING:
-                try:
-                    host.request(Resume(id=0, run=run))
-                    resumed += 1
-                except Refused as refused:
-                    # Fettle may have resumed it by itself meanwhile, or its worker still leaves.
-                    if refused.code != "wrong_state":
-                        raise
+                resumed += resume(host, run)
         time.sleep(0.1)
     raise AssertionError(f"{run} does not end")
 
 
-def await_step(run: str, step: int) -> None:
-    """Until the run has made that step, or rests."""
+def await_state(run: str, wanted: frozenset[State]) -> None:
+    """Until the run is in one of these states or finished; resumes it where it rests."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     with connect() as host:
-        while time.monotonic() < deadline:
-            summary = host.request(Show(id=0, run=run))["summary"]
-            if summary["step"] >= step or State(summary["state"]) in RESTING:
-                return
+        while (state := state_of(host, run)) not in wanted | {State.FINISHED}:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{run} is never {sorted(wanted)}")
+            if state in RESTING:
+                resume(host, run)
             time.sleep(0.02)
-    raise AssertionError(f"{run} does not come to step {step}")
 
 
-def strike(run: str, victim: str, dice: random.Random) -> None:
-    """Kill somebody at a random moment of a run's life: while its worker begins, or at a step."""
-    if dice.random() < 0.25:
-        time.sleep(dice.uniform(0, 8))
-    else:
-        await_step(run, dice.randrange(STEPS))
-        time.sleep(dice.uniform(0, 0.2))
+def strike(run: str, victim: str, dice: random.Random) -> bool:
+    """Kill somebody at a random moment of an attempt: while its worker begins, or trains. Whether
+    the run was at work just before."""
+    begins = dice.random() < 0.25
+    await_state(run, LIVE if begins else frozenset({State.TRAINING}))
+    time.sleep(dice.uniform(0, 6 if begins else 2.5))
+    with connect() as host:
+        is_at_work = state_of(host, run) in LIVE
+    kill(run, victim, dice)
+    return is_at_work
+
+
+def kill(run: str, victim: str, dice: random.Random) -> None:
+    """Send SIGKILL to whoever is named."""
     if victim == "window":
         watcher = subprocess.Popen(
             [sys.executable, "-m", "engine.cli", "follow", run],
@@ -147,18 +148,26 @@ def strike(run: str, victim: str, dice: random.Random) -> None:
     psutil.wait_procs(wanted, timeout=30)
 
 
-def one(spec: dict[str, Any], wanted: str, victims: list[str], dice: random.Random) -> bool:
-    """Whether a run that was killed ended as the one that was not."""
+def one(
+    spec: dict[str, Any], wanted: str, victims: list[str], dice: random.Random
+) -> tuple[bool, list[str]]:
+    """Whether a run that was killed ended as the one that was not, and who was killed while it was
+    at work."""
     run, folder = start(spec)
-    for victim in victims:
-        strike(run, victim, dice)
-        if victim != victims[-1]:
-            with connect() as host:
-                resting = state_of(host, run) in RESTING - {State.FINISHED}
-                if resting:
-                    host.request(Resume(id=0, run=run))
+    struck = [victim for victim in victims if strike(run, victim, dice)]
     finish(run)
-    return digest(folder) == wanted
+    return digest(folder) == wanted, struck
+
+
+def resume(host: Client, run: str) -> bool:
+    """Whether it could be asked for; a worker that still leaves has to be gone first."""
+    try:
+        host.request(Resume(id=0, run=run))
+    except Refused as refused:
+        if refused.code != "wrong_state":
+            raise
+        return False
+    return True
 
 
 def main() -> int:
@@ -173,7 +182,9 @@ def main() -> int:
     began, dice = time.monotonic(), random.Random(options.seed)
     killed: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
-    different = []
+    different, missed = [], 0
+    # Each resume is asked for here.
+    os.environ["FETTLE_RESUME_AUTOMATICALLY"] = "off"
     # Faster than life, and still with time between the steps to be killed in.
     os.environ["FETTLE_FAILPOINTS"] = "worker.step=sleep(0.03)"
     with tempfile.TemporaryDirectory() as name, private_home():
@@ -193,23 +204,25 @@ def main() -> int:
                 finish(run)
                 calm[mixture] = digest(folder)
             victims = [dice.choice(VICTIMS) for _ in range(dice.choice((1, 1, 2)))]
-            same = one(mixtures[mixture], calm[mixture], victims, dice)
-            killed.update(victims)
+            same, struck = one(mixtures[mixture], calm[mixture], victims, dice)
+            killed.update(struck)
+            missed += not struck
             kinds[mixture.partition(",")[0]] += 1
             if not same:
                 different.append([number, mixture, victims])
-            print(number, mixture, victims, "identical" if same else "DIFFERENT", flush=True)
+            print(number, mixture, struck, "identical" if same else "DIFFERENT", flush=True)
         with connect() as host:
             left = len(host.request(ListRuns(id=0))["runs"])
     report = {
         "runs": kinds.total(), "identical": kinds.total() - len(different), "killed": dict(killed),
+        "killed_too_late": missed,
         "kinds": dict(kinds), "mixtures": len(calm), "different": different, "runs_in_all": left,
         "seconds": round(time.monotonic() - began, 1),
     }  # fmt: skip
     print(json.dumps(report))
     if options.out:
         options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    return bool(different)
+    return int(bool(different) or not kinds.total())
 
 
 if __name__ == "__main__":

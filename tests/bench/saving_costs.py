@@ -25,7 +25,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from measure import machine
 
 FAR, NEAR, ROWS = 1_000_000, 10, 20_000
 RECIPES: dict[str, dict[str, Any]] = {
@@ -190,7 +193,7 @@ def resume(base: Path, model: Path, data: Path, repeats: int) -> dict[str, Any]:
                 worker.kill()
     best = {kind: min(found) for kind, found in seconds.items()}
     # One right after the other: both see the same weather of a shared machine.
-    ratios = sorted(b / a for a, b in zip(seconds["fresh"], seconds["resumed"], strict=True))
+    ratios = [b / a for a, b in zip(seconds["fresh"], seconds["resumed"], strict=True)]
     return {**{f"{kind}_seconds": round(value, 3) for kind, value in best.items()},
             "ratio": round(statistics.median(ratios), 3),
             "ratio_of_rounds": [round(ratio, 3) for ratio in ratios],
@@ -240,7 +243,7 @@ def main() -> None:
         }
         asked = [options.only] if options.only else list(questions)
         found = {name: questions[name]() for name in asked}
-    text = json.dumps(found, indent=1)
+    text = json.dumps({"machine": machine(), **found}, indent=1)
     print(text)
     if options.out:
         options.out.write_text(text + "\n")

@@ -308,7 +308,7 @@ def take_nights(home: Path) -> None:
         training = night.get("training", {})
         run = story.start(spec("night-run", model, steps=night["steps"], training=training))
         # A little after it went on, what was done stands at the top.
-        summary = story.wait(run, lambda s: s.state == "failed" or (s.attempt > 1 and s.step > 55))
+        summary = story.wait(run, lambda s: s.state == "failed" or (s.attempt > 1 and s.step > 61))
         print(name, summary.state, summary.attempt)
         app = app or opened(run)
         app.window.show_page("run")

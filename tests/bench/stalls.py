@@ -68,11 +68,14 @@ def adapter_of(result: Result) -> bytes:
     return (Path(result.last["output"]) / "adapter_model.safetensors").read_bytes()
 
 
-def outcome(name: str, result: Result, seconds: float, free: Result) -> dict[str, Any]:
+def outcome(
+    bench: Bench, name: str, result: Result, seconds: float, free: Result
+) -> dict[str, Any]:
     """What became of a run, in figures."""
     stalls = [found for found in result.of_type("finding") if found["code"] == "stalled"]
     return {
         "fault": name,
+        "struck": (bench.home / f"struck-{name}").exists(),
         "found": len(stalls),
         "silent_seconds": [int(stall["title"].split()[4]) for stall in stalls],
         "has_stacks": [bool(stall.get("detail")) for stall in stalls],
@@ -100,12 +103,12 @@ def main() -> int:
             if wanted and name not in wanted:
                 continue
             result, seconds = train(bench, name, failpoints.format(**times), arguments.scale)
-            found.append({**outcome(name, result, seconds, free), "is_stall": name in STUCK})
+            found.append({**outcome(bench, name, result, seconds, free), "is_stall": name in STUCK})
             print(json.dumps(found[-1]), flush=True)
     finally:
         bench.end_host()
         shutil.rmtree(bench.home, ignore_errors=True)
-    missed = [f["fault"] for f in found if f["is_stall"] and not f["found"]]
+    missed = [f["fault"] for f in found if not f["struck"] or (f["is_stall"] and not f["found"])]
     false = [f["fault"] for f in found if not f["is_stall"] and f["found"]]
     other = [f["fault"] for f in found if not (f["finished"] and f["identical"])]
     figures = {

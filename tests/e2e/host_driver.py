@@ -52,7 +52,7 @@ class HostUnderTest:
         self.fake("normal")
         self.model = home / "model"
         self.data = home / "data.jsonl"
-        _write_model(self.model)
+        write_model_folder(self.model)
         rows = [{"prompt": f"Say {n}", "completion": str(n)} for n in range(50)]
         self.data.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -106,7 +106,7 @@ class HostUnderTest:
             process.wait()
 
 
-def _write_model(folder: Path) -> None:
+def write_model_folder(folder: Path) -> None:
     """What passes for a model as long as nobody loads it."""
     folder.mkdir()
     header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()

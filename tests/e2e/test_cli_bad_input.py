@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from engine.cli import main, samples
+from tests.allowance import is_within
 from tests.e2e.bad_datasets import BAD_DATASETS, GOOD, Bad, write
 from tests.e2e.bad_specs import BAD_SPECS, SOUND
 from tests.e2e.cli_driver import Fettle, Result
-from tests.pace import is_within
 
 MOST_SECONDS = 2.0
 

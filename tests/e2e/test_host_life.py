@@ -40,6 +40,7 @@ from engine.contract.messages import (
 from engine.contract.wire import LineReader, frame
 from engine.store.columns import SHEETS
 from engine.store.records import read_records
+from tests.allowance import is_within
 from tests.e2e.host_driver import (
     HostUnderTest,
     records_to_done,
@@ -50,7 +51,6 @@ from tests.e2e.host_driver import (
     wait_for_state,
     wait_for_step,
 )
-from tests.pace import is_within
 
 
 def log_of(hosts: HostUnderTest) -> str:

@@ -17,9 +17,9 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.allowance import is_within
 from tests.e2e import histories
 from tests.e2e.cli_driver import ROOT, Fettle
-from tests.pace import is_within
 
 pytest.importorskip("torch")
 

@@ -35,6 +35,7 @@ from engine.contract.messages import (
     Telemetry,
 )
 from engine.contract.queue_words import in_line
+from tests.e2e.host_driver import write_model_folder
 
 
 def summary(state: State = State.TRAINING, **fields: Any) -> RunSummary:
@@ -376,7 +377,7 @@ class TestCommandLine:
         path.write_text(capsys.readouterr().out, encoding="utf-8")
 
         def complaints() -> set[str]:
-            main(["spec", "--check", str(path)])
+            assert main(["spec", "--check", str(path)]) == 2
             return {line.split()[1] for line in capsys.readouterr().err.splitlines()}
 
         # There is no hub here, nor a copy of the model.
@@ -385,6 +386,25 @@ class TestCommandLine:
             '{"prompt": "a", "completion": "b"}\n' * 20, encoding="utf-8"
         )
         assert complaints() == {"model.path:"}
+
+    def test_a_sound_file_is_said_to_be_so(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        model = tmp_path / "model"
+        write_model_folder(model)
+        rows = '{"prompt": "a", "completion": "b"}\n' * 20
+        (tmp_path / "rows.jsonl").write_text(rows, encoding="utf-8")
+        path = tmp_path / "spec.toml"
+        path.write_text(
+            f'name = "n"\n[model]\npath = "{model.as_posix()}"\n[lora]\nr = 8\n'
+            f'[dataset]\npath = "{(tmp_path / "rows.jsonl").as_posix()}"\n',
+            encoding="utf-8",
+        )
+        assert main(["spec", "--check", str(path)]) == 0
+        assert "is sound: sft, LoRA." in capsys.readouterr().out
+        assert main(["spec", "--check", str(path), "--json"]) == 0
+        checked = json.loads(capsys.readouterr().out)
+        assert (checked["type"], checked["spec"]["lora"]) == ("checked", {"r": 8})
 
     def test_the_schema_is_json(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["spec", "--schema"]) == 0

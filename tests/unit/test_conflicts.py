@@ -23,7 +23,7 @@ from engine.planning.conflict_machine import chosen_card
 from engine.planning.conflicts import Conflict, check, complaint_of, fired, lines
 from engine.planning.facts import GpuFacts, MachineFacts
 from engine.planning.rules import RuleError, filled, holds, parse
-from tests.pace import is_within
+from tests.allowance import is_within
 from tests.unit.conflict_cases import CASES, CONFIG, KNOWN, MACHINE, PACKAGES, SPEC, Case
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,7 +18,7 @@ from engine.formats import source as sources
 from engine.formats.dataset import read_rows
 from engine.formats.json_rows import rows as json_rows
 from engine.formats.text_rows import PIECE, layout
-from tests.pace import is_within
+from tests.allowance import is_within
 
 DATA = Path(__file__).parents[1] / "data" / "formats"
 GOOD = '{"instruction": "a", "input": "", "output": "b"}'

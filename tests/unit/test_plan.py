@@ -17,7 +17,7 @@ from engine.planning.form import Form, Point, Segment, peak
 from engine.planning.plan import Plan
 from engine.planning.planner import expectation, make_plan
 from engine.planning.roofline import timing
-from tests.pace import is_within
+from tests.allowance import is_within
 from tests.unit.plan_forms import WEIGHTS, form_of, machine, spec_of
 
 GIB = 1 << 30

@@ -100,7 +100,20 @@ def test_one_that_froze_after_what_came_between_steps_has_the_time_of_a_step(nam
 
     now, stall = found(story(), 500) or pytest.fail("not found")
     assert (stall.kind, stall.budget_seconds) == ("frozen", 90.0)
+    assert stall.may_be_stepping
     assert 110 <= now <= 116
+
+
+def test_one_that_beats_again_after_such_a_silence_is_alive() -> None:
+    watch = Watch(0.0)
+
+    def story() -> Story:
+        yield from trains(1.0, 10)
+        yield 20.0, phase(Phase.SAVING)
+
+    now, _ = found(story(), 500, watch) or pytest.fail("not found")
+    watch.beat(0, now + 1)
+    assert not watch.is_over(now + 2)
 
 
 def test_the_budget_grows_with_the_usual_step() -> None:
@@ -161,6 +174,14 @@ def slow_save() -> Story:
     yield 1700.0, phase(Phase.TRAINING)
 
 
+def save_with_a_pause_between_beats() -> Story:
+    yield from trains(1.0, 10)
+    yield 20.0, phase(Phase.SAVING)
+    yield from beats(21, 220)
+    yield from beats(280, 1700)
+    yield 1700.0, phase(Phase.TRAINING)
+
+
 def long_tokenising() -> Story:
     yield 1.0, phase(Phase.TOKENISING)
     yield from (
@@ -198,8 +219,9 @@ def a_step_now_and_then_that_takes_five_times_as_long() -> Story:
 
 SLOW = [
     slow_compile, slow_first_step_without_a_beat, long_evaluation, long_evaluation_in_one_piece,
-    slow_save, long_tokenising, slow_download, a_long_step_of_many_small_batches,
-    steps_that_become_slower, a_step_now_and_then_that_takes_five_times_as_long,
+    slow_save, save_with_a_pause_between_beats, long_tokenising, slow_download,
+    a_long_step_of_many_small_batches, steps_that_become_slower,
+    a_step_now_and_then_that_takes_five_times_as_long,
 ]  # fmt: skip
 
 

@@ -53,6 +53,20 @@ def test_what_it_offers_is_the_same() -> None:
     assert (limit, no_limit) == ("128", "None")
 
 
+def test_a_worker_imports_it_so() -> None:
+    code = (
+        "from engine.worker.main import import_libraries; import_libraries()\n"
+        "from transformers.utils import import_utils\n"
+        "print(import_utils.create_import_structure_from_path.cache_info().maxsize)\n"
+        "print(hasattr(import_utils.fetch__all__, '__wrapped__'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120,
+        check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["None", "True"]
+
+
 @pytest.mark.parametrize(
     "text",
     [
