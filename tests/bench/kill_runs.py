@@ -29,12 +29,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import psutil
-from kill_host import host_pid
+from kill_host import host_pid, resumed
 from measure import private_home
 
-from engine.client import Client, Refused, connect
+from engine.client import Client, connect
 from engine.contract.lifecycle import LIVE, RESTING, State
-from engine.contract.messages import ListRuns, Resume, Show, Start
+from engine.contract.messages import ListRuns, Show, Start
 
 STEPS = 24
 KINDS: dict[str, dict[str, Any]] = {
@@ -90,14 +90,14 @@ def state_of(host: Client, run: str) -> State:
 
 def finish(run: str) -> int:
     """Resume the run whenever it rests, until it is finished; gives how often that was."""
-    resumed, deadline = 0, time.monotonic() + PATIENCE_SECONDS
+    count, deadline = 0, time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         with connect() as host:
             state = state_of(host, run)
             if state is State.FINISHED:
-                return resumed
+                return count
             if state in RESTING:
-                resumed += resume(host, run)
+                count += resumed(host, run)
         time.sleep(0.1)
     raise AssertionError(f"{run} does not end")
 
@@ -110,7 +110,7 @@ def await_state(run: str, wanted: frozenset[State]) -> None:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{run} is never {sorted(wanted)}")
             if state in RESTING:
-                resume(host, run)
+                resumed(host, run)
             time.sleep(0.02)
 
 
@@ -157,17 +157,6 @@ def one(
     struck = [victim for victim in victims if strike(run, victim, dice)]
     finish(run)
     return digest(folder) == wanted, struck
-
-
-def resume(host: Client, run: str) -> bool:
-    """Whether it could be asked for; a worker that still leaves has to be gone first."""
-    try:
-        host.request(Resume(id=0, run=run))
-    except Refused as refused:
-        if refused.code != "wrong_state":
-            raise
-        return False
-    return True
 
 
 def main() -> int:
