@@ -22,12 +22,9 @@ _MARK = "__all__"
 
 def install() -> None:
     """Before transformers is imported; afterwards this does nothing."""
-    if "transformers" not in sys.modules and not any(_is_ours(each) for each in sys.meta_path):
+    is_there = any(isinstance(finder, _Finder) for finder in sys.meta_path)
+    if "transformers" not in sys.modules and not is_there:
         sys.meta_path.insert(0, _Finder())
-
-
-def _is_ours(finder: object) -> bool:
-    return isinstance(finder, _Finder)
 
 
 class _Finder(MetaPathFinder):

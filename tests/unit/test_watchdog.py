@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -16,7 +18,8 @@ import pytest
 from engine.contract.lifecycle import Phase
 from engine.contract.messages import Message, PhaseChanged, Progress, Step, Telemetry
 from engine.diagnosis.watchdog import GENEROUS_SECONDS, Stall, Watch
-from engine.host.stall_report import look_at_stall
+from engine.host.stall_report import Sighting, look_at_stall
+from engine.host.watchdog import finding_of
 from engine.store.runs import STACKS
 
 Story = Iterator[tuple[float, Message | int]]
@@ -102,6 +105,26 @@ def test_one_that_froze_after_what_came_between_steps_has_the_time_of_a_step(nam
     assert (stall.kind, stall.budget_seconds) == ("frozen", 90.0)
     assert stall.may_be_stepping
     assert 110 <= now <= 116
+
+
+@pytest.mark.parametrize(
+    ("may_be_stepping", "title", "why"),
+    [
+        (False, "Nothing has moved for 95 s while it was saved.", "This phase may take 90 s"),
+        (True, "Nothing has moved for 95 s since it was saved.", "The step after it may take 90 s"),
+    ],
+)
+def test_what_it_was_at_is_said_as_far_as_it_is_known(
+    may_be_stepping: bool, title: str, why: str
+) -> None:
+    stall = Stall(
+        kind="frozen", phase=Phase.SAVING, silent_seconds=95.0, budget_seconds=90.0,
+        may_be_stepping=may_be_stepping,
+    )  # fmt: skip
+    course: Any = SimpleNamespace(attempt=1, step=5)
+    found = finding_of(course, stall, Sighting(), is_ended=True)
+    assert found.title == title
+    assert found.why.startswith(why)
 
 
 def test_one_that_beats_again_after_such_a_silence_is_alive() -> None:
