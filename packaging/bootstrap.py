@@ -95,6 +95,7 @@ def _read(arguments: list[str]) -> tuple[str, list[str]]:
 def _do(verb: str, rest: list[str]) -> int:
     import gates
     import installer
+    import machine
 
     venv = installer.ensure(ROOT, dev=verb == "test")
     if verb == "install":
@@ -102,7 +103,7 @@ def _do(verb: str, rest: list[str]) -> int:
     if verb == "test":
         installer.require_qt(venv, on_screen=False)
         return gates.run(venv, ROOT, rest)
-    if verb == "app" or "--headless" not in rest:
+    if verb == "app" or (machine.has_screen() and "--headless" not in rest):
         installer.require_qt(venv, on_screen=True)
     return _become([str(venv.script("fettle")), verb, *rest])
 

@@ -286,8 +286,8 @@ def require_qt(venv: Venv, *, on_screen: bool) -> None:
     """Raise :class:`InstallError` with the packages to install if the window cannot be shown."""
     if on_screen and not machine.has_screen():
         raise InstallError(
-            "There is no screen here to show a window on. `demo --headless` and the command "
-            f"line do without: {venv.script('fettle')} --help"
+            "There is no screen here to show a window on. `demo` and the command line do without: "
+            f"{venv.script('fettle')} --help"
         )
     missing = machine.missing_qt_libraries(venv.site_packages, on_screen=on_screen)
     if missing:

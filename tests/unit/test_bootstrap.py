@@ -488,6 +488,21 @@ def test_the_display_decides_what_is_looked_at(
     assert machine._platform_plugins(on_screen=True) == ["qvnc"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a screen")
+def test_without_a_screen_the_demo_goes_on_and_the_app_says_so(
+    done: Any, parts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    became: list[list[str]] = []
+    monkeypatch.setattr(parts.bootstrap, "ROOT", done.root)
+    monkeypatch.setattr(parts.bootstrap, "_become", lambda command: became.append(command) or 0)
+    for name in ("QT_QPA_PLATFORM", "WAYLAND_DISPLAY", "DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    assert parts.bootstrap._do("demo", []) == 0
+    assert became[0][1:] == ["demo"]
+    with pytest.raises(parts.environment.InstallError, match="no screen here"):
+        parts.bootstrap._do("app", [])
+
+
 # ---------------------------------------------------------------- the whole file, run
 
 
