@@ -33,8 +33,9 @@ from engine.host.telemetry import Sampler
 from engine.host.threads import begin
 from engine.host.watchdog import Watchdog, clear_stacks, finding_of, joined
 from engine.host.worker import Worker, describe_exit
-from engine.store.checkpoints import SAVING_SECONDS, Choice, is_saving
+from engine.store.checkpoints import Choice
 from engine.store.runs import WORKER_LOG
+from engine.store.staging import SAVING_SECONDS, is_saving
 
 log = logging.getLogger(__name__)
 

@@ -21,9 +21,10 @@ from engine.host.comeback import Comeback
 from engine.host.course import Course
 from engine.host.settings import Settings
 from engine.host.worker import is_alive, kill_family
-from engine.store.checkpoints import SAVING_SECONDS, NewerCheckpoint, is_saving, newest_verified
+from engine.store.checkpoints import NewerCheckpoint, newest_verified
 from engine.store.records import ends_with_done, newest_failure, newest_worker_stamp
 from engine.store.runs import ORPHAN
+from engine.store.staging import SAVING_SECONDS, is_saving
 from engine.store.upgrade import StoreError
 
 log = logging.getLogger(__name__)

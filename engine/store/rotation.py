@@ -7,8 +7,9 @@ from collections.abc import Container
 from pathlib import Path
 
 from engine.failpoints import reach
-from engine.store.checkpoints import published, read_manifest, verify, verify_sizes
+from engine.store.checkpoints import published
 from engine.store.files import remove_tree
+from engine.store.manifest import read_manifest, verify, verify_sizes
 
 KEPT_AT_LEAST = 2
 """Rotation never goes below so many verified checkpoints."""
@@ -21,7 +22,7 @@ def rotate(run_folder: Path, keep: int, *, verified: Container[int] = ()) -> lis
 
     The newest :data:`KEPT_AT_LEAST` sound ones and the best always stay; so do unsound ones that
     are newer than these, for somebody to look at. Of the steps ``verified``, which
-    :func:`engine.store.checkpoints.publish` has read a short while ago, only manifest and sizes are
+    :func:`engine.store.staging.publish` has read a short while ago, only manifest and sizes are
     looked at again. Raises ``OSError``.
     """
     found = list(reversed(published(run_folder)))

@@ -9,15 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from engine.store.checkpoints import (
-    FOLDER,
-    MANIFEST,
-    Choice,
-    is_newer,
-    published,
-    read_manifest,
-    verify,
-)
+from engine.store.checkpoints import FOLDER, Choice, published
+from engine.store.manifest import MANIFEST, is_newer, read_manifest, verify
 
 Verdict = Literal["sound", "damaged", "unfinished", "newer"]
 _UNFINISHED = re.compile(r"\.staging-(\d+)-\d+")

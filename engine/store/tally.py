@@ -27,8 +27,9 @@ from engine.contract.messages import (
 from engine.contract.patching import patched
 from engine.contract.spec import Spec
 from engine.contract.validate import check
-from engine.store.checkpoints import published, read_manifest
+from engine.store.checkpoints import published
 from engine.store.files import write_atomic
+from engine.store.manifest import read_manifest
 from engine.store.records import newest_seq, read_records
 from engine.store.runs import RunFile, read_run
 from engine.store.upgrade import STATUS_FORMAT, StoreError, read_versioned

@@ -14,7 +14,7 @@ from engine.diagnosis import Evidence
 from engine.planning import facts
 from engine.planning.cards import card_index
 from engine.planning.facts import GpuFacts, MachineFacts
-from engine.store.checkpoints import read_manifest
+from engine.store.manifest import read_manifest
 from engine.worker.report import Report
 
 LOG_BYTES = 1 << 16

@@ -18,7 +18,7 @@ from engine.contract.messages import MemoryPool
 from engine.diagnosis import Diagnosis, ErrorSeen, Evidence, diagnose
 from engine.diagnosis.evidence import Link
 from engine.formats.example import DatasetError
-from engine.store.checkpoints import CheckpointError
+from engine.store.staging import CheckpointError
 
 DETAIL_CHARACTERS = 8000
 _CAUSE_CHARACTERS = 400

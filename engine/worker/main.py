@@ -24,7 +24,7 @@ from engine.contract.messages import Done, Job, Ready, Traced
 from engine.own_secrets import MaskedFormatter
 from engine.planning.facts import installed
 from engine.planning.profiles import CUBLAS_CONFIG
-from engine.store.checkpoints import SAVING_SECONDS, is_saving
+from engine.store.staging import SAVING_SECONDS, is_saving
 from engine.worker import quick_transformers
 from engine.worker.evidence import gather, size_of, step_of
 from engine.worker.failures import Failure, explain

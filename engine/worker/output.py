@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 
 from engine.contract.spec import Spec
 from engine.contract.toml import write as write_toml
-from engine.store.checkpoints import CheckpointError
 from engine.store.files import disk_sentence, rename, sync_file, sync_folder
+from engine.store.staging import CheckpointError
 from engine.worker.recipe import script
 
 FOLDER = "output"
@@ -38,7 +38,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 def write(run_folder: Path, spec: Spec, model: Any, tokenizer: Any, facts: Facts) -> Path:
     """Write the result beside, then put it in place; gives its folder.
 
-    Raises :class:`engine.store.checkpoints.CheckpointError` if the disk does not take it.
+    Raises :class:`engine.store.staging.CheckpointError` if the disk does not take it.
     """
     staging = run_folder / f".{FOLDER}-{os.getpid()}"
     try:

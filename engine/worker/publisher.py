@@ -14,16 +14,10 @@ from typing import Any, Literal
 import msgspec
 
 from engine.contract.messages import CheckpointSaved
-from engine.store.checkpoints import (
-    CheckpointError,
-    NoRoom,
-    discard,
-    publish,
-    read_manifest,
-    stage,
-)
 from engine.store.files import disk_sentence
+from engine.store.manifest import read_manifest
 from engine.store.rotation import KEPT_AT_LEAST, rotate
+from engine.store.staging import CheckpointError, NoRoom, discard, publish, stage
 from engine.worker import state_files
 from engine.worker.report import Report
 from engine.worker.state_files import Position

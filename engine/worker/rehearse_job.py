@@ -17,7 +17,8 @@ import torch
 from engine.contract.lifecycle import Phase
 from engine.contract.messages import Done, Job, PoolPeak, Rehearsed
 from engine.contract.spec import Spec
-from engine.store.checkpoints import FOLDER, name_of, read_manifest
+from engine.store.checkpoints import FOLDER, name_of
+from engine.store.manifest import read_manifest
 from engine.worker import heaviest
 from engine.worker.batches import Rows
 from engine.worker.course import Resumed

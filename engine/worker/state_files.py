@@ -19,7 +19,7 @@ import msgspec
 import torch
 from peft import set_peft_model_state_dict
 
-from engine.store.checkpoints import write_file
+from engine.store.staging import write_file
 from engine.worker import optimizer_state, rng, tensor_files
 from engine.worker.failures import JobError
 from engine.worker.optimizer_state import OptimizerState, StateMismatch, bare
@@ -96,7 +96,7 @@ def _weights(trained: Trained) -> dict[str, Content]:
 def write(folder: Path, files: Mapping[str, Iterable[Chunk]]) -> dict[str, str]:
     """Write the files into a staged folder; gives the sha256 that each must have.
 
-    Raises :class:`engine.store.checkpoints.CheckpointError`.
+    Raises :class:`engine.store.staging.CheckpointError`.
     """
     return {name: write_file(folder / name, chunks) for name, chunks in files.items()}
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from engine.store.checkpoints import write_file
+from engine.store.staging import write_file
 
 DTYPES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
@@ -32,7 +32,7 @@ _CHUNK = 1 << 24
 def write(path: Path, tensors: Mapping[str, torch.Tensor]) -> str:
     """Write the tensors, by name in sorted order; gives the sha256 that the file must have.
 
-    Raises :class:`engine.store.checkpoints.CheckpointError` if the disk does not take it.
+    Raises :class:`engine.store.staging.CheckpointError` if the disk does not take it.
     """
     return write_file(path, chunks(tensors))
 

@@ -36,7 +36,7 @@ from engine.diagnosis.certificate.facts import (
     Tensors,
     flattened,
 )
-from engine.store.checkpoints import read_manifest
+from engine.store.manifest import read_manifest
 from engine.worker import optimizer_state, rng
 from engine.worker.batches import Batch, Collator, Rows
 from engine.worker.optimizer_state import bare

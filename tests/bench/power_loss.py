@@ -27,7 +27,8 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from engine.store.checkpoints import newest_verified, verify
+from engine.store.checkpoints import newest_verified
+from engine.store.manifest import verify
 from tests.bench import saver_under_test
 from tests.bench.saver_under_test import STEP
 

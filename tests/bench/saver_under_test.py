@@ -21,9 +21,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from engine import failpoints
-from engine.store import checkpoints
-from engine.store.checkpoints import CheckpointError, Manifest, publish, stage, write_file
+from engine.store.checkpoints import FOLDER, name_of
+from engine.store.manifest import MANIFEST, FileEntry, Manifest, digest_of
 from engine.store.rotation import rotate
+from engine.store.staging import CheckpointError, publish, stage, write_file
 
 BEGIN, END = "/fettle-save-begins", "/fettle-save-ends"
 STEP = 300
@@ -54,7 +55,7 @@ def save(run: Path, step: int) -> None:
 
 def save_naively(run: Path, step: int) -> None:
     """In place, unsynced, with no look at what a write returns."""
-    folder = run / checkpoints.FOLDER / checkpoints.name_of(step)
+    folder = run / FOLDER / name_of(step)
     folder.mkdir()
     files = {}
     for name, data in contents(step).items():
@@ -62,19 +63,17 @@ def save_naively(run: Path, step: int) -> None:
         for piece in pieces(data):
             os.write(descriptor, piece)
         os.close(descriptor)
-        files[name] = checkpoints.FileEntry(
-            bytes=len(data), sha256=hashlib.sha256(data).hexdigest()
-        )
+        files[name] = FileEntry(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
         _write_manifest(folder, step, files)
 
 
-def _write_manifest(folder: Path, step: int, files: dict[str, checkpoints.FileEntry]) -> None:
+def _write_manifest(folder: Path, step: int, files: dict[str, FileEntry]) -> None:
     import msgspec
 
     manifest = Manifest(format=1, step=step, created_at=time.time(), files=files)
     raw = msgspec.to_builtins(manifest)
-    raw["digest"] = checkpoints._digest(raw)
-    (folder / checkpoints.MANIFEST).write_text(json.dumps(raw))
+    raw["digest"] = digest_of(raw)
+    (folder / MANIFEST).write_text(json.dumps(raw))
 
 
 SAVERS = {"fettle": save, "naive": save_naively}

@@ -28,7 +28,8 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from engine.store.checkpoints import published, verify
+from engine.store.checkpoints import published
+from engine.store.manifest import verify
 from tests.bench import saver_under_test
 from tests.bench.saver_under_test import BEGIN, END, STEP
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from engine.failpoints import POINTS, VARIABLE
-from engine.store.checkpoints import newest_verified, published, verify
+from engine.store.checkpoints import newest_verified, published
+from engine.store.manifest import verify
 from tests.bench import saver_under_test
 from tests.bench.saver_under_test import STEP
 

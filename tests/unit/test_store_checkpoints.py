@@ -13,21 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.store import checkpoints
-from engine.store.checkpoints import (
-    MANIFEST,
-    CheckpointError,
-    NewerCheckpoint,
-    NoRoom,
-    newest_verified,
-    publish,
-    published,
-    read_manifest,
-    stage,
-    verify,
-    write_file,
-)
+from engine.store import manifest as manifests
+from engine.store import staging
+from engine.store.checkpoints import NewerCheckpoint, newest_verified, published
+from engine.store.manifest import MANIFEST, read_manifest, verify
 from engine.store.rotation import best, rotate
+from engine.store.staging import CheckpointError, NoRoom, publish, stage, write_file
 
 
 def save(run: Path, step: int, content: bytes = b"weights", **fields: object) -> Path:
@@ -41,7 +32,7 @@ def save(run: Path, step: int, content: bytes = b"weights", **fields: object) ->
 def make_newer(folder: Path) -> None:
     """Let the manifest be one of the next format, with something that nobody knows yet."""
     raw = msgspec.json.decode((folder / MANIFEST).read_bytes())
-    raw |= {"format": checkpoints.FORMAT + 1, "shards": [1, 2], "digest": ""}
+    raw |= {"format": manifests.FORMAT + 1, "shards": [1, 2], "digest": ""}
     raw["digest"] = hashlib.sha256(msgspec.json.encode(raw, order="sorted")).hexdigest()
     (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(raw), indent=2))
 
@@ -49,13 +40,14 @@ def make_newer(folder: Path) -> None:
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Fills with the name of every file that is read to be hashed."""
     names: list[str] = []
-    real = checkpoints._hash
+    real = manifests.hash_of
 
     def counting(path: Path) -> str:
         names.append(path.name)
         return real(path)
 
-    monkeypatch.setattr(checkpoints, "_hash", counting)
+    for module in (manifests, staging):
+        monkeypatch.setattr(module, "hash_of", counting)
     return names
 
 
@@ -118,7 +110,7 @@ def test_a_manifest_cannot_point_outside(tmp_path: Path) -> None:
     manifest = read_manifest(folder)
     entry = next(iter(manifest.files.values()))
     evil = msgspec.structs.replace(manifest, files={"../../secret": entry})
-    evil = msgspec.structs.replace(evil, digest=checkpoints._digest(msgspec.to_builtins(evil)))
+    evil = msgspec.structs.replace(evil, digest=manifests.digest_of(msgspec.to_builtins(evil)))
     (folder / MANIFEST).write_bytes(msgspec.json.encode(evil))
     assert verify(folder) == ["../../secret lies outside the checkpoint."]
 
@@ -187,7 +179,7 @@ def test_a_replacement_that_is_refused_leaves_the_older_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path, 7, b"older")
-    real = checkpoints.rename
+    real = staging.rename
 
     def rename(source: Path, target: Path) -> None:
         if source.name.startswith(".staging"):
@@ -195,7 +187,7 @@ def test_a_replacement_that_is_refused_leaves_the_older_one(
         real(source, target)
 
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoints, "rename", rename)
+        patched.setattr(staging, "rename", rename)
         with pytest.raises(CheckpointError):
             save(tmp_path, 7, b"newer")
     [(step, folder)] = published(tmp_path)

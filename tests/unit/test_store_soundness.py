@@ -9,8 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.store.checkpoints import MANIFEST, newest_verified, publish, read_manifest, stage
+from engine.store.checkpoints import newest_verified
+from engine.store.manifest import MANIFEST, read_manifest
 from engine.store.soundness import check_saves, in_words, is_well, passed_over
+from engine.store.staging import publish, stage
 
 FLIPS = 200
 BLOCK = 4096

@@ -16,7 +16,7 @@ from engine import own_secrets
 from engine.contract.lifecycle import Phase
 from engine.contract.messages import CheckpointSaved, Finding, Job, Step
 from engine.formats.example import DatasetError
-from engine.store.checkpoints import CheckpointError
+from engine.store.staging import CheckpointError
 from engine.worker.evidence import gather
 from engine.worker.failures import DETAIL_CHARACTERS, JobError, explain
 from engine.worker.loading import show_only_card

@@ -12,7 +12,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from engine.contract.spec import DatasetSpec, ModelSpec, Spec
-from engine.store.checkpoints import CheckpointError
+from engine.store.staging import CheckpointError
 from engine.worker import output
 
 FACTS = output.Facts(

@@ -23,7 +23,9 @@ from engine.contract.messages import (
     StopJob,
     decode_line,
 )
-from engine.store.checkpoints import CheckpointError, newest_verified, published, verify
+from engine.store.checkpoints import newest_verified, published
+from engine.store.manifest import verify
+from engine.store.staging import CheckpointError
 from engine.worker import publisher
 from engine.worker.failures import JobError
 from engine.worker.saver import Saver

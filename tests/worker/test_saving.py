@@ -15,8 +15,9 @@ import torch
 from engine import failpoints
 from engine.contract.messages import CheckpointSaved, Decision, Evaluated, Finding, Step
 from engine.failpoints import VARIABLE
-from engine.store import checkpoints
-from engine.store.checkpoints import published, read_manifest, verify
+from engine.store import staging
+from engine.store.checkpoints import published
+from engine.store.manifest import read_manifest, verify
 from engine.worker import save_timing, saver, snapshot
 from engine.worker.numeric_words import NanLoss
 from engine.worker.snapshot import HostMemory
@@ -187,12 +188,12 @@ def test_where_room_is_short_older_saves_make_room_for_a_new_one(
 ) -> None:  # fmt: skip
     spec = make_spec(models("llama"), chats, save_steps=1, max_steps=4, save_total_limit=9)
     root = tmp_path / "run/checkpoints"
-    real = checkpoints._must_have_room
+    real = staging._must_have_room
 
     def three_fit(folder: Path, step: int, needs_bytes: int) -> None:
         real(folder, step, needs_bytes if len(list(root.glob("step-*"))) < 3 else 1 << 60)
 
-    monkeypatch.setattr(checkpoints, "_must_have_room", three_fit)
+    monkeypatch.setattr(staging, "_must_have_room", three_fit)
     run_here(tmp_path / "run", spec, report)
     assert [step for step, _ in published(tmp_path / "run")] == [2, 3, 4]
     assert report.of(Finding) == []
