@@ -19,6 +19,7 @@ from engine.contract.messages import (
     CaughtUp,
     Columns,
     Follow,
+    Inspected,
     Message,
     Progress,
     Record,
@@ -51,6 +52,7 @@ class HostLink(QObject):
         progress_received: a :class:`Progress`.
         rehearsal_received: a :class:`Rehearsed`, or a record of what is not followed: rehearsals
             send theirs without being followed.
+        inspected: an :class:`Inspected`.
         moved: the engine lives at another place from now on; what is known of runs is not of it.
     """
 
@@ -63,6 +65,7 @@ class HostLink(QObject):
     run_removed = Signal(str)
     progress_received = Signal(object)
     rehearsal_received = Signal(object)
+    inspected = Signal(object)
     moved = Signal()
 
     def __init__(
@@ -214,6 +217,8 @@ class HostLink(QObject):
                 self.record_received.emit(message)
         elif isinstance(message, Rehearsed):
             self.rehearsal_received.emit(message)
+        elif isinstance(message, Inspected):
+            self.inspected.emit(message)
         elif isinstance(message, Columns | CaughtUp):
             self._on_past(message)
         elif isinstance(message, RunChanged):

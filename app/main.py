@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING, cast
 
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication, QWidget
@@ -24,6 +25,12 @@ from app.preferences import Preferences
 from app.theme import Theme
 from app.theme_icons import window_icon
 from app.window import Window
+
+if TYPE_CHECKING:
+    # Pages are imported when they are first looked at.
+    from app.form import Draft
+    from app.pages.data import DataPage
+    from app.pages.new_run import NewRunPage
 
 SIGNAL_LOOK_MS = 250
 
@@ -42,6 +49,7 @@ class App:
         window.add_page("runs", self._make_runs)
         window.add_page("run", self._make_run)
         window.add_page("new_run", self._make_new_run)
+        window.add_page("data", self._make_data)
         window.add_page("doctor", self._make_doctor)
         window.add_page("settings", self._make_settings)
         self.preferences.theme_changed.connect(self.theme.choose)
@@ -76,6 +84,14 @@ class App:
         page = NewRunPage(self.link, self.preferences, self.theme)
         page.run_started.connect(self.window.open_run)
         page.said.connect(self.window.say)
+        page.data_wanted.connect(self._on_data_wanted)
+        return page
+
+    def _make_data(self) -> QWidget:
+        from app.pages.data import DataPage
+
+        page = DataPage(self.link, self.preferences, self.theme)
+        page.use_wanted.connect(self._on_use_wanted)
         return page
 
     def _make_doctor(self) -> QWidget:
@@ -91,6 +107,14 @@ class App:
         page = SettingsPage(self.link, self.preferences, self.theme)
         page.said.connect(self.window.say)
         return page
+
+    def _on_data_wanted(self, draft: Draft) -> None:
+        cast("DataPage", self.window.page("data")).show_draft(draft)
+        self.window.show_page("data")
+
+    def _on_use_wanted(self, draft: Draft) -> None:
+        cast("NewRunPage", self.window.page("new_run")).use_data(draft)
+        self.window.show_page("new_run")
 
     def _on_place_changed(self, _place: object) -> None:
         self.window.leave_run()

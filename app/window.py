@@ -25,8 +25,8 @@ TITLE_HEIGHT = 40
 """Room left for the title bar, whose height is not known before the window is shown."""
 
 KEYS = {
-    "Ctrl+1": "new_run", "Ctrl+N": "new_run", "Ctrl+2": "runs", "Ctrl+3": "doctor",
-    "Ctrl+4": "settings",
+    "Ctrl+1": "new_run", "Ctrl+N": "new_run", "Ctrl+2": "runs", "Ctrl+3": "data",
+    "Ctrl+4": "doctor", "Ctrl+5": "settings",
 }  # fmt: skip
 
 

@@ -30,6 +30,7 @@ class Rail(QFrame):
     ENTRIES = (
         ("new_run", "New run", "plus"),
         ("runs", "Runs", "list"),
+        ("data", "Data", "file-text"),
         ("doctor", "Doctor", "stethoscope"),
     )
     LAST = ("settings", "Settings", "settings")

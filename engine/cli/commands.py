@@ -21,6 +21,7 @@ _MODULES = {
     "resume": "training",
     "plan": "plan",
     "rehearse": "rehearse",
+    "data": "data",
     "runs": "listing",
     "show": "listing",
     "follow": "control",

@@ -10,6 +10,8 @@ from typing import NoReturn
 import engine
 
 PLATFORMS = ("linux", "windows", "wsl")
+METHODS = ("sft", "pretrain")
+PICKS = ("random", "longest", "shortest", "most_cut", "untaught")
 FAMILIES = ("llama", "mistral", "qwen", "gemma")
 RUN_HELP = "a run's folder, a unique prefix of its name, or: last"
 
@@ -89,6 +91,7 @@ def _training_commands(commands: argparse._SubParsersAction[_Parser], common: _P
         "--set", dest="settings", metavar="A.B=C", action="append", default=[],
         help="change a setting of the file",
     )  # fmt: skip
+    _data_arguments(_command(commands, common, "data", "show what a model will see of a dataset"))
     resume = _command(commands, common, "resume", "go on with a run from its newest checkpoint")
     resume.add_argument("run", metavar="RUN", type=run_name, help=RUN_HELP)
     resume.add_argument("--detach", action="store_true", help="queue it and return")
@@ -121,6 +124,26 @@ def _plan_arguments(plan: _Parser) -> None:
     plan.add_argument(
         "--fit", action="store_true", help="find the cheapest change that makes it fit"
     )
+
+
+def _data_arguments(data: _Parser) -> None:
+    data.add_argument("file", metavar="FILE", help="a dataset, or a spec (.toml) that names one")
+    data.add_argument(
+        "--model", metavar="M", help="a model's folder or hub id; its tokens and template are shown"
+    )
+    data.add_argument("--method", choices=METHODS, help="default: what the data is for")
+    data.add_argument("--format", default="auto", metavar="F", help="default: by its first rows")
+    data.add_argument(
+        "--max-length", type=int, default=None, metavar="N", help="where samples are cut"
+    )
+    data.add_argument(
+        "--set", dest="settings", metavar="A.B=C", action="append", default=[],
+        help="change a setting of the spec",
+    )  # fmt: skip
+    which = data.add_mutually_exclusive_group()
+    which.add_argument("--row", type=int, metavar="N", help="show this row; the first is 1")
+    which.add_argument("--pick", choices=PICKS, help="show such a sample; default: random")
+    which.add_argument("--search", metavar="TEXT", help="show the first sample with these words")
 
 
 def _run_commands(commands: argparse._SubParsersAction[_Parser], common: _Parser) -> None:

@@ -32,6 +32,7 @@ from typing import Any, Literal, Union
 
 import msgspec
 
+from engine.contract.dataset_report import DatasetReport
 from engine.contract.lifecycle import Phase, State
 
 PROTOCOL = 1
@@ -210,6 +211,37 @@ class PreviewDataset(Request, frozen=True, kw_only=True, tag=_snake):
 
     path: str
     format: str = "auto"
+
+
+class Inspect(Request, frozen=True, kw_only=True, tag=_snake):
+    """Tokenise a spec's dataset as its run would, and look it over.
+
+    Reply data: ``inspection``, its name. Then this client alone gets Progress and Finding with that
+    name as ``run``, and :class:`Inspected` last. It ends with the connection. Refused with all
+    complaints.
+    """
+
+    spec: dict[str, Any]
+
+
+class StopInspection(Request, frozen=True, kw_only=True, tag=_snake):
+    """End what :class:`Inspect` began, at once; nothing half done is kept, and nothing follows."""
+
+    inspection: str
+
+
+class ShowSamples(Request, frozen=True, kw_only=True, tag=_snake):
+    """Look at samples of data that was inspected. Reply data: ``samples``, a list of
+    :class:`engine.store.encoded.Sample`; with ``search`` only ``places``. Refused (``not_found``)
+    if the tokens are not there any more: inspect again."""
+
+    data: str
+    """From :class:`engine.contract.dataset_report.DatasetReport`."""
+    places: list[int] = []
+    row: int | None = None
+    """Of the dataset, the first being 0, in place of ``places``."""
+    first_token: int = 0
+    search: str = ""
 
 
 class ListModels(Request, frozen=True, kw_only=True, tag=_snake):
@@ -406,7 +438,7 @@ class RunRemoved(Message, frozen=True, kw_only=True, tag=_snake):
 class Job(Message, frozen=True, kw_only=True, tag=_snake):
     """The work of a worker. Exactly one, but for those of kind ``trace``: they may come before."""
 
-    kind: Literal["train", "sample_model", "generate", "rehearse", "trace"]
+    kind: Literal["train", "sample_model", "generate", "rehearse", "trace", "inspect"]
     run: str = ""
     folder: str = ""
     """Run folder (``train``), or where to write (``sample_model``)."""
@@ -691,6 +723,16 @@ class Traced(Message, frozen=True, kw_only=True, tag=_snake):
     """Why there is none, in sentences."""
 
 
+class Inspected(Message, frozen=True, kw_only=True, tag=_snake):
+    """The end of a job of kind ``inspect``, which has no :class:`Done`: the worker stays."""
+
+    run: str = ""
+    """Name of the inspection, from the reply to :class:`Inspect`."""
+    report: DatasetReport | None = None
+    complaint: Complaint | None = None
+    """Why there is none."""
+
+
 class Rehearsed(Message, frozen=True, kw_only=True, tag=_snake):
     """The end of a rehearsal."""
 
@@ -756,6 +798,9 @@ ALL_TYPES = (
     MakeReport,
     Remove,
     PreviewDataset,
+    Inspect,
+    StopInspection,
+    ShowSamples,
     ListModels,
     Facts,
     Trace,
@@ -772,6 +817,7 @@ ALL_TYPES = (
     RunChanged,
     RunRemoved,
     Traced,
+    Inspected,
     Rehearsed,
     Job,
     StopJob,

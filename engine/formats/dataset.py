@@ -85,10 +85,24 @@ def read_examples(path: str | Path, format: str, method: str) -> Iterator[Exampl
 
     Raises DatasetError naming file, row and line at the first row that does not fit.
     """
+    for _, example, _ in numbered_examples(path, format, method):
+        yield example
+
+
+def numbered_examples(
+    path: str | Path, format: str, method: str
+) -> Iterator[tuple[Row, Example, float]]:
+    """As :func:`read_examples`, each with its row, and with how much of the file has been read: up
+    to 1, and 0 where nobody knows."""
     source = sources.find(path)
     module = registry.FORMATS[resolve(source, format, method)]
     for row in read_rows(source):
-        yield example_of(source, row, module)
+        yield row, example_of(source, row, module), min(1.0, row.end / source.bytes)
+
+
+def dataset_of(path: str | Path, format: str, method: str) -> str:
+    """The name of the format that a dataset is read in. Raises DatasetError."""
+    return resolve(sources.find(path), format, method)
 
 
 def example_of(source: Source, row: Row, module: Format) -> Example:

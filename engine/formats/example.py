@@ -105,6 +105,8 @@ class Row(msgspec.Struct, frozen=True):
     value: Any
     error: DatasetError | None = None
     """Why the row could not be read, where those after it can; ``value`` is then None."""
+    end: int = 0
+    """Bytes of the file up to the row's end; 0 where nobody knows."""
 
     @property
     def where(self) -> str:

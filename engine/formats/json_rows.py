@@ -56,15 +56,16 @@ def no_rows(source: Source) -> DatasetError:
 
 
 def _lines(source: Source) -> Iterator[Row]:
-    number = 0
+    number = end = 0
     for line, data in sources.lines(source):
+        end += len(data)
         if not data.strip():
             continue
         number += 1
         try:
-            row = Row(number, line, _decode(source, data, line))
+            row = Row(number, line, _decode(source, data, line), None, end)
         except DatasetError as error:
-            row = Row(number, line, None, error)
+            row = Row(number, line, None, error, end)
         yield row
     if not number:
         raise no_rows(source)
@@ -113,8 +114,8 @@ def _whole_list(source: Source) -> Iterator[Row]:
         line += data.count(b"\n", place, start)
         if len(piece) > MAX_ROW_BYTES:
             raise sources.too_long(source, f"row {number} (line {line})")
-        yield Row(number, line, _decode(source, piece, line))
         place = start + len(piece)
+        yield Row(number, line, _decode(source, piece, line), None, place)
         line += piece.count(b"\n")
 
 

@@ -45,23 +45,24 @@ def rows(source: Source) -> Iterator[Row]:
     """The file's documents. Raises DatasetError, possibly after some."""
     how = layout(sources.read_bytes(source, HEAD_BYTES))
     number = 0
-    for line, text in _documents(source, how):
+    for line, text, end in _documents(source, how):
         number += 1
-        yield Row(number, line, {"text": text})
+        yield Row(number, line, {"text": text}, None, end)
     if not number:
         raise no_rows(source)
 
 
-def _documents(source: Source, how: Layout) -> Iterator[tuple[int, str]]:
-    """First line and text of each document, without blank lines around it."""
+def _documents(source: Source, how: Layout) -> Iterator[tuple[int, str, int]]:
+    """First line, text and end in bytes of each document, without blank lines around it."""
     held: list[str] = []
-    first, length, blank = 1, 0, 0
+    first, length, blank, end = 1, 0, 0, 0
     for number, data in sources.lines(source):
         line = sources.decode(source, data, number).replace("\r\n", "\n")
         blank = 0 if line.strip() else blank + 1
         if held and _ends(how, blank, length):
-            yield first, "".join(held).strip()
+            yield first, "".join(held).strip(), end
             held, length = [], 0
+        end += len(data)
         if not held:
             if blank:
                 continue
@@ -71,7 +72,7 @@ def _documents(source: Source, how: Layout) -> Iterator[tuple[int, str]]:
         if length > MAX_ROW_BYTES:
             raise sources.too_long(source, f"the document from line {first}")
     if held:
-        yield first, "".join(held).strip()
+        yield first, "".join(held).strip(), end
 
 
 def _ends(how: Layout, blank: int, length: int) -> bool:

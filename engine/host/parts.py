@@ -8,6 +8,7 @@ from typing import NamedTuple
 from engine.contract.lifecycle import LIVE
 from engine.host.book import Book
 from engine.host.hub import Hub
+from engine.host.inspecting import Inspector
 from engine.host.pool import Pool
 from engine.host.recovery import Recovery
 from engine.host.rehearsal import Rehearsals
@@ -26,6 +27,7 @@ class Parts(NamedTuple):
     recovery: Recovery
     rehearsals: Rehearsals
     tracer: Tracer
+    inspector: Inspector
     keep_warm: Callable[[], None]
     """Look, soon, whether an idle worker should be there."""
     leave: Callable[[], None]

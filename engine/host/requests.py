@@ -18,7 +18,7 @@ from engine import environment
 from engine.contract import messages as m
 from engine.contract.lifecycle import RESTING, Event, IllegalMove
 from engine.contract.toml import to_raw
-from engine.formats import DatasetError, preview
+from engine.host import dataset_requests
 from engine.host.book import spec_of
 from engine.host.checks import finding_of, look_over
 from engine.host.choosing import change_options, read_options
@@ -198,15 +198,6 @@ async def trace(parts: Parts, connection: Connection, request: m.Trace) -> Answe
     return await parts.tracer.answer(request, is_busy=parts.is_busy, computes=parts.computes)
 
 
-async def preview_dataset(
-    parts: Parts, connection: Connection, request: m.PreviewDataset
-) -> Answer:
-    try:
-        return Answer(await apart(preview, request.path, request.format))
-    except DatasetError as error:
-        raise Refused(str(error.complaint), complaints=[error.complaint]) from error
-
-
 async def models(parts: Parts, connection: Connection, request: m.ListModels) -> Answer:
     return Answer({"models": await apart(list_models, request.folders)})
 
@@ -334,7 +325,10 @@ HANDLERS: dict[type[m.Request], Handler] = {
     m.Watch: watch,
     m.Facts: machine_facts,
     m.Trace: trace,
-    m.PreviewDataset: preview_dataset,
+    m.PreviewDataset: dataset_requests.preview_dataset,
+    m.Inspect: dataset_requests.inspect,
+    m.StopInspection: dataset_requests.stop_inspection,
+    m.ShowSamples: dataset_requests.samples,
     m.ListModels: models,
     m.Check: check,
     m.Rehearse: rehearse,

@@ -19,6 +19,7 @@ from engine.host.book import Book
 from engine.host.comeback import Comeback
 from engine.host.connection import Answer, Connection
 from engine.host.hub import Hub
+from engine.host.inspecting import Inspector
 from engine.host.parts import Parts
 from engine.host.pool import Pool
 from engine.host.power import Nothing, SleepGuard, choose_inhibitor
@@ -57,6 +58,7 @@ class Host:
             recovery=recovery,
             rehearsals=Rehearsals(pool, settings, scheduler.card),
             tracer=Tracer(pool, settings),
+            inspector=Inspector(pool, settings),
             keep_warm=self._keep_warm,
             leave=self._leaving.set,
         )
@@ -128,6 +130,7 @@ class Host:
         for connection in list(self._hub.connections):
             connection.close()
         self._parts.tracer.close()
+        self._parts.inspector.close()
         await self._parts.pool.close()
         await self._parts.book.close_all()
 

@@ -11,8 +11,8 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from engine.contract.toml import to_raw
 from engine.contract.validate import check
 from engine.host.beside import Beside
 from engine.host.connection import Answer, Refused
+from engine.host.lending import lent
 from engine.host.pool import Pool
 from engine.host.settings import Settings
 from engine.host.threads import apart
@@ -83,9 +84,9 @@ class Tracer:
             raise Refused(str(misfit), complaints=[misfit])
         async with self._lock:
             lend = (
-                partial(_lent, self._beside, keep=lambda: True)
+                partial(lent, self._beside, keep=lambda: True)
                 if computes()
-                else partial(_lent, self._pool, keep=lambda: not is_busy())
+                else partial(lent, self._pool, keep=lambda: not is_busy())
             )
             data = await self._form(spec, request, found, lend)
         return Answer({**data, "seconds": time.monotonic() - began})
@@ -130,24 +131,6 @@ class Tracer:
         finally:
             worker.listener = None
             worker.ended.remove_done_callback(on_ended)
-
-
-@asynccontextmanager
-async def _lent(
-    lender: Pool | Beside, spec: Spec, *, keep: Callable[[], bool]
-) -> AsyncIterator[Worker]:
-    worker = await lender.lend()
-    is_done = False
-    try:
-        yield worker
-        is_done = True
-    finally:
-        if not is_done:
-            # It may still be at it.
-            worker.kill()
-        # One that ran the files of a model's makers is no place for the run of another model.
-        is_clean = is_done and not spec.model.trust_remote_code
-        await lender.give_back(worker, keep=lambda: is_clean and keep())
 
 
 def _place(spec: Spec, config: dict[str, Any], request: m.Trace) -> Path:

@@ -1,5 +1,5 @@
-"""A worker process: claims its pipes, imports, says Ready, traces models as long as it is asked to,
-does one job, says Done, ends."""
+"""A worker process: claims its pipes, imports, says Ready, traces models and inspects data as long
+as it is asked to, does one job, says Done, ends."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from engine import failpoints
-from engine.contract.messages import Done, Job, Ready, Traced
+from engine.contract.messages import Complaint, Done, Inspected, Job, Message, Ready, Traced
 from engine.own_secrets import MaskedFormatter
 from engine.planning.facts import installed
 from engine.planning.profiles import CUBLAS_CONFIG
@@ -80,8 +81,8 @@ def main() -> int:
     outbox.start()
     try:
         outbox.send(_ready())
-        while (job := inbox.job()) and job.kind == "trace":
-            outbox.send(_trace(job))
+        while (job := inbox.job()) and job.kind in STAYING:
+            outbox.send(STAYING[job.kind](job, Report(outbox, inbox.wishes, run=job.run)))
         if job is not None:
             _do(job, outbox, inbox)
     finally:
@@ -143,7 +144,7 @@ def import_libraries() -> None:
         gc.enable()
 
 
-def _trace(job: Job) -> Traced:
+def _trace(job: Job, report: Report) -> Traced:
     """What a trace came to. Nothing of it is left in this process but imported modules."""
     try:
         traced: Traced = _import("engine.worker.trace_job").answer(job)
@@ -152,6 +153,25 @@ def _trace(job: Job) -> Traced:
         log.exception("The model cannot be traced")
         failure = explain(error)
         return Traced(problem=f"{failure.title} {failure.cause} {failure.remedy}".strip())
+
+
+def _inspect(job: Job, report: Report) -> Inspected:
+    """What a dataset looks like. Nothing of it is left in this process."""
+    try:
+        inspected: Inspected = _import("engine.worker.inspect_job").answer(job, report)
+        return inspected
+    except Exception as error:  # As below.
+        log.exception("The dataset cannot be inspected")
+        failure = explain(error)
+        remedy = f"{failure.cause} {failure.remedy}".strip()
+        return Inspected(
+            run=job.run,
+            complaint=Complaint(field="dataset.path", problem=failure.title, remedy=remedy),
+        )
+
+
+STAYING: dict[str, Callable[[Job, Report], Message]] = {"trace": _trace, "inspect": _inspect}
+"""Kinds of jobs after which the worker takes another one."""
 
 
 def _do(job: Job, outbox: Outbox, inbox: Inbox) -> None:

@@ -44,7 +44,7 @@ def must_have_some(samples: Samples, read: int) -> None:
 
 def must_fit_vocabulary(samples: Samples, embedding_rows: int) -> None:
     """Raises :class:`JobError` if a token has no row in the model's embedding."""
-    highest = int(samples.tokens.max()) if len(samples.tokens) else 0
+    highest = max((int(ids.max()) for ids, _ in samples.pieces() if len(ids)), default=0)
     if highest >= embedding_rows:
         raise JobError(
             "tokenizer_mismatch",

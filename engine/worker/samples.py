@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 IGNORED = -100
 """Label of a token that is not learnt, as in torch and transformers."""
+_CHUNK = 1 << 22
+"""Tokens looked at together."""
 
 Ids = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
@@ -17,18 +20,22 @@ Places = npt.NDArray[np.int64]
 
 
 class Samples:
-    """Samples one behind the other: ``tokens[starts[i]:starts[i + 1]]`` are those of sample ``i``.
+    """Parts of a row of tokens: sample ``i`` is ``tokens[begins[i]:ends[i]]``.
 
-    ``learnt`` says of each token whether it is a target. ``origins`` says of each sample from which
-    row of the dataset it is, the first being 0; None where samples are no rows.
+    The tokens may lie in a file that is mapped into memory. Samples that are taken out of others,
+    or cut, share them, so nothing is copied; tokens between samples belong to none. ``learnt`` says
+    of each token whether it is a target. ``origins`` says of each sample from which row of the
+    dataset it is, the first being 0; None where samples are no rows.
     """
 
     def __init__(
-        self, tokens: Ids, learnt: Flags, starts: Places, origins: Places | None = None
-    ) -> None:
-        self.tokens = tokens
-        self.learnt = learnt
-        self.starts = starts
+        self, tokens: Ids, learnt: Flags, begins: Places, ends: Places,
+        origins: Places | None = None,
+    ) -> None:  # fmt: skip
+        self._tokens = tokens
+        self._learnt = learnt
+        self._begins = begins
+        self._ends = ends
         self.origins = origins
 
     @classmethod
@@ -41,47 +48,91 @@ class Samples:
             learnt.append(np.asarray(flags, dtype=np.bool_))
         starts = np.zeros(len(tokens) + 1, dtype=np.int64)
         np.cumsum([len(ids) for ids in tokens], out=starts[1:])
-        return cls(
+        return cls.adjoining(
             np.concatenate(tokens) if tokens else np.zeros(0, np.int32),
             np.concatenate(learnt) if learnt else np.zeros(0, np.bool_),
             starts,
         )
 
+    @classmethod
+    def adjoining(
+        cls, tokens: Ids, learnt: Flags, starts: Places, origins: Places | None = None
+    ) -> Samples:
+        """One behind the other; ``starts`` has one number more than there are samples."""
+        return cls(tokens, learnt, starts[:-1], starts[1:], origins)
+
     def __len__(self) -> int:
-        return len(self.starts) - 1
+        return len(self._begins)
 
     def __getitem__(self, index: int) -> tuple[Ids, Flags]:
         """Token ids and flags of one sample, not copied."""
-        begin, end = self.starts[index], self.starts[index + 1]
-        return self.tokens[begin:end], self.learnt[begin:end]
+        place = slice(self._begins[index], self._ends[index])
+        return self._tokens[place], self._learnt[place]
 
     @property
     def lengths(self) -> Places:
         """Tokens of each sample."""
-        return np.diff(self.starts)
+        return self._ends - self._begins
 
-    @property
+    @cached_property
     def target_counts(self) -> Places:
         """Targets of each sample. The first token has nothing before it to be told from."""
-        sums = np.concatenate([[0], np.cumsum(self.learnt, dtype=np.int64)])
-        whole: Places = sums[self.starts[1:]] - sums[self.starts[:-1]]
-        filled = self.lengths > 0
-        whole[filled] -= self.learnt[self.starts[:-1][filled]]
-        return whole
+        counts = np.zeros(len(self), dtype=np.int64)
+        for first, last in _groups(self._begins, self._ends):
+            low = self._begins[first]
+            flags = self._learnt[low : self._ends[last - 1]]
+            sums = np.concatenate([[0], np.cumsum(flags, dtype=np.int64)])
+            begins, ends = self._begins[first:last] - low, self._ends[first:last] - low
+            counts[first:last] = sums[ends] - sums[begins]
+            filled = ends > begins
+            counts[first:last][filled] -= flags[begins[filled]]
+        return counts
 
     def take(self, indices: Sequence[int] | Places) -> Samples:
         """These samples, in this order."""
-        taken = Samples.of(self[int(index)] for index in indices)
-        if self.origins is not None:
-            taken.origins = self.origins[np.asarray(indices, dtype=np.int64)]
-        return taken
+        places = np.asarray(indices, dtype=np.int64)
+        origins = None if self.origins is None else self.origins[places]
+        return Samples(
+            self._tokens, self._learnt, self._begins[places], self._ends[places], origins
+        )
+
+    def cut(self, max_length: int) -> Samples:
+        """Of each sample at most the first ``max_length`` tokens."""
+        ends = np.minimum(self._ends, self._begins + max_length)
+        return Samples(self._tokens, self._learnt, self._begins, ends, self.origins)
+
+    def pieces(self) -> Iterator[tuple[Ids, Flags]]:
+        """All tokens and flags in order, in pieces of any length, not copied."""
+        breaks = np.flatnonzero(self._begins[1:] != self._ends[:-1]) + 1
+        for part in np.split(np.arange(len(self)), breaks):
+            if len(part):
+                last = self._ends[part[-1]]
+                for begin in range(int(self._begins[part[0]]), int(last), _CHUNK):
+                    place = slice(begin, min(begin + _CHUNK, int(last)))
+                    yield self._tokens[place], self._learnt[place]
 
     def digest(self) -> str:
         """sha256 of all tokens and flags: the same means the same training data."""
         found = hashlib.sha256()
-        for array in (self.tokens, self.learnt, self.starts):
-            found.update(np.ascontiguousarray(array).tobytes())
+        for kind in range(2):
+            for piece in self.pieces():
+                found.update(np.ascontiguousarray(piece[kind]).tobytes())
+        found.update(np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64).tobytes())
         return found.hexdigest()
+
+
+def _groups(begins: Places, ends: Places) -> Iterator[tuple[int, int]]:
+    """Samples from and up to, such that what lies between the first's begin and the last's end can
+    be looked at together: in order, and not much."""
+    first = 0
+    for place in range(1, len(begins) + 1):
+        if (
+            place == len(begins)
+            or begins[place] < ends[place - 1]
+            or ends[place] - begins[first] > _CHUNK
+        ):
+            yield first, place
+            first = place
 
 
 def held_back(keys: Sequence[bytes], count: int, seed: int) -> set[int]:

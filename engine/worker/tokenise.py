@@ -5,51 +5,75 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+import msgspec
+import numpy as np
+import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
 from engine.worker.chat import Rendered, Span
+from engine.worker.samples import Flags, Ids
 
 BATCH = 256
-Encoded = tuple[list[int], list[bool]]
+Places = npt.NDArray[np.int64]
 
 
-def encode_all(tokenizer: PreTrainedTokenizerBase, texts: Iterable[Rendered]) -> Iterator[Encoded]:
-    """Ids and flags of each text, in order, made in batches."""
+class Encoded(msgspec.Struct, frozen=True):
+    """A text as tokens."""
+
+    ids: Ids
+    flags: Flags
+    """Whether each is learnt."""
+    places: Places | None = None
+    """From and up to which character of the text each goes, shape (tokens, 2); None if nobody
+    asked."""
+
+
+def encode_all(
+    tokenizer: PreTrainedTokenizerBase, texts: Iterable[Rendered], *, always_places: bool = False
+) -> Iterator[Encoded]:
+    """The tokens of each text, in order, made in batches."""
     source = iter(texts)
     while batch := list(islice(source, BATCH)):
-        yield from _encode_batch(tokenizer, batch)
+        yield from encode(tokenizer, batch, always_places=always_places)
 
 
-def _encode_batch(
-    tokenizer: PreTrainedTokenizerBase, batch: Sequence[Rendered]
+def encode(
+    tokenizer: PreTrainedTokenizerBase, batch: Sequence[Rendered], *, always_places: bool = False
 ) -> Iterator[Encoded]:
+    """The tokens of each text of one batch, in order. ``always_places`` also where all is
+    learnt; a tokenizer without a quick form knows none then."""
     special = batch[0].special_tokens
     if any(item.special_tokens != special for item in batch):
         for item in batch:
-            yield from _encode_batch(tokenizer, [item])
+            yield from encode(tokenizer, [item], always_places=always_places)
         return
-    needs_places = any(item.spans is not None for item in batch)
+    wanted = always_places and tokenizer.is_fast
     found = tokenizer(
         [item.text for item in batch],
         add_special_tokens=special,
-        return_offsets_mapping=needs_places,
+        return_offsets_mapping=wanted or any(item.spans is not None for item in batch),
         return_attention_mask=False,
     )
     for place, item in enumerate(batch):
-        ids: list[int] = found["input_ids"][place]
+        ids = np.asarray(found["input_ids"][place], dtype=np.int32)
+        offsets = found.get("offset_mapping")
+        places = None if offsets is None else _places(offsets[place])
         if item.spans is None:
-            yield ids, [True] * len(ids)
+            yield Encoded(ids, np.ones(len(ids), np.bool_), places)
         else:
-            yield ids, learnt(found["offset_mapping"][place], item.spans)
+            assert places is not None
+            yield Encoded(ids, learnt(places, item.spans), places)
 
 
-def learnt(offsets: Sequence[Span], spans: Sequence[Span]) -> list[bool]:
-    """A token is learnt if any of its characters lies in a span. Spans are in order."""
-    flags = [False] * len(offsets)
+def _places(offsets: Sequence[Span]) -> Places:
+    return np.asarray(offsets, dtype=np.int64).reshape(-1, 2)
+
+
+def learnt(places: Places, spans: Sequence[Span]) -> Flags:
+    """A token is learnt if any of its characters lies in a span."""
+    flags = np.zeros(len(places), dtype=np.bool_)
     for begin, end in spans:
-        for place, (first, last) in enumerate(offsets):
-            if first < end and last > begin:
-                flags[place] = True
+        flags |= (places[:, 0] < end) & (places[:, 1] > begin)
     return flags
 
 
@@ -62,17 +86,13 @@ def closing_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
 def close(encoded: Encoded, end_id: int | None) -> Encoded:
     """The text with its end token, learnt: one of its own, or the one that is there already if it
     closes what is learnt."""
-    ids, flags = encoded
+    ids, flags, places = encoded.ids, encoded.flags, encoded.places
     if end_id is None:
         return encoded
-    if not ids or ids[-1] != end_id:
-        return [*ids, end_id], [*flags, True]
+    if not len(ids) or ids[-1] != end_id:
+        if places is not None:
+            places = np.append(places, np.full((1, 2), places.max(initial=0)), axis=0)
+        return Encoded(np.append(ids, np.int32(end_id)), np.append(flags, True), places)
     # One that the tokenizer put there has no characters, and so lies in no span.
     closes = len(flags) > 1 and flags[-2]
-    return ids, [*flags[:-1], flags[-1] or closes]
-
-
-def cut(encoded: Encoded, max_length: int) -> Encoded:
-    """At most the first ``max_length`` tokens."""
-    ids, flags = encoded
-    return ids[:max_length], flags[:max_length]
+    return Encoded(ids, np.append(flags[:-1], flags[-1] or closes), places)

@@ -26,7 +26,6 @@ NEAR = 0.1
 _ORDINARY_ROWS = 512
 _OTHERS = 512
 """Special tokens beside those of the data that rows are compared with."""
-_CHUNK = 1 << 20
 _NAMED = 4
 
 
@@ -98,8 +97,8 @@ def embedding_of(model: Any) -> torch.Tensor:
 def _used(samples: Samples, special: list[int], rows: int) -> list[int]:
     """The special tokens that occur."""
     seen = np.zeros(rows, dtype=np.bool_)
-    for start in range(0, len(samples.tokens), _CHUNK):
-        seen[samples.tokens[start : start + _CHUNK]] = True
+    for ids, _ in samples.pieces():
+        seen[ids] = True
     return [id for id in special if seen[id]]
 
 

@@ -3,12 +3,13 @@
 Trains a few tiny models with the real host and worker in a home of its own, ends a worker by force
 and resumes, opens the real window on it, and takes each page in both themes while a run is on. It
 needs about four minutes on two cores; ``plans`` as an argument takes New run and Doctor only, in
-one, ``certificates`` only those of a recorded run, in seconds, and ``nights`` only those of runs
-that meet trouble.
+one, ``certificates`` only those of a recorded run, in seconds, ``nights`` only those of runs that
+meet trouble, and ``data`` only those of the Data page.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -29,6 +30,7 @@ from measure import end_processes_of
 from PySide6.QtWidgets import QApplication
 from windowed import spin, wait_for
 
+from app.form import Draft
 from app.link import HostLink
 from app.main import App
 from app.pages.run import RunPage
@@ -283,6 +285,40 @@ def take_certificates() -> None:
     host.stop()
 
 
+def take_data(home: Path) -> None:
+    """The Data page, with conversations of which some are odd."""
+    story = Story(home)
+    rows = [json.loads(line) for line in (SAMPLES / "demo.jsonl").read_text("utf-8").splitlines()]
+    chats = [
+        {"messages": [turn for row in rows[at : at + 1 + at % 3] for turn in row["messages"]]}
+        for at in range(len(rows) - 2)
+    ]
+    chats += [*chats[3:9], {"messages": [*rows[5]["messages"][:1], _ANSWER | {"content": " "}]}]
+    data = home / "data" / "support_chats.jsonl"
+    data.write_text("\n".join(map(json.dumps, chats)), encoding="utf-8")
+    app = opened(None)
+    app.window.show_page("data")
+    page: Any = app.window.page("data")
+    wait_for(lambda: app.link.is_connected, 60)
+    page.show_draft(
+        Draft().with_patch(
+            {"dataset.path": str(data), "model.path": str(story.model("llama")),
+             "training.max_length": 128}
+        )
+    )  # fmt: skip
+    wait_for(lambda: page.report is not None, 120)
+    page.samples.pick("most_cut")
+    spin(1.0)
+    page.use.setFocus()
+    for theme in ("dark", "light"):
+        take(app, "data", theme)
+    app.window.close()
+    app.link.close()
+    story.end()
+
+
+_ANSWER = {"role": "assistant"}
+
 NIGHTS: dict[str, dict[str, Any]] = {
     "out-of-memory": {"failpoints": "worker.step:60=oom", "steps": 160},
     "stalled": {"failpoints": "worker.step:60=hang", "steps": 160},
@@ -333,6 +369,9 @@ def main() -> int:
             return 0
         if sys.argv[1:] == ["nights"]:
             take_nights(home)
+            return 0
+        if sys.argv[1:] == ["data"]:
+            take_data(home)
             return 0
         story = Story(home)
         if with_runs:

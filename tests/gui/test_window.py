@@ -105,8 +105,9 @@ def test_arguments() -> None:
         (Qt.Key.Key_1, "new_run"),
         (Qt.Key.Key_N, "new_run"),
         (Qt.Key.Key_2, "runs"),
-        (Qt.Key.Key_3, "doctor"),
-        (Qt.Key.Key_4, "settings"),
+        (Qt.Key.Key_3, "data"),
+        (Qt.Key.Key_4, "doctor"),
+        (Qt.Key.Key_5, "settings"),
     ],
 )
 def test_keys_go_to_pages(app: App, qtbot: QtBot, key: Qt.Key, page: str) -> None:

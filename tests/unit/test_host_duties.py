@@ -26,6 +26,7 @@ from engine.host.book import Book
 from engine.host.comeback import Comeback
 from engine.host.connection import Answer, Connection, Refused
 from engine.host.hub import Hub
+from engine.host.inspecting import Inspector
 from engine.host.parts import Parts
 from engine.host.pool import Pool
 from engine.host.recovery import Recovery
@@ -68,6 +69,7 @@ class House:
             recovery=self.recovery,
             rehearsals=Rehearsals(self.pool, settings, self.scheduler.card),
             tracer=Tracer(self.pool, settings),
+            inspector=Inspector(self.pool, settings),
             keep_warm=_nothing,
             leave=_nothing,
         )

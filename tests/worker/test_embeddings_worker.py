@@ -285,7 +285,7 @@ def test_looking_is_quick() -> None:
     weight = torch.randn(128256, 1024, dtype=torch.bfloat16)
     special = list(range(128000, 128256))
     tokens = np.random.default_rng(0).integers(0, 128256, 4_000_000, dtype=np.int32)
-    samples = Samples(tokens, np.ones(len(tokens), np.bool_), np.array([0, len(tokens)]))
+    samples = Samples.adjoining(tokens, np.ones(len(tokens), np.bool_), np.array([0, len(tokens)]))
 
     def once() -> float:
         start = time.perf_counter()

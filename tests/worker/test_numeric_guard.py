@@ -25,6 +25,7 @@ from engine.worker.failures import JobError, explain
 from engine.worker.numeric_guard import BAD_STEPS_OF_A_SCALER, NumericGuard, refuse_poisoned
 from engine.worker.numeric_words import NanLoss
 from engine.worker.packing import unpacked
+from engine.worker.prepared import Prepared
 from engine.worker.samples import Samples
 from engine.worker.trained import Trained
 from tests.worker.conftest import TEXT, Heard, make_spec, run_here
@@ -338,9 +339,13 @@ def test_a_step_whose_labels_are_all_masked_is_told_and_training_goes_on(
 
     def masking(*parts: Any) -> Any:
         prepared = real(*parts)
-        for sample in (0, 1):
-            prepared.train[sample][1][:] = False
-        return prepared
+        train = prepared.train
+        masked = Samples.of(
+            (ids, flags & (place > 1))
+            for place, (ids, flags) in enumerate(train[at] for at in range(len(train)))
+        )
+        masked.origins = train.origins
+        return Prepared(train=masked, evaluation=prepared.evaluation)
 
     monkeypatch.setattr(method, masking)
     spec = plain(models("llama"), chats, per_device_train_batch_size=1, max_steps=60)

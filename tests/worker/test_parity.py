@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tokenizers.processors import TemplateProcessing
 
@@ -15,7 +16,7 @@ from engine.contract.validate import check
 from engine.worker.chat import Rendered
 from engine.worker.library_names import CHECKPOINTING
 from engine.worker.schedule import Schedule
-from engine.worker.tokenise import close, closing_id, encode_all
+from engine.worker.tokenise import Encoded, close, closing_id, encode_all
 from tests.worker.conftest import Heard, make_spec, run_here
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::FutureWarning")]
@@ -53,6 +54,8 @@ def _plain_trl(spec: dict[str, Any], rows: list[dict[str, Any]], folder: Path) -
 
 def _rows_in_our_order(spec: dict[str, Any], count: int) -> list[dict[str, Any]]:
     """The conversations that our run trains on, over all its epochs, one after the other."""
+    import hashlib
+
     import msgspec
 
     from engine.formats.dataset import read_examples, split_sizes
@@ -62,7 +65,7 @@ def _rows_in_our_order(spec: dict[str, Any], count: int) -> list[dict[str, Any]]
     sound, _ = check(spec)
     assert sound
     examples = list(read_examples(sound.dataset.path, "auto", "sft"))
-    keys = [msgspec.json.encode(example) for example in examples]
+    keys = [hashlib.sha256(msgspec.json.encode(example)).digest() for example in examples]
     held = held_back(keys, split_sizes(len(keys), sound.dataset.eval_fraction)[1], 42)
     kept = [example for place, example in enumerate(examples) if place not in held]
     # The rows of whole epochs only: TRL's windows must end where ours do.
@@ -106,7 +109,8 @@ def test_an_end_that_the_tokenizer_adds_is_learnt_as_trl_learns_it(
     text = prompt + completion
     rendered = Rendered(text=text, spans=[(len(prompt), len(text))], special_tokens=True)
     (encoded,) = encode_all(tokenizer, [rendered])
-    ids, flags = close(encoded, closing_id(tokenizer))
+    closed = close(encoded, closing_id(tokenizer))
+    ids, flags = closed.ids.tolist(), closed.flags.tolist()
     trainer = SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(folder),
         processing_class=tokenizer,
@@ -119,5 +123,11 @@ def test_an_end_that_the_tokenizer_adds_is_learnt_as_trl_learns_it(
     assert [label != -100 for label in theirs["labels"]] == [*flags, True]
     assert flags[-1]
     # What is not learnt is not closed either, and text without an end gets one.
-    assert close(([5, 6, 1], [False, False, False]), 1)[1] == [False, False, False]
-    assert close(([5, 6], [False, True]), 1) == ([5, 6, 1], [False, True, True])
+    assert close(_encoded([5, 6, 1], [False] * 3), 1).flags.tolist() == [False] * 3
+    closed = close(_encoded([5, 6], [False, True]), 1)
+    assert closed.ids.tolist() == [5, 6, 1]
+    assert closed.flags.tolist() == [False, True, True]
+
+
+def _encoded(ids: list[int], flags: list[bool]) -> Encoded:
+    return Encoded(np.array(ids, np.int32), np.array(flags))

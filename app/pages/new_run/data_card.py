@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
@@ -34,7 +34,13 @@ _ASK_AFTER_MS = 250
 
 
 class DataCard(Card):
-    """Chooses a dataset. What the host says of it is in :attr:`facts`."""
+    """Chooses a dataset. What the host says of it is in :attr:`facts`.
+
+    Signals:
+        look_wanted: the person wants to see all of it as the model will; the :class:`Draft`.
+    """
+
+    look_wanted = Signal(object)
 
     def __init__(self, form: Form, link: HostLink, tokens: Tokens) -> None:
         super().__init__("Data", " ")
@@ -74,6 +80,8 @@ class DataCard(Card):
         self._browse.clicked.connect(self._on_browse)
         self._table = _make_table()
         self._caption = label("How the model will see it (green is trained on)", "label")
+        self.look = button("Every token…", "small", tip="What is learnt, cut, odd: the Data page")
+        self.look.clicked.connect(self._on_look)
         self.example = label("", wrap=True)
         self.example.setMinimumHeight(34)
         top = row(self.path, self.format, self._browse)
@@ -81,8 +89,10 @@ class DataCard(Card):
         top.setAlignment(self._browse, Qt.AlignmentFlag.AlignTop)
         top.setStretch(0, 1)
         self.column.addLayout(top)
-        for part in (self._table, self._caption, self.example):
-            self.column.addWidget(part)
+        self.column.addWidget(self._table)
+        self.column.addLayout(row(self._caption, None, self.look))
+        self.column.addWidget(self.example)
+        for part in (self._table, self._caption, self.look, self.example):
             part.hide()
         for editor in (self.path, self.format):
             editor.edited.connect(self._form.set_value)
@@ -93,6 +103,9 @@ class DataCard(Card):
         path, _ = QFileDialog.getOpenFileName(self, "Choose data", folder, FILTER)
         if path:
             self.choose(self._link.place.path_there(path))
+
+    def _on_look(self) -> None:
+        self.look_wanted.emit(self._form.draft)
 
     # ------------------------------------------------------------ asking
 
@@ -152,7 +165,7 @@ class DataCard(Card):
     def _forget(self) -> None:
         self.facts = {}
         self.aside.setText("")
-        for part in (self._table, self._caption, self.example):
+        for part in (self._table, self._caption, self.look, self.example):
             part.hide()
 
     def _first_example(self) -> dict[str, Any] | None:
@@ -186,6 +199,7 @@ class DataCard(Card):
     def _show_example(self) -> None:
         example = self._first_example()
         self._caption.setVisible(example is not None)
+        self.look.setVisible(example is not None)
         self.example.setVisible(example is not None)
         if example is not None:
             method = str(self._form.draft.get("method"))

@@ -30,6 +30,7 @@ from app.widgets.parts import column
 from engine.contract.messages import Complaint
 
 _MARGIN = 24
+_OF_DATA = ("method", "model.path", "dataset.path", "dataset.format", "training.max_length")
 _KEPT_BY_RESET = ("name", "method", "model.path", "dataset.path", "dataset.format")
 
 
@@ -39,10 +40,12 @@ class NewRunPage(QWidget):
     Signals:
         run_started: name of the run that was just queued.
         said: a sentence for the person, such as after a copy or an export.
+        data_wanted: a :class:`Draft` whose data the person wants to see as the model will.
     """
 
     run_started = Signal(str)
     said = Signal(str)
+    data_wanted = Signal(object)
 
     def __init__(
         self,
@@ -97,6 +100,7 @@ class NewRunPage(QWidget):
         self.header.reset_action.triggered.connect(self._on_reset)
         self.exchange.said.connect(self.said)
         self.exchange.imported.connect(self._on_imported)
+        self.data.look_wanted.connect(self.data_wanted)
         self._starter.started.connect(self._on_started)
         self._starter.refused.connect(self._on_refused)
         self._starter.busy_changed.connect(self.header.start.setDisabled)
@@ -177,6 +181,14 @@ class NewRunPage(QWidget):
     def _on_try(self) -> None:
         if self._is_ready():
             self.trials.start(self.form.draft.raw())
+
+    def use_data(self, draft: Draft) -> None:
+        """Take over data that was looked at, with what it was looked at for; all else stays."""
+        self.form.seal()
+        for path in _OF_DATA:
+            if path in draft.values:
+                self.form.set_value(path, draft.values[path])
+        self.form.seal()
 
     def _on_tried(self) -> None:
         self.desk.area.verticalScrollBar().setValue(0)

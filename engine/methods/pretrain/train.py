@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from engine.contract.spec import Spec
 from engine.formats.dataset import split_sizes
-from engine.formats.example import Text
-from engine.methods.sft.train import Trainer, read_all
-from engine.worker.chat import Rendered
+from engine.methods.sft.train import Trainer
+from engine.worker.encoding import Encoding, encoding_of
 from engine.worker.prepared import Prepared, must_have_some, without_idle
 from engine.worker.report import Report
 from engine.worker.samples import Samples, held_back
-from engine.worker.tokenise import Encoded, close, closing_id, encode_all
 
 __all__ = ["Trainer", "blocks", "prepare"]
 
@@ -25,31 +21,23 @@ FEW_DOCUMENTS = 20
 
 def prepare(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report) -> Prepared:
     """Tokenise the dataset into blocks of ``max_length``. Raises DatasetError or JobError."""
-    examples = read_all(spec, report)
-    texts = [e.text for e in examples if isinstance(e, Text) and e.text.strip()]
-    end_id = closing_id(tokenizer)
-    documents: list[Encoded] = []
-    rendered = (Rendered(text=text, special_tokens=True) for text in texts)
-    for encoded in encode_all(tokenizer, rendered):
-        documents.append(close(encoded, end_id))
-        report.progress(len(documents), len(texts), "documents")
-    train, evaluation = _split(spec, texts, documents)
+    encoding = encoding_of(spec, tokenizer, report)
+    train, evaluation = _split(spec, encoding)
     train = without_idle(train, "blocks", report)
-    must_have_some(train, len(texts))
+    must_have_some(train, encoding.meta.rows_read)
     return Prepared(train=train, evaluation=without_idle(evaluation, "held-back blocks", report))
 
 
-def _split(
-    spec: Spec, texts: Sequence[str], documents: Sequence[Encoded]
-) -> tuple[Samples, Samples]:
+def _split(spec: Spec, encoding: Encoding) -> tuple[Samples, Samples]:
+    documents = encoding.samples
     length, fraction, seed = (
         spec.training.max_length, spec.dataset.eval_fraction, spec.training.seed
     )  # fmt: skip
     if len(documents) >= FEW_DOCUMENTS:
         _, count = split_sizes(len(documents), fraction)
-        held = held_back([text.encode(errors="replace") for text in texts], count, seed)
-        kept = [document for place, document in enumerate(documents) if place not in held]
-        return blocks(kept, length), blocks([documents[place] for place in sorted(held)], length)
+        held = held_back(encoding.keys, count, seed)
+        kept = [place for place in range(len(documents)) if place not in held]
+        return blocks(documents.take(kept), length), blocks(documents.take(sorted(held)), length)
     whole = blocks(documents, length)
     keys = [whole[place][0].tobytes() for place in range(len(whole))]
     _, count = split_sizes(len(whole), fraction)
@@ -60,9 +48,10 @@ def _split(
     )
 
 
-def blocks(documents: Sequence[Encoded], length: int) -> Samples:
+def blocks(documents: Samples, length: int) -> Samples:
     """All documents one behind the other, cut every ``length`` tokens; the last may be shorter."""
-    parts = [np.asarray(ids, dtype=np.int32) for ids, _ in documents]
-    tokens = np.concatenate(parts) if parts else np.zeros(0, np.int32)
+    pieces = [ids for ids, _ in documents.pieces()]
+    # Where all lie one behind the other already, and are mapped, nothing is copied.
+    tokens = pieces[0] if len(pieces) == 1 else np.concatenate([np.zeros(0, np.int32), *pieces])
     starts = np.append(np.arange(0, len(tokens), length, dtype=np.int64), len(tokens))
-    return Samples(tokens, np.ones(len(tokens), np.bool_), starts)
+    return Samples.adjoining(tokens, np.ones(len(tokens), np.bool_), starts)

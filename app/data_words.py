@@ -1,0 +1,131 @@
+"""What is known of a dataset, in words. Pure."""
+
+from __future__ import annotations
+
+from app import words
+from app.form_words import choice
+from app.tile_words import TileText
+from engine.contract.dataset_report import DatasetReport, Packing, RowFinding
+from engine.store.encoded import Sample
+
+TONES = {"error": "danger", "warning": "warning", "info": "info"}
+
+
+def tiles_of(report: DatasetReport) -> list[TileText]:
+    """The six numbers on top."""
+    return [
+        _samples(report), _tokens(report), _longest(report), _cut(report), _waste(report),
+        _copies(report),
+    ]  # fmt: skip
+
+
+def _samples(report: DatasetReport) -> TileText:
+    held = f"{words.count(report.held_back)} held back for checks"
+    if report.method == "pretrain":
+        blocks = words.counted(report.train, "block")
+        return TileText(
+            label="Documents", number=words.count(report.samples), small=f"{blocks}, {held}"
+        )
+    return TileText(label="Samples", number=words.count(report.samples), small=held)
+
+
+def _tokens(report: DatasetReport) -> TileText:
+    share = report.trained_tokens / report.tokens if report.tokens else 0.0
+    return TileText(
+        label="Tokens", number=words.count(report.tokens),
+        small=f"{_percent(share, 0)} trained on",
+        tip="Of what is trained on, after the cut. Green below is what the loss counts.",
+    )  # fmt: skip
+
+
+def _longest(report: DatasetReport) -> TileText:
+    return TileText(
+        label="Longest", number=words.count(report.longest),
+        small=f"half below {words.count(report.median)} tokens",
+    )  # fmt: skip
+
+
+def _cut(report: DatasetReport) -> TileText:
+    limit = words.count(report.max_length)
+    if report.method == "pretrain":
+        return TileText(
+            label="Block", number=limit, small="tokens; nothing is cut",
+            tip="Documents are put one behind the other and cut into blocks of max_length.",
+        )  # fmt: skip
+    share = report.cut / report.samples if report.samples else 0.0
+    small = f"{words.counted(report.cut, 'row')} lose their end" if report.cut else "nothing"
+    return TileText(label=f"Cut at {limit}", number=_percent(share), small=small)
+
+
+def _waste(report: DatasetReport) -> TileText:
+    if report.padded is None:
+        return TileText(label="Waste if padded", number=words.NONE)
+    tip = f"Padded: {_packing(report.padded)}"
+    if report.packed is None:
+        return TileText(
+            label="Waste if padded", number=_percent(report.padded.waste), small=" ", tip=tip
+        )
+    gain = report.padded.computed / max(report.packed.computed, 1)
+    return TileText(
+        label="Waste if padded", number=_percent(report.padded.waste),
+        small=f"packed {_percent(report.packed.waste)}",
+        tip=f"{tip}\nPacked: {_packing(report.packed)}, {gain:.1f} × fewer tokens to compute",
+    )  # fmt: skip
+
+
+def _packing(packing: Packing) -> str:
+    return f"{_percent(packing.waste)} waste, {words.count(packing.steps)} steps an epoch"
+
+
+def _copies(report: DatasetReport) -> TileText:
+    share = report.duplicates / report.samples if report.samples else 0.0
+    small = f"{_percent(share)}, kept" if report.duplicates else "every row is its own"
+    if report.duplicates_across:
+        small = f"{words.count(report.duplicates_across)} of them held back too"
+    return TileText(label="Duplicates", number=words.count(report.duplicates), small=small)
+
+
+def _percent(share: float, decimals: int = 1) -> str:
+    return f"{100 * share:.{decimals}f}{words.SPACE}%"
+
+
+def format_chip(report: DatasetReport) -> str:
+    """What shape the data has: ``ShareGPT``."""
+    return choice("dataset.format", report.format)
+
+
+def place_of(sample: Sample, report: DatasetReport) -> str:
+    """Which sample is looked at: ``row 311 of 9 412 · 214 tokens · 96 trained``."""
+    parts = [
+        f"row {words.count(sample.row + 1)} of {words.count(report.rows)}",
+        words.counted(sample.length, "token"),
+        f"{words.count(sample.targets)} trained",
+    ]
+    if report.method != "pretrain" and sample.length > report.max_length:
+        parts.append(f"{words.count(sample.length - report.max_length)} cut off")
+    return " · ".join(parts)
+
+
+def token_tip(sample: Sample, number: int, max_length: int | None) -> str:
+    """What the mouse is told of a token; ``max_length`` is None where nothing is cut."""
+    token = sample.tokens[number]
+    place = sample.first_token + number
+    fate = "trained on" if token.learnt else "read, not trained on"
+    if max_length is not None and place >= max_length:
+        fate = "cut off"
+    name = sample.names.get(token.id)
+    return f"Token {words.count(place + 1)}: id {token.id}{f' {name}' if name else ''}, {fate}"
+
+
+def finding_text(finding: RowFinding) -> str:
+    """Why, and what to do."""
+    return f"{finding.cause} {finding.remedy}".strip()
+
+
+def progress(done: int, total: int, seconds: float) -> str:
+    """How far making tokens is."""
+    rate = done / seconds if seconds > 0 else 0.0
+    of = f" of about {words.count(total)}" if total else ""
+    text = f"Making tokens: {words.count(done)}{of} rows · {words.count(rate)} rows/s"
+    left = (total - done) / rate if total > done and rate > 0 else None
+    return f"{text} · {words.span(left)} left" if left is not None else text

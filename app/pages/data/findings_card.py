@@ -1,0 +1,76 @@
+"""What is odd about the data, and what to do."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QScrollArea, QWidget
+
+from app import data_words
+from app.widgets.parts import Card, button, column, label, row
+from engine.contract.dataset_report import DatasetReport, RowFinding
+
+WIDTH, LEAST_WIDTH = 330, 200
+
+
+class FindingsCard(Card):
+    """Lists findings, the gravest first.
+
+    Signals:
+        rows_wanted: rows of the dataset to go through (list of int; the first is 0).
+        patch_wanted: settings to change (dict).
+    """
+
+    rows_wanted = Signal(object)
+    patch_wanted = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__("Findings")
+        self.setMinimumWidth(LEAST_WIDTH)
+        self.setMaximumWidth(WIDTH)
+        self._list = column(spacing=14)
+        self._list.addStretch(1)
+        body = QWidget()
+        body.setObjectName("body")
+        body.setLayout(self._list)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(body)
+        self.column.addWidget(area, 1)
+        self.items: list[QWidget] = []
+
+    def show_report(self, report: DatasetReport) -> None:
+        """Show the findings of this one."""
+        for item in self.items:
+            item.hide()
+            item.deleteLater()
+        self.items = [self._item(finding) for finding in report.findings]
+        if not self.items:
+            self.items = [label("Nothing odd was found.", "muted", wrap=True)]
+        for place, item in enumerate(self.items):
+            self._list.insertWidget(place, item)
+
+    def _item(self, finding: RowFinding) -> QWidget:
+        item = QWidget()
+        title = label(finding.title, "verdict", tone=data_words.TONES[finding.severity], wrap=True)
+        lines = column(title, spacing=4)
+        if text := data_words.finding_text(finding):
+            lines.addWidget(label(text, "muted", wrap=True))
+        buttons = []
+        if finding.rows:
+            show = button("Show rows", "small")
+            show.clicked.connect(partial(self.rows_wanted.emit, finding.rows))
+            buttons.append(show)
+        for path, value in finding.patch.items():
+            change = button(f"{path.rpartition('.')[2]} = {value}", "small")
+            change.setToolTip(f"Sets {path} to {value}, and looks again")
+            change.clicked.connect(partial(self.patch_wanted.emit, finding.patch))
+            buttons.append(change)
+        if buttons:
+            lines.addLayout(row(*buttons, None))
+        item.setLayout(lines)
+        return item

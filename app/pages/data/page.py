@@ -1,0 +1,221 @@
+"""The Data page: wires what is looked at to what is shown of it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path, PurePath
+from typing import Any
+
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QWidget
+
+from app import data_words
+from app.form import Draft
+from app.inspector import Inspector
+from app.link import HostLink
+from app.pages.data.findings_card import FindingsCard
+from app.pages.data.sample_card import SampleCard
+from app.pages.data.source_bar import SourceBar
+from app.pages.new_run.starter import as_the_engine_reads
+from app.preferences import Preferences
+from app.theme import Theme, Tokens
+from app.widgets.parts import Card, Chip, button, column, label, row
+from app.widgets.tiles import TileRow
+from engine.contract.dataset_report import DatasetReport
+from engine.contract.messages import Inspected, Refusal
+
+_LOW_HEIGHT = 680
+_EMPTY = (
+    "Choose a dataset and a model: here you see every token that the model will get, which of them "
+    "it learns, what is cut off, and what is odd. Nothing is changed in the file."
+)
+
+
+class DataPage(QWidget):
+    """Shows what a model will see of a dataset.
+
+    Signals:
+        use_wanted: a :class:`Draft` with this data, to make a run of.
+    """
+
+    use_wanted = Signal(object)
+
+    def __init__(
+        self, link: HostLink, preferences: Preferences, theme: Theme, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.setObjectName("page")
+        self.setAcceptDrops(True)
+        self._link = link
+        self._draft = Draft()
+        self._began = 0.0
+        self.report: DatasetReport | None = None
+        self.inspector = Inspector(link, self)
+        self._build(theme.tokens, preferences)
+        self._connect(theme)
+        self._show_empty(_EMPTY)
+
+    # ------------------------------------------------------------ building
+
+    def _build(self, tokens: Tokens, preferences: Preferences) -> None:
+        self.title = label("Data", "title")
+        self.chip = Chip()
+        self.chip.hide()
+        self.stop = button("Stop", tip="Look no further")
+        self.use = button("Use in a run", "primary", tip="Fill it into New run")
+        self.source = SourceBar(self._link, preferences)
+        self.state = Card()
+        self.headline = label("", "headline", wrap=True)
+        self.text = label("", "muted", wrap=True)
+        self.bar = QProgressBar(textVisible=False)
+        self.bar.setAccessibleName("Making tokens")
+        for part in (self.headline, self.text, self.bar):
+            self.state.column.addWidget(part)
+        self.tiles = TileRow()
+        self.samples = SampleCard(tokens)
+        self.findings = FindingsCard()
+        self.desk = QWidget()
+        self.desk.setLayout(_side_by_side(self.samples, self.findings))
+        page = column(
+            row(self.title, self.chip, None, self.stop, self.use, spacing=12), self.source,
+            self.state, self.tiles, self.desk, margins=(24, 20, 24, 20), spacing=13,
+        )  # fmt: skip
+        page.addStretch(0)
+        page.setStretch(4, 1)
+        self.setLayout(page)
+
+    def _connect(self, theme: Theme) -> None:
+        self.source.look_wanted.connect(self.look)
+        self.stop.clicked.connect(self._on_stop)
+        self.use.clicked.connect(self._on_use)
+        self.samples.place_wanted.connect(self.inspector.show_place)
+        self.samples.row_wanted.connect(self.inspector.show_row)
+        self.samples.search_wanted.connect(self.inspector.search)
+        self.findings.rows_wanted.connect(self.samples.go_through)
+        self.findings.patch_wanted.connect(self._on_patch_wanted)
+        self.inspector.begun.connect(self._on_begun)
+        self.inspector.advanced.connect(self._on_advanced)
+        self.inspector.ended.connect(self._on_ended)
+        self.inspector.refused.connect(self._on_refused)
+        self.inspector.shown.connect(self.samples.show_sample)
+        self.inspector.found.connect(self.samples.show_found)
+        theme.changed.connect(self.samples.view.set_tokens)
+
+    # ------------------------------------------------------------ looking
+
+    def show_draft(self, draft: Draft) -> None:
+        """Look at the data of a run that is being made."""
+        self._draft = draft
+        path, model = draft.get("dataset.path"), draft.get("model.path")
+        self.source.fill(str(path or ""), str(model or ""), str(draft.get("method")))
+        self.look()
+
+    def look(self) -> None:
+        """Look at what is filled in; says what is missing."""
+        path, model = self.source.path.text().strip(), self.source.model.text().strip()
+        if not path or not model:
+            missing = self.source.path if not path else self.source.model
+            missing.setFocus()
+            self._show_empty(_EMPTY if not path else "Choose the model whose tokens are shown.")
+            return
+        draft = self._draft.with_value("dataset.path", path).with_value("model.path", model)
+        self._draft = draft.with_value("method", self.source.method.currentData())
+        self.inspector.start(as_the_engine_reads(self._draft.raw(), self._link.place))
+
+    def _on_stop(self) -> None:
+        self.inspector.stop()
+        self._show_empty("Stopped. Nothing half done was kept.")
+
+    def _on_patch_wanted(self, patch: dict[str, Any]) -> None:
+        self._draft = self._draft.with_patch(patch)
+        self.look()
+
+    def _on_use(self) -> None:
+        self.use_wanted.emit(self._draft)
+
+    # ------------------------------------------------------------ what arrives
+
+    def _on_begun(self) -> None:
+        self._began = time.monotonic()
+        self._show_state(
+            "Looking at the data …", "Reading rows and making tokens of them.", busy=True
+        )
+
+    def _on_advanced(self, done: int, total: int) -> None:
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+        self.text.setText(data_words.progress(done, total, time.monotonic() - self._began))
+
+    def _on_refused(self, refusal: Refusal) -> None:
+        if refusal.code == "not_found":
+            self.look()
+            return
+        lines = [f"{c.problem} {c.remedy}".strip() for c in refusal.complaints]
+        self._show_state("This cannot be looked at", "\n".join(lines) or refusal.sentence)
+
+    def _on_ended(self, message: Inspected) -> None:
+        if message.report is None:
+            told = message.complaint
+            text = f"{told.problem} {told.remedy}".strip() if told else ""
+            self._show_state("This cannot be learnt from", text)
+            return
+        self.show_report(message.report)
+
+    # ------------------------------------------------------------ showing
+
+    def show_report(self, report: DatasetReport) -> None:
+        """Show this one."""
+        self.report = report
+        self.title.setText(PurePath(self.source.path.text().strip()).name or "Data")
+        self.chip.show_word(data_words.format_chip(report), "good")
+        self.tiles.show_texts(data_words.tiles_of(report))
+        self.findings.show_report(report)
+        self.samples.show_report(report)
+        self._arrange(has_report=True)
+
+    def _show_state(self, headline: str, text: str, *, busy: bool = False) -> None:
+        self.headline.setText(headline)
+        self.text.setText(text)
+        self.bar.setRange(0, 0)
+        self._arrange(has_report=False, busy=busy)
+
+    def _show_empty(self, text: str) -> None:
+        self._show_state("See what the model will see", text)
+
+    def _arrange(self, *, has_report: bool, busy: bool = False) -> None:
+        self.state.setVisible(not has_report)
+        self.bar.setVisible(busy)
+        self.stop.setVisible(busy)
+        for part in (self.tiles, self.desk, self.use, self.chip):
+            part.setVisible(has_report)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Qt override: where there is little height, the samples have it."""
+        super().resizeEvent(event)
+        self.tiles.set_low(is_low=self.height() < _LOW_HEIGHT)
+
+    # ------------------------------------------------------------ files dropped here
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Qt override."""
+        if any(url.isLocalFile() for url in event.mimeData().urls()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Qt override."""
+        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        for path in paths[:1]:
+            if path.is_dir() and (path / "config.json").exists():
+                self.source.model.setText(self._link.place.path_there(str(path)))
+                self.look()
+            else:
+                self.source.take(str(path))
+        event.acceptProposedAction()
+
+
+def _side_by_side(samples: QWidget, findings: QWidget) -> QHBoxLayout:
+    line = row(samples, findings, spacing=12)
+    line.setStretch(0, 7)
+    line.setStretch(1, 3)
+    return line

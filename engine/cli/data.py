@@ -1,0 +1,120 @@
+"""``fettle data``: a dataset as a model will see it."""
+
+from __future__ import annotations
+
+import random
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.cli import settings
+from engine.cli.data_report import about_file, about_tokens, as_seen
+from engine.cli.output import Exit, Output
+from engine.cli.words import count
+from engine.client import Client, HostLost, Refused, connect
+from engine.contract.dataset_report import DatasetReport
+from engine.contract.messages import (
+    Complaint,
+    Inspect,
+    Inspected,
+    PreviewDataset,
+    Progress,
+    ShowSamples,
+)
+from engine.formats.registry import METHOD_FORMATS
+from engine.store.encoded import Sample
+
+DEFAULT_LENGTH = 1024
+
+
+def data(arguments: Namespace, output: Output) -> Exit:
+    """Look a dataset over. 0 if a run can be made of it, 3 if not."""
+    path = Path(arguments.file)
+    with connect() as client:
+        if path.suffix.lower() == ".toml":
+            raw, _ = settings.load(path, arguments.settings)
+        else:
+            preview = client.request(
+                PreviewDataset(id=0, path=str(path.absolute()), format=arguments.format)
+            )
+            if not arguments.model:
+                return _of_file(path, preview, output)
+            raw = _as_spec(path, preview["format"], arguments)
+        report = _inspect(client, raw, output)
+        sample = _sample(client, report, arguments)
+    output.emit({"type": "dataset_report", **msgspec.to_builtins(report)})
+    if sample is not None:
+        output.emit({"type": "sample", **msgspec.to_builtins(sample)})
+    if not output.as_json:
+        for line in [*about_tokens(report, Path(raw["dataset"]["path"]).name, output), ""]:
+            output.say(line)
+        output.say(as_seen(sample, report, output) if sample else "No sample is like that.")
+    return Exit.WOULD_DIE if any(f.severity == "error" for f in report.findings) else Exit.FINISHED
+
+
+def _of_file(path: Path, preview: dict[str, Any], output: Output) -> Exit:
+    output.emit({"type": "preview", **preview})
+    if not output.as_json:
+        for line in about_file(path.name, preview):
+            output.say(line)
+    return Exit.FINISHED
+
+
+def _as_spec(path: Path, found: str, arguments: Namespace) -> dict[str, Any]:
+    method = arguments.method
+    if method is None:
+        method = "pretrain" if found in METHOD_FORMATS["pretrain"] else "sft"
+    model = Path(arguments.model)
+    return {
+        "name": "data",
+        "method": method,
+        "model": {"path": str(model.absolute()) if model.exists() else arguments.model},
+        "dataset": {"path": str(path.absolute()), "format": arguments.format},
+        "lora": {"r": 8},
+        "training": {"max_length": arguments.max_length or DEFAULT_LENGTH},
+    }
+
+
+def _inspect(client: Client, raw: dict[str, Any], output: Output) -> DatasetReport:
+    """Raises :class:`Refused` with what is wrong."""
+    name = client.request(Inspect(id=0, spec=raw))["inspection"]
+    for message in client.messages():
+        if getattr(message, "run", "") != name:
+            continue
+        if isinstance(message, Inspected):
+            output.clear_progress()
+            if message.report is None:
+                complaint = message.complaint or Complaint(field="dataset.path", problem="Stopped.")
+                raise Refused(str(complaint), [complaint])
+            return message.report
+        output.emit(message)
+        if isinstance(message, Progress) and output.is_terminal:
+            output.progress(_progress(message))
+    raise HostLost("The host ended.")
+
+
+def _progress(message: Progress) -> str:
+    of = f" of about {count(message.total)}" if message.total else ""
+    return f"Making tokens: {count(message.done)}{of} {message.unit}"
+
+
+def _sample(client: Client, report: DatasetReport, arguments: Namespace) -> Sample | None:
+    """The sample that is asked for, or any. None if there is none."""
+    request = ShowSamples(id=0, data=report.data)
+    if arguments.row is not None:
+        request = msgspec.structs.replace(request, row=arguments.row - 1)
+    elif arguments.search:
+        found = client.request(msgspec.structs.replace(request, search=arguments.search))
+        request = msgspec.structs.replace(request, places=found["places"][:1])
+    else:
+        pick = arguments.pick or "random"
+        places = report.picks.get(pick, []) if pick != "random" else _any(report)
+        request = msgspec.structs.replace(request, places=places[:1])
+    samples = client.request(request)["samples"]
+    return msgspec.convert(samples[0], Sample, str_keys=True) if samples else None
+
+
+def _any(report: DatasetReport) -> list[int]:
+    return [random.randrange(report.samples)] if report.samples else []

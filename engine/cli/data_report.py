@@ -1,0 +1,132 @@
+"""What is known of a dataset, as lines for a terminal. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from engine.cli.output import Output
+from engine.cli.words import count, duration
+from engine.contract.dataset_report import DatasetReport, Packing, RowFinding
+from engine.store.encoded import Sample
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
+_NAMED_ROWS = 8
+_SHOWN_CHARS = 400
+
+
+def about_file(name: str, preview: dict[str, Any]) -> list[str]:
+    """What is to be seen without a model."""
+    rows = preview["row_count"]
+    counted = f"{count(rows)} rows" if rows else "Its rows are not counted"
+    return [
+        f"{name}: {preview['format']} ({preview['confidence']:.0%} sure). {counted}.",
+        preview["reason"],
+        "",
+        *(_short(json.dumps(row, ensure_ascii=False)) for row in preview["rows"]),
+        "",
+        "With --model M it is shown as that model will see it.",
+    ]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "…"
+
+
+def about_tokens(report: DatasetReport, name: str, output: Output) -> list[str]:
+    """Figures, histogram and findings."""
+    unit = "Blocks" if report.method == "pretrain" else "Samples"
+    share = report.trained_tokens / report.tokens if report.tokens else 0.0
+    figures = [
+        ("Rows", f"{count(report.rows)}, {report.format}"),
+        (unit, f"{count(report.train)} trained on, {count(report.held_back)} held back"),
+        ("Tokens", f"{count(report.tokens)}, {share:.0%} trained on"),
+        ("Length", _lengths(report)),
+        *_cut_line(report),
+        *_batch_lines(report),
+        ("Tokens made", "earlier" if report.is_kept else f"in {duration(report.seconds)}"),
+    ]
+    lines = [output.paint(name, "bold"), *(f"  {key:<13}{value}" for key, value in figures)]
+    if report.counts:
+        lines += ["", f"  0 {_histogram(report)} {count(report.edges[-1])} tokens"]
+    for finding in report.findings:
+        lines += ["", *_finding(finding, output)]
+    return lines
+
+
+def _lengths(report: DatasetReport) -> str:
+    span = f"{report.shortest} to {count(report.longest)} tokens"
+    return f"{span}, half below {count(report.median)}"
+
+
+def _cut_line(report: DatasetReport) -> list[tuple[str, str]]:
+    if report.method == "pretrain":
+        return []
+    told = f"{count(report.cut)} of {count(report.samples)} lose their end"
+    return [(f"Cut at {report.max_length}", told if report.cut else "none loses its end")]
+
+
+def _batch_lines(report: DatasetReport) -> list[tuple[str, str]]:
+    if report.padded is None:
+        return []
+    lines = [("Padding", _packing(report.padded))]
+    if report.packed is not None:
+        gain = report.padded.computed / max(report.packed.computed, 1)
+        lines.append(("Packed", f"{_packing(report.packed)}, {gain:.1f} × fewer tokens computed"))
+    return lines
+
+
+def _packing(packing: Packing) -> str:
+    return f"{packing.waste:.1%} waste, {count(packing.steps)} steps an epoch"
+
+
+def _histogram(report: DatasetReport) -> str:
+    most = max(report.counts)
+    return "".join(_BARS[-(-8 * number // most)] for number in report.counts)
+
+
+def _finding(finding: RowFinding, output: Output) -> list[str]:
+    lines = [output.paint(finding.title, _COLOURS[finding.severity])]
+    lines += [f"  {text}" for text in (finding.cause, finding.remedy) if text]
+    if finding.rows:
+        named = ", ".join(str(row + 1) for row in finding.rows[:_NAMED_ROWS])
+        more = " …" if finding.row_count > _NAMED_ROWS else ""
+        lines.append(f"  Rows {named}{more}")
+    return lines
+
+
+def as_seen(sample: Sample, report: DatasetReport, output: Output) -> str:
+    """A sample as the model sees it; what is learnt stands out."""
+    head = (
+        f"Row {sample.row + 1}: {count(sample.length)} tokens, {count(sample.targets)} trained on"
+    )
+    if not sample.is_shown:
+        return f"{head}. It lies too far behind to be kept as text."
+    cut = report.max_length - sample.first_token if report.method != "pretrain" else sample.length
+    return f"{head}\n{_marked(sample, cut, output)}"
+
+
+def _marked(sample: Sample, cut: int, output: Output) -> str:
+    """The text in pieces of the same kind: learnt, read, cut off."""
+    pieces: list[tuple[str, str]] = []
+    at = 0
+    for number, token in enumerate(sample.tokens):
+        kind = "cut" if number >= cut else "learnt" if token.learnt else "read"
+        if token.end <= at:
+            continue
+        text = sample.text[at : token.end]
+        at = token.end
+        if pieces and pieces[-1][0] == kind:
+            pieces[-1] = (kind, pieces[-1][1] + text)
+        else:
+            pieces.append((kind, text))
+    marks = {"cut": ("⟪cut off: ", "⟫"), "learnt": ("⟦", "⟧"), "read": ("", "")}
+    colours = {"cut": "dim", "learnt": "green", "read": ""}
+    shown = []
+    for kind, text in pieces:
+        before, after = marks[kind]
+        colour = colours[kind]
+        painted = output.paint(text, colour) if colour else text
+        shown.append(painted if painted != text or not colour else f"{before}{text}{after}")
+    return "".join(shown)

@@ -1,0 +1,82 @@
+"""What is known of a dataset as a model will see it: figures, rows to look at, findings."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class RowFinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something about some rows."""
+
+    code: str
+    severity: Literal["error", "warning", "info"]
+    """An error keeps a run from starting."""
+    title: str
+    cause: str = ""
+    remedy: str = ""
+    row_count: int = 0
+    rows: list[int] = []
+    """The first of them; the first row of the dataset is 0."""
+    patch: dict[str, Any] = {}
+    """What does it at one click: dotted field of the spec to its new value."""
+
+
+class Packing(msgspec.Struct, frozen=True, kw_only=True):
+    """A way to put samples into batches, over one epoch."""
+
+    steps: int
+    """Optimizer steps."""
+    computed: int
+    """Tokens that the model computes, padding among them."""
+    waste: float
+    """Share of them that is padding, 0 to 1."""
+
+
+class DatasetReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Counts are of samples; a sample is a row, or a document for ``pretrain``."""
+
+    data: str
+    """Key of the tokens, for :class:`engine.contract.messages.ShowSample`."""
+    method: str
+    format: str
+    rows: int
+    """Read from the file."""
+    samples: int
+    """Rows that can be rendered."""
+    train: int
+    """Samples that are trained on; for ``pretrain`` blocks of ``max_length``."""
+    held_back: int
+    max_length: int
+    tokens: int
+    """Of what is trained on, after the cut."""
+    trained_tokens: int
+    """Of those, the ones that are learnt."""
+    longest: int
+    """Tokens before the cut."""
+    shortest: int
+    median: int
+    cut: int = 0
+    """Samples that are longer than ``max_length``."""
+    cut_answers: int = 0
+    """Of those, the ones that lose something that would be learnt."""
+    duplicates: int = 0
+    """Samples that are the same as one before them."""
+    duplicates_across: int = 0
+    """Held-back samples that are trained on as well."""
+    edges: list[int] = []
+    """Borders of the bins of the length histogram, in tokens, one more than there are bins."""
+    counts: list[int] = []
+    """Samples in each bin, from its border up to below the next; in the last one all others."""
+    padded: Packing | None = None
+    """As the spec has it, without packing."""
+    packed: Packing | None = None
+    """None for ``pretrain``, whose blocks are full."""
+    picks: dict[str, list[int]] = {}
+    """Places of samples worth a look: ``longest``, ``shortest``, ``most_cut``, ``untaught``."""
+    findings: list[RowFinding] = []
+    seconds: float = 0.0
+    """Taken for the tokens; those of an earlier time are not made again."""
+    is_kept: bool = False
+    """Whether the tokens were there already."""

@@ -1,0 +1,47 @@
+"""What the host does on requests about datasets."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from engine.contract import messages as m
+from engine.formats import DatasetError, preview
+from engine.host.checks import look_over
+from engine.host.connection import Answer, Connection, Refused
+from engine.host.inspecting import make_name, show_samples
+from engine.host.parts import Parts
+from engine.host.threads import apart
+
+
+async def preview_dataset(
+    parts: Parts, connection: Connection, request: m.PreviewDataset
+) -> Answer:
+    try:
+        return Answer(await apart(preview, request.path, request.format))
+    except DatasetError as error:
+        raise Refused(str(error.complaint), complaints=[error.complaint]) from error
+
+
+async def inspect(parts: Parts, connection: Connection, request: m.Inspect) -> Answer:
+    looked = await apart(look_over, request.spec, parts.book.store)
+    spec = looked.spec
+    if spec is None:
+        raise Refused("This data cannot be looked at.", complaints=looked.complaints)
+    name = make_name()
+    work = partial(
+        parts.inspector.work, name, spec, connection.send,
+        is_busy=parts.is_busy, computes=parts.computes,
+    )  # fmt: skip
+    return Answer({"inspection": name}, then=lambda: connection.attend(work()))
+
+
+async def stop_inspection(
+    parts: Parts, connection: Connection, request: m.StopInspection
+) -> Answer:
+    if not parts.inspector.stop(request.inspection):
+        raise Refused(f"{request.inspection} has ended already.", "not_found")
+    return Answer()
+
+
+async def samples(parts: Parts, connection: Connection, request: m.ShowSamples) -> Answer:
+    return await show_samples(request)

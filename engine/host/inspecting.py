@@ -1,0 +1,169 @@
+"""Looks at datasets: tokens are made by a worker that is lent, and read here from its files."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from engine.contract.messages import Complaint, Inspected, Job, Message, Progress, ShowSamples
+from engine.contract.spec import Spec
+from engine.contract.toml import to_raw
+from engine.host.beside import Beside
+from engine.host.connection import Answer, Refused
+from engine.host.lending import lent
+from engine.host.pool import Pool
+from engine.host.settings import Settings
+from engine.host.threads import apart
+from engine.host.worker import Worker
+from engine.store import encoded
+
+log = logging.getLogger(__name__)
+
+_LINE_BYTES = 700 << 10
+"""Of samples in one reply: a line of the wire has 1 MiB."""
+_KILLED_SECONDS = 10.0
+"""How long a killed worker may take to be gone."""
+Tell = Callable[[Message], Awaitable[None]]
+
+
+class Inspector:
+    """Inspects one dataset at a time."""
+
+    def __init__(self, pool: Pool, settings: Settings) -> None:
+        self._pool = pool
+        self._beside = Beside(settings, pool.folder, pool.log)
+        self._lock = asyncio.Lock()
+        self._tasks: dict[str, asyncio.Task[Inspected]] = {}
+
+    def close(self) -> None:
+        """The host ends, and what is inspected with it."""
+        for task in self._tasks.values():
+            task.cancel()
+        self._beside.close()
+
+    async def work(
+        self, name: str, spec: Spec, tell: Tell, *, is_busy: Callable[[], bool],
+        computes: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        """Inspect a spec's dataset, telling how far it is, with :class:`Inspected` last.
+
+        While something ``computes`` a worker of low priority beside it does. When this is cancelled
+        the worker is killed and nothing is told any more.
+        """
+        async with self._lock:
+            lend = (
+                partial(lent, self._beside, keep=lambda: True)
+                if computes()
+                else partial(lent, self._pool, keep=lambda: not is_busy())
+            )
+            task = self._tasks[name] = asyncio.ensure_future(self._inspect(name, spec, lend, tell))
+            try:
+                found = await task
+            except asyncio.CancelledError:
+                if not task.cancelled():
+                    task.cancel()
+                    raise
+                return  # It was stopped; the client is still there.
+            finally:
+                del self._tasks[name]
+        await tell(found)
+
+    def stop(self, name: str) -> bool:
+        """End this one; False if it is not there (any more)."""
+        task = self._tasks.get(name)
+        return bool(task and task.cancel())
+
+    async def _inspect(self, name: str, spec: Spec, lend: Any, tell: Tell) -> Inspected:
+        try:
+            async with lend(spec) as worker:
+                try:
+                    return await _ask(worker, name, spec, tell)
+                except BaseException:
+                    worker.kill()
+                    await asyncio.shield(_sweep(worker))
+                    raise
+        except Refused as error:
+            return _failed(name, str(error))
+        except OSError as error:
+            return _failed(name, f"No worker could be started: {error}.")
+
+
+async def _ask(worker: Worker, name: str, spec: Spec, tell: Tell) -> Inspected:
+    """Give a worker the job and pass on what it says. Raises Refused if it ends."""
+    messages: asyncio.Queue[Message | None] = asyncio.Queue()
+
+    def on_message(message: Message) -> None:
+        if isinstance(message, Inspected | Progress):
+            messages.put_nowait(msgspec.structs.replace(message, run=name))
+
+    def on_ended(_: object) -> None:
+        messages.put_nowait(None)
+
+    worker.listener = on_message
+    worker.ended.add_done_callback(on_ended)
+    worker.send(Job(kind="inspect", run=name, spec=to_raw(spec)))
+    try:
+        while (message := await messages.get()) is not None:
+            if isinstance(message, Inspected):
+                return message
+            await tell(message)
+    finally:
+        worker.listener = None
+        worker.ended.remove_done_callback(on_ended)
+    raise Refused("The worker ended while it read the data, most often because RAM ran out.")
+
+
+async def _sweep(worker: Worker) -> None:
+    """Remove what a killed worker was making."""
+    await asyncio.wait({worker.ended}, timeout=_KILLED_SECONDS)
+    await apart(encoded.forget, worker.pid)
+
+
+def _failed(name: str, problem: str) -> Inspected:
+    complaint = Complaint(field="dataset.path", problem=problem, remedy="Try again.")
+    return Inspected(run=name, complaint=complaint)
+
+
+def make_name() -> str:
+    """A name that no other inspection has."""
+    return f"inspection-{secrets.token_hex(6)}"
+
+
+# ---------------------------------------------------------------- samples
+
+
+async def show_samples(request: ShowSamples) -> Answer:
+    """Raises :class:`Refused` if the tokens are not there."""
+    if not request.data.isalnum():
+        raise Refused("That is no key of inspected data.", "not_found")
+    folder = await apart(encoded.find, request.data)
+    if folder is None:
+        raise Refused("The tokens of this data are gone. Look at it again.", "not_found")
+    return Answer(await apart(_shown, folder, request))
+
+
+def _shown(folder: Any, request: ShowSamples) -> dict[str, Any]:
+    data = encoded.Encoded(folder)
+    if request.search:
+        return {"places": data.search(request.search)}
+    places = request.places
+    if request.row is not None:
+        place = data.place_of(request.row)
+        places = [] if place is None else [place]
+    samples: list[Any] = []
+    left = _LINE_BYTES
+    for place in places:
+        if not 0 <= place < len(data):
+            continue
+        sample = data.sample(place, request.first_token)
+        left -= len(msgspec.json.encode(sample))
+        if left < 0 and samples:
+            break
+        samples.append(msgspec.to_builtins(sample))
+    return {"samples": samples}

@@ -1,0 +1,55 @@
+"""The job ``inspect``: the dataset of a spec as its run will see it. The worker stays."""
+
+from __future__ import annotations
+
+import importlib
+
+from engine.contract.lifecycle import Phase
+from engine.contract.messages import Inspected, Job
+from engine.formats.example import DatasetError
+from engine.planning.model_config import config_of
+from engine.planning.model_folder import Problem
+from engine.worker.encoding import encoding_of
+from engine.worker.failures import JobError
+from engine.worker.inspection import Look, report_of
+from engine.worker.loading import load_tokenizer
+from engine.worker.prepared import Prepared
+from engine.worker.report import Report
+from engine.worker.train_job import read_spec
+
+
+def answer(job: Job, report: Report) -> Inspected:
+    """Tokenise what the job's spec names, and look it over. Raises what is wrong with the model."""
+    spec = read_spec(job.spec)
+    report.phase = Phase.TOKENISING
+    tokenizer = load_tokenizer(spec.model)
+    try:
+        encoding = encoding_of(spec, tokenizer, report)
+    except DatasetError as error:
+        return Inspected(run=job.run, complaint=error.complaint)
+    method = importlib.import_module(f"engine.methods.{spec.method}.train")
+    prepared: Prepared | None = None
+    nothing: JobError | None = None
+    try:
+        # The very samples of the run, by the very same way.
+        prepared = method.prepare(spec, tokenizer, report)
+    except JobError as error:
+        nothing = error
+    look = Look(
+        spec=spec, encoding=encoding, prepared=prepared, nothing=nothing,
+        vocabulary=_vocabulary(spec.model.path, spec.model.revision),
+    )  # fmt: skip
+    return Inspected(run=job.run, report=report_of(look))
+
+
+def _vocabulary(path: str, revision: str | None) -> int | None:
+    """Rows of the model's embedding; None where its config is only on the hub, or does not say."""
+    try:
+        found = config_of(path, revision)
+    except Problem:
+        return None
+    config = found[0] if found else {}
+    for part in (config, config.get("text_config") or {}):
+        if isinstance(size := part.get("vocab_size"), int):
+            return size
+    return None

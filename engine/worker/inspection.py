@@ -1,0 +1,176 @@
+"""Figures and findings about a tokenised dataset. Pure: arrays in, a report out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from engine.contract.dataset_report import DatasetReport, Packing
+from engine.contract.spec import Spec
+from engine.worker import packing
+from engine.worker.data_findings import findings_of
+from engine.worker.encoding import Encoding
+from engine.worker.failures import JobError
+from engine.worker.prepared import Prepared
+from engine.worker.samples import Samples
+from engine.worker.schedule import permutation
+
+Ints = npt.NDArray[np.int64]
+PICKED = 50
+BINS = 40
+_MOST_PACKED = 2_000_000
+"""Samples up to which packing is worked out: it takes a second for each 100 000."""
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """What a dataset is judged by."""
+
+    spec: Spec
+    encoding: Encoding
+    prepared: Prepared | None
+    """As the run gets it; None if there is nothing to train on."""
+    nothing: JobError | None
+    """Why there is nothing."""
+    vocabulary: int | None
+    """Rows of the model's embedding, if known."""
+
+
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """Of each sample."""
+
+    lengths: Ints
+    """Before the cut."""
+    targets: Ints
+    """Before the cut."""
+    kept_targets: Ints
+    """Within ``max_length``."""
+    first_copy: Ints
+    """Place of the first sample with the same content: its own, if it is that."""
+
+    @property
+    def lost_targets(self) -> Ints:
+        """Targets beyond the cut."""
+        lost: Ints = self.targets - self.kept_targets
+        return lost
+
+
+def count(encoding: Encoding, max_length: int, *, is_cut: bool) -> Counted:
+    """``is_cut`` is False where samples are parts of longer rows, and nothing is lost."""
+    samples = encoding.samples
+    kept = samples.cut(max_length) if is_cut else samples
+    return Counted(
+        lengths=samples.lengths,
+        targets=samples.target_counts,
+        kept_targets=kept.target_counts,
+        first_copy=_first_copies(encoding.keys),
+    )
+
+
+def _first_copies(keys: Sequence[bytes]) -> Ints:
+    first: dict[bytes, int] = {}
+    return np.array([first.setdefault(key, place) for place, key in enumerate(keys)], np.int64)
+
+
+def report_of(look: Look) -> DatasetReport:
+    """The whole report."""
+    spec, meta = look.spec, look.encoding.meta
+    is_cut = spec.method != "pretrain"
+    max_length = spec.training.max_length
+    counted = count(look.encoding, max_length, is_cut=is_cut)
+    lengths = counted.lengths
+    edges, counts = histogram(lengths, 4 * max_length if is_cut else int(lengths.max(initial=0)))
+    copies = counted.first_copy != np.arange(len(lengths))
+    train = look.prepared.train if look.prepared else None
+    held = look.prepared.evaluation if look.prepared else None
+    return DatasetReport(
+        data=look.encoding.folder.name, method=spec.method, format=meta.format_name,
+        rows=meta.rows_read, samples=meta.samples,
+        train=len(train) if train else 0, held_back=len(held) if held else 0,
+        max_length=max_length,
+        tokens=int(train.lengths.sum()) if train else 0,
+        trained_tokens=int(train.target_counts.sum()) if train else 0,
+        longest=int(lengths.max(initial=0)),
+        shortest=int(lengths.min()) if len(lengths) else 0,
+        median=int(np.median(lengths)) if len(lengths) else 0,
+        cut=int((lengths > max_length).sum()) if is_cut else 0,
+        cut_answers=int((counted.lost_targets > 0).sum()),
+        duplicates=int(copies.sum()),
+        duplicates_across=_across(look, counted),
+        edges=edges, counts=counts,
+        padded=padded(train, spec) if train else None,
+        packed=packed(train, spec) if train and is_cut else None,
+        picks=picks(counted),
+        findings=findings_of(look, counted),
+        seconds=meta.seconds, is_kept=look.encoding.is_kept,
+    )  # fmt: skip
+
+
+def _across(look: Look, counted: Counted) -> int:
+    """Held-back samples of which a copy is trained on."""
+    prepared = look.prepared
+    if prepared is None or prepared.train.origins is None or prepared.evaluation.origins is None:
+        return 0
+    rows = look.encoding.samples.origins
+    assert rows is not None
+    first = dict(zip(rows.tolist(), counted.first_copy.tolist(), strict=True))
+    trained = {first[row] for row in prepared.train.origins.tolist()}
+    return sum(first[row] in trained for row in prepared.evaluation.origins.tolist())
+
+
+def histogram(lengths: Ints, last: int) -> tuple[list[int], list[int]]:
+    """Borders and counts; what is longer than ``last`` is in the last bin."""
+    if not len(lengths):
+        return [], []
+    most = min(int(lengths.max()), last)
+    step = max(1, -(-(most + 1) // BINS))
+    edges = np.arange(0, most + step + 1, step, dtype=np.int64)
+    bins = np.minimum(lengths // step, len(edges) - 2)
+    return edges.tolist(), np.bincount(bins, minlength=len(edges) - 1).tolist()
+
+
+def picks(counted: Counted) -> dict[str, list[int]]:
+    """Places worth a look, the most telling first."""
+    order = np.argsort(-counted.lengths, kind="stable")
+    lost = np.argsort(-counted.lost_targets, kind="stable")
+    return {
+        "longest": order[:PICKED].tolist(),
+        "shortest": order[::-1][:PICKED].tolist(),
+        "most_cut": [p for p in lost[:PICKED].tolist() if counted.lost_targets[p] > 0],
+        "untaught": np.flatnonzero(counted.kept_targets == 0)[:PICKED].tolist(),
+    }
+
+
+# ---------------------------------------------------------------- into batches
+
+
+def padded(samples: Samples, spec: Spec) -> Packing:
+    """Batches as the first epoch has them, each row as long as the longest beside it."""
+    lengths = samples.lengths
+    return _in_batches(lengths[permutation(len(lengths), spec.training.seed, 0)], spec)
+
+
+def packed(samples: Samples, spec: Spec) -> Packing | None:
+    """Rows filled with several samples each. None for more samples than are worth the time."""
+    lengths = samples.lengths
+    if len(lengths) > _MOST_PACKED:
+        return None
+    rows = packing.packed(lengths.tolist(), spec.training.max_length)
+    filled = np.array([sum(int(lengths[place]) for place in row) for row in rows], np.int64)
+    return _in_batches(filled[permutation(len(filled), spec.training.seed, 0)], spec)
+
+
+def _in_batches(lengths: Ints, spec: Spec) -> Packing:
+    micro = spec.training.per_device_train_batch_size
+    window = micro * spec.training.gradient_accumulation_steps
+    starts = np.arange(0, len(lengths), micro)
+    longest = np.maximum.reduceat(lengths, starts)
+    sizes = np.diff(np.append(starts, len(lengths)))
+    computed = int((longest * sizes).sum())
+    return Packing(
+        steps=-(-len(lengths) // window),
+        computed=computed,
+        waste=1 - int(lengths.sum()) / computed if computed else 0.0,
+    )

@@ -1,0 +1,40 @@
+"""Examples become text for the tokenizer, whatever method learns from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine.formats.example import Conversation, Example, PromptCompletion, Text
+from engine.worker.chat import ChatRenderer, Rendered
+
+
+class Renderer:
+    """Renders examples. ``chat`` makes what conversations need, when the first one comes."""
+
+    def __init__(self, chat: Callable[[], ChatRenderer]) -> None:
+        self._make_chat = chat
+        self._chat: ChatRenderer | None = None
+
+    @property
+    def has_conversations(self) -> bool:
+        """Whether there was one."""
+        return self._chat is not None
+
+    @property
+    def merged_systems(self) -> int:
+        """Conversations whose system turn went into the first question."""
+        return self._chat.merged_systems if self._chat else 0
+
+    def __call__(self, example: Example) -> Rendered:
+        """Raises :class:`engine.worker.chat.CannotRender`."""
+        match example:
+            case Conversation():
+                if self._chat is None:
+                    self._chat = self._make_chat()
+                return self._chat(example)
+            case PromptCompletion(prompt=prompt, completion=completion):
+                text = prompt + completion
+                spans = [(len(prompt), len(text))]
+                return Rendered(text=text, spans=spans, special_tokens=True)
+            case Text(text=text):
+                return Rendered(text=text, special_tokens=True)

@@ -1,0 +1,94 @@
+"""``fettle data``: the real host and worker look a dataset over."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from engine.cli.output import Exit
+from tests.e2e.cli_driver import Fettle
+
+pytest.importorskip("torch")
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+ROWS = [{"instruction": f"Say {i}.", "output": f"Well then, {i} it is."} for i in range(40)]
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([*ROWS, ROWS[3], {"instruction": "Hm?", "output": ""}]))
+    return path
+
+
+def test_a_dataset_is_looked_over_and_then_trained_on_without_new_tokens(
+    fettle_home: Path, tmp_path: Path, rows: Path
+) -> None:
+    fettle = Fettle(fettle_home, FETTLE_IDLE_SECONDS="60")
+    model = tmp_path / "model"
+    assert fettle("sample-model", str(model)).code == Exit.FINISHED
+    looked = fettle("data", str(rows), "--model", str(model), "--row", "4", "--json", timeout=200)
+    assert looked.code == Exit.FINISHED, looked.err
+    (report,) = looked.of_type("dataset_report")
+    assert (report["rows"], report["duplicates"]) == (42, 1)
+    found = {finding["code"]: finding["rows"] for finding in report["findings"]}
+    assert found == {"empty_answers": [41], "duplicates": [40]}
+    (sample,) = looked.of_type("sample")
+    assert (sample["row"], json.loads(sample["raw"])) == (3, ROWS[3])
+    learnt = [sample["text"][b:e] for b, e, _, is_learnt in sample["tokens"] if is_learnt]
+    assert "".join(learnt).startswith("Well then, 3 it is.")
+    again = fettle("data", str(rows), "--model", str(model), "--search", "say 17", timeout=200)
+    assert "Tokens made  earlier" in again.out
+    assert "⟦Well then, 17 it is." in again.out
+    kept = list((fettle_home / "encoded").iterdir())
+    spec = tmp_path / "run.toml"
+    spec.write_text(
+        f'name = "t"\n[model]\npath = "{model}"\n[dataset]\npath = "{rows}"\n[lora]\nr = 4\n'
+        "[training]\nmax_steps = 2\nmax_length = 64\n"
+    )
+    assert fettle("train", str(spec), "--json", timeout=200).last["outcome"] == "finished"
+    assert list((fettle_home / "encoded").iterdir()) == kept
+
+
+def test_without_a_model_the_first_rows_are_shown(fettle_home: Path, rows: Path) -> None:
+    shown = Fettle(fettle_home)("data", str(rows))
+    assert shown.code == Exit.FINISHED
+    assert "alpaca (100% sure). 42 rows." in shown.out
+
+
+def test_what_cannot_be_learnt_from_is_refused_with_its_place(
+    fettle_home: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"instruction": "a", "output": "b"}\n{"instruction": "a"}\n')
+    refused = Fettle(fettle_home)("data", str(bad), "--model", str(tmp_path / "none"))
+    assert refused.code == Exit.BAD_INPUT
+    assert "bad.jsonl, row 2 (line 2)" in refused.err
+
+
+def test_left_in_the_middle_nothing_half_done_is_kept(fettle_home: Path, tmp_path: Path) -> None:
+    fettle = Fettle(fettle_home, FETTLE_IDLE_SECONDS="60")
+    model = tmp_path / "model"
+    fettle("sample-model", str(model))
+    large = tmp_path / "large.jsonl"
+    line = json.dumps({"instruction": "Say it again and again. " * 8, "output": "Well. " * 40})
+    large.write_text(f"{line}\n" * 60_000)
+    with fettle.start("data", str(large), "--model", str(model), "--json") as process:
+        assert process.stdout is not None
+        for told in process.stdout:
+            if json.loads(told)["done"] > 0:
+                break
+        assert list((fettle_home / "encoded").iterdir())
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        process.stdout.read()
+        assert process.wait(timeout=20) == Exit.DETACHED
+    while list((fettle_home / "encoded").iterdir()):
+        assert time.monotonic() < began + 20, "What was half done is still there."
+        time.sleep(0.05)
+    assert fettle("data", str(large)).code == Exit.FINISHED

@@ -1,0 +1,347 @@
+"""The Data page: what is asked, what is shown, and what can be done about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDropEvent
+from PySide6.QtWidgets import QLabel, QPushButton, QWidget
+from pytestqt.qtbot import QtBot
+
+from app import data_words
+from app.form import Draft
+from app.link import HostLink
+from app.pages.data import DataPage
+from app.preferences import Preferences
+from app.theme import Theme
+from engine.contract.dataset_report import DatasetReport, Packing, RowFinding
+from engine.contract.messages import (
+    Complaint,
+    Inspect,
+    Inspected,
+    Progress,
+    Refusal,
+    ShowSamples,
+    StopInspection,
+)
+from engine.store.encoded import Sample, Token
+from tests.gui.host_double import HostDouble
+from tests.gui.pages import host, link, opened, theme
+
+__all__ = ["host", "link", "theme"]
+
+NAME = "inspection-1"
+REPORT = DatasetReport(
+    data="abc123", method="sft", format="sharegpt", rows=300, samples=298, train=283, held_back=15,
+    max_length=6, tokens=196_326, trained_tokens=98_163, longest=6359, shortest=250, median=666,
+    cut=97, cut_answers=97, duplicates=35, edges=[0, 100, 200], counts=[100, 198],
+    padded=Packing(steps=36, computed=1000, waste=0.183),
+    packed=Packing(steps=25, computed=500, waste=0.026),
+    picks={"longest": [7, 8, 9], "shortest": [1], "most_cut": [7], "untaught": []},
+    findings=[
+        RowFinding(
+            code="cut", severity="warning", title="97 rows lose their end (32.3%).",
+            cause="They are longer than 6 tokens.", remedy="With max_length = 64 it would be 2.",
+            row_count=97, rows=[4, 6], patch={"training.max_length": 64},
+        ),
+        RowFinding(code="duplicates", severity="info", title="35 rows are the same.", rows=[9]),
+    ],
+)  # fmt: skip
+SAMPLE = Sample(
+    row=51, place=50, length=7, targets=2, text="Say hi. Well then",
+    tokens=[
+        Token(0, 0, 1, False), Token(0, 3, 10, False), Token(3, 7, 11, False),
+        Token(7, 12, 12, True), Token(12, 15, 13, True), Token(12, 15, 14, True),
+        Token(15, 17, 15, True),
+    ],
+    names={1: "<s>"}, raw='{"instruction": "Say hi."}',
+)  # fmt: skip
+
+
+@pytest.fixture
+def page(host: HostDouble, link: HostLink, theme: Theme, qtbot: QtBot) -> DataPage:
+    host.replies["inspect"] = {"inspection": NAME}
+    host.replies["show_samples"] = {"samples": [msgspec.to_builtins(SAMPLE)]}
+    made = DataPage(link, Preferences(), theme)
+    qtbot.addWidget(made)
+    made.resize(1164, 860)
+    made.show()
+    opened(link, qtbot)
+    return made
+
+
+def asked(host: HostDouble, kind: type[Any]) -> list[Any]:
+    return [request for request in host.requests if isinstance(request, kind)]
+
+
+def look(page: DataPage, host: HostDouble, qtbot: QtBot, path: str = "/data/chats.jsonl") -> None:
+    page.source.fill(path, "some/model", "sft")
+    page.source.look.click()
+    qtbot.waitUntil(lambda: bool(page.inspector._name))
+
+
+def reported(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:
+    look(page, host, qtbot)
+    host.send(Inspected(run=NAME, report=REPORT))
+    qtbot.waitUntil(lambda: page.samples.sample is not None)
+
+
+def texts(widget: QWidget) -> str:
+    return " ".join(found.text() for found in widget.findChildren(QLabel) if found.isVisible())
+
+
+# ---------------------------------------------------------------- asking
+
+
+def test_an_empty_page_says_what_it_is_for(page: DataPage, host: HostDouble) -> None:
+    assert "every token" in texts(page)
+    assert not page.use.isVisible()
+    page.source.look.click()
+    assert page.source.path.hasFocus()
+    page.source.path.setText("/data/x.json")
+    page.source.look.click()
+    assert page.source.model.hasFocus()
+    assert asked(host, Inspect) == []
+
+
+def test_the_spec_of_a_run_in_the_making_is_asked_for_as_it_is(
+    page: DataPage, host: HostDouble, qtbot: QtBot
+) -> None:
+    draft = Draft(
+        values={
+            "model.path": "some/model", "dataset.path": "/data/chats.jsonl",
+            "training.max_length": 77, "training.packing": True,
+        }
+    )  # fmt: skip
+    page.show_draft(draft)
+    qtbot.waitUntil(lambda: bool(asked(host, Inspect)))
+    spec = asked(host, Inspect)[0].spec
+    assert spec["dataset"] == {"path": "/data/chats.jsonl"}
+    assert spec["training"] == {"max_length": 77, "packing": True}
+    assert page.source.model.text() == "some/model"
+
+
+def test_progress_is_shown_with_what_is_left(
+    page: DataPage, host: HostDouble, qtbot: QtBot
+) -> None:
+    look(page, host, qtbot)
+    assert page.bar.isVisible()
+    host.send(Progress(run=NAME, phase="tokenising", done=500, total=2000, unit="rows"))
+    qtbot.waitUntil(lambda: "500 of about 2" in page.text.text())
+    assert "left" in page.text.text()
+    assert (page.bar.value(), page.bar.maximum()) == (500, 2000)
+    host.send(Progress(run="another", phase="tokenising", done=1, total=2))
+    page.stop.click()
+    qtbot.waitUntil(lambda: bool(asked(host, StopInspection)))
+    assert not page.bar.isVisible()
+    host.send(Inspected(run=NAME, report=REPORT))
+    qtbot.wait(30)
+    assert page.report is None
+
+
+def test_a_dropped_file_is_looked_at(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:
+    page.source.model.setText("some/model")
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile("/data/rows.csv")])
+    page.dropEvent(
+        QDropEvent(
+            QPointF(5, 5), Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton,
+            Qt.KeyboardModifier.NoModifier,
+        )
+    )  # fmt: skip
+    qtbot.waitUntil(lambda: bool(asked(host, Inspect)))
+    assert asked(host, Inspect)[0].spec["dataset"]["path"] == "/data/rows.csv"
+
+
+def test_a_model_folder_dropped_is_the_model(page: DataPage, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(tmp_path))])
+    page.dropEvent(
+        QDropEvent(
+            QPointF(5, 5), Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton,
+            Qt.KeyboardModifier.NoModifier,
+        )
+    )  # fmt: skip
+    assert page.source.model.text() == str(tmp_path)
+
+
+# ---------------------------------------------------------------- trouble
+
+
+def test_what_is_wrong_with_the_data_is_told(
+    page: DataPage, host: HostDouble, qtbot: QtBot
+) -> None:
+    complaint = Complaint(field="dataset.path", problem="Line 3 is broken.", remedy="Mend it.")
+    host.replies["inspect"] = Refusal(to=0, sentence="No.", complaints=[complaint])
+    page.source.fill("/data/x.jsonl", "m", "sft")
+    page.source.look.click()
+    qtbot.waitUntil(lambda: "Line 3 is broken. Mend it." in texts(page))
+    assert not page.bar.isVisible()
+
+
+def test_a_worker_that_cannot_is_told(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:
+    look(page, host, qtbot)
+    complaint = Complaint(field="dataset.path", problem="RAM ran out.", remedy="Try again.")
+    host.send(Inspected(run=NAME, complaint=complaint))
+    qtbot.waitUntil(lambda: "RAM ran out. Try again." in texts(page))
+
+
+def test_a_lost_connection_ends_it(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:
+    look(page, host, qtbot)
+    host.drop()
+    qtbot.waitUntil(lambda: not page.inspector.is_busy)
+    assert not page.bar.isVisible()
+
+
+def test_tokens_that_are_gone_are_made_again(
+    page: DataPage, host: HostDouble, qtbot: QtBot
+) -> None:
+    reported(page, host, qtbot)
+    host.replies["show_samples"] = Refusal(to=0, sentence="Gone.", code="not_found")
+    page.samples.after.click()
+    qtbot.waitUntil(lambda: len(asked(host, Inspect)) == 2)
+
+
+# ---------------------------------------------------------------- what is shown
+
+
+def test_the_numbers_and_findings_are_shown(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:
+    reported(page, host, qtbot)
+    shown = texts(page)
+    for part in ("chats.jsonl", "298", "15 held back", "50 % trained on", "97 rows lose their end"):
+        assert part in shown.replace("\N{NO-BREAK SPACE}", " "), part
+    assert page.title.text() == "chats.jsonl"
+    assert page.chip.text() == "ShareGPT"
+    assert "35 rows are the same." in texts(page.findings)
+
+
+def test_no_findings_are_good_news(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:
+    look(page, host, qtbot)
+    host.send(Inspected(run=NAME, report=msgspec.structs.replace(REPORT, findings=[])))
+    qtbot.waitUntil(lambda: "Nothing odd was found." in texts(page.findings))
+
+
+def test_every_token_is_shown_in_its_colour(
+    page: DataPage, host: HostDouble, qtbot: QtBot, theme: Theme
+) -> None:
+    reported(page, host, qtbot)
+    view = page.samples.view
+    assert view.toPlainText() == "<s>Say hi. Well then"
+    cursor = view.textCursor()
+    looks = []
+    for at in (5, 11, 18):
+        cursor.setPosition(at)
+        look = cursor.charFormat()
+        looks.append((look.foreground().color().name(), look.fontStrikeOut()))
+    tokens = theme.tokens
+    assert looks == [(tokens.muted, False), (tokens.good, False), (tokens.good, False)]
+    cursor.setPosition(20)
+    assert cursor.charFormat().fontStrikeOut()
+    assert cursor.charFormat().foreground().color().name() == tokens.faint
+    theme.choose("light")
+    cursor = view.textCursor()
+    cursor.setPosition(11)
+    assert cursor.charFormat().foreground().color().name() == theme.tokens.good != tokens.good
+
+
+def test_a_token_below_the_mouse_tells_its_id(
+    page: DataPage, host: HostDouble, qtbot: QtBot
+) -> None:
+    reported(page, host, qtbot)
+    view = page.samples.view
+    cursor = view.textCursor()
+    for at, number in ((1, 0), (4, 1), (11, 3)):
+        cursor.setPosition(at)
+        spot = view.cursorRect(cursor).center() + QPoint(2, 0)
+        assert view.token_at(spot) == number
+    assert data_words.token_tip(SAMPLE, 0, 6) == "Token 1: id 1 <s>, read, not trained on"
+    assert data_words.token_tip(SAMPLE, 3, 6) == "Token 4: id 12, trained on"
+    assert data_words.token_tip(SAMPLE, 6, 6) == "Token 7: id 15, cut off"
+    assert data_words.token_tip(SAMPLE, 6, None) == "Token 7: id 15, trained on"
+
+
+def test_samples_are_gone_through(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:
+    reported(page, host, qtbot)
+    host.requests.clear()
+    page.samples.picks["longest"].click()
+    for _ in range(3):
+        page.samples.after.click()
+    page.samples.before.click()
+    qtbot.waitUntil(lambda: len(asked(host, ShowSamples)) == 5)
+    assert [request.places for request in asked(host, ShowSamples)] == [[7], [8], [9], [7], [9]]
+    assert not page.samples.picks["untaught"].isEnabled()
+    qtbot.waitUntil(lambda: page.samples.where.text().startswith("3 of 3 · row 52 of 300"))
+
+
+def test_words_and_rows_are_searched_for(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:
+    reported(page, host, qtbot)
+    host.requests.clear()
+    search = page.samples.search
+    qtbot.keyClicks(search, "#12")
+    qtbot.keyClick(search, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: bool(asked(host, ShowSamples)))
+    assert asked(host, ShowSamples)[0].row == 11
+    host.replies["show_samples"] = {"places": []}
+    search.setText("no such words")
+    qtbot.keyClick(search, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: page.samples.where.text() == "Nothing has these words")
+    assert asked(host, ShowSamples)[1].search == "no such words"
+
+
+def test_the_raw_row_stands_beside_it(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:
+    reported(page, host, qtbot)
+    assert not page.samples.raw.isVisible()
+    page.samples.raw_button.click()
+    assert page.samples.raw.isVisible()
+    assert page.samples.raw.toPlainText() == SAMPLE.raw
+
+
+def test_a_long_sample_is_shown_in_parts(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:
+    reported(page, host, qtbot)
+    assert not page.samples.more.isVisible()
+    page.samples.show_sample(msgspec.structs.replace(SAMPLE, length=9000))
+    host.requests.clear()
+    page.samples.more.click()
+    qtbot.waitUntil(lambda: bool(asked(host, ShowSamples)))
+    assert (asked(host, ShowSamples)[0].places, asked(host, ShowSamples)[0].first_token) == (
+        [50], 4000,
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------- what can be done
+
+
+def button_of(page: DataPage, text: str) -> QPushButton:
+    (found,) = [
+        each for each in page.findings.findChildren(QPushButton)
+        if each.text() == text and each.isVisible()
+    ][:1]  # fmt: skip
+    return found
+
+
+def test_the_rows_of_a_finding_are_shown(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:
+    reported(page, host, qtbot)
+    host.requests.clear()
+    button_of(page, "Show rows").click()
+    page.samples.after.click()
+    qtbot.waitUntil(lambda: len(asked(host, ShowSamples)) == 2)
+    assert [request.row for request in asked(host, ShowSamples)] == [4, 6]
+
+
+def test_a_finding_is_mended_and_looked_at_again(
+    page: DataPage, host: HostDouble, qtbot: QtBot
+) -> None:
+    reported(page, host, qtbot)
+    button_of(page, "max_length = 64").click()
+    qtbot.waitUntil(lambda: len(asked(host, Inspect)) == 2)
+    assert asked(host, Inspect)[1].spec["training"] == {"max_length": 64}
+    with qtbot.waitSignal(page.use_wanted) as used:
+        page.use.click()
+    draft = used.args[0]
+    assert draft.values["training.max_length"] == 64
+    assert draft.values["dataset.path"] == "/data/chats.jsonl"

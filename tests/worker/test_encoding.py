@@ -1,0 +1,260 @@
+"""Tokens are made once, kept whole or not at all, and are those that are trained on."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.contract.messages import Decision, Finding
+from engine.contract.spec import Spec
+from engine.contract.validate import check
+from engine.store import encoded
+from engine.store.encoded import Encoded
+from engine.worker import encoding
+from engine.worker.batches import Collator, Rows
+from engine.worker.encoded_writer import EncodedWriter
+from engine.worker.encoding import encoding_of, key_of
+from engine.worker.failures import JobError
+from engine.worker.packing import unpacked
+from engine.worker.report import Halted
+from engine.worker.samples import IGNORED
+from tests.worker.conftest import FAMILIES, Heard, make_spec
+
+
+def _spec(model: Path, data: Path, **training: Any) -> Spec:
+    spec, complaints = check(make_spec(model, data, **training))
+    assert spec, complaints
+    return spec
+
+
+@pytest.fixture
+def tokenizer(models: Callable[[str], Path]) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(models("llama"))
+
+
+@pytest.fixture
+def spec(models: Callable[[str], Path], chats: Path) -> Spec:
+    return _spec(models("llama"), chats)
+
+
+# ---------------------------------------------------------------- once
+
+
+def test_what_was_made_is_taken_as_it_is(
+    spec: Spec, tokenizer: Any, report: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = encoding_of(spec, tokenizer, report)
+    assert not first.is_kept
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("Tokens are made again.")
+
+    monkeypatch.setattr(encoding, "encode", never)
+    again = encoding_of(spec, tokenizer, report)
+    assert again.is_kept
+    assert again.keys == first.keys
+    assert again.samples.digest() == first.samples.digest()
+
+
+def test_another_cut_split_or_seed_needs_no_new_tokens(
+    spec: Spec, models: Callable[[str], Path], chats: Path, tokenizer: Any
+) -> None:
+    other = _spec(models("llama"), chats, max_length=20, seed=7, packing=True)
+    assert key_of(spec, tokenizer) == key_of(other, tokenizer)
+
+
+def test_whatever_could_change_a_token_is_in_the_key(
+    spec: Spec, models: Callable[[str], Path], tmp_path: Path, chats: Path, tokenizer: Any
+) -> None:
+    from transformers import AutoTokenizer
+
+    keys = {key_of(spec, tokenizer)}
+    keys.add(key_of(spec, AutoTokenizer.from_pretrained(models("qwen"))))
+    changed = AutoTokenizer.from_pretrained(models("llama"))
+    changed.chat_template = "{{ messages[0]['content'] }}"
+    keys.add(key_of(spec, changed))
+    more = AutoTokenizer.from_pretrained(models("llama"))
+    more.add_tokens(["<|new|>"])
+    keys.add(key_of(spec, more))
+    rows = json.loads(chats.read_text())
+    (tmp_path / "fewer.json").write_text(json.dumps(rows[1:]))
+    keys.add(key_of(_spec(models("llama"), tmp_path / "fewer.json"), tokenizer))
+    assert len(keys) == 5
+
+
+@pytest.mark.parametrize("name", [encoded.TOKENS, encoded.LEARNT, encoded.META, encoded.STARTS])
+def test_a_damaged_folder_is_made_again(
+    spec: Spec, tokenizer: Any, report: Heard, name: str
+) -> None:
+    first = encoding_of(spec, tokenizer, report)
+    digest = first.samples.digest()
+    path = first.folder / name
+    path.write_bytes(path.read_bytes()[:-1])
+    again = encoding_of(spec, tokenizer, report)
+    assert not again.is_kept
+    assert again.samples.digest() == digest
+
+
+def test_who_is_asked_to_end_leaves_nothing_half_done(
+    spec: Spec, tokenizer: Any, report: Heard
+) -> None:
+    report.wishes.stop.set()
+    with pytest.raises(Halted):
+        encoding_of(spec, tokenizer, report)
+    assert list(encoded.folder_of("x").parent.iterdir()) == []
+
+
+def test_a_full_disk_is_told_with_the_folder(
+    spec: Spec, tokenizer: Any, report: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(EncodedWriter, "add", full)
+    with pytest.raises(JobError, match="cannot be kept") as caught:
+        encoding_of(spec, tokenizer, report)
+    assert "is full" in caught.value.cause
+    assert list(encoded.folder_of("x").parent.iterdir()) == []
+
+
+def test_only_the_newest_are_kept(tmp_path: Path, fettle_home: Path) -> None:
+    for number in range(4):
+        with EncodedWriter(encoded.folder_of(f"{number}")) as writer:
+            writer.add(0, np.zeros(2, np.int32), np.ones(2, np.bool_), b"x" * 32)
+            folder = writer.publish(_empty())
+        os.utime(folder / encoded.META, (number, number))
+    encoded.make_room(keep=2)
+    assert sorted(path.name for path in encoded.folder_of("x").parent.iterdir()) == ["2", "3"]
+
+
+def _empty() -> encoded.Meta:
+    return encoded.Meta(format=0, format_name="text", samples=0, rows_read=0, tokens=0, shown=0)
+
+
+# ---------------------------------------------------------------- what is left out
+
+
+def test_refused_rows_are_named_now_and_later(
+    spec: Spec, models: Callable[[str], Path], tmp_path: Path, tokenizer: Any
+) -> None:
+    talk = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "well"}]
+    (tmp_path / "d.jsonl").write_text(
+        "\n".join(json.dumps({"messages": turns}) for turns in (talk, talk[::-1], talk))
+    )
+    tokenizer.chat_template = (
+        "{% if messages[0].role != 'user' %}{{ raise_exception('Ask first') }}{% endif %}"
+        + str(tokenizer.chat_template)
+    )
+    wanted = _spec(models("llama"), tmp_path / "d.jsonl")
+    for _ in range(2):
+        heard = Heard()
+        found = encoding_of(wanted, tokenizer, heard)
+        assert [(row.row, row.reason) for row in found.meta.refused] == [(1, "Ask first")]
+        assert found.samples.origins is not None
+        assert found.samples.origins.tolist() == [0, 2]
+        (finding,) = heard.of(Finding)
+        assert finding.code == "template_refused"
+        heard.close()
+
+
+def test_a_plain_template_is_told_of_each_time(
+    spec: Spec, models: Callable[[str], Path], tokenizer: Any
+) -> None:
+    template, tokenizer.chat_template = tokenizer.chat_template, None
+    for _ in range(2):
+        heard = Heard()
+        encoding_of(spec, tokenizer, heard)
+        assert [d.title for d in heard.of(Decision)] == ["A plain chat template is used."]
+        assert tokenizer.chat_template not in (None, template)
+        tokenizer.chat_template = None
+        heard.close()
+
+
+# ---------------------------------------------------------------- what is seen
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_shown_is_what_is_trained_on(
+    family: str, models: Callable[[str], Path], chats: Path, report: Heard
+) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(models(family))
+    found = encoding_of(_spec(models(family), chats), tokenizer, report)
+    data = Encoded(found.folder)
+    collate = Collator(Rows(samples=found.samples, rows=unpacked(len(found.samples))), 0)
+    assert len(data) == len(found.samples) == 60
+    for place in range(len(data)):
+        sample = data.sample(place)
+        batch = collate([place])
+        labels = batch["labels"][0].tolist()
+        assert [token.id for token in sample.tokens] == batch["input_ids"][0].tolist()
+        assert [token.learnt for token in sample.tokens] == [label != IGNORED for label in labels]
+        assert sample.targets == sum(label != IGNORED for label in labels) > 0
+        covered = "".join(sample.text[t.begin : t.end] for t in sample.tokens)
+        assert covered.split() == sample.text.split()
+        assert json.loads(sample.raw) == json.loads(chats.read_text())[place]
+
+
+def test_a_long_sample_is_shown_in_parts(
+    models: Callable[[str], Path], tmp_path: Path, tokenizer: Any, report: Heard
+) -> None:
+    words = " ".join(f"word{i}" for i in range(900))
+    (tmp_path / "d.json").write_text(json.dumps([{"instruction": words, "output": "é well ☃"}] * 2))
+    data = Encoded(
+        encoding_of(_spec(models("llama"), tmp_path / "d.json"), tokenizer, report).folder
+    )
+    whole = data.sample(1, limit=10**6)
+    shown = ""
+    for first in range(0, whole.length, 500):
+        part = data.sample(1, first, limit=500)
+        assert [t.id for t in part.tokens] == [t.id for t in whole.tokens[first : first + 500]]
+        assert all(0 <= t.begin <= t.end <= len(part.text) for t in part.tokens)
+        shown += "".join(part.text[t.begin : t.end] for t in part.tokens if t.end > t.begin)
+    assert "word899" in shown
+    assert "é well ☃" in whole.text
+
+
+def test_rows_are_found_by_number_and_by_words(spec: Spec, tokenizer: Any, report: Heard) -> None:
+    data = Encoded(encoding_of(spec, tokenizer, report).folder)
+    assert data.place_of(7) == 7
+    assert data.place_of(60) is None
+    (place,) = data.search("SAY AND 5 times")[:1]
+    assert "and 5 times" in data.sample(place).text.lower()
+    assert data.search("no such words") == []
+    with pytest.raises(IndexError):
+        data.sample(60)
+
+
+def test_text_beyond_the_room_for_it_is_counted_but_not_shown(fettle_home: Path) -> None:
+    with EncodedWriter(encoded.folder_of("few"), shown_bytes=30) as writer:
+        for row in range(3):
+            shows = writer.shows
+            writer.add(row, np.arange(2, dtype=np.int32), np.ones(2, np.bool_), b"x" * 32)
+            if shows:
+                writer.show("ab", np.array([[0, 1], [1, 2]]), b'"ab"')
+        folder = writer.publish(_empty())
+    data = Encoded(folder)
+    assert [data.sample(place).is_shown for place in range(3)] == [True, True, False]
+    assert [data.sample(place).length for place in range(3)] == [2, 2, 2]
+
+
+def test_a_tokenizer_without_places_is_not_shown_but_trains(
+    models: Callable[[str], Path], texts: Path, tokenizer: Any, report: Heard,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    spec, _ = check({**make_spec(models("llama"), texts), "method": "pretrain"})
+    assert spec
+    monkeypatch.setattr(type(tokenizer), "is_fast", property(lambda _: False))
+    found = encoding_of(spec, tokenizer, report)
+    assert len(found.samples) == 30
+    assert not Encoded(found.folder).sample(3).is_shown
