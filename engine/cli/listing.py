@@ -71,6 +71,7 @@ def _coloured(line: str, state: State | None, output: Output) -> str:
 
 
 _GOES_ON = "Nothing: it goes on by itself in a moment, from its last save."
+_BEGINS_ANEW = "Nothing: it begins anew by itself in a moment, as there was no save yet."
 
 
 def show(arguments: Namespace, output: Output) -> Exit:
@@ -98,7 +99,8 @@ def show(arguments: Namespace, output: Output) -> Exit:
         )
         facts.append(("Resumed", shown.get("passed_over")))
         if summary.state is State.RECOVERING:
-            failure = msgspec.structs.replace(failure, remedy=_GOES_ON) if failure else None
+            remedy = _GOES_ON if saved else _BEGINS_ANEW
+            failure = msgspec.structs.replace(failure, remedy=remedy) if failure else None
         for name, text in [*filter(itemgetter(1), facts), *_reasons(failure)]:
             output.say(f"{output.paint(f'{name:<12}', 'dim')}{text}")
         certificate.say(shown.get("certificate"), output)

@@ -15,6 +15,9 @@ from engine.cli.foretell import Traces, machine_for
 from engine.cli.output import Exit, Output
 from engine.cli.plan_report import report
 from engine.client import connect
+from engine.contract.spec import Spec
+from engine.formats.dataset import dataset_of
+from engine.formats.example import DatasetError
 from engine.planning.choices import settle
 from engine.planning.ladder import make_it_fit
 from engine.planning.model_facts import linear_names
@@ -50,10 +53,19 @@ def plan(arguments: Namespace, output: Output) -> Exit:
             traces.limit(began + PLAN_SECONDS, least=int(first.verdict == "does_not_fit"))
         fix = make_it_fit(settled, form, machine, traces.form) if arguments.fit else None
         found = make_plan(spec, form, machine, forms=traces.form, config=config)
-    _show(found, fix, config, arguments, output)
+    _show(found, fix, config if spec.lora else {}, arguments, output)
+    _say_of_data(spec, output)
     if traces.left_out and not output.as_json:
         output.say(f"There was no time to work out every change; `{_again(arguments)}` does.")
     return Exit.WOULD_DIE if found.verdict == "does_not_fit" else Exit.FINISHED
+
+
+def _say_of_data(spec: Spec, output: Output) -> None:
+    """A plan needs no data; a run does, and would be refused."""
+    try:
+        dataset_of(spec.dataset.path, spec.dataset.format, spec.method)
+    except DatasetError as error:
+        output.warn(f"The plan stands without the data, but a run would be refused: {error}")
 
 
 def _again(arguments: Namespace) -> str:

@@ -94,7 +94,9 @@ def _facts(plan: Plan, output: Output, layers: Sequence[str]) -> list[str]:
         for b in plan.budgets
         if b.moment in _MOMENTS
     ]
-    lines += [("RAM", _ram(plan)), ("Trains", _trained(plan)), ("Adapter file", _file(plan))]
+    is_whole = plan.trainable_parameters == plan.total_parameters
+    file = "Model file" if is_whole else "Adapter file"
+    lines += [("RAM", _ram(plan)), ("Trains", _trained(plan)), (file, _file(plan))]
     lines += [("Checkpoint", f"{figures.file_size(plan.checkpoint_bytes)} each")]
     if layers:
         lines += [("Linear layers", ", ".join(layers))]
@@ -109,6 +111,8 @@ def _ram(plan: Plan) -> str:
 
 
 def _trained(plan: Plan) -> str:
+    if plan.trainable_parameters == plan.total_parameters:
+        return f"all {figures.count(plan.total_parameters)} weights"
     share = plan.trainable_parameters / max(plan.total_parameters, 1)
     trained, total = figures.count(plan.trainable_parameters), figures.count(plan.total_parameters)
     return f"{trained} weights, {share * 100:.2g} % of the model's {total}"

@@ -212,6 +212,8 @@ def report(output: Output, done: Done, said: str = "") -> None:
         output.say(f"Output: {done.output}")
     if _would_fail_again(done):
         output.say("Nothing was trained yet. Correct the spec and train anew.")
+    elif done.outcome == "failed":
+        output.say(f"When that is mended, go on with it: fettle resume {done.run}")
     elif done.outcome != "finished":
         output.say(f"Go on with it: fettle resume {done.run}")
 

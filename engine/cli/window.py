@@ -12,7 +12,7 @@ from pathlib import Path
 
 import engine
 from engine.cli.output import Exit, Output
-from engine.launch import ClientError
+from engine.client import Refused
 
 X11_LIBRARIES = {
     "libxcb-cursor.so.0": "libxcb-cursor0",
@@ -30,7 +30,9 @@ X11_LIBRARIES = {
 def app(arguments: Namespace, output: Output) -> Exit:
     """Open the window and return when it is closed."""
     if (missing := why_no_window()) is not None:
-        raise ClientError(missing)
+        raise Refused(
+            f"{missing} `fettle demo` and all other commands do without.", code="no_window"
+        )
     return Exit.FINISHED if open_window() == 0 else Exit.FAILED
 
 

@@ -177,7 +177,7 @@ def _head(imported: Imported) -> list[str]:
     sections = {
         "lost": "Has no counterpart, so the result may differ:",
         "unknown": "Not known:",
-        "left_out": "Not needed:",
+        "left_out": "Left out:",
     }
     found = []
     if imported.conflicts:

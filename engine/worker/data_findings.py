@@ -50,33 +50,38 @@ def _nothing_left(look: Look, counted: Counted) -> list[RowFinding]:
         return []
     return [
         RowFinding(
-            code="nothing_to_train_on", severity="error", title=look.nothing.title,
-            cause=look.nothing.cause, remedy=look.nothing.remedy,
+            code="nothing_to_train_on",
+            severity="error",
+            title=look.nothing.title,
+            cause=look.nothing.cause,
+            remedy=look.nothing.remedy,
         )
-    ]  # fmt: skip
+    ]
 
 
 def _outside(look: Look, counted: Counted) -> list[RowFinding]:
     """Tokens that the model has no row for."""
-    if look.vocabulary is None:
-        return []
     samples = look.encoding.samples
-    outside = [
-        place for place in range(len(samples))
-        if len(ids := samples[place][0]) and int(ids.max()) >= look.vocabulary
-    ] if _highest(samples.pieces()) >= look.vocabulary else []  # fmt: skip
-    if not outside:
+    if look.vocabulary is None or _highest(samples.pieces()) < look.vocabulary:
         return []
+    ids = ((place, samples[place][0]) for place in range(len(samples)))
+    outside = [place for place, row in ids if len(row) and int(row.max()) >= look.vocabulary]
     return [
         RowFinding(
-            code="ids_out_of_range", severity="error",
-            title=f"{_rows_word(len(outside))} hold tokens that the model does not know.",
+            code="ids_out_of_range",
+            severity="error",
+            title=_sentence(
+                len(outside),
+                "has tokens that the model does not know",
+                "have tokens that the model does not know",
+            ),
             cause=f"The tokenizer makes ids of {look.vocabulary} and more; the model has rows for "
             f"{look.vocabulary} tokens.",
             remedy="Use the tokenizer that came with the model.",
-            row_count=len(outside), rows=_rows(look, outside[:MAX_ROWS]),
+            row_count=len(outside),
+            rows=_rows(look, outside[:MAX_ROWS]),
         )
-    ]  # fmt: skip
+    ]
 
 
 def _highest(pieces: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
@@ -89,15 +94,19 @@ def _refused(look: Look, counted: Counted) -> list[RowFinding]:
         return []
     return [
         RowFinding(
-            code="template_refused", severity="warning",
-            title=f"{_rows_word(meta.refused_count)} do not fit the chat template and are left "
-            "out.",
+            code="template_refused",
+            severity="warning",
+            title=_sentence(
+                meta.refused_count,
+                "does not fit the chat template and is left out",
+                "do not fit the chat template and are left out",
+            ),
             cause=meta.refused[0].reason,
             remedy="Questions and answers must alternate, beginning with a question.",
             row_count=meta.refused_count,
             rows=[refused.row for refused in meta.refused[:MAX_ROWS]],
         )
-    ]  # fmt: skip
+    ]
 
 
 def _untaught(look: Look, counted: Counted) -> list[RowFinding]:
@@ -109,24 +118,33 @@ def _untaught(look: Look, counted: Counted) -> list[RowFinding]:
     if (number := _rows_of(look, empty))[0]:
         found.append(
             RowFinding(
-                code="nothing_to_learn", severity="warning",
-                title=f"{_rows_word(number[0])} teach nothing and are left out.",
+                code="nothing_to_learn",
+                severity="warning",
+                title=_sentence(
+                    number[0], "teaches nothing and is left out", "teach nothing and are left out"
+                ),
                 cause="They have no answer, or the chat template does not show it.",
                 remedy="Look at them; a template that hides answers has to be another one.",
-                row_count=number[0], rows=number[1],
+                row_count=number[0],
+                rows=number[1],
             )
-        )  # fmt: skip
+        )
     if (number := _rows_of(look, cut_off))[0]:
         found.append(
             RowFinding(
-                code="answer_beyond_cut", severity="warning",
-                title=f"{_rows_word(number[0])} have their whole answer beyond the cut and are "
-                "left out.",
+                code="answer_beyond_cut",
+                severity="warning",
+                title=_sentence(
+                    number[0],
+                    "has its whole answer beyond the cut and is left out",
+                    "have their whole answer beyond the cut and are left out",
+                ),
                 cause=f"The question alone is longer than {look.spec.training.max_length} tokens.",
                 remedy="Raise training.max_length, or shorten those questions.",
-                row_count=number[0], rows=number[1],
+                row_count=number[0],
+                rows=number[1],
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -146,14 +164,20 @@ def _cut(look: Look, counted: Counted) -> list[RowFinding]:
     why = f"They are longer than {max_length} tokens."
     return [
         RowFinding(
-            code="cut", severity="warning" if answers else "info",
-            title=f"{_rows_word(total)} lose their end ({share:.1%}).",
+            code="cut",
+            severity="warning" if answers else "info",
+            title=_sentence(total, f"loses its end ({share:.1%})", f"lose their end ({share:.1%})"),
             cause=f"{why} An answer is cut in {answers} of them." if answers else why,
-            remedy=f"With max_length = {longer} it would be {still}." if helps else "",
-            row_count=total, rows=rows,
+            remedy=f"With max_length = {longer} {_would_be(still)}." if helps else "",
+            row_count=total,
+            rows=rows,
             patch={"training.max_length": longer} if helps else {},
         )
-    ]  # fmt: skip
+    ]
+
+
+def _would_be(still: int) -> str:
+    return f"it would be {still}" if still else "none would"
 
 
 def proposed_length(lengths: Sequence[int] | np.ndarray) -> int:
@@ -175,34 +199,44 @@ def _copies(look: Look, counted: Counted) -> list[RowFinding]:
     many = share >= _MANY_COPIES
     return [
         RowFinding(
-            code="duplicates", severity="warning" if many else "info",
-            title=f"{_rows_word(total)} are the same as an earlier one ({share:.1%}).",
+            code="duplicates",
+            severity="warning" if many else "info",
+            title=_sentence(
+                total,
+                f"is the same as an earlier one ({share:.1%})",
+                f"are the same as an earlier one ({share:.1%})",
+            ),
             cause="They are kept: each is learnt as often as it is there.",
             remedy="Most of the data says the same; remove the copies." if many else "",
-            row_count=total, rows=rows,
+            row_count=total,
+            rows=rows,
         )
-    ]  # fmt: skip
+    ]
 
 
 # ---------------------------------------------------------------- seen while reading
 
-_WORDS: dict[str, tuple[str, str, str]] = {
+_WORDS: dict[str, tuple[str, str, str, str]] = {
     suspects.EMPTY_ANSWERS: (
-        "hold an empty answer",
+        "has an empty answer",
+        "have an empty answer",
         "The model learns to say nothing, and to stop at once.",
         "Write the answers, or remove those rows.",
     ),
     suspects.CONTROL_TOKENS: (
+        "has a control token of the model in its text",
         "have a control token of the model in their text",
         "What was written there is taken for the chat template's own marks: turns end too early.",
         "Remove or rewrite those marks.",
     ),
     suspects.BROKEN_TEXT: (
-        "hold broken characters",
+        "has broken characters",
+        "have broken characters",
         "The text was saved in one encoding and read in another on its way here.",
         "Make those rows again from their source, saved as UTF-8.",
     ),
     suspects.ROLE_ORDER: (
+        "has turns in an unusual order",
         "have turns in an unusual order",
         "Somebody speaks twice in a row, or an answer comes before any question.",
         "Look whether a turn is missing.",
@@ -212,15 +246,19 @@ _WORDS: dict[str, tuple[str, str, str]] = {
 
 def _suspects(look: Look, counted: Counted) -> list[RowFinding]:
     found = []
-    for kind, (what, cause, remedy) in _WORDS.items():
+    for kind, (of_one, of_many, cause, remedy) in _WORDS.items():
         if rows := look.encoding.meta.suspects.get(kind):
             found.append(
                 RowFinding(
-                    code=kind, severity="info" if kind == suspects.ROLE_ORDER else "warning",
-                    title=f"{_rows_word(len(rows))} {what}.", cause=cause, remedy=remedy,
-                    row_count=len(rows), rows=rows[:MAX_ROWS],
+                    code=kind,
+                    severity="info" if kind == suspects.ROLE_ORDER else "warning",
+                    title=_sentence(len(rows), of_one, of_many),
+                    cause=cause,
+                    remedy=remedy,
+                    row_count=len(rows),
+                    rows=rows[:MAX_ROWS],
                 )
-            )  # fmt: skip
+            )
     return found
 
 
@@ -229,16 +267,25 @@ def _blank(look: Look, counted: Counted) -> list[RowFinding]:
         return []
     return [
         RowFinding(
-            code="blank", severity="info",
-            title=f"{_rows_word(blank)} hold no text and are left out.", row_count=blank,
+            code="blank",
+            severity="info",
+            title=_sentence(blank, "has no text and is left out", "have no text and are left out"),
+            row_count=blank,
         )
-    ]  # fmt: skip
+    ]
 
 
-def _rows_word(number: int) -> str:
-    return "1 row" if number == 1 else f"{number} rows"
+def _sentence(number: int, of_one: str, of_many: str) -> str:
+    return f"1 row {of_one}." if number == 1 else f"{number} rows {of_many}."
 
 
 _JUDGES: tuple[Callable[[Look, Counted], list[RowFinding]], ...] = (
-    _nothing_left, _outside, _refused, _untaught, _cut, _suspects, _copies, _blank,
-)  # fmt: skip
+    _nothing_left,
+    _outside,
+    _refused,
+    _untaught,
+    _cut,
+    _suspects,
+    _copies,
+    _blank,
+)

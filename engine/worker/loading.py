@@ -28,6 +28,7 @@ from engine.planning.cards import chosen, visible
 from engine.planning.safe_mode import NOTHING_LEFT_OUT, SafeMode
 from engine.worker import int8_inputs, safely
 from engine.worker.failures import JobError
+from engine.worker.hub_reach import must_be_reachable
 from engine.worker.report import Report
 
 Precision = Literal["bf16", "fp16", "fp32"]
@@ -113,6 +114,7 @@ def _precision(
 @contextmanager
 def explained(path: str) -> Iterator[None]:
     """Turns what the loaders raise for a model that is not there, or no model, into a JobError."""
+    must_be_reachable(path)
     try:
         yield
     except (OSError, ValueError, KeyError, SafetensorError) as error:

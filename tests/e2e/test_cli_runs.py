@@ -369,7 +369,7 @@ def test_who_failed_later_is_told_to_resume(bench: Bench) -> None:
     bench.worker("fail save=0")
     result = bench.fettle("train", bench.spec)
     assert result.code == 20
-    assert "Go on with it: fettle resume" in result.out
+    assert "When that is mended, go on with it: fettle resume" in result.out
     assert "Correct the spec" not in result.out
 
 

@@ -196,6 +196,7 @@ def test_people_get_a_report(fettle: Planner) -> None:
     assert result.out.startswith("3 × RTX 3090")
     assert "Does not fit" in result.out.splitlines()[0]
     assert "What would make room" in result.out
+    assert "The plan stands without the data, but a run would be refused" in result.err
 
 
 def test_the_readme_has_these_figures(fettle: Planner) -> None:

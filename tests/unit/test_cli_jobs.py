@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from engine.cli import window
 from engine.cli.jobs import JobFailed, JobWorker
+from engine.cli.output import Output
+from engine.client import Refused
 from engine.contract.lifecycle import Phase
 from engine.contract.messages import (
     Done,
@@ -97,6 +100,8 @@ class TestWindow:
     def test_without_a_display_there_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.importorskip("PySide6")
         assert "no display" in str(window.why_no_window())
+        with pytest.raises(Refused, match="`fettle demo` and all other commands do without"):
+            window.app(Namespace(), Output(as_json=False))
         monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
         assert window.why_no_window() is None
 

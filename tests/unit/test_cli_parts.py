@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import math
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from engine.cli import main, settings, words
+from engine.cli import listing, main, settings, words
 from engine.cli.output import Output
 from engine.cli.parser import UsageError, build
 from engine.cli.progress import RunProgress, sentence
@@ -421,3 +423,40 @@ class TestCommandLine:
             main(["--version"])
         assert left.value.code == 0
         assert capsys.readouterr().out.startswith("fettle ")
+
+
+class _Asked:
+    """A client that gives this answer to everything."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        self._answer = answer
+
+    def __enter__(self) -> _Asked:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def request(self, _message: object) -> dict[str, Any]:
+        return self._answer
+
+
+@pytest.mark.parametrize("is_saved", [False, True])
+def test_a_run_that_comes_back_says_from_where(
+    is_saved: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save = CheckpointSaved(
+        at=1.0, step=7, folder="checkpoints/x", bytes=1, seconds=1.0, reason="time"
+    )
+    shown = {
+        "summary": msgspec.to_builtins(summary(state=State.RECOVERING)),
+        "checkpoints": [msgspec.to_builtins(save)] if is_saved else [],
+        "failure": msgspec.to_builtins(
+            Finding(at=1.0, code="killed", title="Killed.", severity="error")
+        ),
+    }
+    monkeypatch.setattr(listing, "connect", lambda: _Asked(shown))
+    listing.show(Namespace(run="last"), Output(as_json=False))
+    told = capsys.readouterr().out
+    assert ("from its last save" in told) == is_saved
+    assert ("begins anew" in told) != is_saved

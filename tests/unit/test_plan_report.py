@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 
+import msgspec
 import pytest
+from msgspec import UNSET
 
 from engine.cli.output import Output
 from engine.cli.plan_report import report
@@ -53,6 +56,15 @@ def test_the_bar_is_to_scale(spec: Spec, place: Machine) -> None:
     assert abs(filled / 48 - share) < 0.05
     assert (bar[-1] != "│") == (plan.budgets[0].total_bytes > limit * 1.02)
     assert len(bar) == 49
+
+
+def test_a_full_fine_tune_trains_all_and_writes_a_model() -> None:
+    spec = msgspec.structs.replace(spec_of(), lora=UNSET, quantization=UNSET)
+    whole = "\n".join(lines_of(spec, machine("h100")))
+    assert re.search(r"Trains +all [0-9 ]+ weights", whole)
+    assert "Model file" in whole
+    assert "Adapter file" not in whole
+    assert "Adapter file" in "\n".join(lines_of(spec_of(), machine("h100")))
 
 
 def test_rungs_say_what_they_save_and_what_they_change() -> None:
