@@ -125,7 +125,10 @@ class DatasetSpec(Table, frozen=True, kw_only=True):
 
     path: Annotated[
         str,
-        Meta(min_length=1, description="A JSON, JSONL, CSV, Parquet or text file."),
+        Meta(
+            min_length=1,
+            description="A JSON, JSONL, CSV, Parquet, Arrow or text file; text also as .gz, .zst.",
+        ),
     ]
     format: Annotated[
         Literal["auto", "alpaca", "sharegpt", "messages", "prompt_completion", "text"],

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from engine.formats import csv_rows, json_rows, parquet_rows, registry, text_rows
+from engine.formats import arrow_rows, csv_rows, json_rows, parquet_rows, registry, text_rows
 from engine.formats import source as sources
 from engine.formats.example import DatasetError, Example, Format, Row, RowError
 from engine.formats.registry import Detected
@@ -26,6 +26,14 @@ _HASH_BLOCK = 4 << 20
 _HASH_BLOCKS = 64
 
 
+_READERS: dict[str, Callable[[Source], Iterator[Row]]] = {
+    "csv": csv_rows.rows,
+    "parquet": parquet_rows.rows,
+    "arrow": arrow_rows.rows,
+    "text": text_rows.rows,
+}
+
+
 def read_rows(source: Source, head_bytes: int | None = None) -> Iterator[Row]:
     """The rows of a file, of a long JSON list only those in its first ``head_bytes``.
 
@@ -33,8 +41,7 @@ def read_rows(source: Source, head_bytes: int | None = None) -> Iterator[Row]:
     """
     if source.kind == "json":
         return json_rows.rows(source, head_bytes)
-    reader = {"csv": csv_rows.rows, "parquet": parquet_rows.rows, "text": text_rows.rows}
-    return reader[source.kind](source)
+    return _READERS[source.kind](source)
 
 
 def resolve(source: Source, format: str, method: str | None) -> str:
@@ -97,7 +104,8 @@ def numbered_examples(
     source = sources.find(path)
     module = registry.FORMATS[resolve(source, format, method)]
     for row in read_rows(source):
-        yield row, example_of(source, row, module), min(1.0, row.end / source.bytes)
+        known = 0 if source.packing else row.end
+        yield row, example_of(source, row, module), min(1.0, known / source.bytes)
 
 
 def dataset_of(path: str | Path, format: str, method: str) -> str:
@@ -194,7 +202,7 @@ def _row_count(source: Source) -> int | None:
     try:
         if source.kind == "parquet":
             return parquet_rows.row_count(source)
-        if source.bytes <= _COUNT_BYTES:
+        if source.bytes <= (_COUNT_BYTES // 8 if source.packing else _COUNT_BYTES):
             return sum(1 for _ in read_rows(source))
     except DatasetError:
         return None

@@ -40,7 +40,7 @@ def rows(source: Source, head_bytes: int | None = None) -> Iterator[Row]:
     if not start:
         raise no_rows(source)
     if start.startswith(b"["):
-        if head_bytes is not None and source.bytes > head_bytes:
+        if head_bytes is not None and (source.packing or source.bytes > head_bytes):
             return _head_of_list(source, head_bytes)
         return _whole_list(source)
     _refuse_single_object(source, start)
@@ -75,7 +75,7 @@ def _refuse_single_object(source: Source, start: bytes) -> None:
     """A pretty-printed object is the commonest thing that is neither a list nor lines."""
     first = start.split(b"\n", 1)[0].strip()
     looks_like_lines = first.startswith(b"{") and first not in (b"{", b"{}")
-    if source.path.suffix.lower() != ".json" or looks_like_lines:
+    if ".json" not in source.path.suffixes[-2:] or looks_like_lines:
         return
     try:
         whole = _value.decode(sources.read_bytes(source))
@@ -123,10 +123,12 @@ def _head_of_list(source: Source, head_bytes: int) -> Iterator[Row]:
     """Rows in the beginning of a long list; a row that the cut goes through is left out."""
     length = head_bytes
     while True:
-        data = sources.read_bytes(source, length)
+        data = sources.read_bytes(source, length + 1)
+        is_whole = len(data) <= length
+        data = data[:length]
         text = sources.decode(source, _whole_characters(data))
-        found = list(_split(source, text, complete=length >= source.bytes))
-        if found or length >= MAX_ROW_BYTES + head_bytes:
+        found = list(_split(source, text, complete=is_whole))
+        if found or is_whole or length >= MAX_ROW_BYTES + head_bytes:
             break
         length = MAX_ROW_BYTES + head_bytes
     if not found:

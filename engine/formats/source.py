@@ -13,11 +13,12 @@ from typing import Literal
 import msgspec
 
 from engine.formats.example import DatasetError
+from engine.formats.unpack import PACKED, Packing, opened
 
 MAX_ROW_BYTES = 16 << 20
 """Longest row or line accepted, in bytes."""
 
-Kind = Literal["json", "csv", "parquet", "text"]
+Kind = Literal["json", "csv", "parquet", "arrow", "text"]
 
 KINDS: dict[str, Kind] = {
     ".json": "json",
@@ -26,12 +27,13 @@ KINDS: dict[str, Kind] = {
     ".csv": "csv",
     ".tsv": "csv",
     ".parquet": "parquet",
+    ".arrow": "arrow",
     ".txt": "text",
     ".text": "text",
     ".md": "text",
     ".markdown": "text",
 }
-COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz", ".7z", ".rar")
+COMPRESSED = (".bz2", ".xz", ".zip", ".tar", ".tgz", ".7z", ".rar")
 SAVE_AS_UTF8 = "Save the file as UTF-8."
 _HEAD_BYTES = 8192
 _BOM = b"\xef\xbb\xbf"
@@ -40,6 +42,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", "a zip archive"),
     (b"\x28\xb5\x2f\xfd", "a zstd archive"),
     (b"PAR1", "a Parquet file"),
+    (b"ARROW1", "an Arrow file"),
     (b"%PDF", "a PDF"),
     (b"\x7fELF", "a program"),
 )
@@ -57,6 +60,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     kind: Kind
     bytes: int
+    """On the disk."""
+    packing: Packing = ""
 
     @property
     def name(self) -> str:
@@ -70,9 +75,13 @@ def find(path: str | Path) -> Source:
     size = _regular_size(place)
     if size == 0:
         raise DatasetError(f"{place.name} is empty (0 bytes).", "Choose a file with rows in it.")
-    kind = _kind(place)
-    _look_at_head(place, kind)
-    return Source(path=place, kind=kind, bytes=size)
+    packing = PACKED.get(place.suffix.lower(), "")
+    kind = _kind(place.with_suffix("") if packing else place)
+    source = Source(path=place, kind=kind, bytes=size, packing=packing)
+    if packing and kind in ("parquet", "arrow"):
+        raise DatasetError(f"{place.name} is packed twice.", "Unpack it and choose the file in it.")
+    _look_at_head(source)
+    return source
 
 
 def _expanded(path: str | Path) -> Path:
@@ -135,14 +144,15 @@ def _kind(place: Path) -> Kind:
     return kind
 
 
-def _look_at_head(place: Path, kind: Kind) -> None:
+def _look_at_head(source: Source) -> None:
     """Refuses what is plainly no text, so that nobody gets a riddle about line 1."""
+    place = source.path
     try:
-        with place.open("rb") as file:
+        with opened(place, source.packing) as file:
             head = file.read(_HEAD_BYTES)
     except OSError as error:
         raise unreadable(place, error) from None
-    if kind == "parquet":
+    if source.kind in ("parquet", "arrow"):
         return
     for magic, what in _MAGIC:
         if head.startswith(magic):
@@ -163,7 +173,7 @@ def _look_at_head(place: Path, kind: Kind) -> None:
 def read_bytes(source: Source, limit: int | None = None) -> bytes:
     """The file's first ``limit`` bytes or all of it, without a byte order mark."""
     try:
-        with source.path.open("rb") as file:
+        with opened(source.path, source.packing) as file:
             data = file.read() if limit is None else file.read(limit)
     except OSError as error:
         raise unreadable(source.path, error) from None
@@ -176,7 +186,7 @@ def lines(source: Source) -> Iterator[tuple[int, bytes]]:
     Raises DatasetError at a line longer than :data:`MAX_ROW_BYTES`.
     """
     try:
-        with source.path.open("rb") as file:
+        with opened(source.path, source.packing) as file:
             number = 0
             while line := file.readline(MAX_ROW_BYTES + 1):
                 number += 1

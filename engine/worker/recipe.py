@@ -117,9 +117,10 @@ if EVAL_FRACTION:
 
 
 def _loader(spec: Spec) -> str:
-    ending = spec.dataset.path.rpartition(".")[2].lower()
+    path = spec.dataset.path.lower().removesuffix(".gz").removesuffix(".zst")
+    ending = path.rpartition(".")[2]
     kind = {"jsonl": "json", "ndjson": "json", "json": "json", "csv": "csv", "tsv": "csv",
-            "parquet": "parquet"}.get(ending, "text")  # fmt: skip
+            "parquet": "parquet", "arrow": "arrow"}.get(ending, "text")  # fmt: skip
     extra = ', sample_by="paragraph"' if kind == "text" else ""
     load = f'data = load_dataset("{kind}", data_files=DATA, split="train"{extra})'
     return f"{_TO_EXAMPLE}\n\n{load}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import time
@@ -200,7 +201,14 @@ BROKEN: list[tuple[str, str | bytes, str]] = [
     ("parquet.json", b"PAR1" + b"\0" * 50, "is a Parquet file, whatever"),
     ("a.xlsx", "x", "ends in .xlsx, which is not read"),
     ("noending", "x", "has no ending"),
-    ("a.jsonl.gz", b"\x1f\x8b", "compressed, which is not read yet"),
+    ("a.jsonl.gz", b"\x1f\x8b", "no whole gzip archive"),
+    ("b.jsonl.gz", b"nothing packed", "no whole gzip archive"),
+    ("c.jsonl.gz", gzip.compress(GOOD.encode() * 900)[:-20], "no whole gzip archive"),
+    ("d.jsonl.zst", b"nothing packed", "no whole zstd archive"),
+    ("e.jsonl.gz", gzip.compress(GOOD.encode() + b"\n{"), "line 2 is not valid JSON"),
+    ("f.parquet.gz", gzip.compress(b"x"), "is packed twice"),
+    ("g.jsonl.xz", b"x", "compressed, which is not read yet"),
+    ("h.arrow", b"ARROW1" + b"\0" * 50, "no whole Arrow file"),
     ("gz.json", b"\x1f\x8bxx", "a gzip archive, whatever"),
     ("dpo.json", '[{"prompt": "a", "chosen": "b", "rejected": "c"}]', "preference data"),
     ("plain.txt", "Some text.", "plain text, which has no answers"),
@@ -218,6 +226,57 @@ def test_a_broken_file_gives_a_sentence(
     assert name in complaints[0]
     with pytest.raises(DatasetError):
         list(read_examples(path, "auto", "sft"))
+
+
+# ---------------------------------------------------------------- packed and columnar files
+
+
+def _packed(path: Path, packing: str) -> Path:
+    target = path.with_name(path.name + packing)
+    if packing == ".gz":
+        target.write_bytes(gzip.compress(path.read_bytes()))
+        return target
+    pyarrow = pytest.importorskip("pyarrow")
+    with pyarrow.CompressedOutputStream(str(target), "zstd") as stream:
+        stream.write(path.read_bytes())
+    return target
+
+
+@pytest.mark.parametrize("packing", [".gz", ".zst"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", f"{GOOD}\n" * 900),
+        ("a.json", f"[{','.join([GOOD] * 40_000)}]"),
+        ("a.csv", "instruction,output\n" + 'a,"b\nc"\n' * 50),
+        ("a.json", f"[\n{GOOD}\n]"),
+    ],
+)
+def test_a_packed_file_has_the_rows_of_the_plain_one(
+    write: Write, name: str, content: str, packing: str
+) -> None:
+    plain = write(name, content)
+    packed = _packed(plain, packing)
+    assert said(packed) == []
+    assert list(read_examples(packed, "auto", "sft")) == list(read_examples(plain, "auto", "sft"))
+    shown, same = preview(packed), preview(plain)
+    assert (shown["format"], shown["rows"]) == (same["format"], same["rows"])
+    assert shown["row_count"] in (same["row_count"], None)
+    assert fingerprint(packed) != fingerprint(plain)
+
+
+@pytest.mark.parametrize("kind", ["file", "stream"])
+def test_arrow_files_are_read(tmp_path: Path, kind: str) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    rows = [{"instruction": f"say {i}", "output": "well"} for i in range(700)]
+    table = pyarrow.Table.from_pylist(rows)
+    path = tmp_path / "rows.arrow"
+    make = pyarrow.ipc.new_file if kind == "file" else pyarrow.ipc.new_stream
+    with make(str(path), table.schema) as writer:
+        writer.write_table(table, max_chunksize=300)
+    assert [row.value for row in read_rows(sources.find(path))] == rows
+    assert said(path) == []
+    assert preview(path)["format"] == "alpaca"
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.txt"])
@@ -330,7 +389,7 @@ def test_a_large_file_is_checked_in_time(tmp_path: Path) -> None:
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    suffix=st.sampled_from([".json", ".jsonl", ".csv", ".txt"]),
+    suffix=st.sampled_from([".json", ".jsonl", ".csv", ".txt", ".json.gz", ".jsonl.gz"]),
     content=st.one_of(
         st.binary(max_size=200),
         st.text(max_size=200).map(str.encode),
@@ -355,7 +414,7 @@ def test_no_content_breaks_the_check(
     tmp_path: Path, suffix: str, content: bytes, method: str
 ) -> None:
     path = tmp_path / ("any" + suffix)
-    path.write_bytes(content)
+    path.write_bytes(gzip.compress(content) if suffix.endswith(".gz") else content)
     complaints = check_dataset(path, "auto", method)
     try:
         count = len(list(read_examples(path, "auto", method)))

@@ -27,7 +27,10 @@ from app.widgets.parts import Card, button, label, row
 from app.words import counted, size
 from engine.contract.messages import PreviewDataset, Refusal
 
-FILTER = "Data (*.json *.jsonl *.ndjson *.csv *.tsv *.parquet *.txt *.md);;All files (*)"
+FILTER = (
+    "Data (*.json *.jsonl *.ndjson *.csv *.tsv *.parquet *.arrow *.txt *.md *.gz *.zst);;"
+    "All files (*)"
+)
 SHOWN_ROWS = 3
 _ROW_PX = 28
 _ASK_AFTER_MS = 250
