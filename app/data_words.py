@@ -103,7 +103,17 @@ def place_of(sample: Sample, report: DatasetReport) -> str:
     ]
     if report.method != "pretrain" and sample.length > report.max_length:
         parts.append(f"{words.count(sample.length - report.max_length)} cut off")
+    if is_held_back(sample, report):
+        parts.append("held back")
+    elif not sample.targets:
+        parts.append("left out")
     return " · ".join(parts)
+
+
+def is_held_back(sample: Sample, report: DatasetReport) -> bool:
+    """Whether it measures the loss, and is not trained on."""
+    border = report.held_border
+    return border is not None and (sample.hash, sample.place) <= border
 
 
 def token_tip(sample: Sample, number: int, max_length: int | None) -> str:

@@ -29,6 +29,7 @@ class Inspector(QObject):
         ended: its :class:`Inspected`.
         refused: a :class:`Refusal`; there is nothing to look at.
         shown: a :class:`Sample` that was asked for.
+        unshown: why there is none, for people.
         found: places of samples that hold the words that were looked for.
     """
 
@@ -37,6 +38,7 @@ class Inspector(QObject):
     ended = Signal(object)
     refused = Signal(object)
     shown = Signal(object)
+    unshown = Signal(str)
     found = Signal(object)
 
     def __init__(self, link: HostLink, parent: QObject) -> None:
@@ -48,10 +50,11 @@ class Inspector(QObject):
         self._is_asking = False
         self._data = ""
         """Key of the tokens of what was looked over last."""
+        self._max_length: int | None = None
         link.inspected.connect(self._on_inspected)
         link.progress_received.connect(self._on_progress)
         link.disconnected.connect(self._on_disconnected)
-        link.moved.connect(self.stop)
+        link.moved.connect(self._on_moved)
 
     @property
     def is_busy(self) -> bool:
@@ -89,9 +92,11 @@ class Inspector(QObject):
         self._ask(self._on_places, search=text)
 
     def _ask(self, answered: Callable[[dict[str, Any]], None], **wanted: Any) -> None:
-        pending = self._link.ask(ShowSamples, data=self._data, **wanted)
+        pending = self._link.ask(
+            ShowSamples, data=self._data, max_length=self._max_length, **wanted
+        )
         pending.replied.connect(answered)
-        pending.refused.connect(self.refused)
+        pending.refused.connect(self._on_unshown)
 
     # ------------------------------------------------------------ what arrives
 
@@ -110,7 +115,10 @@ class Inspector(QObject):
     def _on_inspected(self, message: Inspected) -> None:
         if self._name and message.run == self._name:
             self._name = ""
-            self._data = message.report.data if message.report else ""
+            if message.report is not None:
+                is_cut = message.report.method != "pretrain"
+                self._data = message.report.data
+                self._max_length = message.report.max_length if is_cut else None
             self.ended.emit(message)
 
     def _on_progress(self, progress: Progress) -> None:
@@ -122,7 +130,22 @@ class Inspector(QObject):
             self._name, self._is_asking = "", False
             self.refused.emit(Refusal(to=0, sentence=sentence))
 
+    def _on_moved(self) -> None:
+        if self.is_busy:
+            self._name, self._is_asking = "", False
+            sentence = "The engine is at another place now. Look again."
+            self.refused.emit(Refusal(to=0, sentence=sentence))
+
+    def _on_unshown(self, refusal: Refusal) -> None:
+        # Tokens that are gone can be made again; all else is about this sample alone.
+        if refusal.code == "not_found":
+            self.refused.emit(refusal)
+        else:
+            self.unshown.emit(refusal.sentence)
+
     def _on_samples(self, data: dict[str, Any]) -> None:
+        if reason := data.get("reason"):
+            self.unshown.emit(str(reason))
         for raw in data.get("samples", [])[:1]:
             self.shown.emit(msgspec.convert(raw, Sample, str_keys=True))
 

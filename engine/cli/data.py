@@ -34,7 +34,7 @@ def data(arguments: Namespace, output: Output) -> Exit:
     path = Path(arguments.file)
     with connect() as client:
         if path.suffix.lower() == ".toml":
-            raw, _ = settings.load(path, arguments.settings)
+            raw, _ = settings.load(path, [*arguments.settings, *_changes(arguments)])
         else:
             preview = client.request(
                 PreviewDataset(id=0, path=str(path.absolute()), format=arguments.format)
@@ -42,15 +42,17 @@ def data(arguments: Namespace, output: Output) -> Exit:
             if not arguments.model:
                 return _of_file(path, preview, output)
             raw = _as_spec(path, preview["format"], arguments)
+            if complaints := [c for s in arguments.settings for c in settings.apply(raw, s)]:
+                raise settings.refusal(complaints)
         report = _inspect(client, raw, output)
-        sample = _sample(client, report, arguments)
+        sample, why = _sample(client, report, arguments)
     output.emit({"type": "dataset_report", **msgspec.to_builtins(report)})
     if sample is not None:
         output.emit({"type": "sample", **msgspec.to_builtins(sample)})
     if not output.as_json:
         for line in [*about_tokens(report, Path(raw["dataset"]["path"]).name, output), ""]:
             output.say(line)
-        output.say(as_seen(sample, report, output) if sample else "No sample is like that.")
+        output.say(as_seen(sample, report, output) if sample else why)
     return Exit.WOULD_DIE if any(f.severity == "error" for f in report.findings) else Exit.FINISHED
 
 
@@ -60,6 +62,17 @@ def _of_file(path: Path, preview: dict[str, Any], output: Output) -> Exit:
         for line in about_file(path.name, preview):
             output.say(line)
     return Exit.FINISHED
+
+
+def _changes(arguments: Namespace) -> list[str]:
+    """What options say of a spec that is there."""
+    given = {
+        "training.max_length": arguments.max_length,
+        "method": arguments.method,
+        "model.path": arguments.model,
+        "dataset.format": None if arguments.format == "auto" else arguments.format,
+    }
+    return [f"{name}={value}" for name, value in given.items() if value is not None]
 
 
 def _as_spec(path: Path, found: str, arguments: Namespace) -> dict[str, Any]:
@@ -100,9 +113,12 @@ def _progress(message: Progress) -> str:
     return f"Making tokens: {count(message.done)}{of} {message.unit}"
 
 
-def _sample(client: Client, report: DatasetReport, arguments: Namespace) -> Sample | None:
-    """The sample that is asked for, or any. None if there is none."""
-    request = ShowSamples(id=0, data=report.data)
+def _sample(
+    client: Client, report: DatasetReport, arguments: Namespace
+) -> tuple[Sample | None, str]:
+    """The sample that is asked for, or any; None if there is none, and why."""
+    cut = None if report.method == "pretrain" else report.max_length
+    request = ShowSamples(id=0, data=report.data, max_length=cut)
     if arguments.row is not None:
         request = msgspec.structs.replace(request, row=arguments.row - 1)
     elif arguments.search:
@@ -112,8 +128,10 @@ def _sample(client: Client, report: DatasetReport, arguments: Namespace) -> Samp
         pick = arguments.pick or "random"
         places = report.picks.get(pick, []) if pick != "random" else _any(report)
         request = msgspec.structs.replace(request, places=places[:1])
-    samples = client.request(request)["samples"]
-    return msgspec.convert(samples[0], Sample, str_keys=True) if samples else None
+    found = client.request(request)
+    if not found["samples"]:
+        return None, found.get("reason", "No sample is like that.")
+    return msgspec.convert(found["samples"][0], Sample, str_keys=True), ""
 
 
 def _any(report: DatasetReport) -> list[int]:

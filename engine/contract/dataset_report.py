@@ -38,7 +38,7 @@ class DatasetReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Counts are of samples; a sample is a row, or a document for ``pretrain``."""
 
     data: str
-    """Key of the tokens, for :class:`engine.contract.messages.ShowSample`."""
+    """Key of the tokens, for :class:`engine.contract.messages.ShowSamples`."""
     method: str
     format: str
     rows: int
@@ -48,6 +48,9 @@ class DatasetReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     train: int
     """Samples that are trained on; for ``pretrain`` blocks of ``max_length``."""
     held_back: int
+    held_border: tuple[str, int] | None = None
+    """Hash and place of the last sample that is held back, in that order; None where none is, or
+    where blocks are."""
     max_length: int
     tokens: int
     """Of what is trained on, after the cut."""
@@ -75,6 +78,8 @@ class DatasetReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """None for ``pretrain``, whose blocks are full."""
     picks: dict[str, list[int]] = {}
     """Places of samples worth a look: ``longest``, ``shortest``, ``most_cut``, ``untaught``."""
+    context: int | None = None
+    """Most tokens that the model was made for, if it says."""
     findings: list[RowFinding] = []
     seconds: float = 0.0
     """Taken for the tokens; those of an earlier time are not made again."""

@@ -216,9 +216,8 @@ class PreviewDataset(Request, frozen=True, kw_only=True, tag=_snake):
 class Inspect(Request, frozen=True, kw_only=True, tag=_snake):
     """Tokenise a spec's dataset as its run would, and look it over.
 
-    Reply data: ``inspection``, its name. Then this client alone gets Progress and Finding with that
-    name as ``run``, and :class:`Inspected` last. It ends with the connection. Refused with all
-    complaints.
+    Reply data: ``inspection``, its name. Then this client alone gets Progress with that name as
+    ``run``, and :class:`Inspected` last. It ends with the connection. Refused with all complaints.
     """
 
     spec: dict[str, Any]
@@ -232,8 +231,8 @@ class StopInspection(Request, frozen=True, kw_only=True, tag=_snake):
 
 class ShowSamples(Request, frozen=True, kw_only=True, tag=_snake):
     """Look at samples of data that was inspected. Reply data: ``samples``, a list of
-    :class:`engine.store.encoded.Sample`; with ``search`` only ``places``. Refused (``not_found``)
-    if the tokens are not there any more: inspect again."""
+    :class:`engine.store.encoded.Sample`, and ``reason`` why the row is none; with ``search`` only
+    ``places``. Refused (``not_found``) if the tokens are not there any more: inspect again."""
 
     data: str
     """From :class:`engine.contract.dataset_report.DatasetReport`."""
@@ -241,6 +240,8 @@ class ShowSamples(Request, frozen=True, kw_only=True, tag=_snake):
     row: int | None = None
     """Of the dataset, the first being 0, in place of ``places``."""
     first_token: int = 0
+    max_length: int | None = None
+    """Where samples are cut; None where they are not."""
     search: str = ""
 
 

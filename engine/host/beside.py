@@ -73,7 +73,7 @@ def _check_room() -> None:
     if free < NEEDED_BYTES:
         raise Refused(
             f"A run is at work, and only {free / (1 << 30):.1f} GiB of RAM is free; to look at "
-            f"this model beside it takes {NEEDED_BYTES >> 30} GiB. Close other programs, or plan "
+            f"this beside it takes {NEEDED_BYTES >> 30} GiB. Close other programs, or try again "
             "when the run has ended.",
             "busy",
         )

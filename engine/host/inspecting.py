@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
-from functools import partial
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import msgspec
@@ -30,6 +30,7 @@ _LINE_BYTES = 700 << 10
 _KILLED_SECONDS = 10.0
 """How long a killed worker may take to be gone."""
 Tell = Callable[[Message], Awaitable[None]]
+Lend = Callable[[Spec], AbstractAsyncContextManager[Worker]]
 
 
 class Inspector:
@@ -56,30 +57,35 @@ class Inspector:
         While something ``computes`` a worker of low priority beside it does. When this is cancelled
         the worker is killed and nothing is told any more.
         """
-        async with self._lock:
-            lend = (
-                partial(lent, self._beside, keep=lambda: True)
-                if computes()
-                else partial(lent, self._pool, keep=lambda: not is_busy())
-            )
-            task = self._tasks[name] = asyncio.ensure_future(self._inspect(name, spec, lend, tell))
-            try:
-                found = await task
-            except asyncio.CancelledError:
-                if not task.cancelled():
-                    task.cancel()
-                    raise
-                return  # It was stopped; the client is still there.
-            finally:
-                del self._tasks[name]
+
+        def lend(spec: Spec) -> AbstractAsyncContextManager[Worker]:
+            if computes():
+                return lent(self._beside, spec, keep=lambda: True)
+            return lent(self._pool, spec, keep=lambda: not is_busy())
+
+        task = asyncio.ensure_future(self._in_turn(name, spec, lend, tell))
+        self._tasks[name] = task
+        try:
+            found = await task
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                task.cancel()
+                raise
+            return  # It was stopped; the client is still there.
+        finally:
+            del self._tasks[name]
         await tell(found)
+
+    async def _in_turn(self, name: str, spec: Spec, lend: Lend, tell: Tell) -> Inspected:
+        async with self._lock:
+            return await self._inspect(name, spec, lend, tell)
 
     def stop(self, name: str) -> bool:
         """End this one; False if it is not there (any more)."""
         task = self._tasks.get(name)
         return bool(task and task.cancel())
 
-    async def _inspect(self, name: str, spec: Spec, lend: Any, tell: Tell) -> Inspected:
+    async def _inspect(self, name: str, spec: Spec, lend: Lend, tell: Tell) -> Inspected:
         try:
             async with lend(spec) as worker:
                 try:
@@ -99,7 +105,8 @@ async def _ask(worker: Worker, name: str, spec: Spec, tell: Tell) -> Inspected:
     messages: asyncio.Queue[Message | None] = asyncio.Queue()
 
     def on_message(message: Message) -> None:
-        if isinstance(message, Inspected | Progress):
+        # Progress that is not told yet is old by now: only the newest is of interest.
+        if isinstance(message, Inspected) or (isinstance(message, Progress) and messages.empty()):
             messages.put_nowait(msgspec.structs.replace(message, run=name))
 
     def on_ended(_: object) -> None:
@@ -155,13 +162,15 @@ def _shown(folder: Any, request: ShowSamples) -> dict[str, Any]:
     places = request.places
     if request.row is not None:
         place = data.place_of(request.row)
-        places = [] if place is None else [place]
+        if place is None:
+            return {"samples": [], "reason": data.why_not(request.row)}
+        places = [place]
     samples: list[Any] = []
     left = _LINE_BYTES
     for place in places:
         if not 0 <= place < len(data):
             continue
-        sample = data.sample(place, request.first_token)
+        sample = data.sample(place, request.first_token, max_length=request.max_length)
         left -= len(msgspec.json.encode(sample))
         if left < 0 and samples:
             break

@@ -39,12 +39,14 @@ TEXT, TEXTS, SPANS, RAW, RAWS = "text.utf8", "texts.i64", "spans.u32", "raw.utf8
 FILES = (TOKENS, LEARNT, STARTS, ROWS, DIGESTS, TEXT, TEXTS, SPANS, RAW, RAWS)
 DIGEST_BYTES = 32
 
-KEPT = 12
-"""Datasets kept; those used longest ago go."""
+KEPT, KEPT_BYTES = 12, 32 << 30
+"""Datasets kept, and what they may take together; those used longest ago go."""
 SHOWN_TOKENS = 4000
 """Most tokens of a sample that are shown at once."""
 MAX_FOUND = 200
 _RAW_CHARS = 64 << 10
+_TEXT_CHARS = 96 << 10
+"""Of a text whose tokens are very long; a line of the wire has 1 MiB."""
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,11 +62,15 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     format: int
     format_name: str
     """Of the dataset: a key of :data:`engine.formats.registry.FORMATS`."""
-    samples: int
+    method: str
     rows_read: int
-    tokens: int
-    shown: int
+    samples: int = 0
+    tokens: int = 0
+    shown: int = 0
     """How many samples, from the first, can be looked at as text."""
+    shown_tokens: int = 0
+    text_bytes: int = 0
+    raw_bytes: int = 0
     has_conversations: bool = False
     merged_systems: int = 0
     refused_count: int = 0
@@ -107,7 +113,8 @@ def is_whole(folder: Path, meta: Meta) -> bool:
     wanted = {
         TOKENS: 4 * meta.tokens, LEARNT: meta.tokens, STARTS: 8 * (meta.samples + 1),
         ROWS: 8 * meta.samples, DIGESTS: DIGEST_BYTES * meta.samples,
-        TEXTS: 8 * (meta.shown + 1), RAWS: 8 * (meta.shown + 1),
+        TEXTS: 8 * (meta.shown + 1), RAWS: 8 * (meta.shown + 1), SPANS: 8 * meta.shown_tokens,
+        TEXT: meta.text_bytes, RAW: meta.raw_bytes,
     }  # fmt: skip
     try:
         return all((folder / name).stat().st_size == size for name, size in wanted.items())
@@ -115,8 +122,9 @@ def is_whole(folder: Path, meta: Meta) -> bool:
         return False
 
 
-def make_room(keep: int = KEPT) -> None:
-    """Remove the datasets that were used longest ago, and what a crash left."""
+def make_room(keep: int = KEPT, keep_bytes: int = KEPT_BYTES) -> None:
+    """Remove the datasets that were used longest ago, and what a crash left. A run that has one
+    mapped goes on with it (Windows does not let go of such a file, and it stays)."""
     root = folder_of("x").parent
     if not root.is_dir():
         return
@@ -127,9 +135,19 @@ def make_room(keep: int = KEPT) -> None:
         except OSError:
             if time.time() - _written_at(folder) > _ABANDONED_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
-    for _, folder in sorted(ages, reverse=True)[keep:]:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(hide_tree(folder), ignore_errors=True)
+    total = 0
+    for place, (_, folder) in enumerate(sorted(ages, reverse=True)):
+        total += _size(folder)
+        if place >= keep or (place and total > keep_bytes):
+            with contextlib.suppress(OSError):
+                shutil.rmtree(hide_tree(folder), ignore_errors=True)
+
+
+def _size(folder: Path) -> int:
+    try:
+        return sum(path.stat().st_size for path in folder.iterdir())
+    except OSError:
+        return 0
 
 
 _ABANDONED_SECONDS = 1800.0
@@ -178,7 +196,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     length: int
     """In tokens, before anything is cut."""
     targets: int
-    """How many are learnt, before anything is cut."""
+    """How many are learnt, within the cut."""
+    hash: str = ""
     text: str = ""
     """As far as the tokens go that are shown."""
     tokens: list[Token] = []
@@ -203,6 +222,9 @@ class Encoded:
         self._texts = self._view(TEXTS, "q")
         self._spans = self._view(SPANS, "I")
         self._raws = self._view(RAWS, "q")
+        self._hashes = self._bytes(DIGESTS)
+        self._unlearnt = 0 if self.meta.method == "pretrain" else 1
+        """A sample's first token has nothing before it to be told from; in a block it has."""
 
     def _view(self, name: str, kind: Literal["B", "i", "I", "q"]) -> Sequence[int]:
         return memoryview(self._bytes(name)).cast(kind)
@@ -222,14 +244,28 @@ class Encoded:
         place = bisect.bisect_left(self._rows, row)
         return place if place < len(self) and self._rows[place] == row else None
 
-    def sample(self, place: int, first_token: int = 0, limit: int = SHOWN_TOKENS) -> Sample:
+    def why_not(self, row: int) -> str:
+        """Why a row of the dataset is no sample."""
+        for refused in self.meta.refused:
+            if refused.row == row:
+                return f"Row {row + 1} is left out: {refused.reason}"
+        if 0 <= row < self.meta.rows_read:
+            return f"Row {row + 1} is left out: there is nothing in it that could be learnt."
+        return f"There is no row {row + 1}; the last one is {self.meta.rows_read}."
+
+    def sample(
+        self, place: int, first_token: int = 0, limit: int = SHOWN_TOKENS,
+        max_length: int | None = None,
+    ) -> Sample:  # fmt: skip
         """The sample, with at most ``limit`` of its tokens. Raises IndexError."""
         if not 0 <= place < len(self):
             raise IndexError(place)
         begin, end = self._starts[place], self._starts[place + 1]
-        flags = self._learnt[begin:end]
+        flags = self._learnt[begin : end if max_length is None else min(end, begin + max_length)]
+        at = place * DIGEST_BYTES
         found = Sample(
-            row=self._rows[place], place=place, length=end - begin, targets=sum(flags[1:]),
+            row=self._rows[place], place=place, length=end - begin,
+            targets=sum(flags[self._unlearnt :]), hash=self._hashes[at : at + DIGEST_BYTES].hex(),
             is_shown=place < self.meta.shown,
         )  # fmt: skip
         return self._with_text(found, begin, first_token, limit) if found.is_shown else found
@@ -241,7 +277,7 @@ class Encoded:
         tokens = [
             Token(
                 self._spans[2 * at], self._spans[2 * at + 1], self._tokens[at],
-                bool(self._learnt[at]) and at > begin,
+                bool(self._learnt[at]) and at >= begin + self._unlearnt,
             )
             for at in range(begin + first, begin + last)
         ]  # fmt: skip
@@ -254,7 +290,7 @@ class Encoded:
         special = self.meta.special_tokens
         return msgspec.structs.replace(
             found,
-            text=text[low:high],
+            text=text[low:high][:_TEXT_CHARS],
             tokens=moved,
             first_token=first,
             raw=self._cut(RAW, self._raws, found.place)[:_RAW_CHARS],
@@ -268,7 +304,7 @@ class Encoded:
 
     def search(self, words: str, limit: int = MAX_FOUND) -> list[int]:
         """Places of the first samples whose text holds these words, whatever the case."""
-        pattern = re.compile(re.escape(words.encode()), re.IGNORECASE)
+        pattern = re.compile(b"".join(_any_case(letter) for letter in words))
         data = self._bytes(TEXT)
         found: list[int] = []
         at = 0
@@ -281,6 +317,12 @@ class Encoded:
             else:
                 at = hit.start() + 1
         return found
+
+
+def _any_case(letter: str) -> bytes:
+    """A pattern for a letter, small or large: in bytes Python itself knows only those of ASCII."""
+    forms = {form.encode() for form in (letter, letter.lower(), letter.upper())}
+    return b"(?:" + b"|".join(re.escape(form) for form in sorted(forms)) + b")"
 
 
 def _window(

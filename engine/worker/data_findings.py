@@ -157,7 +157,7 @@ def _cut(look: Look, counted: Counted) -> list[RowFinding]:
         return []
     total, rows = _rows_of(look, counted.lengths > max_length)
     answers = int((counted.lost_targets > 0).sum())
-    longer = proposed_length(counted.lengths)
+    longer = min(proposed_length(counted.lengths), look.context or 1 << 30)
     still = int((counted.lengths > longer).sum())
     share = total / len(counted.lengths)
     helps = longer > max_length

@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.store import encoded
 from engine.store.encoded import Meta
-from engine.store.files import rename, write_atomic
+from engine.store.files import hide_tree, rename, sync_file, write_atomic
 
 SHOWN_BYTES = 512 << 20
 """Text kept to be looked at: of more than that only the first samples can be."""
@@ -39,6 +39,7 @@ class EncodedWriter:
         self.samples = 0
         self.tokens = 0
         self.shown = 0
+        self._shown_tokens = 0
         self._text_bytes = 0
         self._raw_bytes = 0
 
@@ -80,20 +81,33 @@ class EncodedWriter:
         self._put(encoded.RAWS, np.array([self._raw_bytes], np.int64))
         self._room -= len(data) + len(raw) + 8 * len(spans)
         self.shown += 1
+        self._shown_tokens += len(spans)
 
     def publish(self, meta: Meta) -> Path:
         """Make it a dataset; ``meta`` need not say the sizes."""
         self._close()
+        for name in encoded.FILES:
+            sync_file(self._staging / name)
         meta = msgspec.structs.replace(
-            meta, format=encoded.FORMAT, samples=self.samples, tokens=self.tokens, shown=self.shown
-        )
-        write_atomic(self._staging / encoded.META, msgspec.json.encode(meta), durable=False)
-        # Another process may have made the same one meanwhile: both are good.
-        with contextlib.suppress(OSError):
-            if encoded.find(self._final.name) is None:
-                shutil.rmtree(self._final, ignore_errors=True)
-                rename(self._staging, self._final)
+            meta, format=encoded.FORMAT, samples=self.samples, tokens=self.tokens,
+            shown=self.shown, shown_tokens=self._shown_tokens, text_bytes=self._text_bytes,
+            raw_bytes=self._raw_bytes,
+        )  # fmt: skip
+        write_atomic(self._staging / encoded.META, msgspec.json.encode(meta))
+        self._put_in_place()
         return self._final
+
+    def _put_in_place(self) -> None:
+        # Another process may have made the same one meanwhile: both are good.
+        if encoded.find(self._final.name) is not None:
+            return
+        try:
+            if self._final.exists():
+                shutil.rmtree(hide_tree(self._final), ignore_errors=True)
+            rename(self._staging, self._final)
+        except OSError:
+            if encoded.find(self._final.name) is None:
+                raise
 
     def _put(self, name: str, array: np.ndarray) -> None:
         self._files[name].write(np.ascontiguousarray(array).data)

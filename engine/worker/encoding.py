@@ -6,7 +6,9 @@ is trained on.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import secrets
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,17 +21,18 @@ from transformers import PreTrainedTokenizerBase
 
 import engine
 from engine.contract.spec import Spec
+from engine.formats import source as sources
 from engine.formats.dataset import dataset_of, fingerprint, numbered_examples
-from engine.formats.example import Example, Row, Text
+from engine.formats.example import DatasetError, Example, Row, Text
 from engine.store import encoded
 from engine.store.encoded import Meta, Refused
 from engine.store.files import disk_sentence
 from engine.worker.chat import PLAIN_TEMPLATE, CannotRender, ChatRenderer, Rendered, ensure_template
-from engine.worker.encoded_writer import EncodedWriter
+from engine.worker.encoded_writer import SHOWN_BYTES, EncodedWriter
 from engine.worker.failures import JobError
 from engine.worker.render import Renderer
 from engine.worker.report import Report
-from engine.worker.samples import Samples
+from engine.worker.samples import Samples, row_hash
 from engine.worker.suspects import Suspects
 from engine.worker.tokenise import BATCH, close, closing_id, encode
 
@@ -42,9 +45,9 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
     meta: Meta
     samples: Samples
-    keys: list[bytes]
-    """Digest of each sample's content: rows are told apart by what they hold, so that a change of
-    their order changes no split."""
+    hashes: list[bytes]
+    """Of each sample's content and the seed: rows are told apart by what they hold, so that a
+    change of their order changes no split."""
     is_kept: bool = False
     """Whether it was there already."""
 
@@ -55,10 +58,7 @@ def encoding_of(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report) 
     kept = encoded.find(key)
     folder = kept
     if folder is None:
-        try:
-            folder = _make(spec, tokenizer, report, encoded.folder_of(key))
-        except OSError as error:
-            raise _no_room(error, encoded.folder_of(key)) from error
+        folder = _made(spec, tokenizer, report, encoded.folder_of(key))
         encoded.make_room()
     found = load(folder)
     _tell(found.meta, tokenizer, report)
@@ -69,23 +69,46 @@ def key_of(spec: Spec, tokenizer: PreTrainedTokenizerBase) -> str:
     """Whatever could change a token. Raises DatasetError."""
     known = [
         encoded.FORMAT, engine.__version__, transformers.__version__, spec.method,
+        spec.training.seed,
         dataset_of(spec.dataset.path, spec.dataset.format, spec.method),
-        fingerprint(spec.dataset.path),
+        _print_of(spec.dataset.path),
         _identity(tokenizer),
     ]  # fmt: skip
     return hashlib.sha256(msgspec.json.encode(known)).hexdigest()[:40]
 
 
 def _identity(tokenizer: PreTrainedTokenizerBase) -> list[Any]:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    inside = backend.to_str() if backend else sorted(tokenizer.get_vocab().items())
     template = tokenizer.chat_template or PLAIN_TEMPLATE
     return [
         type(tokenizer).__name__,
-        hashlib.sha256(msgspec.json.encode(inside)).hexdigest(),
+        _inside(tokenizer),
+        bool(getattr(tokenizer, "split_special_tokens", False)),
         msgspec.to_builtins(template),
         {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
     ]
+
+
+def _inside(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Digest of what makes the tokens. Of a tokenizer in Python nobody can say what that is: its
+    tokens are made anew each time."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return secrets.token_hex()
+    # As the first call sets them.
+    backend.no_truncation()
+    backend.no_padding()
+    return hashlib.sha256(backend.to_str().encode()).hexdigest()
+
+
+def _print_of(path: str) -> list[Any]:
+    """What tells two contents of a file apart. Of a large one not every byte is read for it."""
+    digest = fingerprint(path)
+    return [digest, _stamp(path)] if digest.startswith("sampled-") else [digest]
+
+
+def _stamp(path: str) -> list[int]:
+    found = sources.find(path).path.stat()
+    return [found.st_size, found.st_mtime_ns, found.st_ino]
 
 
 def load(folder: Path) -> Encoding:
@@ -99,8 +122,8 @@ def load(folder: Path) -> Encoding:
     )
     digests = (folder / encoded.DIGESTS).read_bytes()
     size = encoded.DIGEST_BYTES
-    keys = [digests[at : at + size] for at in range(0, len(digests), size)]
-    return Encoding(folder=folder, meta=meta, samples=samples, keys=keys)
+    hashes = [digests[at : at + size] for at in range(0, len(digests), size)]
+    return Encoding(folder=folder, meta=meta, samples=samples, hashes=hashes)
 
 
 def _mapped(path: Path, kind: Any) -> Any:
@@ -111,14 +134,35 @@ def _mapped(path: Path, kind: Any) -> Any:
 # ---------------------------------------------------------------- making it
 
 
-def _make(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report, folder: Path) -> Path:
+def _made(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report, folder: Path) -> Path:
+    try:
+        return _make(spec, tokenizer, report, folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise _no_room(error, folder) from error
+    # Older data can be made again, and nothing has to be looked at: a run needs its tokens alone.
+    encoded.make_room(keep=0)
+    try:
+        return _make(spec, tokenizer, report, folder, shown_bytes=0)
+    except OSError as error:
+        raise _no_room(error, folder) from error
+
+
+def _make(
+    spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report, folder: Path,
+    shown_bytes: int = SHOWN_BYTES,
+) -> Path:  # fmt: skip
     began = time.monotonic()
     name = dataset_of(spec.dataset.path, spec.dataset.format, spec.method)
     reader = _Reader(spec, tokenizer, report)
     end_id = closing_id(tokenizer)
-    with EncodedWriter(folder) as writer:
+    before = _stamp(spec.dataset.path)
+    with EncodedWriter(folder, shown_bytes) as writer:
         for batch in reader.batches():
             _write(writer, tokenizer, batch, end_id)
+        if _stamp(spec.dataset.path) != before:
+            name = Path(spec.dataset.path).name
+            raise DatasetError(f"{name} was changed while it was read.", "Try again when it rests.")
         meta = reader.meta(name)
         return writer.publish(msgspec.structs.replace(meta, seconds=time.monotonic() - began))
 
@@ -190,13 +234,13 @@ class _Reader:
             if len(self._refused) < _NAMED_ROWS:
                 self._refused.append(Refused(row=place, reason=str(error)))
             return None
-        digest = hashlib.sha256(msgspec.json.encode(example)).digest()
-        return _Item(place, row.value, digest, rendered)
+        content = _content(example, self._spec.method)
+        return _Item(place, row.value, row_hash(content, self._spec.training.seed), rendered)
 
     def meta(self, format_name: str) -> Meta:
         """What came of it; sizes are the writer's."""
         return Meta(
-            format=encoded.FORMAT, format_name=format_name, samples=0, tokens=0, shown=0,
+            format=encoded.FORMAT, format_name=format_name, method=self._spec.method,
             rows_read=self._read, blank=self._blank,
             has_conversations=self._render.has_conversations,
             merged_systems=self._render.merged_systems,
@@ -206,6 +250,13 @@ class _Reader:
                 id: token.content for id, token in self._tokenizer.added_tokens_decoder.items()
             },
         )  # fmt: skip
+
+
+def _content(example: Example, method: str) -> bytes:
+    """What two rows that hold the same have in common."""
+    if method == "pretrain" and isinstance(example, Text):
+        return example.text.encode(errors="replace")
+    return msgspec.json.encode(example)
 
 
 def _write(

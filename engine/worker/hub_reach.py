@@ -11,13 +11,13 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from engine.planning import hub_cache
 from engine.worker.failures import JobError
 
 _SECONDS = 5.0
 _HUB = "https://huggingface.co"
-_PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy")
 
 
 def must_be_reachable(path: str, environ: Mapping[str, str] = os.environ) -> None:
@@ -27,7 +27,7 @@ def must_be_reachable(path: str, environ: Mapping[str, str] = os.environ) -> Non
         return
     if hub_cache.repository(hub_cache.folder(environ), path).is_dir():
         return
-    if any(environ.get(name) for name in _PROXIES):
+    if getproxies():
         return
     place = urlsplit(environ.get("HF_ENDPOINT") or _HUB)
     host, port = place.hostname or "", place.port or (80 if place.scheme == "http" else 443)

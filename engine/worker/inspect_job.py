@@ -32,24 +32,23 @@ def answer(job: Job, report: Report) -> Inspected:
     nothing: JobError | None = None
     try:
         # The very samples of the run, by the very same way.
-        prepared = method.prepare(spec, tokenizer, report)
+        prepared = method.prepare(spec, tokenizer, report, encoding)
     except JobError as error:
         nothing = error
+    sizes = _sizes(spec.model.path, spec.model.revision)
     look = Look(
         spec=spec, encoding=encoding, prepared=prepared, nothing=nothing,
-        vocabulary=_vocabulary(spec.model.path, spec.model.revision),
+        vocabulary=sizes.get("vocab_size"), context=sizes.get("max_position_embeddings"),
     )  # fmt: skip
     return Inspected(run=job.run, report=report_of(look))
 
 
-def _vocabulary(path: str, revision: str | None) -> int | None:
-    """Rows of the model's embedding; None where its config is only on the hub, or does not say."""
+def _sizes(path: str, revision: str | None) -> dict[str, int]:
+    """What the model's config says of its size; nothing where it is only on the hub."""
     try:
         found = config_of(path, revision)
     except Problem:
-        return None
+        return {}
     config = found[0] if found else {}
-    for part in (config, config.get("text_config") or {}):
-        if isinstance(size := part.get("vocab_size"), int):
-            return size
-    return None
+    parts = {**(config.get("text_config") or {}), **config}
+    return {name: size for name, size in parts.items() if isinstance(size, int)}

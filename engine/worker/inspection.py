@@ -36,6 +36,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     """Why there is nothing."""
     vocabulary: int | None
     """Rows of the model's embedding, if known."""
+    context: int | None
+    """Most tokens that the model was made for, if known."""
 
 
 class Counted(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +67,7 @@ def count(encoding: Encoding, max_length: int, *, is_cut: bool) -> Counted:
         lengths=samples.lengths,
         targets=samples.target_counts,
         kept_targets=kept.target_counts,
-        first_copy=_first_copies(encoding.keys),
+        first_copy=_first_copies(encoding.hashes),
     )
 
 
@@ -89,6 +91,7 @@ def report_of(look: Look) -> DatasetReport:
         data=look.encoding.folder.name, method=spec.method, format=meta.format_name,
         rows=meta.rows_read, samples=meta.samples,
         train=len(train) if train else 0, held_back=len(held) if held else 0,
+        held_border=_border(look), context=look.context,
         max_length=max_length,
         tokens=int(train.lengths.sum()) if train else 0,
         trained_tokens=int(train.target_counts.sum()) if train else 0,
@@ -106,6 +109,17 @@ def report_of(look: Look) -> DatasetReport:
         findings=findings_of(look, counted),
         seconds=meta.seconds, is_kept=look.encoding.is_kept,
     )  # fmt: skip
+
+
+def _border(look: Look) -> tuple[str, int] | None:
+    """The last sample that is held back, in the order of hashes and places."""
+    held = look.prepared.evaluation if look.prepared else None
+    if held is None or held.origins is None or not len(held):
+        return None
+    rows = look.encoding.samples.origins
+    assert rows is not None
+    places = np.searchsorted(rows, held.origins)
+    return max((look.encoding.hashes[place].hex(), int(place)) for place in places)
 
 
 def _across(look: Look, counted: Counted) -> int:

@@ -96,6 +96,11 @@ class Samples:
             self._tokens, self._learnt, self._begins[places], self._ends[places], origins
         )
 
+    def parted(self, held: Sequence[int]) -> tuple[Samples, Samples]:
+        """All but these, and these."""
+        others = np.setdiff1d(np.arange(len(self)), np.asarray(held, dtype=np.int64))
+        return self.take(others), self.take(held)
+
     def cut(self, max_length: int) -> Samples:
         """Of each sample at most the first ``max_length`` tokens."""
         ends = np.minimum(self._ends, self._begins + max_length)
@@ -135,8 +140,13 @@ def _groups(begins: Places, ends: Places) -> Iterator[tuple[int, int]]:
             first = place
 
 
-def held_back(keys: Sequence[bytes], count: int, seed: int) -> set[int]:
-    """Which ``count`` of the rows are for evaluation: those whose hash of seed and content is
-    smallest, so that the choice survives a change of order, and mostly an addition of rows."""
-    hashes = [hashlib.sha256(seed.to_bytes(8, "little") + key).digest() for key in keys]
-    return set(sorted(range(len(keys)), key=lambda place: (hashes[place], place))[:count])
+def row_hash(content: bytes, seed: int) -> bytes:
+    """What tells a row from others, for one seed."""
+    return hashlib.sha256(seed.to_bytes(8, "little") + content).digest()
+
+
+def held_back(hashes: Sequence[bytes], count: int) -> list[int]:
+    """Which ``count`` of the rows are for evaluation, in order: those whose hash of seed and
+    content is smallest, so that the choice survives a change of order, and mostly an addition of
+    rows."""
+    return sorted(sorted(range(len(hashes)), key=lambda place: (hashes[place], place))[:count])

@@ -135,6 +135,8 @@ def test_progress_is_shown_with_what_is_left(
     assert "left" in page.text.text()
     assert (page.bar.value(), page.bar.maximum()) == (500, 2000)
     host.send(Progress(run="another", phase="tokenising", done=1, total=2))
+    qtbot.wait(30)
+    assert page.bar.value() == 500
     page.stop.click()
     qtbot.waitUntil(lambda: bool(asked(host, StopInspection)))
     assert not page.bar.isVisible()
@@ -255,10 +257,11 @@ def test_a_token_below_the_mouse_tells_its_id(
     reported(page, host, qtbot)
     view = page.samples.view
     cursor = view.textCursor()
-    for at, number in ((1, 0), (4, 1), (11, 3)):
+    for at, number in ((1, 0), (2, 0), (3, 1), (5, 1), (6, 2), (11, 3)):
         cursor.setPosition(at)
-        spot = view.cursorRect(cursor).center() + QPoint(2, 0)
-        assert view.token_at(spot) == number
+        left = view.cursorRect(cursor).center()
+        for across in (1, 3, 6):  # A letter is 7 wide.
+            assert view.token_at(left + QPoint(across, 0)) == number, (at, across)
     assert data_words.token_tip(SAMPLE, 0, 6) == "Token 1: id 1 <s>, read, not trained on"
     assert data_words.token_tip(SAMPLE, 3, 6) == "Token 4: id 12, trained on"
     assert data_words.token_tip(SAMPLE, 6, 6) == "Token 7: id 15, cut off"
@@ -276,6 +279,26 @@ def test_samples_are_gone_through(page: DataPage, host: HostDouble, qtbot: QtBot
     assert [request.places for request in asked(host, ShowSamples)] == [[7], [8], [9], [7], [9]]
     assert not page.samples.picks["untaught"].isEnabled()
     qtbot.waitUntil(lambda: page.samples.where.text().startswith("3 of 3 · row 52 of 300"))
+
+
+def test_a_row_that_is_no_sample_says_why(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:
+    reported(page, host, qtbot)
+    host.replies["show_samples"] = {"samples": [], "reason": "Row 5 is left out: it is empty."}
+    button_of(page, "Show rows").click()
+    qtbot.waitUntil(lambda: page.samples.view.toPlainText() == "Row 5 is left out: it is empty.")
+    host.replies["show_samples"] = Refusal(to=0, sentence="Too large.")
+    page.samples.after.click()
+    qtbot.waitUntil(lambda: page.samples.view.toPlainText() == "Too large.")
+    assert page.tiles.isVisible()
+
+
+def test_held_back_and_left_out_are_told(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:
+    report = msgspec.structs.replace(REPORT, held_border=("aa", 50))
+    for hash, place, told in (("aa", 50, True), ("a0", 99, True), ("aa", 51, False)):
+        sample = msgspec.structs.replace(SAMPLE, hash=hash, place=place)
+        assert ("held back" in data_words.place_of(sample, report)) == told
+    idle = msgspec.structs.replace(SAMPLE, targets=0)
+    assert data_words.place_of(idle, REPORT).endswith("left out")
 
 
 def test_words_and_rows_are_searched_for(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:
@@ -340,8 +363,35 @@ def test_a_finding_is_mended_and_looked_at_again(
     button_of(page, "max_length = 64").click()
     qtbot.waitUntil(lambda: len(asked(host, Inspect)) == 2)
     assert asked(host, Inspect)[1].spec["training"] == {"max_length": 64}
+    host.send(Inspected(run=NAME, report=REPORT))
+    qtbot.waitUntil(lambda: not page.inspector.is_busy)
     with qtbot.waitSignal(page.use_wanted) as used:
         page.use.click()
     draft = used.args[0]
     assert draft.values["training.max_length"] == 64
     assert draft.values["dataset.path"] == "/data/chats.jsonl"
+
+
+def test_what_is_refused_is_not_tried_again(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:
+    reported(page, host, qtbot)
+    host.replies["inspect"] = Refusal(to=0, sentence="Longer than its context.")
+    button_of(page, "max_length = 64").click()
+    qtbot.waitUntil(lambda: "Longer than its context." in texts(page))
+    page.source.look.click()
+    qtbot.waitUntil(lambda: len(asked(host, Inspect)) == 3)
+    assert "training" not in asked(host, Inspect)[2].spec
+
+
+def test_another_file_is_not_read_in_the_format_of_the_last(
+    page: DataPage, host: HostDouble, qtbot: QtBot
+) -> None:
+    values = {"model.path": "m", "dataset.path": "/a.json", "dataset.format": "alpaca"}
+    page.show_draft(Draft(values=values))
+    qtbot.waitUntil(lambda: bool(asked(host, Inspect)))
+    host.send(Inspected(run=NAME, report=REPORT))
+    qtbot.waitUntil(lambda: page.report is not None)
+    page.source.take("/b.json")
+    qtbot.waitUntil(lambda: len(asked(host, Inspect)) == 2)
+    assert [request.spec["dataset"] for request in asked(host, Inspect)] == [
+        {"path": "/a.json", "format": "alpaca"}, {"path": "/b.json"},
+    ]  # fmt: skip

@@ -15,9 +15,10 @@ import pytest
 from engine.contract.messages import Decision, Finding
 from engine.contract.spec import Spec
 from engine.contract.validate import check
+from engine.formats.example import DatasetError
 from engine.store import encoded
 from engine.store.encoded import Encoded
-from engine.worker import encoding
+from engine.worker import encoded_writer, encoding
 from engine.worker.batches import Collator, Rows
 from engine.worker.encoded_writer import EncodedWriter
 from engine.worker.encoding import encoding_of, key_of
@@ -61,14 +62,14 @@ def test_what_was_made_is_taken_as_it_is(
     monkeypatch.setattr(encoding, "encode", never)
     again = encoding_of(spec, tokenizer, report)
     assert again.is_kept
-    assert again.keys == first.keys
+    assert again.hashes == first.hashes
     assert again.samples.digest() == first.samples.digest()
 
 
-def test_another_cut_split_or_seed_needs_no_new_tokens(
+def test_another_cut_or_batch_needs_no_new_tokens(
     spec: Spec, models: Callable[[str], Path], chats: Path, tokenizer: Any
 ) -> None:
-    other = _spec(models("llama"), chats, max_length=20, seed=7, packing=True)
+    other = _spec(models("llama"), chats, max_length=20, packing=True)
     assert key_of(spec, tokenizer) == key_of(other, tokenizer)
 
 
@@ -88,7 +89,41 @@ def test_whatever_could_change_a_token_is_in_the_key(
     rows = json.loads(chats.read_text())
     (tmp_path / "fewer.json").write_text(json.dumps(rows[1:]))
     keys.add(key_of(_spec(models("llama"), tmp_path / "fewer.json"), tokenizer))
-    assert len(keys) == 5
+    keys.add(key_of(_spec(models("llama"), chats, seed=7), tokenizer))
+    split = AutoTokenizer.from_pretrained(models("llama"), split_special_tokens=True)
+    keys.add(key_of(spec, split))
+    assert len(keys) == 7
+
+
+def test_a_tokenizer_that_would_cut_and_pad_has_one_key(spec: Spec, tokenizer: Any) -> None:
+    tokenizer.backend_tokenizer.enable_truncation(16)
+    tokenizer.backend_tokenizer.enable_padding()
+    key = key_of(spec, tokenizer)
+    tokenizer("the river ran")
+    assert key_of(spec, tokenizer) == key
+
+
+def test_of_a_large_file_a_change_that_no_sample_of_it_meets_is_noticed(
+    spec: Spec, tokenizer: Any, chats: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoding, "fingerprint", lambda _: "sampled-sha256:same")
+    key = key_of(spec, tokenizer)
+    found = chats.stat()
+    try:
+        os.utime(chats, (1, 1))
+        assert key_of(spec, tokenizer) != key
+    finally:
+        os.utime(chats, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(
+    spec: Spec, tokenizer: Any, report: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stamps = iter([[1], [2]])
+    monkeypatch.setattr(encoding, "_stamp", lambda _: next(stamps))
+    with pytest.raises(DatasetError, match="was changed while it was read"):
+        encoding_of(spec, tokenizer, report)
+    assert list(encoded.folder_of("x").parent.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", [encoded.TOKENS, encoded.LEARNT, encoded.META, encoded.STARTS])
@@ -126,6 +161,36 @@ def test_a_full_disk_is_told_with_the_folder(
     assert list(encoded.folder_of("x").parent.iterdir()) == []
 
 
+def test_where_room_is_short_older_data_and_the_texts_make_room(
+    spec: Spec, tokenizer: Any, report: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with EncodedWriter(encoded.folder_of("older")) as writer:
+        writer.publish(_empty())
+    real = EncodedWriter.add
+
+    def add(self: EncodedWriter, *parts: Any) -> None:
+        if encoded.folder_of("older").exists() or self.shows:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(self, *parts)
+
+    monkeypatch.setattr(EncodedWriter, "add", add)
+    found = encoding_of(spec, tokenizer, report)
+    assert len(found.samples) == 60
+    assert not Encoded(found.folder).sample(0).is_shown
+    assert [path.name for path in encoded.folder_of("x").parent.iterdir()] == [found.folder.name]
+
+
+def test_what_cannot_be_put_in_place_is_told(
+    spec: Spec, tokenizer: Any, report: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def held(*_: Any) -> None:
+        raise PermissionError(errno.EACCES, "in use")
+
+    monkeypatch.setattr(encoded_writer, "rename", held)
+    with pytest.raises(JobError, match="cannot be kept"):
+        encoding_of(spec, tokenizer, report)
+
+
 def test_only_the_newest_are_kept(tmp_path: Path, fettle_home: Path) -> None:
     for number in range(4):
         with EncodedWriter(encoded.folder_of(f"{number}")) as writer:
@@ -134,10 +199,12 @@ def test_only_the_newest_are_kept(tmp_path: Path, fettle_home: Path) -> None:
         os.utime(folder / encoded.META, (number, number))
     encoded.make_room(keep=2)
     assert sorted(path.name for path in encoded.folder_of("x").parent.iterdir()) == ["2", "3"]
+    encoded.make_room(keep_bytes=10)
+    assert [path.name for path in encoded.folder_of("x").parent.iterdir()] == ["3"]
 
 
 def _empty() -> encoded.Meta:
-    return encoded.Meta(format=0, format_name="text", samples=0, rows_read=0, tokens=0, shown=0)
+    return encoded.Meta(format=0, format_name="text", method="sft", rows_read=0)
 
 
 # ---------------------------------------------------------------- what is left out

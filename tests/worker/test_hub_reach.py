@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.worker import hub_reach
 from engine.worker.failures import JobError
 from engine.worker.hub_reach import must_be_reachable
 
@@ -27,12 +28,20 @@ def test_a_model_of_a_hub_that_is_not_there_is_refused(nowhere: dict[str, str]) 
         must_be_reachable(MODEL, nowhere)
 
 
-def test_what_needs_no_hub_is_let_be(nowhere: dict[str, str], tmp_path: Path) -> None:
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_reach, "getproxies", dict)
+
+
+def test_what_needs_no_hub_is_let_be(
+    nowhere: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     must_be_reachable(str(tmp_path), nowhere)
     must_be_reachable(MODEL, nowhere | {"HF_HUB_OFFLINE": "1"})
-    must_be_reachable(MODEL, nowhere | {"HTTPS_PROXY": "http://proxy:3128"})
     (tmp_path / "hub" / "models--nobody--nothing").mkdir(parents=True)
     must_be_reachable(MODEL, nowhere)
+    monkeypatch.setattr(hub_reach, "getproxies", lambda: {"https": "http://proxy:3128"})
+    must_be_reachable("nobody/else", nowhere)
 
 
 def test_a_hub_that_is_there_is_asked(tmp_path: Path) -> None:

@@ -54,19 +54,17 @@ def _plain_trl(spec: dict[str, Any], rows: list[dict[str, Any]], folder: Path) -
 
 def _rows_in_our_order(spec: dict[str, Any], count: int) -> list[dict[str, Any]]:
     """The conversations that our run trains on, over all its epochs, one after the other."""
-    import hashlib
-
     import msgspec
 
     from engine.formats.dataset import read_examples, split_sizes
     from engine.formats.rendering import as_messages
-    from engine.worker.samples import held_back
+    from engine.worker.samples import held_back, row_hash
 
     sound, _ = check(spec)
     assert sound
     examples = list(read_examples(sound.dataset.path, "auto", "sft"))
-    keys = [hashlib.sha256(msgspec.json.encode(example)).digest() for example in examples]
-    held = held_back(keys, split_sizes(len(keys), sound.dataset.eval_fraction)[1], 42)
+    hashes = [row_hash(msgspec.json.encode(example), 42) for example in examples]
+    held = held_back(hashes, split_sizes(len(hashes), sound.dataset.eval_fraction)[1])
     kept = [example for place, example in enumerate(examples) if place not in held]
     # The rows of whole epochs only: TRL's windows must end where ours do.
     schedule = Schedule(row_count=len(kept), batch=6, seed=42)

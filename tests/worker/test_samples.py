@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.worker.samples import Samples, held_back
+from engine.worker.samples import Samples, held_back, row_hash
+
+
+def hashes(count: int, seed: int) -> list[bytes]:
+    return [row_hash(f"row {i}".encode(), seed) for i in range(count)]
 
 
 def _three() -> Samples:
@@ -29,17 +33,23 @@ def test_the_digest_sees_tokens_flags_and_borders() -> None:
 
 
 def test_the_same_rows_are_held_back_in_any_order() -> None:
-    keys = [f"row {i}".encode() for i in range(100)]
-    held = {keys[i] for i in held_back(keys, 10, seed=3)}
-    assert held == {keys[::-1][i] for i in held_back(keys[::-1], 10, seed=3)}
-    assert held != {keys[i] for i in held_back(keys, 10, seed=4)}
+    keys = hashes(100, seed=3)
+    held = {keys[i] for i in held_back(keys, 10)}
+    assert held == {keys[::-1][i] for i in held_back(keys[::-1], 10)}
+    assert held_back(keys, 10) != held_back(hashes(100, seed=4), 10)
     assert len(held) == 10
 
 
+def test_the_choice_of_earlier_versions_holds() -> None:
+    """A save knows the digest of what it was trained on: another choice would end its run."""
+    keys = [row_hash(f'{{"text":"row {i}"}}'.encode(), 42) for i in range(100)]
+    assert held_back(keys, 5) == [18, 47, 63, 66, 81]
+
+
 def test_more_rows_change_the_choice_little() -> None:
-    keys = [f"row {i}".encode() for i in range(200)]
-    before = held_back(keys[:198], 20, seed=0)
-    assert len(before & held_back(keys, 20, seed=0)) >= 17
+    keys = hashes(200, seed=0)
+    before = set(held_back(keys[:198], 20))
+    assert len(before & set(held_back(keys, 20))) >= 17
 
 
 def test_a_sample_knows_its_row_whatever_is_taken() -> None:

@@ -49,6 +49,9 @@ class DataPage(QWidget):
         self.setAcceptDrops(True)
         self._link = link
         self._draft = Draft()
+        """Of what is shown."""
+        self._wanted = Draft()
+        """Of what was asked for last."""
         self._began = 0.0
         self.report: DatasetReport | None = None
         self.inspector = Inspector(link, self)
@@ -99,6 +102,7 @@ class DataPage(QWidget):
         self.inspector.ended.connect(self._on_ended)
         self.inspector.refused.connect(self._on_refused)
         self.inspector.shown.connect(self.samples.show_sample)
+        self.inspector.unshown.connect(self.samples.show_none)
         self.inspector.found.connect(self.samples.show_found)
         theme.changed.connect(self.samples.view.set_tokens)
 
@@ -120,16 +124,20 @@ class DataPage(QWidget):
             self._show_empty(_EMPTY if not path else "Choose the model whose tokens are shown.")
             return
         draft = self._draft.with_value("dataset.path", path).with_value("model.path", model)
-        self._draft = draft.with_value("method", self.source.method.currentData())
-        self.inspector.start(as_the_engine_reads(self._draft.raw(), self._link.place))
+        if path != self._draft.get("dataset.path"):
+            draft = draft.with_value("dataset.format", None)
+        self._look_at(draft.with_value("method", self.source.method.currentData()))
+
+    def _look_at(self, draft: Draft) -> None:
+        self._wanted = draft
+        self.inspector.start(as_the_engine_reads(draft.raw(), self._link.place))
 
     def _on_stop(self) -> None:
         self.inspector.stop()
         self._show_empty("Stopped. Nothing half done was kept.")
 
     def _on_patch_wanted(self, patch: dict[str, Any]) -> None:
-        self._draft = self._draft.with_patch(patch)
-        self.look()
+        self._look_at(self._draft.with_patch(patch))
 
     def _on_use(self) -> None:
         self.use_wanted.emit(self._draft)
@@ -160,6 +168,8 @@ class DataPage(QWidget):
             text = f"{told.problem} {told.remedy}".strip() if told else ""
             self._show_state("This cannot be learnt from", text)
             return
+        # What was refused is not tried again with the next file.
+        self._draft = self._wanted
         self.show_report(message.report)
 
     # ------------------------------------------------------------ showing

@@ -86,7 +86,7 @@ class SampleCard(Card):
 
     def _arrange(self) -> None:
         foot = label(
-            "Green is trained on: exactly the labels the trainer gets. Hover a token for its id.",
+            "Green is what the loss counts: the very labels of the run. Hover a token for its id.",
             "small",
         )
         choose = (*self.picks.values(), self.before, self.after, self.raw_button, self.search)
@@ -134,6 +134,13 @@ class SampleCard(Card):
             return
         self._places, self._at = places, 0
         self._ask()
+
+    def show_none(self, why: str) -> None:
+        """There is nothing to show of what was asked for."""
+        self.where.setText("")
+        self.view.setPlainText(why)
+        self.raw.clear()
+        self.more.hide()
 
     def _step(self, by: int) -> None:
         self._at = (self._at + by) % len(self._places) if self._places else 0

@@ -100,7 +100,11 @@ class SampleView(QTextEdit):
 
     def token_at(self, place: QPoint) -> int | None:
         """Number of the token below a point of the view."""
-        position = self.cursorForPosition(place).position()
+        cursor = self.cursorForPosition(place)
+        position = cursor.position()
+        # It is put at the nearer side of a letter: that may be the right one.
+        if self.cursorRect(cursor).left() > place.x():
+            position -= 1
         found = bisect.bisect_right(self._starts, position) - 1
         return self._numbers[found] if found >= 0 else None
 

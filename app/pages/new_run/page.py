@@ -186,8 +186,7 @@ class NewRunPage(QWidget):
         """Take over data that was looked at, with what it was looked at for; all else stays."""
         self.form.seal()
         for path in _OF_DATA:
-            if path in draft.values:
-                self.form.set_value(path, draft.values[path])
+            self.form.set_value(path, draft.values.get(path))
         self.form.seal()
 
     def _on_tried(self) -> None:

@@ -11,7 +11,7 @@ from engine.methods.sft.train import Trainer
 from engine.worker.encoding import Encoding, encoding_of
 from engine.worker.prepared import Prepared, must_have_some, without_idle
 from engine.worker.report import Report
-from engine.worker.samples import Samples, held_back
+from engine.worker.samples import Samples, held_back, row_hash
 
 __all__ = ["Trainer", "blocks", "prepare"]
 
@@ -19,9 +19,13 @@ FEW_DOCUMENTS = 20
 """With fewer, blocks of text are held back instead of whole documents."""
 
 
-def prepare(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report) -> Prepared:
-    """Tokenise the dataset into blocks of ``max_length``. Raises DatasetError or JobError."""
-    encoding = encoding_of(spec, tokenizer, report)
+def prepare(
+    spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report,
+    encoding: Encoding | None = None,
+) -> Prepared:  # fmt: skip
+    """The dataset in blocks of ``max_length``, tokenised if that is not done. Raises DatasetError
+    or JobError."""
+    encoding = encoding or encoding_of(spec, tokenizer, report)
     train, evaluation = _split(spec, encoding)
     train = without_idle(train, "blocks", report)
     must_have_some(train, encoding.meta.rows_read)
@@ -35,23 +39,17 @@ def _split(spec: Spec, encoding: Encoding) -> tuple[Samples, Samples]:
     )  # fmt: skip
     if len(documents) >= FEW_DOCUMENTS:
         _, count = split_sizes(len(documents), fraction)
-        held = held_back(encoding.keys, count, seed)
-        kept = [place for place in range(len(documents)) if place not in held]
-        return blocks(documents.take(kept), length), blocks(documents.take(sorted(held)), length)
+        train, evaluation = documents.parted(held_back(encoding.hashes, count))
+        return blocks(train, length), blocks(evaluation, length)
     whole = blocks(documents, length)
-    keys = [whole[place][0].tobytes() for place in range(len(whole))]
+    hashes = [row_hash(whole[place][0].tobytes(), seed) for place in range(len(whole))]
     _, count = split_sizes(len(whole), fraction)
-    held = held_back(keys, count, seed)
-    return (
-        whole.take([place for place in range(len(whole)) if place not in held]),
-        whole.take(sorted(held)),
-    )
+    return whole.parted(held_back(hashes, count))
 
 
 def blocks(documents: Samples, length: int) -> Samples:
     """All documents one behind the other, cut every ``length`` tokens; the last may be shorter."""
     pieces = [ids for ids, _ in documents.pieces()]
-    # Where all lie one behind the other already, and are mapped, nothing is copied.
-    tokens = pieces[0] if len(pieces) == 1 else np.concatenate([np.zeros(0, np.int32), *pieces])
+    tokens = np.concatenate([np.zeros(0, np.int32), *pieces])
     starts = np.append(np.arange(0, len(tokens), length, dtype=np.int64), len(tokens))
     return Samples.adjoining(tokens, np.ones(len(tokens), np.bool_), starts)
