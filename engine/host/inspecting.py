@@ -66,15 +66,14 @@ class Inspector:
         task = asyncio.ensure_future(self._in_turn(name, spec, lend, tell))
         self._tasks[name] = task
         try:
-            found = await task
+            await asyncio.wait({task})
         except asyncio.CancelledError:
-            if not task.cancelled():
-                task.cancel()
-                raise
-            return  # It was stopped; the client is still there.
+            task.cancel()
+            raise
         finally:
             del self._tasks[name]
-        await tell(found)
+        if not task.cancelled():  # As it is when it was stopped.
+            await tell(task.result())
 
     async def _in_turn(self, name: str, spec: Spec, lend: Lend, tell: Tell) -> Inspected:
         async with self._lock:

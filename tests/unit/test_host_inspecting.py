@@ -81,4 +81,4 @@ def test_one_whose_client_goes_makes_way(inspector: Inspector) -> None:
 def test_tokens_that_are_not_there_are_refused(data: str, fettle_home: Path) -> None:
     with pytest.raises(Refused) as caught:
         asyncio.run(show_samples(ShowSamples(id=1, data=data)))
-    assert caught.value.code == "not_found"
+    assert caught.value.refusal.code == "not_found"
