@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QApplication, QFrame, QLabel, QProgressBar, QScrollArea, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QProgressBar, QWidget
 
 from app import doctor_words as words
 from app.link import HostLink
 from app.pages.doctor_group import GroupCard
 from app.theme import Theme, Tokens
 from app.theme_icons import pixmap
-from app.widgets.parts import Card, button, column, label, row, set_look, set_tone
+from app.widgets.parts import Card, button, column, label, row, scrolled, set_look, set_tone
 from engine.contract.messages import Facts, Refusal
 from engine.planning import doctor
 from engine.planning.checkup import Check
@@ -69,12 +69,7 @@ class DoctorPage(QWidget):
         body.setObjectName("body")
         body.setLayout(self._cards)
         body.setMaximumWidth(_WIDEST_PX)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(body)
+        area = scrolled(body, sideways=False)
         top = row(label("Doctor", "title"), None, self.copy_button, self.again, spacing=12)
         self.setLayout(column(top, area, margins=(24, 20, 24, 20), spacing=14))
 

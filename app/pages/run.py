@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import QTimer, Signal
 from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QFrame, QScrollArea, QWidget
+from PySide6.QtWidgets import QWidget
 
 from app.link import HostLink
 from app.pages.run_actions import RunActions
@@ -17,7 +17,7 @@ from app.preferences import Preferences
 from app.run_words import Entry, entry_of
 from app.theme import Theme, Tokens
 from app.widgets.notice import Notice
-from app.widgets.parts import column
+from app.widgets.parts import column, scrolled
 from engine.contract.messages import Record, RunSummary
 
 NUMBERS_MS = 250
@@ -56,11 +56,7 @@ class RunPage(QWidget):
         if preferences.text(_AXIS_KEY) == "step":
             self.body.board.set_axis("step")
         self.body.setObjectName("body")
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        area.setWidget(self.body)
+        area = scrolled(self.body)
         page = column(self.header, self.notice, area, margins=(24, 18, 24, 20), spacing=14)
         page.setStretch(2, 1)
         self.setLayout(page)

@@ -8,10 +8,8 @@ import PySide6
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QFileDialog,
-    QFrame,
     QListWidget,
     QPushButton,
-    QScrollArea,
     QWidget,
 )
 
@@ -22,7 +20,7 @@ from app.preferences import THEMES, Preferences
 from app.probe import python_version
 from app.theme import Theme
 from app.widgets.choice import Choice
-from app.widgets.parts import Card, button, column, label, row
+from app.widgets.parts import Card, button, column, label, row, scrolled
 from engine import __version__
 from engine.paths import home, host_folder
 
@@ -59,11 +57,7 @@ class SettingsPage(QWidget):
         body.setObjectName("body")
         body.setLayout(cards)
         body.setMaximumWidth(_WIDEST_PX)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        area.setWidget(body)
+        area = scrolled(body)
         self.setLayout(
             column(label("Settings", "title"), area, margins=(24, 24, 24, 20), spacing=18)
         )

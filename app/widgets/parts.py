@@ -10,6 +10,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QLayout,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -125,6 +126,18 @@ class Chip(QLabel):
         self.setText(word)
         self.setAccessibleName(f"State: {word}")
         set_tone(self, tone)
+
+
+def scrolled(body: QWidget, *, sideways: bool = True) -> QScrollArea:
+    """A body that may be larger than its place; the keyboard goes past its frame."""
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    if not sideways:
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(body)
+    return area
 
 
 def rule() -> QFrame:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QScrollArea, QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QWidget
 
 from app import data_words
-from app.widgets.parts import Card, button, column, label, row
+from app.widgets.parts import Card, button, column, label, row, scrolled
 from engine.contract.dataset_report import DatasetReport, RowFinding
 
 WIDTH, LEAST_WIDTH = 330, 200
@@ -34,13 +34,7 @@ class FindingsCard(Card):
         body = QWidget()
         body.setObjectName("body")
         body.setLayout(self._list)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(body)
-        self.column.addWidget(area, 1)
+        self.column.addWidget(scrolled(body, sideways=False), 1)
         self.items: list[QWidget] = []
 
     def show_report(self, report: DatasetReport) -> None:

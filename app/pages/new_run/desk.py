@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QFrame, QScrollArea, QWidget
+from PySide6.QtWidgets import QWidget
 
 from app.widgets.growing_area import GrowingArea
-from app.widgets.parts import button, column, row, set_tone
+from app.widgets.parts import button, column, row, scrolled, set_tone
 
 SPACING = 14
 _ASIDE_PX = (300, 400)
@@ -33,11 +32,7 @@ class Desk(QWidget):
         left = QWidget()
         left.setObjectName("body")
         left.setLayout(self._column)
-        self.area = QScrollArea()
-        self.area.setWidgetResizable(True)
-        self.area.setFrameShape(QFrame.Shape.NoFrame)
-        self.area.setWidget(left)
-        self.area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.area = scrolled(left)
         self._row = row(self.area, aside, spacing=SPACING)
         self._row.setContentsMargins(0, 0, 0, 0)
         self._row.setStretch(0, 1)
