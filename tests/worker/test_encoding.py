@@ -272,6 +272,20 @@ def test_what_is_shown_is_what_is_trained_on(
         assert json.loads(sample.raw) == json.loads(chats.read_text())[place]
 
 
+def test_a_first_token_is_shown_as_the_loss_sees_it(
+    models: Callable[[str], Path], tmp_path: Path, report: Heard
+) -> None:
+    from transformers import AutoTokenizer
+
+    (tmp_path / "d.jsonl").write_text('{"prompt": "", "completion": "ran over stones"}\n' * 3)
+    tokenizer = AutoTokenizer.from_pretrained(models("qwen"))
+    found = encoding_of(_spec(models("qwen"), tmp_path / "d.jsonl"), tokenizer, report)
+    assert found.samples[1][1].all(), "The first token is one of the answer."
+    sample = Encoded(found.folder).sample(1)
+    assert [token.learnt for token in sample.tokens] == [False] + [True] * (sample.length - 1)
+    assert sample.targets == int(found.samples.target_counts[1]) == sample.length - 1
+
+
 def test_a_long_sample_is_shown_in_parts(
     models: Callable[[str], Path], tmp_path: Path, tokenizer: Any, report: Heard
 ) -> None:
