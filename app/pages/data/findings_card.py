@@ -8,7 +8,8 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
 from app import data_words
-from app.widgets.parts import Card, button, column, label, row, scrolled
+from app.widgets.flow import Flow
+from app.widgets.parts import Card, button, column, label, scrolled
 from engine.contract.dataset_report import DatasetReport, RowFinding
 
 WIDTH, LEAST_WIDTH = 330, 200
@@ -65,6 +66,6 @@ class FindingsCard(Card):
             change.clicked.connect(partial(self.patch_wanted.emit, finding.patch))
             buttons.append(change)
         if buttons:
-            lines.addLayout(row(*buttons, None))
+            lines.addLayout(Flow(*buttons))
         item.setLayout(lines)
         return item
