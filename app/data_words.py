@@ -6,7 +6,7 @@ from app import words
 from app.form_words import choice
 from app.tile_words import TileText
 from engine.contract.dataset_report import DatasetReport, Packing, RowFinding
-from engine.store.encoded import Sample
+from engine.store.encoded_view import Sample
 
 TONES = {"error": "danger", "warning": "warning", "info": "info"}
 

@@ -17,7 +17,7 @@ from engine.contract.messages import (
     ShowSamples,
     StopInspection,
 )
-from engine.store.encoded import Sample
+from engine.store.encoded_view import Sample
 
 
 class Inspector(QObject):

@@ -24,7 +24,7 @@ from engine.contract.messages import (
     ShowSamples,
 )
 from engine.formats.registry import METHOD_FORMATS
-from engine.store.encoded import Sample
+from engine.store.encoded_view import Sample
 
 DEFAULT_LENGTH = 1024
 

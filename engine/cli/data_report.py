@@ -8,7 +8,7 @@ from typing import Any
 from engine.cli.output import Output
 from engine.cli.words import count, duration
 from engine.contract.dataset_report import DatasetReport, Packing, RowFinding
-from engine.store.encoded import Sample
+from engine.store.encoded_view import Sample
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}

@@ -231,8 +231,8 @@ class StopInspection(Request, frozen=True, kw_only=True, tag=_snake):
 
 class ShowSamples(Request, frozen=True, kw_only=True, tag=_snake):
     """Look at samples of data that was inspected. Reply data: ``samples``, a list of
-    :class:`engine.store.encoded.Sample`, and ``reason`` why the row is none; with ``search`` only
-    ``places``. Refused (``not_found``) if the tokens are not there any more: inspect again."""
+    :class:`engine.store.encoded_view.Sample`, and ``reason`` why the row is none; with ``search``
+    only ``places``. Refused (``not_found``) if the tokens are gone: inspect again."""
 
     data: str
     """From :class:`engine.contract.dataset_report.DatasetReport`."""

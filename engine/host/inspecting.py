@@ -22,6 +22,7 @@ from engine.host.settings import Settings
 from engine.host.threads import apart
 from engine.host.worker import Worker
 from engine.store import encoded
+from engine.store.encoded_view import Encoded
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +156,7 @@ async def show_samples(request: ShowSamples) -> Answer:
 
 
 def _shown(folder: Any, request: ShowSamples) -> dict[str, Any]:
-    data = encoded.Encoded(folder)
+    data = Encoded(folder)
     if request.search:
         return {"places": data.search(request.search)}
     places = request.places

@@ -133,7 +133,7 @@ def look(home: Path, model: Path, kind: str, rows: Any, talks: Any) -> dict[str,
     from transformers import AutoTokenizer
 
     from engine.contract.validate import check
-    from engine.store.encoded import Encoded
+    from engine.store.encoded_view import Encoded
     from engine.worker.batches import Collator, Rows
     from engine.worker.encoding import encoding_of
     from engine.worker.packing import unpacked

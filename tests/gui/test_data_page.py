@@ -28,7 +28,7 @@ from engine.contract.messages import (
     ShowSamples,
     StopInspection,
 )
-from engine.store.encoded import Sample, Token
+from engine.store.encoded_view import Sample, Token
 from tests.gui.host_double import HostDouble
 from tests.gui.pages import host, link, opened, theme
 

@@ -17,7 +17,7 @@ from engine.contract.spec import Spec
 from engine.contract.validate import check
 from engine.formats.example import DatasetError
 from engine.store import encoded
-from engine.store.encoded import Encoded
+from engine.store.encoded_view import Encoded
 from engine.worker import encoded_writer, encoding
 from engine.worker.batches import Collator, Rows
 from engine.worker.encoded_writer import EncodedWriter

@@ -15,7 +15,7 @@ from app.theme import Tokens
 from app.widgets.flow import Flow
 from app.widgets.parts import Card, button, elided, label, row
 from engine.contract.dataset_report import DatasetReport
-from engine.store.encoded import SHOWN_TOKENS, Sample
+from engine.store.encoded_view import SHOWN_TOKENS, Sample
 
 PICKS = (
     ("random", "Random", "Any sample (R)"),

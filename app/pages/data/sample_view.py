@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QTextEdit, QToolTip
 
 from app import data_words
 from app.theme import Tokens
-from engine.store.encoded import Sample
+from engine.store.encoded_view import Sample
 
 _FILL = 0.20
 """How much of the green lies below a token that is trained on; every other one has less, so that
