@@ -126,14 +126,14 @@ class Inspector(QObject):
             self.advanced.emit(progress.done, progress.total)
 
     def _on_disconnected(self, sentence: str) -> None:
-        if self.is_busy:
-            self._name, self._is_asking = "", False
-            self.refused.emit(Refusal(to=0, sentence=sentence))
+        self._lose(sentence)
 
     def _on_moved(self) -> None:
+        self._lose("The engine is at another place now. Look again.")
+
+    def _lose(self, sentence: str) -> None:
         if self.is_busy:
             self._name, self._is_asking = "", False
-            sentence = "The engine is at another place now. Look again."
             self.refused.emit(Refusal(to=0, sentence=sentence))
 
     def _on_unshown(self, refusal: Refusal) -> None:

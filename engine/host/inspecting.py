@@ -105,7 +105,7 @@ async def _ask(worker: Worker, name: str, spec: Spec, tell: Tell) -> Inspected:
     messages: asyncio.Queue[Message | None] = asyncio.Queue()
 
     def on_message(message: Message) -> None:
-        # Progress that is not told yet is old by now: only the newest is of interest.
+        # One that waits to be told is enough: a slow client gets fewer, and no heap of old ones.
         if isinstance(message, Inspected) or (isinstance(message, Progress) and messages.empty()):
             messages.put_nowait(msgspec.structs.replace(message, run=name))
 

@@ -7,8 +7,6 @@ is trained on.
 from __future__ import annotations
 
 import errno
-import hashlib
-import secrets
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,19 +14,17 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import transformers
 from transformers import PreTrainedTokenizerBase
 
-import engine
 from engine.contract.spec import Spec
-from engine.formats import source as sources
-from engine.formats.dataset import dataset_of, fingerprint, numbered_examples
+from engine.formats.dataset import dataset_of, numbered_examples
 from engine.formats.example import DatasetError, Example, Row, Text
 from engine.store import encoded
 from engine.store.encoded import Meta, Refused
 from engine.store.files import disk_sentence
 from engine.worker.chat import PLAIN_TEMPLATE, CannotRender, ChatRenderer, Rendered, ensure_template
 from engine.worker.encoded_writer import SHOWN_BYTES, EncodedWriter
+from engine.worker.encoding_key import key_of, stamp_of
 from engine.worker.failures import JobError
 from engine.worker.render import Renderer
 from engine.worker.report import Report
@@ -63,52 +59,6 @@ def encoding_of(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report) 
     found = load(folder)
     _tell(found.meta, tokenizer, report)
     return msgspec.structs.replace(found, is_kept=kept is not None)
-
-
-def key_of(spec: Spec, tokenizer: PreTrainedTokenizerBase) -> str:
-    """Whatever could change a token. Raises DatasetError."""
-    known = [
-        encoded.FORMAT, engine.__version__, transformers.__version__, spec.method,
-        spec.training.seed,
-        dataset_of(spec.dataset.path, spec.dataset.format, spec.method),
-        _print_of(spec.dataset.path),
-        _identity(tokenizer),
-    ]  # fmt: skip
-    return hashlib.sha256(msgspec.json.encode(known)).hexdigest()[:40]
-
-
-def _identity(tokenizer: PreTrainedTokenizerBase) -> list[Any]:
-    template = tokenizer.chat_template or PLAIN_TEMPLATE
-    return [
-        type(tokenizer).__name__,
-        _inside(tokenizer),
-        bool(getattr(tokenizer, "split_special_tokens", False)),
-        msgspec.to_builtins(template),
-        {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
-    ]
-
-
-def _inside(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Digest of what makes the tokens. Of a tokenizer in Python nobody can say what that is: its
-    tokens are made anew each time."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        return secrets.token_hex()
-    # As the first call sets them.
-    backend.no_truncation()
-    backend.no_padding()
-    return hashlib.sha256(backend.to_str().encode()).hexdigest()
-
-
-def _print_of(path: str) -> list[Any]:
-    """What tells two contents of a file apart. Of a large one not every byte is read for it."""
-    digest = fingerprint(path)
-    return [digest, _stamp(path)] if digest.startswith("sampled-") else [digest]
-
-
-def _stamp(path: str) -> list[int]:
-    found = sources.find(path).path.stat()
-    return [found.st_size, found.st_mtime_ns, found.st_ino]
 
 
 def load(folder: Path) -> Encoding:
@@ -156,13 +106,13 @@ def _make(
     name = dataset_of(spec.dataset.path, spec.dataset.format, spec.method)
     reader = _Reader(spec, tokenizer, report)
     end_id = closing_id(tokenizer)
-    before = _stamp(spec.dataset.path)
+    before = stamp_of(spec.dataset.path)
     with EncodedWriter(folder, shown_bytes) as writer:
         for batch in reader.batches():
             _write(writer, tokenizer, batch, end_id)
-        if _stamp(spec.dataset.path) != before:
-            name = Path(spec.dataset.path).name
-            raise DatasetError(f"{name} was changed while it was read.", "Try again when it rests.")
+        if stamp_of(spec.dataset.path) != before:
+            file = Path(spec.dataset.path).name
+            raise DatasetError(f"{file} was changed while it was read.", "Try again when it rests.")
         meta = reader.meta(name)
         return writer.publish(msgspec.structs.replace(meta, seconds=time.monotonic() - began))
 

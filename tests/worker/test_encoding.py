@@ -18,10 +18,11 @@ from engine.contract.validate import check
 from engine.formats.example import DatasetError
 from engine.store import encoded
 from engine.store.encoded_view import Encoded
-from engine.worker import encoded_writer, encoding
+from engine.worker import encoded_writer, encoding, encoding_key
 from engine.worker.batches import Collator, Rows
 from engine.worker.encoded_writer import EncodedWriter
-from engine.worker.encoding import encoding_of, key_of
+from engine.worker.encoding import encoding_of
+from engine.worker.encoding_key import key_of
 from engine.worker.failures import JobError
 from engine.worker.packing import unpacked
 from engine.worker.report import Halted
@@ -106,7 +107,7 @@ def test_a_tokenizer_that_would_cut_and_pad_has_one_key(spec: Spec, tokenizer: A
 def test_of_a_large_file_a_change_that_no_sample_of_it_meets_is_noticed(
     spec: Spec, tokenizer: Any, chats: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "fingerprint", lambda _: "sampled-sha256:same")
+    monkeypatch.setattr(encoding_key, "fingerprint", lambda _: "sampled-sha256:same")
     key = key_of(spec, tokenizer)
     found = chats.stat()
     try:
@@ -120,7 +121,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     spec: Spec, tokenizer: Any, report: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stamps = iter([[1], [2]])
-    monkeypatch.setattr(encoding, "_stamp", lambda _: next(stamps))
+    monkeypatch.setattr(encoding, "stamp_of", lambda _: next(stamps))
     with pytest.raises(DatasetError, match="was changed while it was read"):
         encoding_of(spec, tokenizer, report)
     assert list(encoded.folder_of("x").parent.iterdir()) == []
