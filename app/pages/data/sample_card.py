@@ -7,13 +7,13 @@ from functools import partial
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QPushButton
+from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QPushButton, QWidget
 
 from app import data_words
 from app.pages.data.sample_view import SampleView
 from app.theme import Tokens
 from app.widgets.flow import Flow
-from app.widgets.parts import Card, button, elided, label, row
+from app.widgets.parts import Card, button, elided, row
 from engine.contract.dataset_report import DatasetReport
 from engine.store.encoded_view import SHOWN_TOKENS, Sample
 
@@ -85,15 +85,19 @@ class SampleCard(Card):
         self.raw.hide()
 
     def _arrange(self) -> None:
-        foot = label(
-            "Green is what the loss counts: the very labels of the run. Hover a token for its id.",
-            "small",
+        steps = QWidget()
+        steps.setLayout(row(self.before, self.after))
+        choose = (*self.picks.values(), steps, self.raw_button, self.search)
+        foot = elided("small")
+        foot.setText(
+            "Green is what the loss counts: the very labels of the run. Hover a token for its id."
         )
-        choose = (*self.picks.values(), self.before, self.after, self.raw_button, self.search)
+        last = row(foot, self.more)
+        last.setStretch(0, 1)
         self.column.addLayout(Flow(*choose))
         self.column.addWidget(self.view, 1)
         self.column.addWidget(self.raw)
-        self.column.addLayout(row(foot, None, self.more))
+        self.column.addLayout(last)
 
     def _connect(self) -> None:
         self.before.clicked.connect(partial(self._step, -1))
