@@ -8,6 +8,7 @@ themselves.
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import reprlib
 import types
@@ -63,21 +64,28 @@ def check(raw: object) -> tuple[Spec | None, list[Complaint]]:
 def _read_table(
     raw: dict[str, Any], kind: type[Table], prefix: str
 ) -> tuple[dict[str, Any], list[Complaint]]:
-    hints = get_type_hints(kind, include_extras=True)
-    fields = {f.name: f for f in msgspec.structs.fields(kind)}
+    fields = _fields_of(kind)
     complaints = [_unknown(key, list(fields), prefix) for key in raw if key not in fields]
     values: dict[str, Any] = {}
-    for name, field in fields.items():
+    for name, (hint, is_required) in fields.items():
         path = prefix + name
         value = raw.get(name, _MISSING)
         if value is _MISSING:
-            if field.required:
-                complaints.append(_missing(path, hints[name]))
+            if is_required:
+                complaints.append(_missing(path, hint))
             continue
-        found, problems = _read_value(value, hints[name], path)
+        found, problems = _read_value(value, hint, path)
         values[name] = found
         complaints += problems
     return values, complaints
+
+
+@functools.cache
+def _fields_of(kind: type[Table]) -> dict[str, tuple[Any, bool]]:
+    """Of each field what it holds and whether it is required; making this out takes longer than
+    all the rest of a check, and a form checks at every key."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {f.name: (hints[f.name], f.required) for f in msgspec.structs.fields(kind)}
 
 
 def _read_value(value: Any, hint: Any, path: str) -> tuple[Any, list[Complaint]]:
@@ -126,8 +134,9 @@ def _unknown(key: str, known: list[str], prefix: str) -> Complaint:
 
 def _table_with(name: str) -> str:
     """The table of a spec that has a setting of that name; empty if none has."""
-    hints = get_type_hints(Spec, include_extras=True)
-    tables = {place: found for place, hint in hints.items() if (found := table_of(hint))}
+    tables = {
+        place: found for place, (hint, _) in _fields_of(Spec).items() if (found := table_of(hint))
+    }
     return next((place for place, kind in tables.items() if name in kind.__struct_fields__), "")
 
 

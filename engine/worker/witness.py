@@ -13,7 +13,7 @@ import logging
 import platform
 import time
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +174,7 @@ def _saved(folder: Path, state: SavedState, versions: dict[str, str] | None) -> 
 SAVED_VERSIONS = ("torch", "transformers", "peft", "trl", "bitsandbytes", "numpy")
 
 
+@cache
 def versions() -> dict[str, str]:
     """Version of each package that the result depends on."""
     return {name: importlib.metadata.version(name) for name in SAVED_VERSIONS}

@@ -23,6 +23,7 @@ from tests.allowance import is_within
 
 DATA = Path(__file__).parents[1] / "data" / "formats"
 GOOD = '{"instruction": "a", "input": "", "output": "b"}'
+LONG = f'{{"instruction": "{"a" * 450}", "output": "b"}}'
 LIMIT_SECONDS = 2.0
 Write = Callable[[str, str | bytes], Path]
 
@@ -247,7 +248,7 @@ def _packed(path: Path, packing: str) -> Path:
     ("name", "content"),
     [
         ("a.jsonl", f"{GOOD}\n" * 900),
-        ("a.json", f"[{','.join([GOOD] * 40_000)}]"),
+        ("a.json", f"[{','.join([LONG] * 4000)}]"),
         ("a.csv", "instruction,output\n" + 'a,"b\nc"\n' * 50),
         ("a.json", f"[\n{GOOD}\n]"),
     ],

@@ -24,12 +24,19 @@ def tree(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"))
 
 
+@cache
+def all_nodes() -> list[tuple[str, ast.AST]]:
+    """Every node, with a place that an editor can open."""
+    return [
+        (f"{file.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}", node)
+        for file in FILES
+        for node in ast.walk(tree(file))
+    ]
+
+
 def nodes(*kinds: type[ast.AST]) -> Iterator[tuple[str, ast.AST]]:
-    """Every node of these kinds, with a place that an editor can open."""
-    for file in FILES:
-        for node in ast.walk(tree(file)):
-            if isinstance(node, kinds):
-                yield f"{file.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}", node
+    """Those of these kinds."""
+    return (found for found in all_nodes() if isinstance(found[1], kinds))
 
 
 def called(node: ast.AST) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,17 +59,20 @@ def is_found(trace: Trace) -> bool:
 # ---------------------------------------------------------------- on hundreds of attempts
 
 
+# Kept to 5 % and 1 % of as many as FETTLE_TRACES says; a hundred of each take a minute.
+TRACES = int(os.environ.get("FETTLE_TRACES", "40"))
+
+
 @pytest.mark.parametrize("trouble", RIGHT)
-def test_of_a_hundred_troubled_attempts_95_are_found(trouble: Trouble) -> None:
-    missed = [seed for seed in range(100) if not is_found(make(seed, trouble))]
-    assert len(missed) <= 5, missed
+def test_of_troubled_attempts_95_in_a_hundred_are_found(trouble: Trouble) -> None:
+    missed = [seed for seed in range(TRACES) if not is_found(make(seed, trouble))]
+    assert len(missed) <= 0.05 * TRACES, missed
 
 
-@pytest.mark.parametrize("hundred", range(4))
-def test_of_a_hundred_healthy_attempts_99_are_left_alone(hundred: int) -> None:
-    seeds = range(100 * hundred, 100 * hundred + 100)
+def test_of_healthy_attempts_99_in_a_hundred_are_left_alone() -> None:
+    seeds = range(4 * TRACES)
     false = {seed: codes for seed in seeds if (codes := [f.code for _, f in told(make(seed, ""))])}
-    assert len(false) <= 1, false
+    assert len(false) <= 0.01 * len(seeds), false
 
 
 # ---------------------------------------------------------------- one attempt, in numbers

@@ -87,6 +87,14 @@ def chats(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def few_chats(chats: Path) -> Path:
+    """Every second one of them: 27 to learn from and 3 held back, an epoch of 7 windows of 4."""
+    path = chats.with_name("few_chats.json")
+    path.write_text(json.dumps(json.loads(chats.read_text())[::2]))
+    return path
+
+
+@pytest.fixture(scope="session")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """30 documents of plain text."""
     rows = [

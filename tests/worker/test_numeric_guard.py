@@ -435,8 +435,8 @@ def test_a_healthy_noisy_run_says_nothing(
     changes: dict[str, Any], learnt: Path, chats: Path, tmp_path: Path, report: Heard
 ) -> None:
     """Batches of one, unequal lengths, dropout, a high rate that is still a good one."""
-    spec = plain(learnt, chats, max_steps=120, per_device_train_batch_size=1,
-                 learning_rate=2e-3, save_steps=40, eval_steps=30, **changes)  # fmt: skip
+    spec = plain(learnt, chats, max_steps=80, per_device_train_batch_size=1,
+                 learning_rate=2e-3, save_steps=30, eval_steps=20, **changes)  # fmt: skip
     spec["lora"]["lora_dropout"] = 0.1
     assert run_here(tmp_path / "run", spec, report).outcome == "finished"
     assert codes(report) == []

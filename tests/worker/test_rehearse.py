@@ -67,7 +67,8 @@ def _pools(pools: list[PoolPeak]) -> dict[str, PoolPeak]:
 
 
 def _spec(model: Path, data: Path, recipe: dict[str, Any]) -> dict[str, Any]:
-    spec = make_spec(model, data, max_steps=14, max_length=256)
+    # An epoch, so that the heaviest batch comes.
+    spec = make_spec(model, data, max_steps=7, max_length=256)
     for name, table in recipe.items():
         if table is None:
             del spec[name]
@@ -89,10 +90,10 @@ def _run_metered(
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_its_peak_is_that_of_the_run(
-    recipe: str, models: Callable[[str], Path], chats: Path, tmp_path: Path, report: Heard,
+    recipe: str, models: Callable[[str], Path], few_chats: Path, tmp_path: Path, report: Heard,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    spec = _spec(models("llama"), chats, RECIPES[recipe])
+    spec = _spec(models("llama"), few_chats, RECIPES[recipe])
     tried = _pools(_rehearse(tmp_path / "tried", spec, report).pools)["tensors"]
     ran = _pools(_run_metered(tmp_path / "run", spec, monkeypatch))["tensors"]
     assert tried.moment == "train"
@@ -102,19 +103,19 @@ def test_its_peak_is_that_of_the_run(
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["mistral", "qwen", "gemma"])
 def test_so_it_is_in_other_families(
-    family: str, models: Callable[[str], Path], chats: Path, tmp_path: Path, report: Heard,
+    family: str, models: Callable[[str], Path], few_chats: Path, tmp_path: Path, report: Heard,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    spec = _spec(models(family), chats, {})
+    spec = _spec(models(family), few_chats, {})
     tried = _pools(_rehearse(tmp_path / "tried", spec, report).pools)["tensors"]
     ran = _pools(_run_metered(tmp_path / "run", spec, monkeypatch))["tensors"]
     assert tried.measured_bytes == pytest.approx(ran.measured_bytes, rel=_TOLERANCE)
 
 
 def test_it_tries_every_part_of_a_run(
-    models: Callable[[str], Path], chats: Path, tmp_path: Path, report: Heard
+    models: Callable[[str], Path], few_chats: Path, tmp_path: Path, report: Heard
 ) -> None:
-    spec = _spec(models("llama"), chats, {})
+    spec = _spec(models("llama"), few_chats, {})
     found = _rehearse(tmp_path / "tried", spec, report)
     pools = _pools(found.pools)
     assert set(pools["tensors"].by_moment) == {"load", "train", "evaluate", "save", "resume"}
@@ -135,22 +136,24 @@ def test_it_tries_every_part_of_a_run(
 
 
 def test_it_foretells_time_and_steps_of_the_real_run(
-    models: Callable[[str], Path], chats: Path, tmp_path: Path, report: Heard
+    models: Callable[[str], Path], few_chats: Path, tmp_path: Path, report: Heard
 ) -> None:
-    spec = _spec(models("llama"), chats, {"training": {"num_train_epochs": 3.0, "max_steps": -1}})
+    spec = _spec(
+        models("llama"), few_chats, {"training": {"num_train_epochs": 3.0, "max_steps": -1}}
+    )
     spec["training"] |= {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
     found = _rehearse(tmp_path / "tried", spec, report)
-    assert found.total_steps == 42  # 54 rows in fours, three times.
+    assert found.total_steps == 21  # 27 rows in fours, three times.
     assert found.step_seconds
     assert found.total_seconds
     assert found.total_seconds > found.total_steps * found.step_seconds
 
 
 def test_nothing_is_left(
-    models: Callable[[str], Path], chats: Path, tmp_path: Path, report: Heard
+    models: Callable[[str], Path], few_chats: Path, tmp_path: Path, report: Heard
 ) -> None:
     before = sorted(tmp_path.rglob("*"))
-    _rehearse(tmp_path / "tried", _spec(models("llama"), chats, {}), report)
+    _rehearse(tmp_path / "tried", _spec(models("llama"), few_chats, {}), report)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -167,9 +170,9 @@ def _diverging(model: Path, data: Path) -> dict[str, Any]:
 
 
 def test_a_learning_rate_that_makes_no_numbers_is_told(
-    models: Callable[[str], Path], chats: Path, tmp_path: Path, report: Heard
+    models: Callable[[str], Path], few_chats: Path, tmp_path: Path, report: Heard
 ) -> None:
-    spec = _diverging(models("llama"), chats)
+    spec = _diverging(models("llama"), few_chats)
     with pytest.raises(NanLoss, match="no number") as caught:
         _rehearse(tmp_path / "tried", spec, report)
     assert "learning_rate" in caught.value.remedy
@@ -179,9 +182,9 @@ def test_a_learning_rate_that_makes_no_numbers_is_told(
 
 
 def test_a_learning_rate_that_ruins_the_model_is_told(
-    models: Callable[[str], Path], chats: Path, tmp_path: Path, report: Heard
+    models: Callable[[str], Path], few_chats: Path, tmp_path: Path, report: Heard
 ) -> None:
-    spec = _spec(models("llama"), chats, {"lora": None})
+    spec = _spec(models("llama"), few_chats, {"lora": None})
     spec["training"] |= {"learning_rate": 10.0, "warmup_steps": 10}
     with pytest.raises(JobError, match=r"raised the loss from 6\.\d\d to [\d ]+") as caught:
         _rehearse(tmp_path / "tried", spec, report)
@@ -190,9 +193,9 @@ def test_a_learning_rate_that_ruins_the_model_is_told(
 
 
 def test_a_learning_rate_that_may_be_too_high_is_a_warning(
-    models: Callable[[str], Path], chats: Path, tmp_path: Path, report: Heard
+    models: Callable[[str], Path], few_chats: Path, tmp_path: Path, report: Heard
 ) -> None:
-    spec = _spec(models("llama"), chats, {"lora": None})
+    spec = _spec(models("llama"), few_chats, {"lora": None})
     spec["training"] |= {"learning_rate": 1.0}
     _rehearse(tmp_path / "tried", spec, report)
     assert [finding.code for finding in report.of(Finding)] == ["loss_grows"]
@@ -211,7 +214,7 @@ def test_data_without_targets_is_told(
 
 
 def test_a_save_that_the_disk_does_not_take_is_told(
-    models: Callable[[str], Path], chats: Path, tmp_path: Path, report: Heard
+    models: Callable[[str], Path], few_chats: Path, tmp_path: Path, report: Heard
 ) -> None:
     class Blocks(Heard):
         """Puts a file where the folder of checkpoints belongs."""
@@ -223,14 +226,14 @@ def test_a_save_that_the_disk_does_not_take_is_told(
 
     blocking = Blocks()
     with pytest.raises(JobError, match="could not be written"):
-        _rehearse(tmp_path / "tried", _spec(models("llama"), chats, {}), blocking)
+        _rehearse(tmp_path / "tried", _spec(models("llama"), few_chats, {}), blocking)
     assert [finding.code for finding in blocking.of(Finding)] == ["save_failed"]
     blocking.close()
 
 
 @pytest.mark.parametrize("during", ["backward pass", "writing", "loading of the checkpoint"])
 def test_it_ends_when_it_is_asked_to(
-    during: str, models: Callable[[str], Path], chats: Path, tmp_path: Path
+    during: str, models: Callable[[str], Path], few_chats: Path, tmp_path: Path
 ) -> None:
     class Stops(Heard):
         def send(self, record: Record) -> None:
@@ -240,7 +243,7 @@ def test_it_ends_when_it_is_asked_to(
 
     stopping = Stops()
     with pytest.raises(Halted):
-        _rehearse(tmp_path / "tried", _spec(models("llama"), chats, {}), stopping)
+        _rehearse(tmp_path / "tried", _spec(models("llama"), few_chats, {}), stopping)
     assert not (tmp_path / "tried").exists()
     assert not stopping.of(Done)
     stopping.close()
@@ -289,7 +292,7 @@ def test_nothing_is_counted_once_it_is_closed() -> None:
 
 
 def test_a_run_is_not_metered_unasked(
-    models: Callable[[str], Path], chats: Path, tmp_path: Path, report: Heard
+    models: Callable[[str], Path], few_chats: Path, tmp_path: Path, report: Heard
 ) -> None:
-    done = run_here(tmp_path / "run", make_spec(models("llama"), chats, max_steps=1), report)
+    done = run_here(tmp_path / "run", make_spec(models("llama"), few_chats, max_steps=1), report)
     assert done.data == {}

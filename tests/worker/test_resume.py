@@ -100,9 +100,9 @@ def _recipes() -> list[Any]:
 @pytest.mark.filterwarnings("ignore:.*tie_word_embeddings:UserWarning")
 @pytest.mark.parametrize("recipe", _recipes())
 def test_a_stopped_and_resumed_run_ends_in_the_same_weights(
-    recipe: str, models: Callable[[str], Path], chats: Path, tmp_path: Path
+    recipe: str, models: Callable[[str], Path], few_chats: Path, tmp_path: Path
 ) -> None:
-    spec = make_spec(models("llama"), chats, max_steps=16, eval_steps=3)
+    spec = make_spec(models("llama"), few_chats, max_steps=9, eval_steps=2)
     for name, table in RECIPES[recipe].items():
         if table is None:
             del spec[name]
@@ -110,9 +110,9 @@ def test_a_stopped_and_resumed_run_ends_in_the_same_weights(
             spec[name] = {**spec.get(name, {}), **table}
     calm = Heard()
     run_here(tmp_path / "calm", spec, calm)
-    # 54 rows in windows of 4: step 14 is the partial one, 15 opens the second epoch.
+    # 27 rows in windows of 4: step 7 is the partial one, 8 opens the second epoch.
     told: list[Step] = []
-    for attempt, last in enumerate((5, 14, None), start=1):
+    for attempt, last in enumerate((3, 7, None), start=1):
         report = StopsAt(last) if last else Heard()
         checkpoint = _newest(tmp_path / "cut") if attempt > 1 else None
         done = run_here(tmp_path / "cut", spec, report, checkpoint=checkpoint, attempt=attempt)
@@ -121,7 +121,7 @@ def test_a_stopped_and_resumed_run_ends_in_the_same_weights(
         evals = report.of(Evaluated)
         report.close()
     assert [_facts(step) for step in told] == [_facts(step) for step in calm.of(Step)]
-    assert [s.samples_seen for s in told][12:15] == [52, 54, 58]
+    assert [s.samples_seen for s in told][5:8] == [24, 27, 31]
     assert evals[-1].eval_loss == calm.of(Evaluated)[-1].eval_loss
     assert _result(tmp_path / "cut") == _result(tmp_path / "calm")
     calm.close()
@@ -356,9 +356,9 @@ def test_stop_save_now_and_sigterm(
 def test_kill_9_at_random_moments(
     models: Callable[[str], Path], chats: Path, tmp_path: Path
 ) -> None:
-    spec = spec_for(models("llama"), chats, steps=40)
+    spec = spec_for(models("llama"), chats, steps=24)
     train(tmp_path / "calm", spec)
-    killed = kill_until_done(tmp_path / "killed", spec, kills=4, stride=16, seed=1)
-    assert len(killed) == 4
+    killed = kill_until_done(tmp_path / "killed", spec, kills=2, stride=16, seed=1)
+    assert len(killed) == 2
     assert max(killed) > 8, "kills must fall behind the first saves too"
     assert _result(tmp_path / "killed") == _result(tmp_path / "calm")

@@ -115,12 +115,22 @@ def _compare(case: Case, tokenizer: Any, report: Heard, folder: Path) -> None:
     assert stages["optimizer"] == pytest.approx(live.most("optimizer"), rel=2 * PROMISED)
 
 
-@pytest.mark.parametrize("case", [*_matrix(), *_optimizers(), *_others()], ids=lambda c: c.id)
+def _by_layout() -> list[tuple[Case, ...]]:
+    """Cases that one trace serves; spread over processes each would trace it."""
+    found: dict[bytes, list[Case]] = {}
+    for case in (*_matrix(), *_optimizers(), *_others()):
+        found.setdefault(msgspec.json.encode(case.layout), []).append(case)
+    return [tuple(cases) for cases in found.values()]
+
+
+@pytest.mark.parametrize("cases", _by_layout(), ids=lambda cases: f"{cases[0].id} x{len(cases)}")
 def test_the_peak_of_a_real_step_is_foretold(
-    case: Case, tokenizer: Any, report: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    cases: tuple[Case, ...], tokenizer: Any, report: Heard, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     monkeypatch.setattr(trl_utils, "_CHUNKED_LOGPROB_CHUNK_SIZE", SMALL_TILE)
-    _compare(case, tokenizer, report, tmp_path)
+    for place, case in enumerate(cases):
+        _compare(case, tokenizer, report, tmp_path / str(place))
 
 
 @pytest.mark.parametrize("tuned", [True, False])
