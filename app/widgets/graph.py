@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QObject, QPointF, Qt, Signal
-from PySide6.QtGui import QFont, QKeyEvent, QMouseEvent, QResizeEvent
+from PySide6.QtGui import QFont, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy
 
 from app import words
@@ -24,6 +24,7 @@ from app.theme import SANS, Tokens
 from app.widgets.axes import PlaceAxis, ValueAxis, dress, plain_word
 from app.widgets.graph_marks import Marks
 from app.widgets.parts import Card
+from app.widgets.plot import PlaceBox, Plot
 
 MARK_SHARE = 0.045
 """Height of a save's or an evaluation's mark, as a share of the graph."""
@@ -67,23 +68,6 @@ class GraphSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The axis reaches at least this far."""
 
 
-class PlaceBox(pg.ViewBox):  # type: ignore[misc]
-    """Wheel and drag move along the axis only; a double click shows everything."""
-
-    fit_wanted = Signal()
-
-    def __init__(self) -> None:
-        super().__init__(enableMenu=False)
-        self.setMouseEnabled(x=True, y=False)
-        self.disableAutoRange()
-        self.setDefaultPadding(0)
-
-    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        """Qt override."""
-        self.fit_wanted.emit()
-        event.accept()
-
-
 class Graph(Card):
     """A card with one graph.
 
@@ -113,9 +97,7 @@ class Graph(Card):
         self.column.setSpacing(2)
         self._box = PlaceBox()
         self.places, self.values = PlaceAxis(), ValueAxis(spec.axis_word)
-        self.plot = pg.PlotWidget(
-            viewBox=self._box, axisItems={"bottom": self.places, "left": self.values}
-        )
+        self.plot = Plot(self._box, self.places, self.values)
         self.plot.setMinimumHeight(LEAST_HEIGHT)
         self.column.addWidget(self.plot, 1)
         self._build_items()
@@ -123,9 +105,6 @@ class Graph(Card):
         self.set_tokens(tokens)
 
     def _build_items(self) -> None:
-        item = self.plot.getPlotItem()
-        item.hideButtons()
-        item.setMenuEnabled(False)
         self.curves = {curve.name: pg.PlotCurveItem() for curve in self.spec.curves}
         self._saves, self._evaluations = pg.PlotCurveItem(), pg.PlotCurveItem()
         self._resumes = pg.PlotCurveItem()
@@ -137,7 +116,7 @@ class Graph(Card):
         self.blank_word = pg.TextItem(anchor=(0.5, 0.5))
         hidden = (self._limit, self._limit_word, self._cursor, self.blank_word)
         for shape in (*shown, *hidden):
-            item.addItem(shape, ignoreBounds=True)
+            self._box.addItem(shape, ignoreBounds=True)
         for shape in hidden:
             shape.hide()
 
