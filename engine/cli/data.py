@@ -23,6 +23,7 @@ from engine.contract.messages import (
     Progress,
     ShowSamples,
 )
+from engine.contract.template_names import AUTO, is_file
 from engine.formats.registry import METHOD_FORMATS
 from engine.store.encoded_view import Sample
 
@@ -71,8 +72,16 @@ def _changes(arguments: Namespace) -> list[str]:
         "method": arguments.method,
         "model.path": arguments.model,
         "dataset.format": None if arguments.format == "auto" else arguments.format,
+        "dataset.chat_template": _template(arguments),
+        "dataset.loss_on": arguments.loss_on,
     }
     return [f"{name}={value}" for name, value in given.items() if value is not None]
+
+
+def _template(arguments: Namespace) -> str | None:
+    """What was chosen; a file is one of this folder."""
+    chosen: str | None = arguments.chat_template
+    return str(Path(chosen).absolute()) if chosen and is_file(chosen) else chosen
 
 
 def _as_spec(path: Path, found: str, arguments: Namespace) -> dict[str, Any]:
@@ -84,7 +93,12 @@ def _as_spec(path: Path, found: str, arguments: Namespace) -> dict[str, Any]:
         "name": "data",
         "method": method,
         "model": {"path": str(model.absolute()) if model.exists() else arguments.model},
-        "dataset": {"path": str(path.absolute()), "format": arguments.format},
+        "dataset": {
+            "path": str(path.absolute()),
+            "format": arguments.format,
+            "chat_template": _template(arguments) or AUTO,
+            "loss_on": arguments.loss_on or "answers",
+        },
         "lora": {"r": 8},
         "training": {"max_length": arguments.max_length or DEFAULT_LENGTH},
     }

@@ -11,6 +11,7 @@ import engine
 
 PLATFORMS = ("linux", "windows", "wsl")
 METHODS = ("sft", "pretrain")
+LOSSES = ("answers", "last_answer", "everything")
 PICKS = ("random", "longest", "shortest", "most_cut", "untaught")
 FAMILIES = ("llama", "mistral", "qwen", "gemma")
 RUN_HELP = "a run's folder, a unique prefix of its name, or: last"
@@ -135,6 +136,13 @@ def _data_arguments(data: _Parser) -> None:
     data.add_argument("--format", default="auto", metavar="F", help="default: by its first rows")
     data.add_argument(
         "--max-length", type=int, default=None, metavar="N", help="where samples are cut"
+    )
+    data.add_argument(
+        "--chat-template", metavar="T",
+        help="a bundled template such as chatml, or a .jinja file; default: the model's own",
+    )  # fmt: skip
+    data.add_argument(
+        "--loss-on", choices=LOSSES, help="what is learnt of a conversation; default: answers"
     )
     data.add_argument(
         "--set", dest="settings", metavar="A.B=C", action="append", default=[],

@@ -32,7 +32,7 @@ from typing import Any, Literal, Union
 
 import msgspec
 
-from engine.contract.dataset_report import DatasetReport
+from engine.contract.dataset_report import DatasetReport, RowFinding
 from engine.contract.lifecycle import Phase, State
 
 PROTOCOL = 1
@@ -245,6 +245,28 @@ class ShowSamples(Request, frozen=True, kw_only=True, tag=_snake):
     search: str = ""
 
 
+class TryTemplate(Request, frozen=True, kw_only=True, tag=_snake):
+    """Write one row of a spec's dataset with a chat template that is being edited. Reply data:
+    the fields of :class:`TemplateTried`. Refused with what is wrong with the spec."""
+
+    spec: dict[str, Any]
+    template: str | None = None
+    """Its text; None for what the spec chooses."""
+    row: str = ""
+    """As it stands in the file, as JSON; empty for a conversation of Fettle's own."""
+    format: str = "auto"
+    """Of the row: a key of :data:`engine.formats.registry.FORMATS`."""
+
+
+class KeepTemplate(Request, frozen=True, kw_only=True, tag=_snake):
+    """Write a chat template into Fettle's folder on the engine's machine. Reply data: ``path``, for
+    ``dataset.chat_template``. What is kept is never changed."""
+
+    text: str
+    name: str = "template"
+    """What to call it; the path has it, and what tells the text from others."""
+
+
 class ListModels(Request, frozen=True, kw_only=True, tag=_snake):
     """Models on the engine's machine. Reply data: ``models``, a list of objects with ``path`` (what
     goes into the spec), ``name``, ``source`` (``cache`` or ``folder``), ``bytes``, ``family``."""
@@ -439,7 +461,7 @@ class RunRemoved(Message, frozen=True, kw_only=True, tag=_snake):
 class Job(Message, frozen=True, kw_only=True, tag=_snake):
     """The work of a worker. Exactly one, but for those of kind ``trace``: they may come before."""
 
-    kind: Literal["train", "sample_model", "generate", "rehearse", "trace", "inspect"]
+    kind: Literal["train", "sample_model", "generate", "rehearse", "trace", "inspect", "template"]
     run: str = ""
     folder: str = ""
     """Run folder (``train``), or where to write (``sample_model``)."""
@@ -734,6 +756,21 @@ class Inspected(Message, frozen=True, kw_only=True, tag=_snake):
     """Why there is none."""
 
 
+class TemplateTried(Message, frozen=True, kw_only=True, tag=_snake):
+    """The end of a job of kind ``template``; the worker stays."""
+
+    text: str = ""
+    """The template."""
+    problem: str = ""
+    """What is wrong with it, in a sentence; empty if nothing is."""
+    line: int | None = None
+    """Of the template; the first is 1."""
+    sample: dict[str, Any] | None = None
+    """The row as :class:`engine.store.encoded_view.Sample`; None where it cannot be written."""
+    findings: list[RowFinding] = []
+    """What is odd about the template with this model."""
+
+
 class Rehearsed(Message, frozen=True, kw_only=True, tag=_snake):
     """The end of a rehearsal."""
 
@@ -802,6 +839,8 @@ ALL_TYPES = (
     Inspect,
     StopInspection,
     ShowSamples,
+    TryTemplate,
+    KeepTemplate,
     ListModels,
     Facts,
     Trace,
@@ -819,6 +858,7 @@ ALL_TYPES = (
     RunRemoved,
     Traced,
     Inspected,
+    TemplateTried,
     Rehearsed,
     Job,
     StopJob,

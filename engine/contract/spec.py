@@ -134,6 +134,21 @@ class DatasetSpec(Table, frozen=True, kw_only=True):
         Literal["auto", "alpaca", "sharegpt", "messages", "prompt_completion", "text"],
         Meta(description="Shape of a row. auto looks at the first rows."),
     ] = "auto"
+    chat_template: Annotated[
+        str,
+        Meta(
+            max_length=4096,
+            description="How a conversation is written for the model: auto takes the model's own "
+            "chat template; else the name of a bundled one, such as chatml, or a .jinja file.",
+        ),
+    ] = "auto"
+    loss_on: Annotated[
+        Literal["answers", "last_answer", "everything"],
+        Meta(
+            description="What is learnt: all answers of a conversation (and completions), only "
+            "its last answer, or everything, the questions too."
+        ),
+    ] = "answers"
     eval_fraction: Annotated[
         float,
         Meta(

@@ -21,6 +21,7 @@ from engine.contract.spec import (
     Spec,
     Table,
 )
+from engine.contract.template_names import is_file
 from engine.contract.toml_words import in_plain_words
 from engine.contract.validate import check
 
@@ -60,9 +61,9 @@ def absolute_paths(raw: dict[str, Any], base: Path) -> dict[str, Any]:
 
     A model path is a folder only if it is there; else it is taken for a hub id and left alone.
     """
-    changed = dict(raw)
+    changed = _with_template(dict(raw), base)
     for table in ("model", "dataset"):
-        values = raw.get(table)
+        values = changed.get(table)
         if not isinstance(values, dict) or not isinstance(values.get("path"), str):
             continue
         path = _resolved(base, values["path"])
@@ -70,6 +71,18 @@ def absolute_paths(raw: dict[str, Any], base: Path) -> dict[str, Any]:
             # os.path, unlike Path, also answers for names that no file can have.
             changed[table] = {**values, "path": str(path)}
     return changed
+
+
+def _with_template(raw: dict[str, Any], base: Path) -> dict[str, Any]:
+    """``dataset.chat_template`` made absolute where it is a file."""
+    values = raw.get("dataset")
+    if not isinstance(values, dict):
+        return raw
+    chosen = values.get("chat_template")
+    if isinstance(chosen, str) and is_file(chosen):
+        path = _resolved(base, chosen)
+        raw["dataset"] = {**values, "chat_template": str(path or chosen)}
+    return raw
 
 
 def _resolved(base: Path, written: str) -> Path | None:

@@ -22,6 +22,8 @@ from msgspec import UNSET
 from engine.contract.masking import has_secret, masked
 from engine.contract.messages import Complaint
 from engine.contract.spec import LoraSpec, Spec, Table
+from engine.contract.template_names import is_file
+from engine.contract.template_rules import pretrain_has_no_turns, template_is_known
 
 EMBEDDING_MODULES = ("embed_tokens", "lm_head")
 LONGEST_NAME = 80
@@ -41,7 +43,9 @@ _ALIASES = {
     "max_seq_length": "max_length", "max_seq_len": "max_length", "sequence_len": "max_length",
     "cutoff_len": "max_length", "block_size": "max_length", "context_length": "max_length",
     "sample_packing": "packing", "base_model": "path", "model_name_or_path": "path",
-    "val_set_size": "eval_fraction", "val_size": "eval_fraction",
+    "val_set_size": "eval_fraction", "val_size": "eval_fraction", "template": "chat_template",
+    "train_on_inputs": "loss_on", "train_on_prompt": "loss_on", "mask_history": "loss_on",
+    "completion_only_loss": "loss_on", "assistant_only_loss": "loss_on",
 }  # fmt: skip
 """What other trainers call a setting."""
 _SHOWN = reprlib.Repr()
@@ -254,6 +258,8 @@ def _steps_make_sense(spec: Spec) -> Iterator[Complaint]:
 
 def _texts_are_visible(spec: Spec) -> Iterator[Complaint]:
     texts = {"name": spec.name, "model.path": spec.model.path, "dataset.path": spec.dataset.path}
+    if is_file(spec.dataset.chat_template):
+        texts["dataset.chat_template"] = spec.dataset.chat_template
     for field, text in texts.items():
         if not text.strip() or any(unicodedata.category(c) == "Cc" for c in text):
             yield Complaint(
@@ -338,6 +344,8 @@ RULES: tuple[Callable[[Spec], Iterator[Complaint]], ...] = (
     _adapter_for_quantized,
     _embedding_rate_is_used,
     _pretrain_takes_text,
+    template_is_known,
+    pretrain_has_no_turns,
     _steps_make_sense,
     _texts_are_visible,
     _holds_no_secret,

@@ -15,7 +15,7 @@ from engine.contract.messages import Complaint, Finding
 from engine.contract.spec import Spec
 from engine.contract.validate import check
 from engine.formats import DatasetError, check_dataset, preview
-from engine.planning import conflicts, facts, surroundings
+from engine.planning import chat_templates, conflicts, facts, surroundings
 from engine.planning.conflicts import Conflict, asked, complaint_of
 from engine.planning.inventory import check_model
 
@@ -83,6 +83,7 @@ def complaints_about(raw: dict[str, Any]) -> tuple[Spec | None, list[Complaint]]
     fields = {complaint.field for complaint in found}
     if not _touches(fields, "dataset", "method", "spec"):
         found += _dataset_complaints(raw)
+        found += chat_templates.complaints(raw["dataset"].get("chat_template", ""))
     if not _touches(fields, "model", "spec"):
         found += check_model(raw["model"]["path"], raw["model"].get("revision"))
     return (None if found else spec), found

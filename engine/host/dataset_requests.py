@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from functools import partial
 
+import msgspec
+
 from engine.contract import messages as m
+from engine.contract.validate import check
 from engine.formats import DatasetError, preview
 from engine.host.checks import look_over
 from engine.host.connection import Answer, Connection, Refused
 from engine.host.inspecting import make_name, show_samples
 from engine.host.parts import Parts
 from engine.host.threads import apart
+from engine.planning import chat_templates
 
 
 async def preview_dataset(
@@ -41,6 +45,25 @@ async def stop_inspection(
     if not parts.inspector.stop(request.inspection):
         raise Refused(f"{request.inspection} has ended already.", "not_found")
     return Answer()
+
+
+async def try_template(parts: Parts, connection: Connection, request: m.TryTemplate) -> Answer:
+    spec, complaints = await apart(check, request.spec)
+    if spec is None:
+        raise Refused("This template cannot be tried.", complaints=complaints)
+    tried = await parts.inspector.try_template(
+        spec, request, is_busy=parts.is_busy, computes=parts.computes
+    )
+    fields = msgspec.structs.asdict(tried)
+    return Answer(msgspec.to_builtins(fields))
+
+
+async def keep_template(parts: Parts, connection: Connection, request: m.KeepTemplate) -> Answer:
+    size = len(request.text.encode())
+    if not request.text.strip() or size > chat_templates.MOST_BYTES:
+        raise Refused("The template is empty, or far too long.", "bad_input")
+    path = await apart(chat_templates.keep, request.text, request.name)
+    return Answer({"path": str(path)})
 
 
 async def samples(parts: Parts, connection: Connection, request: m.ShowSamples) -> Answer:

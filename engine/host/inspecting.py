@@ -11,7 +11,16 @@ from typing import Any
 
 import msgspec
 
-from engine.contract.messages import Complaint, Inspected, Job, Message, Progress, ShowSamples
+from engine.contract.messages import (
+    Complaint,
+    Inspected,
+    Job,
+    Message,
+    Progress,
+    ShowSamples,
+    TemplateTried,
+    TryTemplate,
+)
 from engine.contract.spec import Spec
 from engine.contract.toml import to_raw
 from engine.host.beside import Beside
@@ -28,6 +37,8 @@ log = logging.getLogger(__name__)
 
 _LINE_BYTES = 700 << 10
 """Of samples in one reply: a line of the wire has 1 MiB."""
+_TRYING_SECONDS = 60.0
+"""Trying a template takes a moment, and the start of a worker where there is none."""
 _KILLED_SECONDS = 10.0
 """How long a killed worker may take to be gone."""
 Tell = Callable[[Message], Awaitable[None]]
@@ -59,11 +70,7 @@ class Inspector:
         the worker is killed and nothing is told any more.
         """
 
-        def lend(spec: Spec) -> AbstractAsyncContextManager[Worker]:
-            if computes():
-                return lent(self._beside, spec, keep=lambda: True)
-            return lent(self._pool, spec, keep=lambda: not is_busy())
-
+        lend = self._lender(is_busy, computes)
         task = asyncio.ensure_future(self._in_turn(name, spec, lend, tell))
         self._tasks[name] = task
         try:
@@ -75,6 +82,25 @@ class Inspector:
             del self._tasks[name]
         if not task.cancelled():  # As it is when it was stopped.
             await tell(task.result())
+
+    def _lender(self, is_busy: Callable[[], bool], computes: Callable[[], bool]) -> Lend:
+        def lend(spec: Spec) -> AbstractAsyncContextManager[Worker]:
+            if computes():
+                return lent(self._beside, spec, keep=lambda: True)
+            return lent(self._pool, spec, keep=lambda: not is_busy())
+
+        return lend
+
+    async def try_template(
+        self, spec: Spec, request: TryTemplate, *, is_busy: Callable[[], bool],
+        computes: Callable[[], bool],
+    ) -> TemplateTried:  # fmt: skip
+        """What becomes of a row. Raises :class:`Refused`, TimeoutError, ``OSError``."""
+        job = {"spec": to_raw(spec), "template": request.template, "row": request.row,
+               "format": request.format}  # fmt: skip
+        lend = self._lender(is_busy, computes)
+        async with asyncio.timeout(_TRYING_SECONDS), self._lock, lend(spec) as worker:
+            return await _try(worker, job)
 
     async def _in_turn(self, name: str, spec: Spec, lend: Lend, tell: Tell) -> Inspected:
         async with self._lock:
@@ -124,6 +150,28 @@ async def _ask(worker: Worker, name: str, spec: Spec, tell: Tell) -> Inspected:
         worker.listener = None
         worker.ended.remove_done_callback(on_ended)
     raise Refused("The worker ended while it read the data, most often because RAM ran out.")
+
+
+async def _try(worker: Worker, job: dict[str, Any]) -> TemplateTried:
+    """Raises :class:`Refused` if the worker ends."""
+    heard: asyncio.Future[TemplateTried] = asyncio.get_running_loop().create_future()
+
+    def on_message(message: Message) -> None:
+        if isinstance(message, TemplateTried) and not heard.done():
+            heard.set_result(message)
+
+    def on_ended(_: object) -> None:
+        if not heard.done():
+            heard.set_exception(Refused("The worker ended while it tried the template."))
+
+    worker.listener = on_message
+    worker.ended.add_done_callback(on_ended)
+    worker.send(Job(kind="template", spec=job))
+    try:
+        return await heard
+    finally:
+        worker.listener = None
+        worker.ended.remove_done_callback(on_ended)
 
 
 async def _sweep(worker: Worker) -> None:

@@ -328,6 +328,8 @@ HANDLERS: dict[type[m.Request], Handler] = {
     m.PreviewDataset: dataset_requests.preview_dataset,
     m.Inspect: dataset_requests.inspect,
     m.StopInspection: dataset_requests.stop_inspection,
+    m.TryTemplate: dataset_requests.try_template,
+    m.KeepTemplate: dataset_requests.keep_template,
     m.ShowSamples: dataset_requests.samples,
     m.ListModels: models,
     m.Check: check,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 import jinja2
 import msgspec
@@ -12,25 +12,13 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from engine.formats.example import Conversation, Turn
 from engine.formats.rendering import as_messages, has_tools, without_tools
+from engine.planning import chat_templates
 from engine.worker.report import Report
 
 Span = tuple[int, int]
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
-PLAIN_TEMPLATE = """\
-{{- bos_token if bos_token is defined and bos_token else '' -}}
-{%- for message in messages -%}
-{%- if message['role'] == 'assistant' -%}
-{{- '### Assistant:\\n' -}}
-{%- generation -%}{{- message['content'] + eos_token -}}{%- endgeneration -%}{{- '\\n\\n' -}}
-{%- elif message['role'] == 'system' -%}
-{{- message['content'] + '\\n\\n' -}}
-{%- else -%}
-{{- '### User:\\n' + message['content'] + '\\n\\n' -}}
-{%- endif -%}
-{%- endfor -%}
-{%- if add_generation_prompt -%}{{- '### Assistant:\\n' -}}{%- endif -%}
-"""
+PLAIN_TEMPLATE = chat_templates.text_of("plain")
 """For models that have none. It needs no new tokens, so nothing is resized."""
 
 
@@ -42,6 +30,13 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
     """Characters that are learnt, from and up to; None means all."""
     special_tokens: bool = False
     """Let the tokenizer put its own first and last tokens; a chat template has written them."""
+
+
+LossOn = Literal["answers", "last_answer", "everything"]
+"""As ``dataset.loss_on`` has it."""
+MISTAKES = (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, TypeError,
+             ValueError, RecursionError, MemoryError)  # fmt: skip
+"""What comes of a template that is wrong, or not made for such a conversation."""
 
 
 class CannotRender(ValueError):
@@ -63,31 +58,37 @@ def ensure_template(tokenizer: PreTrainedTokenizerBase, report: Report) -> None:
 class ChatRenderer:
     """Renders conversations with a tokenizer's chat template."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, loss_on: LossOn = "answers") -> None:
         self._tokenizer = tokenizer
-        template = tokenizer.chat_template
-        self._template: str = template["default"] if isinstance(template, dict) else template
-        self._marks = bool(_GENERATION.search(self._template))
-        self._knows_tools = "tool" in self._template
+        self.template = text_in(tokenizer.chat_template)
+        self._loss_on = loss_on
+        self.has_marks = bool(_GENERATION.search(self.template))
+        """Whether the template says itself where answers are."""
+        self._knows_tools = "tool" in self.template
         self.merged_systems = 0
         """Conversations whose system turn went into the first question."""
 
     def __call__(self, conversation: Conversation) -> Rendered:
         """Text and learnt spans. Raises :class:`CannotRender`."""
-        if has_tools(conversation) and not self._knows_tools:
-            conversation = without_tools(conversation)
+        conversation = self.fitting(conversation)
         try:
             return self._render(conversation)
-        except jinja2.TemplateError as error:
+        except MISTAKES as error:
             merged = _without_system(conversation)
             if merged is None:
-                raise CannotRender(str(error)) from error
+                raise CannotRender(sentence_of(error)) from error
         try:
             rendered = self._render(merged)
-        except jinja2.TemplateError as error:
-            raise CannotRender(str(error)) from error
+        except MISTAKES as error:
+            raise CannotRender(sentence_of(error)) from error
         self.merged_systems += 1
         return rendered
+
+    def fitting(self, conversation: Conversation) -> Conversation:
+        """The same in words, if the template knows nothing of functions."""
+        if has_tools(conversation) and not self._knows_tools:
+            return without_tools(conversation)
+        return conversation
 
     def prompt(self, messages: list[dict[str, Any]]) -> str:
         """Text up to where the assistant's answer begins."""
@@ -95,25 +96,64 @@ class ChatRenderer:
 
     def _render(self, conversation: Conversation) -> Rendered:
         messages = as_messages(conversation)
-        if self._marks:
-            texts, marks = self._run(messages, conversation.tools, marks=True)
-            return Rendered(text=texts[0], spans=[(a, b) for a, b in marks[0]])
+        if self._loss_on == "everything":
+            return Rendered(text=self._text(messages, conversation.tools))
+        if self.has_marks:
+            text, marked = self.marked(conversation)
+            if self._loss_on == "last_answer":
+                marked = self._of_last(marked, messages, conversation, text)
+            return Rendered(text=text, spans=marked)
         text = self._text(messages, conversation.tools)
-        return Rendered(text=text, spans=self._spans(messages, conversation, text))
+        turns = self._turns(messages, conversation, text)
+        if self._loss_on == "last_answer":
+            turns = turns[-1:]
+        return Rendered(text=text, spans=[span for span in turns if span])
 
-    def _spans(
+    def marked(self, conversation: Conversation) -> tuple[str, list[Span]]:
+        """The text, and what ``{% generation %}`` marks in it. Raises what a template may raise."""
+        texts, marks = self._run(as_messages(conversation), conversation.tools, marks=True)
+        return texts[0], [(a, b) for a, b in marks[0]]
+
+    def by_turns(self, conversation: Conversation) -> list[Span | None]:
+        """Each answer's span, found without marks by rendering up to it; None where the template
+        writes earlier turns otherwise once later ones follow. Raises what a template may raise."""
+        messages = as_messages(conversation)
+        text = self._text(messages, conversation.tools)
+        return [
+            self._span(messages[: place + 1], conversation, text)
+            for place, message in enumerate(messages)
+            if message["role"] == "assistant"
+        ]
+
+    def _turns(
         self, messages: list[dict[str, Any]], conversation: Conversation, text: str
-    ) -> list[Span]:
-        """Where the assistant's turns are, found by rendering up to each of them."""
-        spans: list[Span] = []
+    ) -> list[Span | None]:
+        """Where the assistant's turns are, found by rendering up to each of them, or else by their
+        words; None where one is not there."""
+        spans: list[Span | None] = []
+        begin = 0
         for place, message in enumerate(messages):
             if message["role"] == "assistant":
                 found = self._span(messages[: place + 1], conversation, text)
-                begin = spans[-1][1] if spans else 0
                 found = found or _by_content(text, message["content"], begin)
-                if found:
-                    spans.append(found)
+                spans.append(found)
+                begin = found[1] if found else begin
         return spans
+
+    def _of_last(
+        self, marked: list[Span], messages: list[dict[str, Any]], conversation: Conversation,
+        text: str,
+    ) -> list[Span]:  # fmt: skip
+        """Of the marked spans those of the last answer."""
+        roles = [message["role"] for message in messages]
+        if roles.count("assistant") < 2:
+            return marked
+        last = len(roles) - 1 - roles[::-1].index("assistant")
+        for answer_next in (False, True):
+            before = self._text(messages[:last], conversation.tools, answer_next=answer_next)
+            if text.startswith(before):
+                return [span for span in marked if span[0] >= len(before)]
+        return marked[-1:]
 
     def _span(
         self, messages: list[dict[str, Any]], conversation: Conversation, text: str
@@ -142,12 +182,44 @@ class ChatRenderer:
         texts, spans = render(
             [messages],
             tools=tools,
-            chat_template=self._template,
+            chat_template=self.template,
             return_assistant_tokens_mask=marks,
             add_generation_prompt=answer_next,
             **self._tokenizer.special_tokens_map,
         )
         return texts, spans
+
+
+def text_in(chat_template: Any) -> str:
+    """The template that conversations are rendered with; a tokenizer may have several."""
+    if isinstance(chat_template, dict):
+        return str(chat_template.get("default") or next(iter(chat_template.values())))
+    return str(chat_template)
+
+
+def line_of(error: BaseException) -> int | None:
+    """Line of the template at which it went wrong; None if nobody knows."""
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        return error.lineno
+    line, trace = None, error.__traceback__
+    while trace is not None:
+        # jinja puts the template's own lines into the trace.
+        if trace.tb_frame.f_code.co_filename == "<template>":
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def sentence_of(error: BaseException) -> str:
+    """What went wrong in a template, with the line; what a template itself refuses, in its
+    words."""
+    if type(error) is jinja2.TemplateError:
+        return str(error)
+    what = str(error) or type(error).__name__
+    if isinstance(error, MemoryError):
+        what = "it writes more than there is memory for"
+    line = line_of(error)
+    return f"Line {line} of the chat template: {what}" if line else f"The chat template: {what}"
 
 
 def _by_content(text: str, content: str, begin: int) -> Span | None:

@@ -109,6 +109,10 @@ def _refused(look: Look, counted: Counted) -> list[RowFinding]:
     ]
 
 
+def _template(look: Look, counted: Counted) -> list[RowFinding]:
+    return look.template
+
+
 def _untaught(look: Look, counted: Counted) -> list[RowFinding]:
     if look.spec.method == "pretrain":
         return []
@@ -283,6 +287,7 @@ _JUDGES: tuple[Callable[[Look, Counted], list[RowFinding]], ...] = (
     _nothing_left,
     _outside,
     _refused,
+    _template,
     _untaught,
     _cut,
     _suspects,

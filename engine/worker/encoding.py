@@ -133,7 +133,7 @@ class _Reader:
         self._spec = spec
         self._report = report
         self._tokenizer = tokenizer
-        self._render = Renderer(self._chat)
+        self._render = Renderer(self._chat, spec.dataset.loss_on)
         self._suspects = Suspects(tokenizer)
         self._read = 0
         self._blank = 0
@@ -144,10 +144,10 @@ class _Reader:
         if not self._tokenizer.chat_template:
             self._tokenizer.chat_template = PLAIN_TEMPLATE
             try:
-                return ChatRenderer(self._tokenizer)
+                return ChatRenderer(self._tokenizer, self._spec.dataset.loss_on)
             finally:
                 self._tokenizer.chat_template = None
-        return ChatRenderer(self._tokenizer)
+        return ChatRenderer(self._tokenizer, self._spec.dataset.loss_on)
 
     def batches(self) -> Iterator[list[_Item]]:
         """All rows that can be learnt from, in order. Raises DatasetError, Halted."""

@@ -22,7 +22,7 @@ def key_of(spec: Spec, tokenizer: PreTrainedTokenizerBase) -> str:
     """Whatever could change a token. Raises DatasetError."""
     known = [
         encoded.FORMAT, engine.__version__, transformers.__version__, spec.method,
-        spec.training.seed,
+        spec.training.seed, spec.dataset.loss_on,
         dataset_of(spec.dataset.path, spec.dataset.format, spec.method),
         _print_of(spec.dataset.path),
         _identity(tokenizer),

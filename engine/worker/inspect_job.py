@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 
 from engine.contract.lifecycle import Phase
-from engine.contract.messages import Inspected, Job
+from engine.contract.messages import Complaint, Inspected, Job
 from engine.formats.example import DatasetError
+from engine.planning import chat_templates
 from engine.planning.model_config import config_of
 from engine.planning.model_folder import Problem
+from engine.worker import template_check, templates
 from engine.worker.encoding import encoding_of
 from engine.worker.failures import JobError
 from engine.worker.inspection import Look, report_of
@@ -24,7 +26,13 @@ def answer(job: Job, report: Report) -> Inspected:
     report.phase = Phase.TOKENISING
     tokenizer = load_tokenizer(spec.model)
     try:
+        templates.dress(tokenizer, spec)
+    except JobError as error:
+        told = Complaint(field=chat_templates.FIELD, problem=error.cause, remedy=error.remedy)
+        return Inspected(run=job.run, complaint=told)
+    try:
         encoding = encoding_of(spec, tokenizer, report)
+        odd = template_check.findings(spec, tokenizer)
     except DatasetError as error:
         return Inspected(run=job.run, complaint=error.complaint)
     method = importlib.import_module(f"engine.methods.{spec.method}.train")
@@ -38,7 +46,8 @@ def answer(job: Job, report: Report) -> Inspected:
     sizes = _sizes(spec.model.path, spec.model.revision)
     look = Look(
         spec=spec, encoding=encoding, prepared=prepared, nothing=nothing,
-        vocabulary=sizes.get("vocab_size"), context=sizes.get("max_position_embeddings"),
+        template=odd, vocabulary=sizes.get("vocab_size"),
+        context=sizes.get("max_position_embeddings"),
     )  # fmt: skip
     return Inspected(run=job.run, report=report_of(look))
 

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from engine.contract.dataset_report import DatasetReport, Packing
+from engine.contract.dataset_report import DatasetReport, Packing, RowFinding
 from engine.contract.spec import Spec
 from engine.worker import packing
 from engine.worker.data_findings import findings_of
@@ -34,6 +34,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     """As the run gets it; None if there is nothing to train on."""
     nothing: JobError | None
     """Why there is nothing."""
+    template: list[RowFinding] = []
+    """What is odd about the chat template."""
     vocabulary: int | None
     """Rows of the model's embedding, if known."""
     context: int | None

@@ -21,7 +21,16 @@ from typing import Any
 import msgspec
 
 from engine import failpoints
-from engine.contract.messages import Complaint, Done, Inspected, Job, Message, Ready, Traced
+from engine.contract.messages import (
+    Complaint,
+    Done,
+    Inspected,
+    Job,
+    Message,
+    Ready,
+    TemplateTried,
+    Traced,
+)
 from engine.own_secrets import MaskedFormatter
 from engine.planning.facts import installed
 from engine.planning.profiles import CUBLAS_CONFIG
@@ -170,7 +179,20 @@ def _inspect(job: Job, report: Report) -> Inspected:
         )
 
 
-STAYING: dict[str, Callable[[Job, Report], Message]] = {"trace": _trace, "inspect": _inspect}
+def _try_template(job: Job, report: Report) -> TemplateTried:
+    """What a chat template makes of a row."""
+    try:
+        tried: TemplateTried = _import("engine.worker.template_job").answer(job)
+        return tried
+    except Exception as error:  # As below.
+        log.exception("The chat template cannot be tried")
+        failure = explain(error)
+        return TemplateTried(problem=f"{failure.title} {failure.cause} {failure.remedy}".strip())
+
+
+STAYING: dict[str, Callable[[Job, Report], Message]] = {
+    "trace": _trace, "inspect": _inspect, "template": _try_template,
+}  # fmt: skip
 """Kinds of jobs after which the worker takes another one."""
 
 

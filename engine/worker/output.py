@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from peft import PeftModel
 from safetensors import SafetensorError
 
 from engine.contract.spec import Spec
+from engine.contract.template_names import is_auto
 from engine.contract.toml import write as write_toml
 from engine.store.files import disk_sentence, rename, sync_file, sync_folder
 from engine.store.staging import CheckpointError
@@ -137,7 +138,7 @@ This {kind} was made with Fettle: {spec.kind}, method `{spec.method}`, {facts.st
 | Loss on {facts.eval_samples} held-back samples | {_shown(facts.eval_loss)} |
 | Fingerprint of the training data | `{facts.data[:16]}` |
 
-`train.py` repeats the recipe with nothing but TRL and PEFT.
+`train.py` repeats the recipe with nothing but TRL and PEFT.{_about_template(spec)}
 
 ## The spec
 
@@ -149,6 +150,16 @@ This {kind} was made with Fettle: {spec.kind}, method `{spec.method}`, {facts.st
 
 {versions}
 """
+
+
+def _about_template(spec: Spec) -> str:
+    if is_auto(spec.dataset.chat_template) or spec.method != "sft":
+        return ""
+    return (
+        f" Chats with it need the chat template that it was trained with (`"
+        f"{PurePath(spec.dataset.chat_template).name}`): it is in `chat_template.jinja`, and "
+        "loaded with the tokenizer of this folder."
+    )
 
 
 def _shown(loss: float | None) -> str:

@@ -106,8 +106,9 @@ LORA.trainable_token_indices = {"embed_tokens": ids, "lm_head": ids}
 
 
 def _data(spec: Spec) -> str:
+    last = _LAST_ANSWER if spec.dataset.loss_on == "last_answer" else ""
     return f"""
-{_loader(spec)}
+{_loader(spec)}{last}
 data = data.map(to_example, remove_columns=data.column_names)
 held_back = None
 if EVAL_FRACTION:
@@ -146,6 +147,21 @@ def to_example(row):
 '''
 
 
+_LAST_ANSWER = '''
+rows_to_example = to_example
+
+
+def to_example(row):
+    """Only the last answer is learnt: all before it is the question."""
+    example = rows_to_example(row)
+    turns = example.get("messages", [])
+    if not turns or turns[-1]["role"] != "assistant":
+        return example
+    return {"prompt": turns[:-1], "completion": turns[-1:]}
+
+'''
+
+
 def _arguments(spec: Spec) -> str:
     training = spec.training
     chat = spec.method == "sft" and spec.dataset.format != "prompt_completion"
@@ -171,6 +187,8 @@ def _arguments(spec: Spec) -> str:
         values["packing_strategy"] = "wrapped" if spec.method == "pretrain" else "bfd"
     lines = "".join(f"    {name}={value!r},\n" for name, value in values.items())
     asks = '    assistant_only_loss="messages" in data.column_names,\n' if chat else ""
+    if spec.dataset.loss_on == "everything":
+        asks = "    assistant_only_loss=False,\n    completion_only_loss=False,\n"
     return f"""
 arguments = SFTConfig(
 {lines}{asks}    use_cpu=not cuda,

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from engine.formats.example import Conversation, Example, PromptCompletion, Text
-from engine.worker.chat import ChatRenderer, Rendered
+from engine.worker.chat import ChatRenderer, LossOn, Rendered
 
 
 class Renderer:
-    """Renders examples. ``chat`` makes what conversations need, when the first one comes."""
+    """Renders examples. ``chat`` makes what conversations need, when the first one comes;
+    ``loss_on`` says what of the others is learnt."""
 
-    def __init__(self, chat: Callable[[], ChatRenderer]) -> None:
+    def __init__(self, chat: Callable[[], ChatRenderer], loss_on: LossOn = "answers") -> None:
         self._make_chat = chat
+        self._loss_on = loss_on
         self._chat: ChatRenderer | None = None
 
     @property
@@ -34,7 +36,8 @@ class Renderer:
                 return self._chat(example)
             case PromptCompletion(prompt=prompt, completion=completion):
                 text = prompt + completion
-                spans = [(len(prompt), len(text))]
+                learns_all = self._loss_on == "everything"
+                spans = None if learns_all else [(len(prompt), len(text))]
                 return Rendered(text=text, spans=spans, special_tokens=True)
             case Text(text=text):
                 return Rendered(text=text, special_tokens=True)

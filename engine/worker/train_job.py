@@ -22,7 +22,14 @@ from engine.contract.messages import Done, Job
 from engine.contract.spec import Spec
 from engine.contract.validate import check
 from engine.failpoints import reach
-from engine.worker import meter, output, state_files, untrained_tokens
+from engine.worker import (
+    meter,
+    output,
+    state_files,
+    template_check,
+    templates,
+    untrained_tokens,
+)
 from engine.worker.batches import Rows
 from engine.worker.course import Course, Resumed
 from engine.worker.failures import JobError
@@ -87,11 +94,13 @@ def load(spec: Spec, compute: Compute, report: Report) -> Loaded:
     """Model and data. Raises whatever is wrong with them."""
     reach("worker.load")
     tokenizer = load_tokenizer(spec.model)
+    templates.dress(tokenizer, spec, report)
     model = fresh_model(spec, compute, tokenizer)
     report.enter(Phase.TOKENISING)
     reach("worker.tokenise")
     method = importlib.import_module(f"engine.methods.{spec.method}.train")
     prepared: Prepared = method.prepare(spec, tokenizer, report)
+    template_check.tell(spec, tokenizer, report)
     must_fit_vocabulary(prepared.train, embedding_rows(model))
     untrained_tokens.look(spec, model, tokenizer, prepared.train, report)
     return Loaded(compute, tokenizer, model, method, prepared)

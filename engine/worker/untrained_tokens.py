@@ -157,10 +157,7 @@ def _remedy(spec: Spec, tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> s
     listed = ", ".join(f'"{tokenizer.convert_ids_to_tokens(id)}"' for id in ids)
     ways = [f"Start from {model}", f"or train their rows: lora.trainable_tokens = [{listed}]"]
     if spec.method == "sft" and any(_is_in_template(tokenizer, id) for id in ids):
-        ways.append(
-            "or take the chat template out of the model's folder: a plain one without these tokens "
-            "is used then"
-        )
+        ways.append('or take a chat template without them: dataset.chat_template = "plain"')
     return ", ".join(ways) + "."
 
 

@@ -36,6 +36,7 @@ from engine.diagnosis.certificate.facts import (
     Tensors,
     flattened,
 )
+from engine.planning import chat_templates
 from engine.store.manifest import read_manifest
 from engine.worker import optimizer_state, rng
 from engine.worker.batches import Batch, Collator, Rows
@@ -137,7 +138,15 @@ def early_facts(spec: Spec, train: Rows, digest: str) -> Facts:
     data = DataFacts(
         digest=digest, samples=len(train.samples), tokens=int(train.samples.lengths.sum())
     )
-    return Facts(settings=_settings(spec), versions=versions(), data=data)
+    return Facts(settings=_settings(spec), versions=versions(), data=data, template=_template(spec))
+
+
+def _template(spec: Spec) -> str | None:
+    try:
+        text = chat_templates.read(spec.dataset.chat_template)
+    except chat_templates.TemplateProblem:
+        return None
+    return hashlib.sha256(text.encode()).hexdigest() if text is not None else ""
 
 
 def certificate_of_other_data(

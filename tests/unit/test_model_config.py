@@ -80,6 +80,7 @@ SIZES: dict[str, Any] = {
     "name": "other", "quantization.bnb_4bit_compute_dtype": "fp32",
     "lora.r": 64, "lora.lora_alpha": 3.0, "lora.use_rslora": True,
     "dataset.path": "elsewhere", "dataset.format": "text", "dataset.eval_fraction": 0.2,
+    "dataset.chat_template": "chatml", "dataset.loss_on": "everything",
     "training.max_length": 64, "training.per_device_train_batch_size": 7,
     "training.gradient_accumulation_steps": 7, "training.num_train_epochs": 7.0,
     "training.max_steps": 7, "training.learning_rate": 7e-4,

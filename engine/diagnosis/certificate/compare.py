@@ -13,6 +13,7 @@ from engine.diagnosis.certificate.settings import (
     SEED,
     SHAPES_DATA,
     differing,
+    has_same_data,
     setting_lines,
 )
 from engine.planning.figures import count
@@ -23,6 +24,8 @@ def lines_of(before: Facts, now: Facts) -> Iterator[CertificateLine]:
     replayed = replay_line(before, now)
     if now.data is not None:
         yield _data(before, now)
+    if now.template or before.template:
+        yield _template(before, now)
     if now.order is not None:
         yield _order(before, now)
     if now.place is not None:
@@ -91,7 +94,28 @@ def _why_other_data(before: Facts, now: Facts) -> str:
         blamed = [field for field in changed if field in (*SHAPES_DATA, SEED, "model.path")]
         if blamed:
             return f"The samples are others, since {' and '.join(blamed)} changed."
+    if before.template is not None and before.template != now.template:
+        return "The samples are others, since the file of the chat template changed."
     return "The samples are others: the file has changed since the save."
+
+
+def _template(before: Facts, now: Facts) -> CertificateLine:
+    title = "Chat template"
+    if before.template is None or now.template is None:
+        return _unknown("template", title)
+    if before.template == now.template:
+        return _same("template", title, "It is letter for letter that of the save.")
+    has_same = has_same_data(before, now)
+    return _differs(
+        "template", title, "no" if has_same else "yes",
+        _template_text(before.template), _template_text(now.template),
+        "It writes these conversations as the other one did." if has_same
+        else "Conversations are written otherwise than those that were trained on.",
+    )  # fmt: skip
+
+
+def _template_text(digest: str) -> str:
+    return digest[:8] or "the model's own"
 
 
 def _order(before: Facts, now: Facts) -> CertificateLine:

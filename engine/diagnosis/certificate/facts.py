@@ -101,6 +101,8 @@ class Facts(Fact, frozen=True, kw_only=True):
     versions: dict[str, str] | None = None
     compute: ComputeFacts | None = None
     data: DataFacts | None = None
+    template: str | None = None
+    """sha256 of the chat template that the spec chooses; empty: the model's own."""
     order: OrderFacts | None = None
     place: Place | None = None
     random: str | None = None

@@ -14,11 +14,16 @@ MICRO = "training.per_device_train_batch_size"
 ACCUMULATION = "training.gradient_accumulation_steps"
 SEED = "training.seed"
 SHAPES_DATA = (
-    "method", "dataset.path", "dataset.format", "dataset.eval_fraction", "training.max_length",
+    "method", "dataset.path", "dataset.format", "dataset.chat_template", "dataset.loss_on",
+    "dataset.eval_fraction", "training.max_length",
 )  # fmt: skip
 """Settings that decide which samples there are; so does the seed, by what is held back."""
 TOLD_ELSEWHERE = (MICRO, ACCUMULATION, SEED)
 """They have lines of their own."""
+
+
+_MEANT_BEFORE = {"dataset.chat_template": "auto", "dataset.loss_on": "answers"}
+"""What a save means that is older than the setting."""
 
 
 class Bearing(NamedTuple):
@@ -74,7 +79,11 @@ _OPTIMIZERS: dict[frozenset[str], Bearing] = {
 def differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Dotted fields whose values differ; a table that is not there differs by each field."""
     fields = dict.fromkeys([*before, *now])
-    return [field for field in fields if before.get(field) != now.get(field)]
+    return [field for field in fields if _value(before, field) != _value(now, field)]
+
+
+def _value(settings: dict[str, Any], field: str) -> Any:
+    return settings.get(field, _MEANT_BEFORE.get(field))
 
 
 def setting_lines(before: Facts, now: Facts, *, is_replay_equal: bool) -> Iterator[CertificateLine]:
