@@ -6,10 +6,19 @@ from typing import Any
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QKeySequence, QWheelEvent
-from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QCompleter,
+    QLabel,
+    QLineEdit,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app.form_fields import Field, read_text, show_value
 from app.form_words import choice, label
+from engine.contract.template_names import AUTO, BUNDLED
 
 
 class FormLine(QLineEdit):
@@ -150,6 +159,18 @@ class TextEditor(Editor):
         self.left.emit()
 
 
+class TemplateEditor(TextEditor):
+    """A name or a path; the names are offered."""
+
+    def _make_control(self) -> QWidget:
+        line = super()._make_control()
+        completer = QCompleter([AUTO, *BUNDLED], line)
+        completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        completer.activated.connect(self._on_text_edited)
+        self._line.setCompleter(completer)
+        return line
+
+
 class ChoiceEditor(Editor):
     """One of a few values."""
 
@@ -194,6 +215,8 @@ class SwitchEditor(Editor):
 
 def make_editor(field: Field, parent: QWidget | None = None) -> Editor:
     """The editor that suits a setting."""
+    if field.path == "dataset.chat_template":
+        return TemplateEditor(field, parent)
     kinds: dict[str, type[Editor]] = {"choice": ChoiceEditor, "bool": SwitchEditor}
     return kinds.get(field.kind, TextEditor)(field, parent)
 

@@ -29,6 +29,8 @@ LABELS = {
     "lora.use_dora": "DoRA",
     "dataset.path": "Data",
     "dataset.format": "Format",
+    "dataset.chat_template": "Chat template",
+    "dataset.loss_on": "Loss counts",
     "dataset.eval_fraction": "Held back for evaluation",
     "training.max_length": "Max length",
     "training.packing": "Packing",
@@ -74,6 +76,11 @@ CHOICES: dict[str, dict[Any, str]] = {
         "prompt_completion": "Prompt and completion",
         "text": "Plain text",
     },
+    "dataset.loss_on": {
+        "answers": "All answers",
+        "last_answer": "The last answer",
+        "everything": "Everything",
+    },
     "training.lr_scheduler_type": {
         "linear": "Linear",
         "cosine": "Cosine",
@@ -111,8 +118,8 @@ BASIC = (
 """Settings of the basic view, in reading order, three to a row."""
 
 ELSEWHERE = (
-    "name", "method", "model.path", "dataset.path", "dataset.format", "quantization.bits",
-    "hardware.profile",
+    "name", "method", "model.path", "dataset.path", "dataset.format", "dataset.loss_on",
+    "quantization.bits", "hardware.profile",
 )  # fmt: skip
 """Settings with a place of their own on the page, so in no grid."""
 

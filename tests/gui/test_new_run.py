@@ -19,7 +19,7 @@ from app.link import HostLink
 from app.pages.new_run import NewRunPage, outlook
 from app.pages.new_run.catalogue import bundled
 from app.pages.new_run.models import Option, merge, parameters
-from app.pages.new_run.preview import example_html, pieces, table
+from app.pages.new_run.preview import Learnt, example_html, pieces, table
 from app.preferences import Preferences
 from app.theme import Theme
 from app.transport import LocalTransport
@@ -497,12 +497,12 @@ def test_steps(training: dict[str, Any], rows: int | None, headline: str) -> Non
 
 
 def test_only_answers_are_trained_on() -> None:
-    assert [part for part, is_trained in pieces(CONVERSATION, "sft") if is_trained] == [
+    assert [part for part, is_trained in pieces(CONVERSATION, Learnt()) if is_trained] == [
         "On its way. "
     ]
     text = {"kind": "text", "text": "All of it."}
-    assert pieces(text, "pretrain") == [("All of it.", True)]
-    shown = example_html(CONVERSATION, "sft", "#111111", "#00ff00")
+    assert pieces(text, Learnt("pretrain")) == [("All of it.", True)]
+    shown = example_html(CONVERSATION, Learnt(), "#111111", "#00ff00")
     assert '<span style="color:#00ff00">On its way. </span>' in shown
 
 

@@ -8,15 +8,17 @@ from typing import Any
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QWidget
+from PySide6.QtWidgets import QProgressBar, QWidget
 
 from app import data_words
 from app.form import Draft
 from app.inspector import Inspector
 from app.link import HostLink
+from app.pages.data.desk import Desk
 from app.pages.data.findings_card import FindingsCard
 from app.pages.data.sample_card import SampleCard
 from app.pages.data.source_bar import SourceBar
+from app.pages.data.template_desk import TemplateDesk
 from app.pages.new_run.starter import as_the_engine_reads
 from app.preferences import Preferences
 from app.theme import Theme, Tokens
@@ -78,14 +80,15 @@ class DataPage(QWidget):
         self.tiles = TileRow()
         self.samples = SampleCard(tokens)
         self.findings = FindingsCard()
-        self.desk = QWidget()
-        self.desk.setLayout(_side_by_side(self.samples, self.findings))
+        self.templates = TemplateDesk(self._link, preferences, self.samples, tokens, self)
+        self.desk = Desk(self.samples, self.findings, self.templates.card)
         page = column(
             row(self.title, self.chip, None, self.stop, self.use, spacing=12), self.source,
-            self.state, self.tiles, self.desk, margins=(24, 20, 24, 20), spacing=13,
+            self.templates.bar, self.state, self.tiles, self.desk,
+            margins=(24, 20, 24, 20), spacing=13,
         )  # fmt: skip
         page.addStretch(0)
-        page.setStretch(4, 1)
+        page.setStretch(5, 1)
         self.setLayout(page)
 
     def _connect(self, theme: Theme) -> None:
@@ -97,20 +100,25 @@ class DataPage(QWidget):
         self.samples.search_wanted.connect(self.inspector.search)
         self.findings.rows_wanted.connect(self.samples.go_through)
         self.findings.patch_wanted.connect(self._on_patch_wanted)
+        self.templates.patch_wanted.connect(self._on_patch_wanted)
+        self.templates.editing_changed.connect(self.desk.set_editing)
         self.inspector.begun.connect(self._on_begun)
         self.inspector.advanced.connect(self._on_advanced)
         self.inspector.ended.connect(self._on_ended)
         self.inspector.refused.connect(self._on_refused)
         self.inspector.shown.connect(self.samples.show_sample)
+        self.inspector.shown.connect(self.templates.on_shown)
         self.inspector.unshown.connect(self.samples.show_none)
         self.inspector.found.connect(self.samples.show_found)
         theme.changed.connect(self.samples.view.set_tokens)
+        theme.changed.connect(self.templates.card.set_tokens)
 
     # ------------------------------------------------------------ looking
 
     def show_draft(self, draft: Draft) -> None:
         """Look at the data of a run that is being made."""
         self._draft = draft
+        self.templates.show_draft(draft)
         path, model = draft.get("dataset.path"), draft.get("model.path")
         self.source.fill(str(path or ""), str(model or ""), str(draft.get("method")))
         self.look()
@@ -137,7 +145,12 @@ class DataPage(QWidget):
         self._show_empty("Stopped. Nothing half done was kept.")
 
     def _on_patch_wanted(self, patch: dict[str, Any]) -> None:
-        self._look_at(self._draft.with_patch(patch))
+        draft = self._draft.with_patch(patch)
+        if draft.get("dataset.path"):
+            self._look_at(draft)
+        else:  # There is nothing to look at yet.
+            self._draft = draft
+            self.templates.show_draft(draft)
 
     def _on_use(self) -> None:
         self.use_wanted.emit(self._draft)
@@ -160,12 +173,14 @@ class DataPage(QWidget):
             self.look()
             return
         lines = [f"{c.problem} {c.remedy}".strip() for c in refusal.complaints]
+        self.templates.show_draft(self._draft)
         self._show_state("This cannot be looked at", "\n".join(lines) or refusal.sentence)
 
     def _on_ended(self, message: Inspected) -> None:
         if message.report is None:
             told = message.complaint
             text = f"{told.problem} {told.remedy}".strip() if told else ""
+            self.templates.show_draft(self._draft)
             self._show_state("This cannot be learnt from", text)
             return
         # What was refused is not tried again with the next file.
@@ -182,6 +197,7 @@ class DataPage(QWidget):
         self.tiles.show_texts(data_words.tiles_of(report))
         self.findings.show_report(report)
         self.samples.show_report(report)
+        self.templates.show_draft(self._draft, report.format)
         self._arrange(has_report=True)
 
     def _show_state(self, headline: str, text: str, *, busy: bool = False) -> None:
@@ -197,8 +213,9 @@ class DataPage(QWidget):
         self.state.setVisible(not has_report)
         self.bar.setVisible(busy)
         self.stop.setVisible(busy)
-        for part in (self.tiles, self.desk, self.use, self.chip):
+        for part in (self.tiles, self.use, self.chip):
             part.setVisible(has_report)
+        self.desk.set_has_report(has_report)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Qt override: where there is little height, the samples have it."""
@@ -222,10 +239,3 @@ class DataPage(QWidget):
             else:
                 self.source.take(str(path))
         event.acceptProposedAction()
-
-
-def _side_by_side(samples: QWidget, findings: QWidget) -> QHBoxLayout:
-    line = row(samples, findings, spacing=12)
-    line.setStretch(0, 7)
-    line.setStretch(1, 3)
-    return line

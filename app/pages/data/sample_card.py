@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QPushButton, QWidget
 
-from app import data_words
+from app import data_words, words
 from app.pages.data.sample_view import SampleView
 from app.theme import Tokens
 from app.widgets.flow import Flow
@@ -174,6 +174,12 @@ class SampleCard(Card):
             self.place_wanted.emit(self.sample.place, 0 if first >= self.sample.length else first)
 
     # ------------------------------------------------------------ showing
+
+    def show_preview(self, sample: Sample) -> None:
+        """Show the sample as another template would write it; it is not what is gone through."""
+        self.where.setText(f"preview · {words.counted(sample.length, 'token')}")
+        self.view.show_sample(sample, None)
+        self.more.hide()
 
     def show_sample(self, sample: Sample) -> None:
         """Show this one."""

@@ -20,7 +20,7 @@ from app.form_editors import ChoiceEditor, FormLine, TextEditor
 from app.form_fields import fields
 from app.form_words import choice
 from app.link import HostLink
-from app.pages.new_run.preview import example_html, noun, table
+from app.pages.new_run.preview import Learnt, example_html, noun, table
 from app.pages.new_run.starter import as_the_engine_reads
 from app.theme import Tokens
 from app.widgets.parts import Card, button, label, row
@@ -79,6 +79,9 @@ class DataCard(Card):
         self.format = ChoiceEditor(fields()["dataset.format"])
         self.format.hide_title()
         self.format.setFixedWidth(186)
+        self.loss = ChoiceEditor(fields()["dataset.loss_on"])
+        self.loss.hide_title()
+        self._loss_title = label("Loss counts", "label")
         self._browse = button("Browse…", tip="Choose a file")
         self._browse.clicked.connect(self._on_browse)
         self._table = _make_table()
@@ -93,11 +96,14 @@ class DataCard(Card):
         top.setStretch(0, 1)
         self.column.addLayout(top)
         self.column.addWidget(self._table)
-        self.column.addLayout(row(self._caption, None, self.look))
+        foot = row(self._caption, None, self._loss_title, self.loss, self.look)
+        self._about_rows = (self._table, self._caption, self._loss_title, self.loss, self.look,
+                            self.example)  # fmt: skip
+        self.column.addLayout(foot)
         self.column.addWidget(self.example)
-        for part in (self._table, self._caption, self.look, self.example):
+        for part in self._about_rows:
             part.hide()
-        for editor in (self.path, self.format):
+        for editor in (self.path, self.format, self.loss):
             editor.edited.connect(self._form.set_value)
             editor.left.connect(self._form.seal)
 
@@ -119,7 +125,7 @@ class DataCard(Card):
         return (path if isinstance(path, str) else "", format if known else "auto")
 
     def _on_form_changed(self) -> None:
-        for editor in (self.path, self.format):
+        for editor in (self.path, self.format, self.loss):
             editor.show_value(self._form.draft.get(editor.field.path))
         if self._wanted() != self._shown:
             self._shown = self._wanted()
@@ -168,7 +174,7 @@ class DataCard(Card):
     def _forget(self) -> None:
         self.facts = {}
         self.aside.setText("")
-        for part in (self._table, self._caption, self.look, self.example):
+        for part in self._about_rows:
             part.hide()
 
     def _first_example(self) -> dict[str, Any] | None:
@@ -201,14 +207,18 @@ class DataCard(Card):
 
     def _show_example(self) -> None:
         example = self._first_example()
+        is_chat = self._form.draft.get("method") != "pretrain"
+        for part in (self._loss_title, self.loss):
+            part.setVisible(example is not None and is_chat)
         self._caption.setVisible(example is not None)
         self.look.setVisible(example is not None)
         self.example.setVisible(example is not None)
         if example is not None:
-            method = str(self._form.draft.get("method"))
+            draft = self._form.draft
+            learnt = Learnt(str(draft.get("method")), str(draft.get("dataset.loss_on")))
             self.example.setTextFormat(Qt.TextFormat.RichText)
             self.example.setText(
-                example_html(example, method, self._tokens.muted, self._tokens.good)
+                example_html(example, learnt, self._tokens.muted, self._tokens.good)
             )
 
 

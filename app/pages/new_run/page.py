@@ -30,7 +30,8 @@ from app.widgets.parts import column
 from engine.contract.messages import Complaint
 
 _MARGIN = 24
-_OF_DATA = ("method", "model.path", "dataset.path", "dataset.format", "training.max_length")
+_OF_DATA = ("method", "model.path", "dataset.path", "dataset.format", "dataset.chat_template",
+            "dataset.loss_on", "training.max_length")  # fmt: skip
 _KEPT_BY_RESET = ("name", "method", "model.path", "dataset.path", "dataset.format")
 
 
@@ -121,7 +122,8 @@ class NewRunPage(QWidget):
     def _show_complaints(self) -> None:
         said = {c.field: f"{c.problem} {c.remedy}".strip() for c in self.form.complaints}
         draft = self.form.draft
-        for editor in (*self.settings.editors.values(), self.data.path, self.data.format):
+        own = (self.data.path, self.data.format, self.data.loss)
+        for editor in (*self.settings.editors.values(), *own):
             path = editor.field.path
             is_due = path in draft.values or path in self._shown_problems
             editor.complain(said.get(path, "") if is_due else "")
@@ -153,6 +155,7 @@ class NewRunPage(QWidget):
             "model.path": self.model.combo,
             "dataset.path": self.data.path.control,
             "dataset.format": self.data.format.control,
+            "dataset.loss_on": self.data.loss.control,
             "hardware.profile": self.settings.machine,
             "method": self.model.pretrain,
             "quantization.bits": self.model.chip(self.form.draft.tuning),

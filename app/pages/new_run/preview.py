@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 CELL_CHARS = 90
 SHOWN_CHARS = 330
@@ -35,31 +35,50 @@ def _cell(value: Any) -> str:
     return line if len(line) <= CELL_CHARS else line[: CELL_CHARS - 1] + "…"
 
 
-def pieces(example: dict[str, Any], method: str) -> list[tuple[str, bool]]:
+class Learnt(NamedTuple):
+    """What decides on what is learnt: ``method`` and ``dataset.loss_on``."""
+
+    method: str = "sft"
+    loss_on: str = "answers"
+
+    @property
+    def all(self) -> bool:
+        """Questions too."""
+        return self.method == "pretrain" or self.loss_on == "everything"
+
+
+def pieces(example: dict[str, Any], learnt: Learnt) -> list[tuple[str, bool]]:
     """An example as texts, each with whether it is trained on."""
     kind = example.get("kind")
     if kind == "conversation":
-        return [part for turn in example.get("messages", []) for part in _turn(turn)]
+        turns = example.get("messages", [])
+        answers = [at for at, turn in enumerate(turns) if turn.get("role") == "assistant"]
+        counted = answers[-1:] if learnt.loss_on == "last_answer" else answers
+        return [
+            part
+            for at, turn in enumerate(turns)
+            for part in _turn(turn, learnt.all or at in counted)
+        ]
     if kind == "prompt_completion":
-        return [(str(example["prompt"]), method == "pretrain"), (str(example["completion"]), True)]
+        return [(str(example["prompt"]), learnt.all), (str(example["completion"]), True)]
     return [(str(example.get("text", "")), True)]
 
 
-def _turn(turn: dict[str, Any]) -> list[tuple[str, bool]]:
+def _turn(turn: dict[str, Any], is_learnt: bool) -> list[tuple[str, bool]]:
     role = str(turn.get("role", ""))
     text = str(turn.get("content", "") or "")
     if turn.get("tool_calls"):
         text += json.dumps(turn["tool_calls"], ensure_ascii=False)
-    return [(f"{ROLE_WORDS.get(role, role)}: ", False), (text + " ", role == "assistant")]
+    return [(f"{ROLE_WORDS.get(role, role)}: ", False), (text + " ", is_learnt)]
 
 
-def example_html(example: dict[str, Any], method: str, muted: str, trained: str) -> str:
+def example_html(example: dict[str, Any], learnt: Learnt, muted: str, trained: str) -> str:
     """An example in two colours: what is read, and what is trained on."""
     if example.get("kind") == "error":
         return html.escape(f"{example.get('problem', '')} {example.get('remedy', '')}".strip())
     left = SHOWN_CHARS
     parts: list[str] = []
-    for text, is_trained in pieces(example, method):
+    for text, is_trained in pieces(example, learnt):
         if left <= 0:
             break
         shown = text if len(text) <= left else text[:left] + "…"
