@@ -168,3 +168,17 @@ def hint_of(field: str) -> Any:
     for name in field.split("."):
         kind = get_type_hints(table_of(kind) or kind, include_extras=True)[name]
     return kind
+
+
+def first_of(draft: Draft, *names: str) -> Any:
+    """The value of the first option that is there; all of them are dealt with by that."""
+    found = None
+    for name in names:
+        value = draft.take(name)
+        found = value if found is None else found
+    return found
+
+
+def is_yes(value: Any) -> bool:
+    """``auto`` in Axolotl means: where it can be."""
+    return value is True or str(value).lower() in ("true", "yes", "1", "on")

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from engine.planning.recipe_draft import Draft
+from engine.planning.recipe_draft import Draft, first_of, is_yes
+from engine.planning.recipe_turns import learnt, template
 
 _DTYPES = {"bfloat16": "bf16", "bf16": "bf16", "float16": "fp16", "fp16": "fp16", "half": "fp16",
            "float32": "fp32", "fp32": "fp32", "float": "fp32"}  # fmt: skip
@@ -44,7 +45,7 @@ def quantization(draft: Draft) -> None:
         "has_quantization_config": bool(options),
         "has_load_in_bits": any(asked.values()),
         "offloads_weights": any(draft.take(name) or options.get(name) for name in _OFFLOADS),
-        **{f"load_in_{bits}bit": _is_yes(value) for bits, value in asked.items()},
+        **{f"load_in_{bits}bit": is_yes(value) for bits, value in asked.items()},
     }
     bits = _bits(draft, options)
     draft.facts["is_quantised"] = bits != 16
@@ -71,19 +72,19 @@ def _bits(draft: Draft, options: dict[str, Any]) -> int:
     if count in (4, 8):
         draft.note("renamed", "quantization_bit", "Here it is called quantization.bits.")
         return int(count)
-    return next((bits for bits in (4, 8) if _is_yes(found[bits])), 16)
+    return next((bits for bits in (4, 8) if is_yes(found[bits])), 16)
 
 
 def precision(draft: Draft) -> None:
     """One word from the flags."""
     flags = {name: draft.take(name) for name in ("bf16", "fp16", "fp32", "pure_bf16", "float16",
                                                  "bfloat16", "mixed_precision")}  # fmt: skip
-    draft.facts |= {name: _is_yes(flags[name]) for name in ("bf16", "fp16")}
+    draft.facts |= {name: is_yes(flags[name]) for name in ("bf16", "fp16")}
     wanted = _dtype(flags.pop("mixed_precision") or "")
     if draft.facts["bf16"] and draft.facts["fp16"]:
         return
     for name, value in flags.items():
-        if _is_yes(value):
+        if is_yes(value):
             wanted = _dtype(name.removeprefix("pure_"))
             text = f'Flags became one word: training.precision = "{wanted}".'
             draft.note("renamed", name, text, "training.precision")
@@ -98,7 +99,7 @@ def attention(draft: Draft) -> None:
              "use_flash_attn": "flash_attention_2", "sdp_attention": "sdpa",
              "eager_attention": "eager", "xformers_attention": "sdpa"}  # fmt: skip
     for name, meant in flags.items():
-        if _is_yes(draft.take(name)):
+        if is_yes(draft.take(name)):
             named = meant
             draft.note("renamed", name, "Here it is called model.attn_implementation.")
     if isinstance(named, bool):
@@ -115,13 +116,13 @@ def adapter(draft: Draft) -> None:
     """The adapter's layers, and whether there is one."""
     kind = str(draft.take("finetuning_type", draft.take("adapter")) or "")
     signs = ("r", "lora_r", "lora_rank", "lora_alpha", "target_modules", "lora_target_modules")
-    asked = kind in ("lora", "qlora", "dora") or _is_yes(draft.look("use_peft"))
+    asked = kind in ("lora", "qlora", "dora") or is_yes(draft.look("use_peft"))
     has = kind != "full" and (asked or (draft.has(*signs) and draft.look("use_peft") is not False))
     draft.facts["has_adapter"] = has
     if kind == "qlora" and not draft.facts.get("is_quantised"):
         draft.set("quantization.bits", 4, "adapter", "qlora means 4-bit weights.")
     targets = _targets(draft)
-    saved = _names(_first(draft, "modules_to_save", "lora_modules_to_save", "additional_target"))
+    saved = _names(first_of(draft, "modules_to_save", "lora_modules_to_save", "additional_target"))
     if not has:
         _forget_adapter(draft)
         return
@@ -134,8 +135,8 @@ def adapter(draft: Draft) -> None:
 
 def _targets(draft: Draft) -> Any:
     every = draft.take("lora_target_linear")
-    given = _first(draft, "target_modules", "lora_target_modules", "lora_target")
-    if _is_yes(every) or given in ("all", "all-linear", ["all"], ["all-linear"]):
+    given = first_of(draft, "target_modules", "lora_target_modules", "lora_target")
+    if is_yes(every) or given in ("all", "all-linear", ["all"], ["all-linear"]):
         return "all-linear"
     return _names(given)
 
@@ -147,9 +148,9 @@ def _forget_adapter(draft: Draft) -> None:
 
 def dataset(draft: Draft) -> None:
     """The first dataset, its format and the rows held back."""
-    given = _first(draft, "dataset", "dataset_name", "dataset_path", "data_path", "train_file",
+    given = first_of(draft, "dataset", "dataset_name", "dataset_path", "data_path", "train_file",
                    "data_files", "datasets", "dataset_id", "pretraining_dataset")  # fmt: skip
-    kind = _first(draft, "dataset_format", "formatting")
+    kind = first_of(draft, "dataset_format", "formatting")
     if isinstance(given, list) and given:
         if len(given) > 1:
             text = f"Of {len(given)} datasets the first is taken; put them into one file."
@@ -177,8 +178,8 @@ def _method(draft: Draft, kind: str) -> None:
 
 
 def _held_back(draft: Draft) -> None:
-    share = _first(draft, "val_set_size", "test_size", "validation_split_percentage", "eval_size")
-    data = _first(draft, "eval_dataset", "eval_file", "validation_file", "test_datasets",
+    share = first_of(draft, "val_set_size", "test_size", "validation_split_percentage", "eval_size")
+    data = first_of(draft, "eval_dataset", "eval_file", "validation_file", "test_datasets",
                   "eval_dataset_name")  # fmt: skip
     rhythm = draft.look("eval_strategy", draft.look("evaluation_strategy"))
     draft.facts["has_eval_data"] = bool(share or data)
@@ -206,32 +207,32 @@ def rhythm(draft: Draft) -> None:
             )
         else:
             draft.set(field, steps, f"{name}_steps")
-    draft.facts["load_best_model_at_end"] = _is_yes(draft.look("load_best_model_at_end"))
+    draft.facts["load_best_model_at_end"] = is_yes(draft.look("load_best_model_at_end"))
 
 
 def checkpointing(draft: Draft) -> None:
     """What is kept for the backward pass."""
     names = ("gradient_checkpointing", "activation_checkpointing", "use_gradient_checkpointing")
-    wanted = _first(draft, *names)
+    wanted = first_of(draft, *names)
     offload = draft.take("activation_offloading")
     options = draft.look("gradient_checkpointing_kwargs")
     reentrant = draft.look("use_reentrant", draft.look("use_reentrant_gc"))
     if isinstance(options, dict):
         reentrant = options.get("use_reentrant", reentrant)
-    draft.facts["use_reentrant"] = _is_yes(reentrant)
-    if _is_yes(draft.take("disable_gradient_checkpointing")):
+    draft.facts["use_reentrant"] = is_yes(reentrant)
+    if is_yes(draft.take("disable_gradient_checkpointing")):
         wanted = False
-    if wanted in ("unsloth", "offload", "offload_disk") or _is_yes(offload):
+    if wanted in ("unsloth", "offload", "offload_disk") or is_yes(offload):
         why = "Activations go to RAM."
         draft.set("training.gradient_checkpointing", "offload", names[0], why)
     elif wanted is not None:
-        meant = "full" if _is_yes(wanted) else "none"
+        meant = "full" if is_yes(wanted) else "none"
         draft.set("training.gradient_checkpointing", meant, names[0])
 
 
 def schedule(draft: Draft) -> None:
     """Learning rate over time, and the optimizer."""
-    name = _first(draft, "lr_scheduler_type", "lr_scheduler")
+    name = first_of(draft, "lr_scheduler_type", "lr_scheduler")
     if name is not None:
         meant = str(name) if str(name) in _SCHEDULES else "cosine"
         why = "" if meant == str(name) else f"{name} is not known here; cosine is nearest."
@@ -243,7 +244,7 @@ def schedule(draft: Draft) -> None:
         why = "A share of all steps is written into warmup_steps."
         if draft.set("training.warmup_steps", ratio, "warmup_ratio"):
             draft.note("renamed", "warmup_ratio", why, "training.warmup_steps")
-    optimizer = _first(draft, "optim", "optimizer")
+    optimizer = first_of(draft, "optim", "optimizer")
     if optimizer is not None:
         meant = _OPTIMIZERS.get(str(optimizer), "adamw_torch")
         why = "" if meant == str(optimizer) else f"{optimizer} became {meant}."
@@ -251,18 +252,9 @@ def schedule(draft: Draft) -> None:
 
 
 PARTS: tuple[Callable[[Draft], None], ...] = (
-    quantization, precision, attention, dataset, rhythm, checkpointing, schedule
+    quantization, precision, attention, dataset, template, learnt, rhythm, checkpointing, schedule
 )  # fmt: skip
 """Everything but the adapter, which comes after the plain options."""
-
-
-def _first(draft: Draft, *names: str) -> Any:
-    """The value of the first option that is there; all of them are dealt with by that."""
-    found = None
-    for name in names:
-        value = draft.take(name)
-        found = value if found is None else found
-    return found
 
 
 def _names(value: Any) -> Any:
@@ -276,8 +268,3 @@ def _names(value: Any) -> Any:
 
 def _dtype(value: Any) -> str:
     return _DTYPES.get(str(value).removeprefix("torch.").lower(), "auto" if value else "")
-
-
-def _is_yes(value: Any) -> bool:
-    """``auto`` in Axolotl means: where it can be."""
-    return value is True or str(value).lower() in ("true", "yes", "1", "on")

@@ -106,7 +106,8 @@ def _unknown_name(tree: nodes.Template, known: set[str]) -> Mistake | None:
     if not found:
         return None
     line, name = min(found)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    own = {each.name for each in tree.find_all(nodes.Name) if each.ctx != "load"}
+    close = difflib.get_close_matches(name, known | own, n=1, cutoff=0.7)
     guess = f" Did you mean {close[0]}?" if close else ""
     return Mistake(sentence=f"Line {line}: nothing is called {name!r}.{guess}", line=line)
 

@@ -312,9 +312,27 @@ def take_data(home: Path) -> None:
     page.use.setFocus()
     for theme in ("dark", "light"):
         take(app, "data", theme)
+    take_template(app, page)
     app.window.close()
     app.link.close()
     story.end()
+
+
+def take_template(app: App, page: Any) -> None:
+    """The editor, with a line that is wrong."""
+    page.templates.bar.patch_wanted.emit({"dataset.chat_template": "chatml"})
+    wait_for(lambda: not page.inspector.is_busy, 60)
+    page.templates.edit()
+    card = page.templates.card
+    wait_for(lambda: "im_start" in card.text.toPlainText(), 60)
+    wait_for(lambda: bool(card.problem.text()), 60)
+    spin(1.0)
+    for theme in ("dark", "light"):
+        take(app, "template", theme)
+    card.text.setPlainText(card.text.toPlainText().replace("message.content", "mesage.content", 1))
+    wait_for(lambda: "mesage" in card.problem.text(), 60)
+    for theme in ("dark", "light"):
+        take(app, "template-wrong", theme)
 
 
 _ANSWER = {"role": "assistant"}

@@ -56,6 +56,7 @@ EXPECTED: dict[str, tuple[str, dict[str, Any]]] = {
         "training.max_length": 2048, "training.precision": "bf16", "training.warmup_steps": 0.1,
         "model.attn_implementation": "flash_attention_2", "dataset.eval_fraction": 0.1,
         "training.gradient_checkpointing": "full", "model.trust_remote_code": True,
+        "dataset.chat_template": "llama-3", "dataset.loss_on": "answers",
     }),
     "axolotl.toml": ("Axolotl", {
         "model.path": "NousResearch/Llama-3.2-1B", "quantization.bits": 4, "lora.r": 32,
@@ -277,3 +278,30 @@ def test_the_command_line_prints_a_spec(capsys: pytest.CaptureFixture[str], tmp_
     assert (sent["type"], sent["raw"]["name"]) == ("imported", "nested")
     assert commands.run(["spec", "--import", str(tmp_path / "gone.json")]) == 2
     assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("recipe", "field", "expected"),
+    [
+        ({"template": "qwen3"}, "chat_template", "qwen"),
+        ({"chat_template": "phi_35"}, "chat_template", "phi-3"),
+        ({"chat_template": "tokenizer_default"}, "chat_template", None),
+        ({"chat_template_path": "/t/mine.jinja"}, "chat_template", "/t/mine.jinja"),
+        ({"template": "unheard_of"}, "chat_template", None),
+        ({"train_on_inputs": True}, "loss_on", "everything"),
+        ({"train_on_inputs": False}, "loss_on", None),
+        ({"train_on_prompt": True}, "loss_on", "everything"),
+        ({"mask_history": True}, "loss_on", "last_answer"),
+        ({"completion_only_loss": False}, "loss_on", "everything"),
+        ({"completion_only_loss": False, "assistant_only_loss": True}, "loss_on", None),
+        ({"roles_to_train": ["assistant"]}, "loss_on", None),
+    ],
+)
+def test_templates_and_losses_are_carried_over(
+    recipe: dict[str, Any], field: str, expected: str | None
+) -> None:
+    found = import_recipe({"model": "org/m", **recipe}, "r")
+    assert found.raw["dataset"].get(field) == expected
+    unheard = [note for note in found.notes if "not bundled" in note.text]
+    assert bool(unheard) == ("unheard_of" in recipe.values())
+    assert not [note for note in found.notes if note.kind == "unknown"]

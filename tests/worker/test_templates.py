@@ -81,6 +81,7 @@ def test_a_completion_is_learnt_alone_or_with_its_prompt() -> None:
     [
         ("{% for m in messages %}\n{{ m.content }", 2, "unexpected '}'"),
         ("\n{% for m in mesages %}x{% endfor %}", 2, "'mesages'. Did you mean messages?"),
+        ("{% for message in messages %}{{ mesage.role }}{% endfor %}", 1, "mean message?"),
         ("{{ messages | nofilter }}", 1, "nofilter"),
         ("\n\n{{ messages[0].content + 1 }}", 3, "concatenate"),
         ("{{ messages[9].content.x }}", 1, "no element 9"),

@@ -178,7 +178,8 @@ class SampleCard(Card):
     def show_preview(self, sample: Sample) -> None:
         """Show the sample as another template would write it; it is not what is gone through."""
         self.where.setText(f"preview · {words.counted(sample.length, 'token')}")
-        self.view.show_sample(sample, None)
+        # Plain text has no template, so whatever is written with one is cut.
+        self.view.show_sample(sample, self._report.max_length if self._report else None)
         self.more.hide()
 
     def show_sample(self, sample: Sample) -> None:

@@ -19,6 +19,15 @@ _OTHER = 0.13
 _READ = 0.06
 
 
+def code_font() -> QFont:
+    """For what a model sees: what is written as <| must not be drawn as one sign."""
+    font = QFont("JetBrains Mono")
+    font.setPixelSize(12)
+    for feature in ("calt", "liga"):
+        font.setFeature(QFont.Tag(feature), 0)
+    return font
+
+
 class SampleView(QTextEdit):
     """Shows one sample. The mouse over a token tells its id."""
 
@@ -27,11 +36,7 @@ class SampleView(QTextEdit):
         self.setReadOnly(True)
         self.setProperty("role", "tokens")
         self.setAccessibleName("What the model will see")
-        self._font = QFont("JetBrains Mono")
-        self._font.setPixelSize(12)
-        # What is written as <| must not be drawn as one sign.
-        for feature in ("calt", "liga"):
-            self._font.setFeature(QFont.Tag(feature), 0)
+        self._font = code_font()
         self._tokens = tokens
         self._sample: Sample | None = None
         self._max_length: int | None = None

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QFont, QFontMetricsF, QTextCursor, QTextFormat
+from PySide6.QtGui import (
+    QFontMetricsF,
+    QSyntaxHighlighter,
+    QTextCharFormat,
+    QTextCursor,
+    QTextDocument,
+    QTextFormat,
+)
 from PySide6.QtWidgets import QPlainTextEdit, QTextEdit
 
+from app.pages.data.sample_view import code_font
 from app.theme import Tokens
 from app.widgets.parts import Card, button, label, row, set_tone
 from engine.contract.messages import TemplateTried
@@ -37,7 +47,8 @@ class TemplateCard(Card):
         self.text.setAccessibleName("Text of the chat template")
         self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.text.setTabChangesFocus(True)
-        font = QFont("JetBrains Mono")
+        font = code_font()
+        self._colors = _Colors(self.text.document(), tokens)
         self.text.setTabStopDistance(_TAB * QFontMetricsF(font).horizontalAdvance(" "))
         self.problem = label("", "small", wrap=True)
         self.problem.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -61,6 +72,7 @@ class TemplateCard(Card):
     def set_tokens(self, tokens: Tokens) -> None:
         """Take another theme's colours."""
         self._tokens = tokens
+        self._colors.set_tokens(tokens)
 
     def show_text(self, text: str) -> None:
         """Show this one; it counts as not edited."""
@@ -105,3 +117,31 @@ class TemplateCard(Card):
 
     def _on_delay(self) -> None:
         self.edited.emit(self.text.toPlainText())
+
+
+_PARTS = re.compile(r"(\{%.*?(?:%\}|$))|(\{#.*?(?:#\}|$))")
+
+
+class _Colors(QSyntaxHighlighter):
+    """What decides stands out, comments stand back."""
+
+    def __init__(self, document: QTextDocument, tokens: Tokens) -> None:
+        super().__init__(document)
+        self._tokens = tokens
+
+    def set_tokens(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+        self.rehighlight()
+
+    def highlightBlock(self, text: str) -> None:
+        """Qt override."""
+        self.setFormat(0, len(text), self._look("text"))
+        for found in _PARTS.finditer(text):
+            look = self._look("info" if found[1] else "muted")
+            self.setFormat(found.start(), found.end() - found.start(), look)
+
+    def _look(self, color: str) -> QTextCharFormat:
+        look = QTextCharFormat()
+        look.setFont(code_font())
+        look.setForeground(self._tokens.color(color))
+        return look
