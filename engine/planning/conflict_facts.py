@@ -45,6 +45,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     """The model of a hub id is on this disk."""
     model_types: frozenset[str] | None = None
     """What the installed transformers can load."""
+    unknown_end: str | None = None
+    """What the chosen chat template ends turns with and the model does not know; empty: it does."""
     environ: Mapping[str, str] = {}
     """Settings of the engine's process that matter here."""
     packages: Mapping[str, str] = {}
@@ -115,6 +117,8 @@ def _model_facts(spec: Spec, config: dict[str, Any] | None, known: Known) -> Tab
         "model.has_near_id": bool(near),
         "model.is_gated": entry.gated if entry else None,
         "model.download_gib": entry.download_bytes / _GIB if entry else None,
+        "template.unknown_end": known.unknown_end or None,
+        "template.has_unknown_end": bool(known.unknown_end),
         "model.is_on_windows_drive": path.startswith("/mnt/") and path[6:7] == "/",
         "model.is_known": None if known.model_types is None or kind is None
         else kind in known.model_types,
@@ -177,7 +181,7 @@ run.unknown_targets_count run.targets_mended run.targets_hint run.unknown_saved
 run.unknown_saved_count run.saved_mended run.saved_hint run.model_layers
 run.checkpoint_gib run.saves_gib
 model.is_hub_id model.near_id model.has_near_id model.is_gated model.download_gib
-model.is_on_windows_drive model.is_known
+model.is_on_windows_drive model.is_known template.unknown_end template.has_unknown_end
 machine.platform machine.ram_gib gpu.is_there gpu.count gpu.number gpu.name gpu.capability
 gpu.memory_gib gpu.driver gpu.cuda gpu.cuda_major torch.cuda torch.cuda_major torch.build
 store.path store.file_system store.free_gib hub.file_system hub.free_gib hub.path hub.has_token

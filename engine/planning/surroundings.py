@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.contract.spec import Spec
-from engine.planning import catalogue, hub_cache, model_folder
+from engine.planning import catalogue, chat_templates, hub_cache, model_folder
 from engine.planning.conflict_facts import ALLOCATOR, Known
 from engine.planning.inventory import as_path
 
@@ -36,6 +36,7 @@ def look(
         rows=rows,
         is_cached=place is not None if hub_cache.is_hub_id(spec.model.path) else None,
         model_types=model_types(),
+        unknown_end=chat_templates.unknown_end(spec.dataset.chat_template, place),
         environ={name: environ[name] for name in _SETTINGS if name in environ},
         packages={name: _version(package) for name, package in _OPTIONAL.items()},
     )

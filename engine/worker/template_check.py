@@ -19,6 +19,7 @@ from engine.contract.spec import Spec
 from engine.formats.dataset import numbered_examples
 from engine.formats.example import Conversation
 from engine.planning import chat_templates
+from engine.planning.surroundings import local_folder
 from engine.worker.chat import (
     MISTAKES,
     PLAIN_TEMPLATE,
@@ -50,8 +51,11 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def tell(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report) -> None:
-    """Say what was found. Raises DatasetError."""
+    """Say what was found, but for what is said before a worker starts. Raises DatasetError."""
+    told = chat_templates.unknown_end(spec.dataset.chat_template, local_folder(spec))
     for found in findings(spec, tokenizer):
+        if told and found.code == "template_end_unknown":
+            continue
         report.found(
             found.code, found.title, severity=found.severity, cause=found.cause,
             remedy=found.remedy,

@@ -1,11 +1,12 @@
 """Labels at scale: what is shown, what the trainer consumes, and what a second way of finding the
 answers says, token for token.
 
-    python tests/bench/masks.py --data ../shared/data [--rows 1000] [--out FILE]
+    python tests/bench/masks.py --data ../shared/data [--rows 1000] [--bundled] [--out FILE]
 
 Four formats are made of the same conversations, for the templates of four families and two that
-mark no answers. The second way renders a conversation up to and with each answer, by transformers
-alone.
+mark no answers, and each is learnt in three ways (``dataset.loss_on``). The second way renders a
+conversation up to and with each answer, by transformers alone. With ``--bundled`` it is the bundled
+templates instead.
 Exit code 1 if a token differs.
 """
 
@@ -25,7 +26,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from measure import machine, private_home
 
+from engine.contract.template_names import BUNDLED
+
 FAMILIES = ("llama", "mistral", "qwen", "gemma")
+LOSSES = ("answers", "last_answer", "everything")
 UNMARKED = {
     "chatml": "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + "
     "'<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
@@ -87,18 +91,26 @@ def spans(tokenizer: Any, talk: list[dict[str, str]]) -> tuple[str, list[tuple[i
     return whole, found
 
 
-def expected(tokenizer: Any, kind: str, row: dict[str, Any], talk: Any) -> list[tuple[int, bool]]:
-    """Ids, and of each whether it is learnt."""
+def expected(
+    tokenizer: Any, kind: str, row: dict[str, Any], talk: Any, loss_on: str
+) -> list[tuple[int, bool]]:
+    """Ids, and of each whether it is learnt; the first has nothing before it to be told from."""
     is_plain = kind == "prompt_completion"
     if is_plain:
         text = row["prompt"] + row["completion"]
         learnt = [(len(row["prompt"]), len(text))]
     else:
         text, learnt = spans(tokenizer, talk[-2:] if kind == "alpaca" else talk)
+    if loss_on == "last_answer":
+        learnt = learnt[-1:]
+    elif loss_on == "everything":
+        learnt = [(0, len(text))]
     made = tokenizer(text, add_special_tokens=is_plain, return_offsets_mapping=True)
     found = [
-        (id, any(a < end and b > begin for begin, end in learnt))
-        for id, (a, b) in zip(made["input_ids"], made["offset_mapping"], strict=True)
+        (id, at > 0 and any(a < end and b > begin for begin, end in learnt))
+        for at, (id, (a, b)) in enumerate(
+            zip(made["input_ids"], made["offset_mapping"], strict=True)
+        )
     ]
     if is_plain and found[-1][0] != tokenizer.eos_token_id:
         found.append((tokenizer.eos_token_id, True))
@@ -115,10 +127,17 @@ def differing(tokenizer: Any, ours: list[tuple[int, bool]], theirs: list[tuple[i
     )
 
 
-def models(home: Path) -> Iterator[tuple[str, Path]]:
-    """A model of each family, and two with another template."""
+def models(home: Path, *, bundled: bool) -> Iterator[tuple[str, Path]]:
+    """A model of each family, and two with another template; or one with each that is bundled."""
+    from engine.planning.chat_templates import text_of
     from engine.worker.sample_model import write_sample_model
 
+    if bundled:
+        for name in BUNDLED:
+            write_sample_model(home / name, family="llama")
+            (home / name / "chat_template.jinja").write_text(text_of(name), encoding="utf-8")
+            yield name, home / name
+        return
     for family in FAMILIES:
         write_sample_model(home / family, family=family)
         yield family, home / family
@@ -128,7 +147,7 @@ def models(home: Path) -> Iterator[tuple[str, Path]]:
         yield name, home / name
 
 
-def look(home: Path, model: Path, kind: str, rows: Any, talks: Any) -> dict[str, Any]:
+def look(home: Path, model: Path, kind: str, rows: Any, talks: Any, loss_on: str) -> dict[str, Any]:
     """Compare all rows of one format with one model."""
     from transformers import AutoTokenizer
 
@@ -144,7 +163,7 @@ def look(home: Path, model: Path, kind: str, rows: Any, talks: Any) -> dict[str,
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     spec, complaints = check(
         {"name": "masks", "model": {"path": str(model)}, "lora": {"r": 4},
-         "dataset": {"path": str(path)}}
+         "dataset": {"path": str(path), "loss_on": loss_on}}
     )  # fmt: skip
     assert spec, complaints
     tokenizer = AutoTokenizer.from_pretrained(model)
@@ -167,7 +186,8 @@ def look(home: Path, model: Path, kind: str, rows: Any, talks: Any) -> dict[str,
         if kind in ("messages", "sharegpt") and found.meta.merged_systems and len(talk) % 2:
             continue  # The template takes no system turn; Fettle puts it into the question.
         compared += 1
-        oracle += differing(tokenizer, ours, expected(tokenizer, kind, rows[sample.row], talk))
+        wanted = expected(tokenizer, kind, rows[sample.row], talk, loss_on)
+        oracle += differing(tokenizer, ours, wanted)
     return {
         "rows": len(data), "tokens": tokens, "shown_differs": shown,
         "oracle_rows": compared, "oracle_differs": oracle,
@@ -178,6 +198,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--bundled", action="store_true")
     parser.add_argument("--out", type=Path)
     wanted = parser.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -185,10 +206,12 @@ def main() -> int:
     began = time.monotonic()
     cases: dict[str, dict[str, Any]] = {}
     with private_home() as home:
-        for name, model in models(home):
+        for name, model in models(home, bundled=wanted.bundled):
             for kind, rows in formats(talks).items():
-                cases[f"{name} {kind}"] = look(home, model, kind, rows, talks)
-                print(f"{name} {kind}", cases[f"{name} {kind}"], flush=True)
+                for loss_on in LOSSES:
+                    case = f"{name} {kind} {loss_on}"
+                    cases[case] = look(home, model, kind, rows, talks, loss_on)
+                    print(case, cases[case], flush=True)
     wrong = sum(case["shown_differs"] + case["oracle_differs"] for case in cases.values())
     report = {
         "cases": cases, "differing_tokens": wrong, "seconds": time.monotonic() - began,

@@ -242,6 +242,10 @@ CASES: dict[str, tuple[Case, Case]] = {
         spec(hardware__safe_mode="off").on(WSL).on(
             Case(known={"environ": {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}})),
         Case(known={"environ": {"PYTORCH_ALLOC_CONF": "expandable_segments:False"}})),
+    # templates
+    "template_end": (spec(dataset__chat_template="chatml")
+                     .on(Case(known={"unknown_end": "<|im_end|>"})),
+                     Case(known={"unknown_end": ""})),
     # storage
     "store_9p": (Case(machine={"store_filesystem": "9p"}),
                  Case(machine={"store_filesystem": "xfs"})),

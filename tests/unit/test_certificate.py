@@ -299,3 +299,37 @@ def test_the_terminal_names_what_differs() -> None:
     told = summary_of(certificate(now(settings={MICRO: 1, ACCUMULATION: 8})))
     assert told.splitlines()[0].startswith("Resumed: the same but for rounding: 12 of 13")
     assert "Effective batch 2 × 4 = 8 → 1 × 8 = 8 [may change the last digits]" in told
+
+
+# ---------------------------------------------------------------- the chat template
+
+
+def test_the_template_has_a_line_only_where_one_was_chosen() -> None:
+    assert "template" not in [line.subject for line in certificate(now()).lines]
+    chosen = msgspec.structs.replace(BEFORE, template="t1t1t1t1t1")
+    (line,) = [
+        line for line in certificate(now(template="t1t1t1t1t1"), chosen).lines
+        if line.subject == "template"
+    ]  # fmt: skip
+    assert line.standing == "same"
+
+
+def test_an_edited_template_is_named_as_what_made_the_samples_others() -> None:
+    chosen = msgspec.structs.replace(BEFORE, template="t1t1t1t1t1")
+    other = now(template="t2t2t2t2t2", data=DataFacts(digest="d2", samples=1000))
+    found = certificate(other, chosen)
+    assert differing(found)["template"] == ("yes", "t1t1t1t1", "t2t2t2t2")
+    (data,) = [line for line in found.lines if line.subject == "data"]
+    assert "file of the chat template changed" in data.sentence
+    assert differing(certificate(now(template="t2t2t2t2t2"), chosen))["template"][0] == "no"
+    setting = {"dataset.chat_template": "chatml"}
+    found = certificate(now(settings=setting, data=DataFacts(digest="d2", samples=1000)), BEFORE)
+    (data,) = [line for line in found.lines if line.subject == "data"]
+    assert "since dataset.chat_template changed" in data.sentence
+
+
+def test_a_save_that_is_older_than_the_settings_meant_their_defaults() -> None:
+    new = ("dataset.chat_template", "dataset.loss_on")
+    settings = {key: value for key, value in (BEFORE.settings or {}).items() if key not in new}
+    older = msgspec.structs.replace(BEFORE, settings=settings, template=None)
+    assert differing(certificate(now(template=""), older)) == {}

@@ -13,7 +13,7 @@ from engine.contract.messages import Decision, Finding, Job
 from engine.contract.validate import check
 from engine.formats.example import Conversation, PromptCompletion, Turn
 from engine.planning import chat_templates
-from engine.worker import inspect_job, templates
+from engine.worker import inspect_job, template_job, templates
 from engine.worker.chat import ChatRenderer
 from engine.worker.encoding_key import key_of
 from engine.worker.failures import JobError
@@ -243,6 +243,30 @@ def test_a_run_keeps_the_template_and_says_what_is_odd(
     assert kept.chat_template.rstrip() == mine.read_text().rstrip()
     assert "mine.jinja" in (Path(done.output) / "README.md").read_text()
     assert "template_end_unknown" in [finding.code for finding in report.of(Finding)]
+
+
+def test_a_row_is_written_as_the_edited_template_says(
+    models: Callable[[str], Path], tmp_path: Path
+) -> None:
+    spec = make_spec(models("llama"), tmp_path / "d.json", max_length=8)
+    spec["dataset"]["loss_on"] = "last_answer"
+    row = '{"instruction": "one", "output": "ab|cd"}'
+
+    def answer(**asked: Any) -> Any:
+        job = {"spec": spec, "template": MARKED, "row": row, "format": "alpaca", **asked}
+        return template_job.answer(Job(kind="template", spec=job))
+
+    found = answer()
+    assert found.problem == ""
+    assert found.sample["text"] == "<user>one</s><assistant>ab|cd</s>"
+    told = [found.sample["text"][t[0] : t[1]] for t in found.sample["tokens"] if t[3]]
+    assert "".join(told) == "ab|cd</s>"
+    assert [each.code for each in found.findings] == ["template_end_unknown"]
+    assert answer(template=None).text == answer(template=None, row="").text != MARKED
+    broken = answer(template="\n{{ nothing.there }}")
+    assert (broken.line, broken.sample) == (2, None)
+    assert "too long" in answer(row=row[:20]).problem
+    assert "Ask first" in answer(template="{{ raise_exception('Ask first') }}").problem
 
 
 def test_every_conversation_can_be_tried() -> None:
