@@ -7,9 +7,12 @@ import signal
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engine.cli.output import Exit
+from engine.client import Client, connect
+from engine.contract.messages import KeepTemplate, TryTemplate
 from tests.e2e.cli_driver import Fettle
 
 pytest.importorskip("torch")
@@ -45,6 +48,12 @@ def test_a_dataset_is_looked_over_and_then_trained_on_without_new_tokens(
     again = fettle("data", str(rows), "--model", str(model), "--search", "say 17", timeout=200)
     assert "Tokens made  earlier" in again.out
     assert "⟦Well then, 17 it is." in again.out
+    other = fettle("data", str(rows), "--model", str(model), "--chat-template", "alpaca",
+                   "--loss-on", "everything", "--row", "4", timeout=200)  # fmt: skip
+    assert "### Instruction:\nSay 3.\n\n### Response:\nWell then, 3 it is." in other.out
+    assert "⟦Below is an instruction" in other.out.replace("<|begin_of_text|>", "")
+    with connect() as client:
+        _try_template(client, model, rows, fettle_home)
     kept = list((fettle_home / "encoded").iterdir())
     spec = tmp_path / "run.toml"
     spec.write_text(
@@ -52,7 +61,22 @@ def test_a_dataset_is_looked_over_and_then_trained_on_without_new_tokens(
         "[training]\nmax_steps = 2\nmax_length = 64\n"
     )
     assert fettle("train", str(spec), "--json", timeout=200).last["outcome"] == "finished"
-    assert list((fettle_home / "encoded").iterdir()) == kept
+    assert sorted((fettle_home / "encoded").iterdir()) == sorted(kept)
+
+
+def _try_template(client: Client, model: Path, rows: Path, home: Path) -> None:
+    """One that is being edited is tried, and then kept, by the engine."""
+    spec = {"name": "t", "model": {"path": str(model)}, "dataset": {"path": str(rows)}, "lora": {}}
+    asked = TryTemplate(id=0, spec=spec, row=json.dumps(ROWS[3]), format="alpaca")
+    written = "{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}"
+    found = client.request(msgspec.structs.replace(asked, template=written))
+    assert found["problem"] == ""
+    assert found["sample"]["text"].startswith("Say 3.")
+    broken = client.request(msgspec.structs.replace(asked, template="\n{{ m.content }"))
+    assert (broken["line"], broken["sample"]) == (2, None)
+    path = client.request(KeepTemplate(id=0, text=written, name="mine"))["path"]
+    assert Path(path).parent == home / "templates"
+    assert Path(path).read_text() == written
 
 
 def test_without_a_model_the_first_rows_are_shown(fettle_home: Path, rows: Path) -> None:
