@@ -57,14 +57,18 @@ class Recovery:
         """Whether the run's worker, which lost its host, may still be saving."""
         return run in self.lost
 
-    async def stop(self, run: str, *, now: bool) -> None:
+    async def stop(self, run: str, *, now: bool) -> bool:
         """A person does not want the run any more; with ``now`` its worker is not waited for.
-        Raises StoreError."""
+        False if nobody waits for that worker (any more). Raises StoreError."""
+        if not self.is_waiting_for(run):
+            return False
         await self._book.open(run)
-        if self.is_waiting_for(run):
-            self._book.move(run, Event.STOP)
+        if not self.is_waiting_for(run):
+            return False
+        self._book.move(run, Event.STOP)
         if now:
             self._to_end.add(run)
+        return True
 
     async def has_settled(self, run: str, timeout_s: float) -> bool:
         """Wait until it is known what became of the run."""
@@ -79,15 +83,16 @@ class Recovery:
             try:
                 await self._book.open(run)
                 await self._recover(run)
-                await self._book.close(run)
             except (StoreError, OSError) as error:
                 log.error("%s is not recovered: %s", run, error)
                 give_up(self._book, run, State.INTERRUPTED, f"Interrupted. {error}")
+            # In one go with its new state: who stops it must find it here or there.
             if self._book.state(run) is State.RECOVERING:
                 # It had the card before those that wait.
                 self._book.queue.insert(0, run)
             if run in self.lost:
                 self.lost.remove(run)
+            await self._book.close(run)
         await self._add_missing_ends()
 
     async def _recover(self, run: str) -> None:

@@ -275,9 +275,7 @@ async def start(parts: Parts, connection: Connection, request: m.Start) -> Answe
 
 async def stop(parts: Parts, connection: Connection, request: m.Stop) -> Answer:
     run = parts.book.find(request.run)
-    if parts.recovery.is_waiting_for(run):
-        await parts.recovery.stop(run, now=request.now)
-    else:
+    if not await parts.recovery.stop(run, now=request.now):
         await parts.scheduler.stop(run, now=request.now)
     return Answer({"run": run, "state": parts.book.state(run).value})
 

@@ -49,10 +49,11 @@ SPEC = {"name": "test", "model": {"path": "/m"}, "dataset": {"path": "/d"}}
 class House:
     """The parts of a host in a folder of the test's, without its socket."""
 
-    def __init__(self, home: Path, *command: str) -> None:
+    def __init__(self, home: Path, *command: str, automatic: bool = False) -> None:
         settings = Settings(
-            worker_command=command or ("/bin/false",), telemetry=False, resume_automatically=False
-        )
+            worker_command=command or ("/bin/false",), telemetry=False,
+            resume_automatically=automatic,
+        )  # fmt: skip
         self.hub = Hub()
         self.book = Book(home / "runs", self.hub)
         self.book.load()
@@ -335,6 +336,31 @@ def test_a_disk_that_fails_under_a_resume_is_said(
             await house.ask(m.Resume(id=1, run=run))
         assert house.book.state(run) is State.STOPPED
         await house.book.close_all()
+
+    run_async(work)
+
+
+@pytest.mark.parametrize("moment", range(12))
+def test_a_stop_is_kept_at_whatever_moment_of_a_recovery_it_comes(
+    tmp_path: Path, moment: int
+) -> None:
+    """The run goes on by itself the moment its worker is gone."""
+
+    async def work() -> None:
+        house = House(tmp_path)
+        run = await house.make(Event.ENQUEUE, Event.LAUNCH)
+        await house.book.close_all()
+        house = House(tmp_path, automatic=True)
+        recovering = asyncio.create_task(house.recovery.work())
+        for _ in range(moment):
+            await asyncio.sleep(0.0005)
+        await house.ask(m.Stop(id=1, run=run))
+        await recovering
+        assert house.book.state(run) is State.STOPPED
+        assert run not in house.book.queue
+        await house.book.close_all()
+        *_, last = read_records(house.book.folder(run))
+        assert isinstance(last, Done)
 
     run_async(work)
 
