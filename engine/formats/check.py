@@ -1,6 +1,6 @@
 """Checks a dataset before a run is made of it: every problem found in the time there is.
 
-A dataset of up to about 64 MB is read from end to end; of a larger one as much as fits the time.
+A small dataset is read from end to end; of a larger one as much as fits the time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from engine.formats.source import Source
 MAX_BAD_ROWS = 5
 """Rows complained about; more of the same help nobody."""
 TIME_SECONDS = 1.0
-HEAD_BYTES = 64 << 20
 _ROWS_A_LOOK = 128
 
 
@@ -47,7 +46,7 @@ def check_dataset(
         source = sources.find(path)
         if format != "auto":
             must_suit(source, format, method, "dataset.format")
-        rows = read_rows(source, HEAD_BYTES)
+        rows = read_rows(source)
         head = _head(rows)
         name = _settled(source, head, format, method)
     except DatasetError as error:

@@ -16,7 +16,6 @@ from engine.formats.example import DatasetError, Example, Format, Row, RowError
 from engine.formats.registry import Detected
 from engine.formats.source import Source
 
-PREVIEW_HEAD_BYTES = 1 << 20
 SHOWN_CHARS = 2000
 """Longest text in a preview."""
 _COUNT_BYTES = 8 << 20
@@ -27,6 +26,7 @@ _HASH_BLOCKS = 64
 
 
 _READERS: dict[str, Callable[[Source], Iterator[Row]]] = {
+    "json": json_rows.rows,
     "csv": csv_rows.rows,
     "parquet": parquet_rows.rows,
     "arrow": arrow_rows.rows,
@@ -34,13 +34,8 @@ _READERS: dict[str, Callable[[Source], Iterator[Row]]] = {
 }
 
 
-def read_rows(source: Source, head_bytes: int | None = None) -> Iterator[Row]:
-    """The rows of a file, of a long JSON list only those in its first ``head_bytes``.
-
-    Raises DatasetError, possibly after some rows.
-    """
-    if source.kind == "json":
-        return json_rows.rows(source, head_bytes)
+def read_rows(source: Source) -> Iterator[Row]:
+    """The rows of a file. Raises DatasetError, possibly after some rows."""
     return _READERS[source.kind](source)
 
 
@@ -52,7 +47,7 @@ def resolve(source: Source, format: str, method: str | None) -> str:
     if format != "auto":
         must_suit(source, format, method, "dataset.format")
         return format
-    head = [row.value for row in islice(_head(source), registry.SAMPLE_ROWS) if not row.error]
+    head = [row.value for row in islice(read_rows(source), registry.SAMPLE_ROWS) if not row.error]
     return settle(source, registry.detect(head, method), method)
 
 
@@ -83,29 +78,15 @@ def must_suit(source: Source, format: str, method: str | None, field: str) -> No
     )
 
 
-def _head(source: Source) -> Iterator[Row]:
-    return read_rows(source, PREVIEW_HEAD_BYTES)
-
-
 def read_examples(path: str | Path, format: str, method: str) -> Iterator[Example]:
     """Every row of the dataset as an example, in the file's order.
 
     Raises DatasetError naming file, row and line at the first row that does not fit.
     """
-    for _, example, _ in numbered_examples(path, format, method):
-        yield example
-
-
-def numbered_examples(
-    path: str | Path, format: str, method: str
-) -> Iterator[tuple[Row, Example, float]]:
-    """As :func:`read_examples`, each with its row, and with how much of the file has been read: up
-    to 1, and 0 where nobody knows."""
     source = sources.find(path)
     module = registry.FORMATS[resolve(source, format, method)]
     for row in read_rows(source):
-        known = 0 if source.packing else row.end
-        yield row, example_of(source, row, module), min(1.0, known / source.bytes)
+        yield example_of(source, row, module)
 
 
 def dataset_of(path: str | Path, format: str, method: str) -> str:
@@ -162,7 +143,7 @@ def preview(path: str | Path, format: str = "auto", limit: int = 5) -> dict[str,
 
 def _first(source: Source, count: int) -> Iterator[Row]:
     """The first rows; an error after some of them is left to the check."""
-    rows = islice(_head(source), count)
+    rows = islice(read_rows(source), count)
     yield next(rows)
     try:
         yield from rows

@@ -5,19 +5,25 @@ Strict: no NaN, no trailing commas, no stray characters, and an error names its 
 
 from __future__ import annotations
 
-import json
+import io
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NoReturn
 
 import msgspec
 
+from engine.formats import json_list
 from engine.formats import source as sources
 from engine.formats.example import DatasetError, Row
+from engine.formats.json_list import BAD_ESCAPE
+from engine.formats.runs import RUN_BYTES, Run
 from engine.formats.source import MAX_ROW_BYTES, Source
 
 _HEAD_BYTES = 1 << 16
 _LONG_LINE = 200
+_OBJECT_BYTES = 64 << 20
+"""How much is read to say of what looks like a single object which list is in it."""
 _CUT_OFF = "it ends in the middle"
 _AT_BYTE = re.compile(r"\(byte (\d+)\)")
 _NO_NUMBER = (b"NaN", b"Infinity", b"-Infinity", b"-NaN", b"nan", b"inf")
@@ -26,25 +32,37 @@ _SIGNS = {
     "trailing comma": "a comma stands before a closing bracket",
     "keys must be strings": "a field's name is not in double quotes",
 }
-_BAD_ESCAPE = re.compile(rb"\\u(?![0-9a-fA-F]{4})|\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
 _value: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def rows(source: Source, head_bytes: int | None = None) -> Iterator[Row]:
-    """The file's rows. Of a list longer than ``head_bytes`` only the rows in its beginning.
+def rows(source: Source) -> Iterator[Row]:
+    """The file's rows. Raises DatasetError, possibly after some rows."""
+    for run in runs(source):
+        yield from rows_of(source, run)
 
-    Raises DatasetError, possibly after some rows.
-    """
+
+def runs(source: Source) -> Iterator[Run]:
+    """The file in runs of rows. Raises DatasetError, possibly after some."""
     start = sources.read_bytes(source, _HEAD_BYTES).lstrip()
     if not start:
         raise no_rows(source)
     if start.startswith(b"["):
-        if head_bytes is not None and (source.packing or source.bytes > head_bytes):
-            return _head_of_list(source, head_bytes)
-        return _whole_list(source)
-    _refuse_single_object(source, start)
-    return _lines(source)
+        found = json_list.runs(source, partial(_explain, source))
+    else:
+        _refuse_single_object(source, start)
+        found = _line_runs(source)
+    is_empty = True
+    for run in found:
+        is_empty = False
+        yield run
+    if is_empty:
+        raise no_rows(source)
+
+
+def rows_of(source: Source, run: Run) -> Iterator[Row]:
+    """The rows of a run. Raises DatasetError, possibly after some rows."""
+    return _list_rows(source, run) if run.is_list else _lines(source, run)
 
 
 def no_rows(source: Source) -> DatasetError:
@@ -55,9 +73,33 @@ def no_rows(source: Source) -> DatasetError:
 # ---------------------------------------------------------------- one object a line
 
 
-def _lines(source: Source) -> Iterator[Row]:
-    number = end = 0
-    for line, data in sources.lines(source):
+def _line_runs(source: Source) -> Iterator[Run]:
+    held: list[bytes] = []
+    line = number = first = 1
+    size = end = filled = 0
+    failure: DatasetError | None = None
+    try:
+        for line, data in sources.lines(source):
+            held.append(data)
+            size += len(data)
+            filled += not data.isspace()
+            if size >= RUN_BYTES:
+                end += size
+                if filled:
+                    yield Run(b"".join(held), number, first, end)
+                number += filled
+                held, size, filled, first = [], 0, 0, line + 1
+    except DatasetError as error:
+        failure = error
+    if filled:
+        yield Run(b"".join(held), number, first, end + size)
+    if failure is not None:
+        raise failure
+
+
+def _lines(source: Source, run: Run) -> Iterator[Row]:
+    number, end = run.number - 1, run.end - len(run.data)
+    for line, data in enumerate(io.BytesIO(run.data), start=run.line):
         end += len(data)
         if not data.strip():
             continue
@@ -67,8 +109,6 @@ def _lines(source: Source) -> Iterator[Row]:
         except DatasetError as error:
             row = Row(number, line, None, error, end)
         yield row
-    if not number:
-        raise no_rows(source)
 
 
 def _refuse_single_object(source: Source, start: bytes) -> None:
@@ -77,8 +117,14 @@ def _refuse_single_object(source: Source, start: bytes) -> None:
     looks_like_lines = first.startswith(b"{") and first not in (b"{", b"{}")
     if ".json" not in source.path.suffixes[-2:] or looks_like_lines:
         return
+    data = sources.read_bytes(source, _OBJECT_BYTES)
+    if len(data) == _OBJECT_BYTES and first == b"{":
+        raise DatasetError(
+            f"{source.name} is one object, not a list of rows.",
+            "Keep only the list in it, or write one object a line.",
+        )
     try:
-        whole = _value.decode(sources.read_bytes(source))
+        whole = _value.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return
     fields = whole if isinstance(whole, dict) else {}
@@ -93,103 +139,47 @@ def _decode(source: Source, data: bytes, first_line: int) -> Any:
     try:
         return _value.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        _explain(source, data, first_line, error)
+        _explain(source, data, first_line, 0, error)
 
 
 # ---------------------------------------------------------------- a list of objects
 
 
-def _whole_list(source: Source) -> Iterator[Row]:
-    data = sources.read_bytes(source)
-    try:
-        found = _list.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        _explain(source, data, 1, error)
-    if not found:
-        raise no_rows(source)
-    place, line = 0, 1
-    for number, raw in enumerate(found, start=1):
+def _list_rows(source: Source, run: Run) -> Iterator[Row]:
+    data = run.data
+    place, line, before = 0, run.line, run.end - len(data)
+    for number, raw in enumerate(_list.decode(b"[" + data + b"]"), start=run.number):
         piece = bytes(raw)
         start = data.find(piece, place)  # between rows is only white space and a comma
         line += data.count(b"\n", place, start)
         if len(piece) > MAX_ROW_BYTES:
             raise sources.too_long(source, f"row {number} (line {line})")
         place = start + len(piece)
-        yield Row(number, line, _decode(source, piece, line), None, place)
+        yield Row(number, line, _decode(source, piece, line), None, before + place)
         line += piece.count(b"\n")
-
-
-def _head_of_list(source: Source, head_bytes: int) -> Iterator[Row]:
-    """Rows in the beginning of a long list; a row that the cut goes through is left out."""
-    length = head_bytes
-    while True:
-        data = sources.read_bytes(source, length + 1)
-        is_whole = len(data) <= length
-        data = data[:length]
-        text = sources.decode(source, _whole_characters(data))
-        found = list(_split(source, text, complete=is_whole))
-        if found or is_whole or length >= MAX_ROW_BYTES + head_bytes:
-            break
-        length = MAX_ROW_BYTES + head_bytes
-    if not found:
-        raise sources.too_long(source, "row 1")
-    for number, (start, line, end) in enumerate(found, start=1):
-        yield Row(number, line, _decode(source, text[start:end].encode(), line))
-
-
-def _whole_characters(data: bytes) -> bytes:
-    """The bytes without a character that the cut went through."""
-    for back in range(1, min(4, len(data)) + 1):
-        lead = data[-back]
-        if lead & 0xC0 != 0x80:
-            needed = 4 if lead >= 0xF0 else 3 if lead >= 0xE0 else 2 if lead >= 0xC0 else 1
-            return data[:-back] if needed > back else data
-    return data
-
-
-def _split(source: Source, text: str, *, complete: bool) -> Iterator[tuple[int, int, int]]:
-    """Start, line and end of each row in the text of a cut list. Raises DatasetError.
-
-    An error near the end is the cut; one with more than a row's length behind it is real.
-    """
-    scan = json.JSONDecoder().raw_decode
-    place, line, counted = text.index("[") + 1, 1, 0
-    while place < len(text):
-        while place < len(text) and text[place] in " \t\r\n,":
-            place += 1
-        if place == len(text) or text[place] == "]":
-            return
-        line += text.count("\n", counted, place)
-        counted = place
-        try:
-            _, end = scan(text, place)
-        except json.JSONDecodeError as error:
-            if complete or len(text) - place > MAX_ROW_BYTES:
-                raise _broken(source, line + text.count("\n", place, error.pos)) from None
-            return
-        except RecursionError:
-            raise _too_deep(source) from None
-        yield place, line, end
-        place = end
 
 
 # ---------------------------------------------------------------- what is wrong
 
 
-def _explain(source: Source, data: bytes, first_line: int, error: Exception) -> NoReturn:
-    """Raises DatasetError with the line and what stands there."""
+def _explain(
+    source: Source, data: bytes, first_line: int, before: int, error: Exception
+) -> NoReturn:
+    """Raises DatasetError with the line and what stands there; ``before`` the data are that many
+    bytes of its first line."""
     if isinstance(error, RecursionError):
         raise _too_deep(source) from None
     sources.decode(source, data, first_line)
     at, why = _place(data, error)
-    raise _broken(
-        source, first_line + data.count(b"\n", 0, at), why, at=_in_line(data, at)
-    ) from None
+    line = first_line + data.count(b"\n", 0, at)
+    raise _broken(source, line, why, at=_in_line(data, at, before)) from None
 
 
-def _in_line(data: bytes, at: int) -> int | None:
+def _in_line(data: bytes, at: int, before: int) -> int | None:
     """The byte's number in its line, from 1, where the line is too long to find it by eye."""
     start = data.rfind(b"\n", 0, at) + 1
+    if not start:
+        start = -before
     end = data.find(b"\n", at)
     length = (len(data) if end < 0 else end) - start
     return at - start + 1 if length > _LONG_LINE else None
@@ -201,7 +191,7 @@ def _place(data: bytes, error: Exception) -> tuple[int, str]:
         return 0, "a number is too large"
     found = _AT_BYTE.search(str(error))
     at = int(found[1]) if found else len(data.rstrip())
-    escape = _BAD_ESCAPE.search(data, max(0, at - 12) if found else 0)
+    escape = BAD_ESCAPE.search(data, max(0, at - 12) if found else 0)
     if escape and escape.start() <= at:
         return escape.start(), r"a \u escape is broken or half of a pair"
     if not found:

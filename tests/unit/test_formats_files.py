@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from engine.formats import DatasetError, check_dataset, fingerprint, preview, read_examples
 from engine.formats import source as sources
 from engine.formats.dataset import read_rows
-from engine.formats.json_rows import rows as json_rows
 from engine.formats.text_rows import PIECE, layout
 from tests.allowance import is_within
 
@@ -50,8 +49,8 @@ def said(path: str | Path, method: str = "sft", format: str = "auto") -> list[st
     return [str(c) for c in complaints]
 
 
-def numbers(path: Path, head_bytes: int | None = None) -> list[tuple[int, int | None]]:
-    return [(row.number, row.line) for row in read_rows(sources.find(path), head_bytes)]
+def numbers(path: Path) -> list[tuple[int, int | None]]:
+    return [(row.number, row.line) for row in read_rows(sources.find(path))]
 
 
 # ---------------------------------------------------------------- files that are fine
@@ -94,25 +93,6 @@ def test_parquet(tmp_path: Path) -> None:
     assert (shown["format"], shown["row_count"], len(shown["rows"])) == ("messages", 600, 5)
     path.write_bytes(path.read_bytes()[:-20])
     assert "no whole Parquet file" in said(path)[0]
-
-
-def test_a_long_list_is_read_from_its_head(write: Write) -> None:
-    row = json.dumps({"instruction": "ä" * 50, "output": "b"}, ensure_ascii=False)
-    path = write("a.json", "[\n" + ",\n".join([row] * 400) + "\n]")
-    whole = numbers(path)
-    for cut in (3000, 3001, 3002):
-        part = numbers(path, head_bytes=cut)
-        assert 10 < len(part) < 40
-        assert part == whole[: len(part)]
-
-
-def test_a_mistake_in_the_head_of_a_long_list_is_found(
-    write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("engine.formats.json_rows.MAX_ROW_BYTES", 1000)
-    path = write("a.json", "[\n" + ",\n".join([GOOD] * 5 + ["{oops}"] + [GOOD] * 200) + "]")
-    with pytest.raises(DatasetError, match="line 7"):
-        list(json_rows(sources.find(path), head_bytes=6000))
 
 
 @pytest.mark.parametrize(
