@@ -1,4 +1,4 @@
-"""``python -m engine host | work | attach``: the processes of the engine.
+"""``python -m engine host | work | tokenise | attach``: the processes of the engine.
 
 Each is imported by name when it is wanted: the host must not load what the worker needs, and a
 worker claims its pipes before anything heavy is imported.
@@ -12,9 +12,10 @@ import sys
 _MAINS = {
     "host": "engine.host.main",
     "work": "engine.worker.main",
+    "tokenise": "engine.worker.helper",
     "attach": "engine.attach",
 }
-_USAGE = "Usage: python -m engine host | work | attach\n"
+_USAGE = "Usage: python -m engine host | work | tokenise | attach\n"
 
 
 def main() -> int:

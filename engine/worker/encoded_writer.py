@@ -1,4 +1,4 @@
-"""Writes a tokenised dataset, row by row; see :mod:`engine.store.encoded`."""
+"""Writes a tokenised dataset, part by part; see :mod:`engine.store.encoded`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 from engine.store import encoded
 from engine.store.encoded import Meta
 from engine.store.files import hide_tree, rename, sync_file, write_atomic
+from engine.worker.part import Part, Shown
 
 SHOWN_BYTES = 512 << 20
 """Text kept to be looked at: of more than that only the first samples can be."""
@@ -56,32 +57,33 @@ class EncodedWriter:
 
     @property
     def shows(self) -> bool:
-        """Whether the text of the next sample is kept."""
+        """Whether the text of the next part is kept."""
         return self._room > 0
 
-    def add(self, row: int, ids: np.ndarray, flags: np.ndarray, digest: bytes) -> None:
-        """One sample: token ids, and of each whether it is learnt."""
-        self._put(encoded.TOKENS, ids.astype(np.int32, copy=False))
-        self._put(encoded.LEARNT, flags.astype(np.uint8, copy=False))
-        self.samples += 1
-        self.tokens += len(ids)
-        self._put(encoded.STARTS, np.array([self.tokens], np.int64))
-        self._put(encoded.ROWS, np.array([row], np.int64))
-        self._files[encoded.DIGESTS].write(digest)
+    def add(self, first_row: int, part: Part) -> None:
+        """The next part, whose first row is this one of the dataset; what is to be seen of it as
+        long as there is room."""
+        self._files[encoded.TOKENS].write(part.tokens)
+        self._files[encoded.LEARNT].write(part.learnt)
+        self._files[encoded.DIGESTS].write(part.digests)
+        self._put(encoded.ROWS, np.array(part.rows, np.int64) + first_row)
+        self._put(encoded.STARTS, self.tokens + np.cumsum(part.lengths, dtype=np.int64))
+        self.samples += len(part.rows)
+        self.tokens += sum(part.lengths)
+        if self.shows and part.shown is not None:
+            self._show(part.shown)
 
-    def show(self, text: str, spans: np.ndarray, raw: bytes) -> None:
-        """What is to be seen of the sample added last; ``spans`` has the shape (tokens, 2)."""
-        data = text.encode()
-        self._files[encoded.TEXT].write(data)
-        self._files[encoded.RAW].write(raw)
-        self._put(encoded.SPANS, spans.astype(np.uint32, copy=False))
-        self._text_bytes += len(data)
-        self._raw_bytes += len(raw)
-        self._put(encoded.TEXTS, np.array([self._text_bytes], np.int64))
-        self._put(encoded.RAWS, np.array([self._raw_bytes], np.int64))
-        self._room -= len(data) + len(raw) + 8 * len(spans)
-        self.shown += 1
-        self._shown_tokens += len(spans)
+    def _show(self, shown: Shown) -> None:
+        self._files[encoded.TEXT].write(shown.text)
+        self._files[encoded.RAW].write(shown.raw)
+        self._files[encoded.SPANS].write(shown.spans)
+        self._put(encoded.TEXTS, self._text_bytes + np.cumsum(shown.texts, dtype=np.int64))
+        self._put(encoded.RAWS, self._raw_bytes + np.cumsum(shown.raws, dtype=np.int64))
+        self._text_bytes += len(shown.text)
+        self._raw_bytes += len(shown.raw)
+        self._room -= len(shown.text) + len(shown.raw) + len(shown.spans)
+        self.shown += len(shown.texts)
+        self._shown_tokens += len(shown.spans) // 8
 
     def publish(self, meta: Meta) -> Path:
         """Make it a dataset; ``meta`` need not say the sizes."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,22 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from engine.contract.spec import Spec
-from engine.formats.dataset import dataset_of, numbered_examples
-from engine.formats.example import DatasetError, Example, Row, Text
+from engine.formats.example import DatasetError
+from engine.formats.reading import Dataset, Unit, open_dataset
 from engine.store import encoded
-from engine.store.encoded import Meta, Refused
+from engine.store.encoded import Meta
 from engine.store.files import disk_sentence
-from engine.worker.chat import PLAIN_TEMPLATE, CannotRender, ChatRenderer, Rendered, ensure_template
+from engine.worker import crew
+from engine.worker.chat import ensure_template
+from engine.worker.crew_wire import SentDataset, Task
 from engine.worker.encoded_writer import SHOWN_BYTES, EncodedWriter
 from engine.worker.encoding_key import key_of, stamp_of
 from engine.worker.failures import JobError
-from engine.worker.render import Renderer
+from engine.worker.part import Part, Tally
+from engine.worker.quick_tokenizer import quick_of
 from engine.worker.report import Report
-from engine.worker.samples import Samples, row_hash
-from engine.worker.suspects import Suspects
-from engine.worker.tokenise import BATCH, close, closing_id, encode
-
-_NAMED_ROWS = 1000
+from engine.worker.row_encoder import RowEncoder
+from engine.worker.samples import Samples
 
 
 class Encoding(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,128 +103,73 @@ def _make(
     shown_bytes: int = SHOWN_BYTES,
 ) -> Path:  # fmt: skip
     began = time.monotonic()
-    name = dataset_of(spec.dataset.path, spec.dataset.format, spec.method)
-    reader = _Reader(spec, tokenizer, report)
-    end_id = closing_id(tokenizer)
-    before = stamp_of(spec.dataset.path)
+    path = spec.dataset.path
+    dataset = open_dataset(path, spec.dataset.format, spec.method)
+    before = stamp_of(path)
+    tally = Tally()
     with EncodedWriter(folder, shown_bytes) as writer:
-        for batch in reader.batches():
-            _write(writer, tokenizer, batch, end_id)
-        if stamp_of(spec.dataset.path) != before:
-            file = Path(spec.dataset.path).name
+        for part in _Reading(spec, tokenizer, dataset, report).parts(lambda: writer.shows):
+            writer.add(tally.rows_read, part)
+            tally.add(part)
+        if stamp_of(path) != before:
+            file = Path(path).name
             raise DatasetError(f"{file} was changed while it was read.", "Try again when it rests.")
-        meta = reader.meta(name)
-        return writer.publish(msgspec.structs.replace(meta, seconds=time.monotonic() - began))
-
-
-class _Item(msgspec.Struct, frozen=True):
-    """One row on its way."""
-
-    row: int
-    raw: Any
-    digest: bytes
-    rendered: Rendered
-
-
-class _Reader:
-    """Reads rows and renders them."""
-
-    def __init__(self, spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report) -> None:
-        self._spec = spec
-        self._report = report
-        self._tokenizer = tokenizer
-        self._render = Renderer(self._chat, spec.dataset.loss_on)
-        self._suspects = Suspects(tokenizer)
-        self._read = 0
-        self._blank = 0
-        self._refused_count = 0
-        self._refused: list[Refused] = []
-
-    def _chat(self) -> ChatRenderer:
-        if not self._tokenizer.chat_template:
-            self._tokenizer.chat_template = PLAIN_TEMPLATE
-            try:
-                return ChatRenderer(self._tokenizer, self._spec.dataset.loss_on)
-            finally:
-                self._tokenizer.chat_template = None
-        return ChatRenderer(self._tokenizer, self._spec.dataset.loss_on)
-
-    def batches(self) -> Iterator[list[_Item]]:
-        """All rows that can be learnt from, in order. Raises DatasetError, Halted."""
-        batch: list[_Item] = []
-        dataset = self._spec.dataset
-        for row, example, share in numbered_examples(
-            dataset.path, dataset.format, self._spec.method
-        ):
-            self._read += 1
-            self._tell_progress(share)
-            if (item := self._item(row, example)) is not None:
-                batch.append(item)
-            if len(batch) == BATCH:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
-
-    def _tell_progress(self, share: float) -> None:
-        """Rows read, of as many as there are if the rest is like these."""
-        total = max(self._read, round(self._read / share)) if share > 0 else 0
-        self._report.progress(self._read, total, "rows")
-
-    def _item(self, row: Row, example: Example) -> _Item | None:
-        place = self._read - 1
-        if isinstance(example, Text) and not example.text.strip():
-            self._blank += 1
-            return None
-        self._suspects.look(place, example)
-        try:
-            rendered = self._render(example)
-        except CannotRender as error:
-            self._refused_count += 1
-            if len(self._refused) < _NAMED_ROWS:
-                self._refused.append(Refused(row=place, reason=str(error)))
-            return None
-        content = _content(example, self._spec.method)
-        return _Item(place, row.value, row_hash(content, self._spec.training.seed), rendered)
-
-    def meta(self, format_name: str) -> Meta:
-        """What came of it; sizes are the writer's."""
-        return Meta(
-            format=encoded.FORMAT, format_name=format_name, method=self._spec.method,
-            rows_read=self._read, blank=self._blank,
-            has_conversations=self._render.has_conversations,
-            merged_systems=self._render.merged_systems,
-            refused_count=self._refused_count, refused=self._refused,
-            suspects=self._suspects.found,
+        meta = Meta(
+            format=encoded.FORMAT, format_name=dataset.format, method=spec.method, rows_read=0,
+            seconds=time.monotonic() - began,
             special_tokens={
-                id: token.content for id, token in self._tokenizer.added_tokens_decoder.items()
+                id: token.content for id, token in tokenizer.added_tokens_decoder.items()
             },
         )  # fmt: skip
+        return writer.publish(tally.into(meta))
 
 
-def _content(example: Example, method: str) -> bytes:
-    """What two rows that hold the same have in common."""
-    if method == "pretrain" and isinstance(example, Text):
-        return example.text.encode(errors="replace")
-    return msgspec.json.encode(example)
+class _Reading:
+    """Makes parts of all rows: in this process, and once it is seen to take its time in others
+    beside it, which do the same."""
 
+    def __init__(
+        self, spec: Spec, tokenizer: PreTrainedTokenizerBase, dataset: Dataset, report: Report
+    ) -> None:
+        self._dataset = dataset
+        self._report = report
+        self._seed = spec.training.seed
+        self._loss_on = spec.dataset.loss_on
+        self._quick = quick_of(tokenizer)
+        self._encoder = RowEncoder(self._quick or tokenizer, dataset, self._seed, self._loss_on)
+        self._most = 0 if spec.hardware.safe_mode == "on" else crew.most_helpers()
+        self._read = 0
 
-def _write(
-    writer: EncodedWriter, tokenizer: PreTrainedTokenizerBase, batch: Sequence[_Item],
-    end_id: int | None,
-) -> None:  # fmt: skip
-    shows = writer.shows
-    texts = [item.rendered for item in batch]
-    for item, found in zip(batch, encode(tokenizer, texts, always_places=shows), strict=True):
-        # Only a chat template writes the end itself.
-        closed = close(found, end_id) if item.rendered.special_tokens else found
-        writer.add(item.row, closed.ids, closed.flags, item.digest)
-        if shows and closed.places is not None:  # As it is for a quick tokenizer.
-            writer.show(item.rendered.text, closed.places, _as_json(item.raw))
+    def parts(self, shows: Callable[[], bool]) -> Iterator[Part]:
+        """In order; ``shows`` is asked whether what is to be seen of the next one is wanted. Raises
+        DatasetError, Halted, JobError."""
+        began = time.monotonic()
+        units = self._dataset.units()
+        for unit in units:
+            yield self._told(self._encoder.part(unit, shows=shows()), self._dataset.share(unit))
+            if self._quick is not None and self._pays(unit, time.monotonic() - began):
+                break
+        else:
+            return
+        dataset = SentDataset.of(self._dataset)
+        task = Task(tokenizer=self._quick, dataset=dataset, seed=self._seed, loss_on=self._loss_on)
+        with crew.Crew(task, self._most, self._report) as helpers:
+            for part, unit in helpers.parts(units, shows):
+                yield self._told(part, self._dataset.share(unit))
 
+    def _pays(self, unit: Unit, seconds: float) -> bool:
+        """Whether so much is left that others are worth their start."""
+        if self._most < 2 or seconds < crew.ALONE_SECONDS:
+            return False
+        share = self._dataset.share(unit)
+        return not share or seconds * (1 - share) / share >= crew.ALONE_SECONDS
 
-def _as_json(raw: Any) -> bytes:
-    return msgspec.json.encode(raw, enc_hook=str)
+    def _told(self, part: Part, share: float) -> Part:
+        """Tell how many rows were read, of as many as there are if the rest is like these."""
+        self._read += part.rows_read
+        total = max(self._read, round(self._read / share)) if share > 0 else 0
+        self._report.progress(self._read, total, "rows")
+        return part
 
 
 # ---------------------------------------------------------------- words

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from transformers import PreTrainedTokenizerBase
-
 from engine.formats.example import Conversation, Example, PromptCompletion, Text
+from engine.worker.tokenise import AnyTokenizer
 
 CONTROL_TOKENS = "control_tokens"
 EMPTY_ANSWERS = "empty_answers"
@@ -24,7 +23,7 @@ _MOJIBAKE = re.compile("Ã[\\u0080-\\u00bf]|â€[\\u0080-\\u00bf™œ˜¦“”
 class Suspects:
     """Rows to look at, by kind; the first row is 0."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: AnyTokenizer) -> None:
         self.found: dict[str, list[int]] = {}
         names = sorted(
             token.content for token in tokenizer.added_tokens_decoder.values() if token.special

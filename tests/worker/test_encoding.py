@@ -25,7 +25,9 @@ from engine.worker.encoding import encoding_of
 from engine.worker.encoding_key import key_of
 from engine.worker.failures import JobError
 from engine.worker.packing import unpacked
+from engine.worker.part import Part, Shown
 from engine.worker.report import Halted
+from engine.worker.row_encoder import RowEncoder
 from engine.worker.samples import IGNORED
 from tests.worker.conftest import FAMILIES, Heard, make_spec
 
@@ -60,7 +62,7 @@ def test_what_was_made_is_taken_as_it_is(
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("Tokens are made again.")
 
-    monkeypatch.setattr(encoding, "encode", never)
+    monkeypatch.setattr(RowEncoder, "part", never)
     again = encoding_of(spec, tokenizer, report)
     assert again.is_kept
     assert again.hashes == first.hashes
@@ -195,13 +197,21 @@ def test_what_cannot_be_put_in_place_is_told(
 def test_only_the_newest_are_kept(tmp_path: Path, fettle_home: Path) -> None:
     for number in range(4):
         with EncodedWriter(encoded.folder_of(f"{number}")) as writer:
-            writer.add(0, np.zeros(2, np.int32), np.ones(2, np.bool_), b"x" * 32)
+            writer.add(0, _part(shows=False))
             folder = writer.publish(_empty())
         os.utime(folder / encoded.META, (number, number))
     encoded.make_room(keep=2)
     assert sorted(path.name for path in encoded.folder_of("x").parent.iterdir()) == ["2", "3"]
     encoded.make_room(keep_bytes=10)
     assert [path.name for path in encoded.folder_of("x").parent.iterdir()] == ["3"]
+
+
+def _part(*, shows: bool) -> Part:
+    spans = np.array([[0, 1], [1, 2]], np.uint32).tobytes()
+    return Part(
+        1, [0], [2], np.arange(2, dtype=np.int32).tobytes(), b"\1\1", b"x" * 32,
+        shown=Shown(b"ab", [2], spans, b'"ab"', [4]) if shows else None,
+    )  # fmt: skip
 
 
 def _empty() -> encoded.Meta:
@@ -320,10 +330,7 @@ def test_rows_are_found_by_number_and_by_words(spec: Spec, tokenizer: Any, repor
 def test_text_beyond_the_room_for_it_is_counted_but_not_shown(fettle_home: Path) -> None:
     with EncodedWriter(encoded.folder_of("few"), shown_bytes=30) as writer:
         for row in range(3):
-            shows = writer.shows
-            writer.add(row, np.arange(2, dtype=np.int32), np.ones(2, np.bool_), b"x" * 32)
-            if shows:
-                writer.show("ab", np.array([[0, 1], [1, 2]]), b'"ab"')
+            writer.add(row, _part(shows=True))
         folder = writer.publish(_empty())
     data = Encoded(folder)
     assert [data.sample(place).is_shown for place in range(3)] == [True, True, False]
