@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,8 @@ from typing import Any
 import msgspec
 
 from engine.cli import settings
-from engine.cli.data_report import about_file, about_tokens, as_seen
+from engine.cli.data_report import Making, about_file, about_tokens, as_seen
 from engine.cli.output import Exit, Output
-from engine.cli.words import count
 from engine.client import Client, HostLost, Refused, connect
 from engine.contract.dataset_report import DatasetReport
 from engine.contract.messages import (
@@ -45,7 +45,13 @@ def data(arguments: Namespace, output: Output) -> Exit:
             raw = _as_spec(path, preview["format"], arguments)
             if complaints := [c for s in arguments.settings for c in settings.apply(raw, s)]:
                 raise settings.refusal(complaints)
-        report = _inspect(client, raw, output)
+        try:
+            report = _inspect(client, raw, output)
+        except KeyboardInterrupt:
+            # The host ends it as soon as the connection is closed.
+            output.clear_progress()
+            output.say("Stopped. Nothing half done was kept.")
+            return Exit.STOPPED
         sample, why = _sample(client, report, arguments)
     output.emit({"type": "dataset_report", **msgspec.to_builtins(report)})
     if sample is not None:
@@ -107,6 +113,7 @@ def _as_spec(path: Path, found: str, arguments: Namespace) -> dict[str, Any]:
 def _inspect(client: Client, raw: dict[str, Any], output: Output) -> DatasetReport:
     """Raises :class:`Refused` with what is wrong."""
     name = client.request(Inspect(id=0, spec=raw))["inspection"]
+    making = Making()
     for message in client.messages():
         if getattr(message, "run", "") != name:
             continue
@@ -118,13 +125,8 @@ def _inspect(client: Client, raw: dict[str, Any], output: Output) -> DatasetRepo
             return message.report
         output.emit(message)
         if isinstance(message, Progress) and output.is_terminal:
-            output.progress(_progress(message))
+            output.progress(making.words(message, time.monotonic()))
     raise HostLost("The host ended.")
-
-
-def _progress(message: Progress) -> str:
-    of = f" of about {count(message.total)}" if message.total else ""
-    return f"Making tokens: {count(message.done)}{of} {message.unit}"
 
 
 def _sample(

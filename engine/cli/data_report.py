@@ -8,6 +8,7 @@ from typing import Any
 from engine.cli.output import Output
 from engine.cli.words import count, duration
 from engine.contract.dataset_report import DatasetReport, Packing, RowFinding
+from engine.contract.messages import Progress
 from engine.store.encoded_view import Sample
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -18,8 +19,10 @@ _SHOWN_CHARS = 400
 
 def about_file(name: str, preview: dict[str, Any]) -> list[str]:
     """What is to be seen without a model."""
-    rows = preview["row_count"]
+    rows, about = preview["row_count"], preview.get("row_estimate")
     counted = f"{count(rows)} rows" if rows else "Its rows are not counted"
+    if about:
+        counted = f"About {count(about)} rows"
     return [
         f"{name}: {preview['format']} ({preview['confidence']:.0%} sure). {counted}.",
         preview["reason"],
@@ -32,6 +35,26 @@ def about_file(name: str, preview: dict[str, Any]) -> list[str]:
 
 def _short(text: str) -> str:
     return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "…"
+
+
+class Making:
+    """How far the tokens are, and how long it will take."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, int] | None = None
+
+    def words(self, message: Progress, now: float) -> str:
+        """``Making tokens: 800 of about 1 200 rows, 400 rows/s, 1 s left``; ``now`` in seconds."""
+        self._first = self._first or (now, message.done)
+        began, before = self._first
+        of = f" of about {count(message.total)}" if message.total else ""
+        text = f"Making tokens: {count(message.done)}{of} {message.unit}"
+        rate = (message.done - before) / (now - began) if now > began else 0.0
+        if rate <= 0:
+            return text
+        text += f", {count(rate)} {message.unit}/s"
+        left = message.total - message.done
+        return f"{text}, {duration(left / rate)} left" if left > 0 else text
 
 
 def about_tokens(report: DatasetReport, name: str, output: Output) -> list[str]:

@@ -207,7 +207,8 @@ class Remove(Request, frozen=True, kw_only=True, tag=_snake):
 class PreviewDataset(Request, frozen=True, kw_only=True, tag=_snake):
     """Reply data: ``format``, ``confidence`` (0 to 1), ``reason``, ``rows`` (first few raw rows, as
     objects), ``examples`` (the same rows as the method will see them), ``row_count`` (None if not
-    counted), ``bytes``."""
+    counted), ``row_estimate`` (about how many; None if they are counted or nothing tells),
+    ``bytes``."""
 
     path: str
     format: str = "auto"

@@ -5,7 +5,7 @@ standard library and msgspec; pyarrow is imported when a Parquet file is opened.
 """
 
 from engine.formats.check import check_dataset
-from engine.formats.dataset import fingerprint, preview, read_examples, split_sizes
+from engine.formats.dataset import fingerprint, read_examples, split_sizes
 from engine.formats.example import (
     Conversation,
     DatasetError,
@@ -14,6 +14,7 @@ from engine.formats.example import (
     Text,
     Turn,
 )
+from engine.formats.previewing import preview
 from engine.formats.rendering import as_messages, has_tools, without_tools
 
 __all__ = [

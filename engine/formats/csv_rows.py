@@ -16,7 +16,7 @@ DELIMITERS = (",", ";", "\t", "|")
 def rows(source: Source) -> Iterator[Row]:
     """The file's rows as dicts. Raises DatasetError, possibly after some rows."""
     csv.field_size_limit(MAX_ROW_BYTES)
-    text = _text_lines(source)
+    text = _Lines(source)
     first, header_line = _first_line(text)
     delimiter = delimiter_of(header_line)
     header = _header(source, header_line, first, delimiter)
@@ -26,9 +26,9 @@ def rows(source: Source) -> Iterator[Row]:
         if values:
             number += 1
             try:
-                row = Row(number, line, _row(source, header, values, line))
+                row = Row(number, line, _row(source, header, values, line), None, text.end)
             except DatasetError as error:
-                row = Row(number, line, None, error)
+                row = Row(number, line, None, error, text.end)
             yield row
         line = first + reader.line_num + 1
     if not number:
@@ -55,9 +55,22 @@ def _first_line(text: Iterator[str]) -> tuple[int, str]:
     return 1, ""
 
 
-def _text_lines(source: Source) -> Iterator[str]:
-    for number, data in sources.lines(source):
-        yield sources.decode(source, data, number)
+class _Lines:
+    """The file's lines as text, and how far they have been read."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._lines = sources.lines(source)
+        self.end = 0
+        """In bytes."""
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        number, data = next(self._lines)
+        self.end += len(data)
+        return sources.decode(self._source, data, number)
 
 
 def _header(source: Source, line: str, number: int, delimiter: str) -> list[str]:

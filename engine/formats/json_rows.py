@@ -65,6 +65,11 @@ def rows_of(source: Source, run: Run) -> Iterator[Row]:
     return _list_rows(source, run) if run.is_list else _lines(source, run)
 
 
+def is_list(source: Source) -> bool:
+    """Whether it is a list, and not one object a line. Raises DatasetError."""
+    return sources.read_bytes(source, _HEAD_BYTES).lstrip().startswith(b"[")
+
+
 def no_rows(source: Source) -> DatasetError:
     """A file that is sound but holds nothing."""
     return DatasetError(f"{source.name} has no rows.", "Choose a file with at least one row.")

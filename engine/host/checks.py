@@ -65,10 +65,11 @@ def finding_of(warning: Conflict) -> Finding:
 
 def _rows(spec: Spec) -> int | None:
     try:
-        found: int | None = preview(spec.dataset.path, spec.dataset.format)["row_count"]
+        found = preview(spec.dataset.path, spec.dataset.format)
     except DatasetError:
         return None
-    return found
+    rows: int | None = found["row_count"] or found["row_estimate"]
+    return rows
 
 
 @lru_cache(maxsize=2)

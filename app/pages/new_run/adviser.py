@@ -78,10 +78,12 @@ class Adviser(QObject):
         known = {complaint.field for complaint in self._form.complaints}
         also = [] if is_new else [c for c in complaints if c.field not in known]
         self.card.show_todos(todos([*self._form.complaints, *also], conflicts), is_new)
-        rows, option = self._data.facts.get("row_count"), self._model.option
+        counted, option = self._data.facts.get("row_count"), self._model.option
+        rows = self._data.facts.get("row_estimate") if counted is None else counted
         self.forecaster.row_count = rows
         self.forecaster.set_cached(self._model.is_cached)
-        lines = outlook.lines(spec, rows, option.facts if option else "") if spec else []
+        about = "about " if counted is None else ""
+        lines = outlook.lines(spec, rows, option.facts if option else "", about) if spec else []
         self.card.show_facts([*lines, *outlook.where(self._facts)] if spec else [])
         self.card.ladder.offer_undo(self._what_was_applied())
         self._show_machine()

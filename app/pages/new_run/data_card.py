@@ -182,8 +182,7 @@ class DataCard(Card):
         return examples[0] if examples and isinstance(examples[0], dict) else None
 
     def _show_facts(self) -> None:
-        rows = self.facts.get("row_count")
-        parts = [counted(rows, noun(self._first_example()))] if rows is not None else []
+        parts = _how_many(self.facts, noun(self._first_example()))
         parts.append(size(self.facts.get("bytes")))
         parts.append(choice("dataset.format", self.facts.get("format")))
         confidence = self.facts.get("confidence") or 0.0
@@ -220,6 +219,14 @@ class DataCard(Card):
             self.example.setText(
                 example_html(example, learnt, self._tokens.muted, self._tokens.good)
             )
+
+
+def _how_many(facts: dict[str, Any], name: str) -> list[str]:
+    """``12 300 000 chats``, with ``about`` before an estimate; nothing where nobody knows."""
+    rows, about = facts.get("row_count"), facts.get("row_estimate")
+    if rows is not None:
+        return [counted(rows, name)]
+    return [f"about {counted(about, name)}"] if about is not None else []
 
 
 def _make_table() -> QTableWidget:

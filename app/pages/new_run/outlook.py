@@ -34,7 +34,7 @@ class Steps(msgspec.Struct, frozen=True, kw_only=True):
     explanation: str
 
 
-def steps(spec: Spec, row_count: int | None) -> Steps:
+def steps(spec: Spec, row_count: int | None, about: str = "") -> Steps:
     """How many optimizer steps there will be, as far as that can be said."""
     training = spec.training
     if training.max_steps > 0:
@@ -53,7 +53,7 @@ def steps(spec: Spec, row_count: int | None) -> Steps:
     return Steps(
         headline=f"about {counted(total, 'step')}",
         explanation=f"{_epochs(training.num_train_epochs).capitalize()} of "
-        f"{counted(rows, 'row')}. {_batch_words(spec)}",
+        f"{about}{counted(rows, 'row')}. {_batch_words(spec)}",
     )
 
 
@@ -83,9 +83,11 @@ def _epochs(number: float) -> str:
     return f"{shown} epoch" + ("" if number == 1 else "s")
 
 
-def lines(spec: Spec, row_count: int | None, option_facts: str) -> list[Line]:
-    """The facts of the run."""
-    length = steps(spec, row_count)
+def lines(
+    spec: Spec, row_count: int | None, option_facts: str, about: str = ""
+) -> list[Line]:  # fmt: skip
+    """The facts of the run; ``about`` stands before numbers of rows that are estimated."""
+    length = steps(spec, row_count, about)
     found = [Line(name="Length", value=length.headline, how=length.explanation)]
     name = spec.model.path.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
     found.append(Line(name="Model", value=name))
@@ -96,8 +98,8 @@ def lines(spec: Spec, row_count: int | None, option_facts: str) -> list[Line]:
         found.append(Line(name="Base weights", value=_base(spec)))
     if row_count is not None:
         rows, held = split_sizes(row_count, spec.dataset.eval_fraction)
-        found.append(Line(name="Rows to learn from", value=count(rows)))
-        found.append(Line(name="Rows held back", value=count(held) if held else "none"))
+        found.append(Line(name="Rows to learn from", value=f"{about}{count(rows)}"))
+        found.append(Line(name="Rows held back", value=f"{about}{count(held)}" if held else "none"))
     found.append(Line(name="Longest sample", value=f"{count(spec.training.max_length)} tokens"))
     found.append(Line(name="Learning rate", value=_rate(spec)))
     found.append(Line(name="Saves", value=_saves(spec)))
