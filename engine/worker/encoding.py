@@ -32,6 +32,7 @@ from engine.worker.part import Part, Tally
 from engine.worker.quick_tokenizer import quick_of
 from engine.worker.report import Report
 from engine.worker.row_encoder import RowEncoder
+from engine.worker.row_hashes import RowHashes
 from engine.worker.samples import Samples
 
 
@@ -41,7 +42,7 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
     meta: Meta
     samples: Samples
-    hashes: list[bytes]
+    hashes: RowHashes
     """Of each sample's content and the seed: rows are told apart by what they hold, so that a
     change of their order changes no split."""
     is_kept: bool = False
@@ -70,9 +71,7 @@ def load(folder: Path) -> Encoding:
         np.fromfile(folder / encoded.STARTS, np.int64),
         np.fromfile(folder / encoded.ROWS, np.int64),
     )
-    digests = (folder / encoded.DIGESTS).read_bytes()
-    size = encoded.DIGEST_BYTES
-    hashes = [digests[at : at + size] for at in range(0, len(digests), size)]
+    hashes = RowHashes(folder / encoded.DIGESTS)
     return Encoding(folder=folder, meta=meta, samples=samples, hashes=hashes)
 
 

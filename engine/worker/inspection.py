@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +13,7 @@ from engine.worker.data_findings import findings_of
 from engine.worker.encoding import Encoding
 from engine.worker.failures import JobError
 from engine.worker.prepared import Prepared
+from engine.worker.row_hashes import first_copies, largest
 from engine.worker.samples import Samples
 from engine.worker.schedule import permutation
 
@@ -69,13 +68,8 @@ def count(encoding: Encoding, max_length: int, *, is_cut: bool) -> Counted:
         lengths=samples.lengths,
         targets=samples.target_counts,
         kept_targets=kept.target_counts,
-        first_copy=_first_copies(encoding.hashes),
+        first_copy=first_copies(encoding.hashes),
     )
-
-
-def _first_copies(keys: Sequence[bytes]) -> Ints:
-    first: dict[bytes, int] = {}
-    return np.array([first.setdefault(key, place) for place, key in enumerate(keys)], np.int64)
 
 
 def report_of(look: Look) -> DatasetReport:
@@ -121,7 +115,8 @@ def _border(look: Look) -> tuple[str, int] | None:
     rows = look.encoding.samples.origins
     assert rows is not None
     places = np.searchsorted(rows, held.origins)
-    return max((look.encoding.hashes[place].hex(), int(place)) for place in places)
+    last = largest(look.encoding.hashes, places)
+    return look.encoding.hashes[last].hex(), last
 
 
 def _across(look: Look, counted: Counted) -> int:
@@ -131,9 +126,11 @@ def _across(look: Look, counted: Counted) -> int:
         return 0
     rows = look.encoding.samples.origins
     assert rows is not None
-    first = dict(zip(rows.tolist(), counted.first_copy.tolist(), strict=True))
-    trained = {first[row] for row in prepared.train.origins.tolist()}
-    return sum(first[row] in trained for row in prepared.evaluation.origins.tolist())
+    trained, held = (
+        counted.first_copy[np.searchsorted(rows, origins)]
+        for origins in (prepared.train.origins, prepared.evaluation.origins)
+    )
+    return int(np.isin(held, trained).sum())
 
 
 def histogram(lengths: Ints, last: int) -> tuple[list[int], list[int]]:

@@ -9,9 +9,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from engine.worker.row_hashes import smallest
+
 IGNORED = -100
 """Label of a token that is not learnt, as in torch and transformers."""
-_CHUNK = 1 << 22
+_CHUNK = 1 << 20
 """Tokens looked at together."""
 
 Ids = npt.NDArray[np.int32]
@@ -149,4 +151,4 @@ def held_back(hashes: Sequence[bytes], count: int) -> list[int]:
     """Which ``count`` of the rows are for evaluation, in order: those whose hash of seed and
     content is smallest, so that the choice survives a change of order, and mostly an addition of
     rows."""
-    return sorted(sorted(range(len(hashes)), key=lambda place: (hashes[place], place))[:count])
+    return smallest(hashes, count)

@@ -83,7 +83,8 @@ class Watch:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look)
         self.most: dict[str, dict[str, int]] = {}
-        self.helpers: set[int] = set()
+        self.cpu: dict[int, float] = {}
+        """Seconds that each helper has used."""
 
     def __enter__(self) -> Watch:
         self._thread.start()
@@ -112,7 +113,8 @@ class Watch:
         most["rss_mb"] = max(most["rss_mb"], memory.rss >> 20)
         most["anonymous_mb"] = max(most["anonymous_mb"], (memory.rss - memory.shared) >> 20)
         if kind == "tokenise":
-            self.helpers.add(process.pid)
+            times = process.cpu_times()
+            self.cpu[process.pid] = times.user + times.system
 
 
 def _kind(command: list[str]) -> str:
@@ -309,14 +311,20 @@ def look(home: Path, wanted: argparse.Namespace) -> dict[str, Any]:
         with Watch(home) as watch:
             report["cancelled"] = cancelled(big, model, home)
             print("cancelled", report["cancelled"], flush=True)
+            watch.cpu.clear()
             first = tokenised(big, model)
             report["library_again"] = library(model, texts, home, cores)
             report["tokenised"], report["again"] = first, tokenised(big, model)
-        report["memory"], report["helpers"] = watch.most, len(watch.helpers)
+        report["memory"], report["helpers"] = watch.most, len(watch.cpu)
     rate = first["rows"] * per_row / first["making_seconds"]
     both = [report[key]["characters_per_second"] for key in ("library", "library_again")]
     report["tokenised"]["characters_per_second"] = round(rate)
     report["share_of_library"] = round(rate / (sum(both) / 2), 3)
+    # Where others are at work too, only this can be compared: what a second of a core is worth.
+    characters = first["rows"] * per_row
+    used = [report[key]["characters_per_cpu_second"] for key in ("library", "library_again")]
+    worth = characters / max(sum(watch.cpu.values()), 1e-9)
+    report["share_of_library_by_cpu"] = round(worth / (sum(used) / 2), 3)
     return report
 
 
