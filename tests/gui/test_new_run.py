@@ -281,6 +281,17 @@ def test_the_last_choices_are_there_in_the_next_window(
 # ---------------------------------------------------------------- data
 
 
+def test_an_estimate_of_the_rows_is_said_to_be_one(
+    page: NewRunPage, host: HostDouble, qtbot: QtBot, data_file: Path
+) -> None:
+    host.replies["preview_dataset"] = {**PREVIEW, "row_count": None, "row_estimate": 12_300_000}
+    fill_in(page, qtbot, data_file)
+    assert "about 12\u202f300\u202f000 conversations" in page.data.aside.text()
+    page.budget.facts.open()
+    lines = [line.figure for line in page.budget.facts.findChildren(LineButton)]
+    assert "about 11\u202f685\u202f000" in lines
+
+
 def test_the_data_is_shown_as_rows_and_as_the_model_sees_it(
     page: NewRunPage, qtbot: QtBot, data_file: Path
 ) -> None:
