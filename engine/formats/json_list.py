@@ -24,7 +24,6 @@ _BEGIN = re.compile(rb'\s*(\{\s*"(?:[^"\\]|\\.)*+")')
 BAD_ESCAPE = re.compile(rb"\\u(?![0-9a-fA-F]{4})|\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
 _GUESSES = 3
 _NO_ASCII = bytes(range(0x80, 0x100))
-_BOM = b"\xef\xbb\xbf"
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 _raw: msgspec.json.Decoder[msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw)
 
@@ -84,7 +83,7 @@ class _Reader:
     def _open(self) -> bool:
         """Step over the bracket, if it has been read."""
         if not self._end:
-            self.text = self.text.removeprefix(_BOM)
+            self.text = self.text.removeprefix(sources.BOM)
         place = self.text.find(b"[")
         if place < 0:
             return False

@@ -19,8 +19,11 @@ from engine.formats.example import DatasetError, Row
 from engine.formats.json_list import BAD_ESCAPE
 from engine.formats.runs import RUN_BYTES, Run
 from engine.formats.source import MAX_ROW_BYTES, Source
+from engine.formats.unpack import opened
 
 _HEAD_BYTES = 1 << 16
+_BLANK = tuple(b"\n" + sign for sign in (b"\n", b"\r", b" ", b"\t", b"\v", b"\f"))
+"""How the bytes begin in which a line may be blank."""
 _LONG_LINE = 200
 _OBJECT_BYTES = 64 << 20
 """How much is read to say of what looks like a single object which list is in it."""
@@ -79,27 +82,32 @@ def no_rows(source: Source) -> DatasetError:
 
 
 def _line_runs(source: Source) -> Iterator[Run]:
-    held: list[bytes] = []
-    line = number = first = 1
-    size = end = filled = 0
-    failure: DatasetError | None = None
+    number = line = 1
+    end = 0
     try:
-        for line, data in sources.lines(source):
-            held.append(data)
-            size += len(data)
-            filled += not data.isspace()
-            if size >= RUN_BYTES:
-                end += size
-                if filled:
-                    yield Run(b"".join(held), number, first, end)
+        with opened(source.path, source.packing) as file:
+            while data := file.read(RUN_BYTES):
+                data += file.readline(MAX_ROW_BYTES + 1)
+                data = data if end else data.removeprefix(sources.BOM)
+                end += len(data)
+                last = data.rstrip(b"\n").rfind(b"\n") + 1
+                too_long = len(data) - last > MAX_ROW_BYTES
+                kept = data[:last] if too_long else data
+                if filled := _filled(kept):
+                    yield Run(kept, number, line, end)
                 number += filled
-                held, size, filled, first = [], 0, 0, line + 1
-    except DatasetError as error:
-        failure = error
-    if filled:
-        yield Run(b"".join(held), number, first, end + size)
-    if failure is not None:
-        raise failure
+                line += kept.count(b"\n")
+                if too_long:
+                    raise sources.too_long(source, f"line {line}")
+    except OSError as error:
+        raise sources.unreadable(source.path, error) from None
+
+
+def _filled(data: bytes) -> int:
+    """How many lines have something in them."""
+    if not (data[:1].isspace() or any(begin in data for begin in _BLANK)):
+        return data.count(b"\n") + (not data.endswith(b"\n")) if data else 0
+    return sum(not line.isspace() for line in io.BytesIO(data))
 
 
 def _lines(source: Source, run: Run) -> Iterator[Row]:

@@ -36,7 +36,7 @@ KINDS: dict[str, Kind] = {
 COMPRESSED = (".bz2", ".xz", ".zip", ".tar", ".tgz", ".7z", ".rar")
 SAVE_AS_UTF8 = "Save the file as UTF-8."
 _HEAD_BYTES = 8192
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x8b", "a gzip archive"),
     (b"PK\x03\x04", "a zip archive"),
@@ -177,7 +177,7 @@ def read_bytes(source: Source, limit: int | None = None) -> bytes:
             data = file.read() if limit is None else file.read(limit)
     except OSError as error:
         raise unreadable(source.path, error) from None
-    return data.removeprefix(_BOM)
+    return data.removeprefix(BOM)
 
 
 def lines(source: Source) -> Iterator[tuple[int, bytes]]:
@@ -192,7 +192,7 @@ def lines(source: Source) -> Iterator[tuple[int, bytes]]:
                 number += 1
                 if len(line) > MAX_ROW_BYTES:
                     raise too_long(source, f"line {number}")
-                yield number, line.removeprefix(_BOM) if number == 1 else line
+                yield number, line.removeprefix(BOM) if number == 1 else line
     except OSError as error:
         raise unreadable(source.path, error) from None
 

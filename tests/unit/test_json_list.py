@@ -148,3 +148,21 @@ def test_a_row_over_the_limit_is_named(write: Write, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(json_list, "MAX_ROW_BYTES", 1000)
     path = write("a.json", f'[{GOOD},\n{GOOD},\n{{"a": "{"x" * 5000}"}},\n{GOOD}]')
     assert "row 3 (line 2) is longer than" in read(path)[1]
+
+
+@pytest.mark.parametrize("size", [5, 40, 400])
+def test_lines_in_runs_of_any_size_are_the_same_rows(
+    write: Write, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(json_rows, "RUN_BYTES", size)
+    monkeypatch.setattr(json_rows, "MAX_ROW_BYTES", 500)
+    lines = ["", GOOD, " \t", "", f"{GOOD}\r", "\r", '{"instruction": 1}', "{oops", GOOD, " "]
+    content = "\n".join(lines).encode()
+    found, problem = read(write("a.jsonl", b"\xef\xbb\xbf" + content))
+    assert not problem
+    assert [(row.number, row.line) for row in found] == [(1, 2), (2, 5), (3, 7), (4, 8), (5, 9)]
+    assert [row.error is None for row in found] == [True, True, True, False, True]
+    assert [content[: row.end].count(b"\n") for row in found] == [2, 5, 7, 8, 9]
+    found, problem = read(write("b.jsonl", content + b"\n" + b'"' + b"x" * 500 + b'"\n' + content))
+    assert [row.line for row in found] == [2, 5, 7, 8, 9]
+    assert "line 11 is longer than" in problem
