@@ -22,8 +22,6 @@ from engine.formats.source import MAX_ROW_BYTES, Source
 from engine.formats.unpack import opened
 
 _HEAD_BYTES = 1 << 16
-_BLANK = tuple(b"\n" + sign for sign in (b"\n", b"\r", b" ", b"\t", b"\v", b"\f"))
-"""How the bytes begin in which a line may be blank."""
 _LONG_LINE = 200
 _OBJECT_BYTES = 64 << 20
 """How much is read to say of what looks like a single object which list is in it."""
@@ -105,9 +103,8 @@ def _line_runs(source: Source) -> Iterator[Run]:
 
 def _filled(data: bytes) -> int:
     """How many lines have something in them."""
-    if not (data[:1].isspace() or any(begin in data for begin in _BLANK)):
-        return data.count(b"\n") + (not data.endswith(b"\n")) if data else 0
-    return sum(not line.isspace() for line in io.BytesIO(data))
+    lines = data.split(b"\n")
+    return len(lines) - lines.count(b"") - sum(map(bytes.isspace, lines))
 
 
 def _lines(source: Source, run: Run) -> Iterator[Row]:
