@@ -198,6 +198,34 @@ def library(model: Path, texts: list[str], home: Path, cores: int) -> dict[str, 
     }
 
 
+def in_turn(path: Path, model: Path, texts: list[str]) -> dict[str, Any]:
+    """A run of rows in one process, with all that is done to it, and ``encode_batch`` alone on the
+    same texts, one after the other: CPU seconds, so that neither threads nor others matter."""
+    from itertools import islice
+
+    from transformers import AutoTokenizer
+
+    from engine.formats.reading import open_dataset
+    from engine.worker.quick_tokenizer import quick_of
+    from engine.worker.row_encoder import RowEncoder
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    quick = quick_of(tokenizer)
+    dataset = open_dataset(str(path), "auto", "sft")
+    encoder = RowEncoder(quick, dataset, 42)
+    shares = []
+    begin = 0
+    for unit in islice(dataset.units(), 30):
+        started = time.process_time()
+        part = encoder.part(unit, shows=True)
+        between = time.process_time()
+        batch = texts[begin : begin + part.rows_read]
+        tokenizer.backend_tokenizer.encode_batch(batch, add_special_tokens=False)
+        shares.append((time.process_time() - between) / (between - started))
+        begin += part.rows_read
+    return {"median": round(sorted(shares)[15], 3), "of_runs": [round(x, 3) for x in shares]}
+
+
 def tokenised(path: Path, model: Path) -> dict[str, Any]:
     """What ``fettle data`` says, and how long it took."""
     began = time.monotonic()
@@ -307,6 +335,8 @@ def look(home: Path, wanted: argparse.Namespace) -> dict[str, Any]:
             )
         texts = texts_of(big, model, 5000)
         report["library"] = library(model, texts, home, cores)
+        report["share_of_library_in_turn"] = in_turn(big, model, texts)
+        print("in turn", report["share_of_library_in_turn"], flush=True)
         per_row = sum(map(len, texts)) / len(texts)
         with Watch(home) as watch:
             report["cancelled"] = cancelled(big, model, home)
@@ -339,7 +369,7 @@ def goals(report: dict[str, Any]) -> dict[str, bool]:
         "preview": report["preview"]["seconds"] < PREVIEW_SECONDS,
         "cancel": cancelled["helpers_gone_seconds"] < CANCEL_SECONDS,
         "read": report["read"]["mb_per_second"] >= READ_MB,
-        "tokenising": report["share_of_library"] >= SHARE,
+        "tokenising": report["share_of_library_in_turn"]["median"] >= SHARE,
     }
 
 
