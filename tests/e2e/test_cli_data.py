@@ -111,7 +111,7 @@ def test_left_in_the_middle_nothing_half_done_is_kept(fettle_home: Path, tmp_pat
         process.send_signal(signal.SIGINT)
         began = time.monotonic()
         process.stdout.read()
-        assert process.wait(timeout=20) == Exit.DETACHED
+        assert process.wait(timeout=20) == Exit.STOPPED
     while list((fettle_home / "encoded").iterdir()):
         assert time.monotonic() < began + 20, "What was half done is still there."
         time.sleep(0.05)
