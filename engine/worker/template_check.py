@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from engine.contract.dataset_report import RowFinding
 from engine.contract.spec import Spec
-from engine.formats.dataset import numbered_examples
+from engine.formats.dataset import read_examples
 from engine.formats.example import Conversation
 from engine.planning import chat_templates
 from engine.planning.surroundings import local_folder
@@ -67,10 +67,10 @@ def findings(spec: Spec, tokenizer: PreTrainedTokenizerBase) -> list[RowFinding]
     if spec.method != "sft":
         return []
     dataset = spec.dataset
-    rows = numbered_examples(dataset.path, dataset.format, spec.method)
+    examples = read_examples(dataset.path, dataset.format, spec.method)
     talks = [
         (place, example)
-        for place, (_, example, _) in enumerate(islice(rows, READ))
+        for place, example in enumerate(islice(examples, READ))
         if isinstance(example, Conversation)
     ]
     return of_template(tokenizer, talks) if talks else []
