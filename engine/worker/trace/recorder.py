@@ -162,6 +162,21 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
 
     # ------------------------------------------------------------ afterwards
 
+    def is_like(self, other: Recorder) -> bool:
+        """Whether the same was made and freed in the same order, by formulas."""
+        ours, theirs = self._births, other._births
+        return (
+            self._events == other._events
+            and self._borders == other._borders
+            and [(birth.place, birth.part) for birth in ours]
+            == [(birth.place, birth.part) for birth in theirs]
+            and all(map(np.array_equal, self._formulas(), other._formulas()))
+        )
+
+    def _formulas(self) -> list[np.ndarray]:
+        in_blocks = [np.array(self._blocks[number]) for number in sorted(self._blocks)]
+        return [np.array([birth.formula for birth in self._births]), *in_blocks]
+
     def stretches(self) -> list[Stretch]:
         """Every stretch in order."""
         changes = np.zeros((len(self._events), len(PARTS), MONOMIALS))

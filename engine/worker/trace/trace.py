@@ -62,7 +62,9 @@ def trace(layout: Layout, *, whole: bool = False) -> Form:
     Raises CannotTrace."""
     began = time.perf_counter()
     subject = _build(layout, whole=whole)
-    passes = [_pass(subject, regime) for regime in _regimes(layout)]
+    passes: list[_Pass] = []
+    for regime in _regimes(layout):
+        passes.append(_pass(subject, regime, passes))
     segments = [segment for done in passes for segment in _segments(subject, done)]
     return _form(subject, passes[-1], segments, time.perf_counter() - began)
 
@@ -95,7 +97,9 @@ def _regimes(layout: Layout) -> list[Regime]:
     ]
 
 
-def _pass(subject: _Subject, regime: Regime) -> _Pass:
+def _pass(subject: _Subject, regime: Regime, earlier: list[_Pass]) -> _Pass:
+    """What is traced in a regime. If the fewer layers do there what they did in an earlier one, so
+    do the others, and what was traced then stands."""
     layout = subject.layout
     dimensions = {
         size
@@ -108,10 +112,12 @@ def _pass(subject: _Subject, regime: Regime) -> _Pass:
         at_least=regime.min_length, at_most=regime.max_length,
     )  # fmt: skip
     padded = regime.batch and layout.padded
-    traced = [
-        trace_step(layout, built, sizes, padded=padded, evaluates=built is subject.built[0])
-        for built in subject.built
-    ]
+    first, *others = subject.built
+    traced = [trace_step(layout, first, sizes, padded=padded, evaluates=True)]
+    for done in earlier:
+        if traced[0].recorder.is_like(done.traced[0].recorder):
+            return _Pass(regime, sizes, done.traced)
+    traced += [trace_step(layout, built, sizes, padded=padded, evaluates=False) for built in others]
     return _Pass(regime, sizes, traced)
 
 
