@@ -91,7 +91,7 @@ def _percent(share: float, decimals: int = 1) -> str:
 
 def format_chip(report: DatasetReport) -> str:
     """What shape the data has: ``ShareGPT``."""
-    return choice("dataset.format", report.format)
+    return ", ".join(choice("dataset.format", name) for name in report.format.split(", "))
 
 
 def place_of(sample: Sample, report: DatasetReport) -> str:

@@ -15,7 +15,7 @@ from engine.contract.spec import Spec, Table
 from engine.contract.toml import describe
 from engine.contract.validate import choices_of, table_of
 
-Kind = Literal["text", "int", "float", "bool", "choice", "names"]
+Kind = Literal["text", "int", "float", "bool", "choice", "names", "pairs"]
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +55,7 @@ def _fields_of(table: type[Table], prefix: str) -> list[Field]:
                 help=helps[info.name],
                 choices=_in_reading_order(prefix + info.name, choices_of(hint)),
                 default=_default_of(info),
-                required=info.required,
+                required=info.required or prefix + info.name in _ASKED_FOR,
             )
         )
     return found
@@ -63,8 +63,12 @@ def _fields_of(table: type[Table], prefix: str) -> list[Field]:
 
 def _default_of(info: msgspec.structs.FieldInfo) -> Any:
     if info.default_factory is not msgspec.NODEFAULT:
-        return info.default_factory()
-    return None if info.default is msgspec.NODEFAULT else info.default
+        return info.default_factory() or None
+    return None if info.default in (msgspec.NODEFAULT, "") else info.default
+
+
+_ASKED_FOR = ("dataset.path",)
+"""Can be left out only where something else takes its place, which the form has no editor for."""
 
 
 def _in_reading_order(path: str, choices: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -78,6 +82,8 @@ def _kind_of(hint: Any) -> Kind:
     while hasattr(hint, "__metadata__"):
         hint = get_args(hint)[0]
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    if any(get_origin(option) is dict for option in options):
+        return "pairs"
     if any(get_origin(option) is list for option in options):
         return "names"
     for option in options:
@@ -102,6 +108,9 @@ def read_text(field: Field, text: str) -> Any:
         return None
     if field.kind == "names":
         return _read_names(field, text)
+    if field.kind == "pairs":
+        found = [part.partition("=") for part in text.split(",")]
+        return {name.strip(): theirs.strip() for name, _, theirs in found}
     if field.kind in ("int", "float"):
         return _read_number(field, re.sub(r"\s", "", text), text)
     return text
@@ -125,6 +134,8 @@ def show_value(field: Field, value: Any) -> str:
     """A value as the form shows it; :func:`read_text` gives it back."""
     if value is None:
         return ""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} = {theirs}" for name, theirs in value.items())
     if isinstance(value, list):
         return ", ".join(str(item) for item in value)
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -31,6 +31,11 @@ LABELS = {
     "dataset.format": "Format",
     "dataset.chat_template": "Chat template",
     "dataset.loss_on": "Loss counts",
+    "dataset.columns": "Columns",
+    "dataset.roles": "Roles",
+    "dataset.skip_samples": "Skip the first rows",
+    "dataset.max_samples": "Most rows used",
+    "dataset.sources": "Several datasets",
     "dataset.eval_fraction": "Held back for evaluation",
     "training.max_length": "Max length",
     "training.packing": "Packing",
@@ -74,6 +79,9 @@ CHOICES: dict[str, dict[Any, str]] = {
         "sharegpt": "ShareGPT",
         "messages": "Messages",
         "prompt_completion": "Prompt and completion",
+        "preference": "Preference: chosen, rejected",
+        "unpaired_preference": "Preference: labelled",
+        "prompt_only": "Prompt only",
         "text": "Plain text",
     },
     "dataset.loss_on": {
@@ -118,8 +126,9 @@ BASIC = (
 """Settings of the basic view, in reading order, three to a row."""
 
 ELSEWHERE = (
-    "name", "method", "model.path", "dataset.path", "dataset.format", "dataset.loss_on",
-    "quantization.bits", "hardware.profile",
+    "name", "method", "model.path", "dataset.path", "dataset.format", "dataset.columns",
+    "dataset.roles", "dataset.sources", "dataset.loss_on", "quantization.bits",
+    "hardware.profile",
 )  # fmt: skip
 """Settings with a place of their own on the page, so in no grid."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from argparse import Namespace
@@ -15,6 +16,7 @@ from engine.cli.data_report import Making, about_file, about_tokens, as_seen
 from engine.cli.output import Exit, Output
 from engine.client import Client, HostLost, Refused, connect
 from engine.contract.dataset_report import DatasetReport
+from engine.contract.hub_id import is_address, is_dataset_id
 from engine.contract.messages import (
     Complaint,
     Inspect,
@@ -23,6 +25,7 @@ from engine.contract.messages import (
     Progress,
     ShowSamples,
 )
+from engine.contract.spec import DatasetSpec
 from engine.contract.template_names import AUTO, is_file
 from engine.formats.registry import METHOD_FORMATS
 from engine.store.encoded_view import Sample
@@ -37,12 +40,10 @@ def data(arguments: Namespace, output: Output) -> Exit:
         if path.suffix.lower() == ".toml":
             raw, _ = settings.load(path, [*arguments.settings, *_changes(arguments)])
         else:
-            preview = client.request(
-                PreviewDataset(id=0, path=str(path.absolute()), format=arguments.format)
-            )
+            preview = _preview(client, arguments)
             if not arguments.model:
                 return _of_file(path, preview, output)
-            raw = _as_spec(path, preview["format"], arguments)
+            raw = _as_spec(preview["format"], arguments)
             if complaints := [c for s in arguments.settings for c in settings.apply(raw, s)]:
                 raise settings.refusal(complaints)
         try:
@@ -57,10 +58,48 @@ def data(arguments: Namespace, output: Output) -> Exit:
     if sample is not None:
         output.emit({"type": "sample", **msgspec.to_builtins(sample)})
     if not output.as_json:
-        for line in [*about_tokens(report, Path(raw["dataset"]["path"]).name, output), ""]:
+        title = msgspec.convert(raw["dataset"], DatasetSpec).title
+        for line in [*about_tokens(report, title, output), ""]:
             output.say(line)
         output.say(as_seen(sample, report, output) if sample else why)
     return Exit.WOULD_DIE if any(f.severity == "error" for f in report.findings) else Exit.FINISHED
+
+
+def _preview(client: Client, arguments: Namespace) -> dict[str, Any]:
+    """What is to be seen without a model. Raises :class:`Refused`."""
+    place = _place(arguments.file)
+    try:
+        return client.request(
+            PreviewDataset(
+                id=0, path=place, format=arguments.format,
+                columns=pairs(arguments.columns), roles=pairs(arguments.roles),
+            )
+        )  # fmt: skip
+    except Refused:
+        # A model's tokens are asked for: the worker fetches what is on the hub.
+        if arguments.model and is_dataset_id(place):
+            return {"format": "unknown"}
+        raise
+
+
+def _place(written: str) -> str:
+    """The host has another working folder."""
+    if is_address(written) or (is_dataset_id(written) and not Path(written).exists()):
+        return written
+    return str(Path(written).absolute())
+
+
+def pairs(given: list[str]) -> dict[str, str]:
+    """``a=b`` as a table. Raises :class:`Refused`."""
+    found = {}
+    for text in given:
+        name, equals, theirs = text.partition("=")
+        if not (equals and name.strip() and theirs.strip()):
+            problem = f"{text!r} says of no column what it is."
+            remedy = "Write what it is and its name in the file, such as instruction=Frage."
+            raise settings.refusal([Complaint(field="--columns", problem=problem, remedy=remedy)])
+        found[name.strip()] = theirs.strip()
+    return found
 
 
 def _of_file(path: Path, preview: dict[str, Any], output: Output) -> Exit:
@@ -80,7 +119,11 @@ def _changes(arguments: Namespace) -> list[str]:
         "dataset.format": None if arguments.format == "auto" else arguments.format,
         "dataset.chat_template": _template(arguments),
         "dataset.loss_on": arguments.loss_on,
+        "dataset.max_samples": arguments.max_samples,
     }
+    for table in ("columns", "roles"):
+        for name, theirs in pairs(getattr(arguments, table)).items():
+            given[f"dataset.{table}.{name}"] = json.dumps(theirs, ensure_ascii=False)
     return [f"{name}={value}" for name, value in given.items() if value is not None]
 
 
@@ -90,7 +133,7 @@ def _template(arguments: Namespace) -> str | None:
     return str(Path(chosen).absolute()) if chosen and is_file(chosen) else chosen
 
 
-def _as_spec(path: Path, found: str, arguments: Namespace) -> dict[str, Any]:
+def _as_spec(found: str, arguments: Namespace) -> dict[str, Any]:
     method = arguments.method
     if method is None:
         method = "pretrain" if found in METHOD_FORMATS["pretrain"] else "sft"
@@ -100,8 +143,11 @@ def _as_spec(path: Path, found: str, arguments: Namespace) -> dict[str, Any]:
         "method": method,
         "model": {"path": str(model.absolute()) if model.exists() else arguments.model},
         "dataset": {
-            "path": str(path.absolute()),
+            "path": _place(arguments.file),
             "format": arguments.format,
+            "columns": pairs(arguments.columns),
+            "roles": pairs(arguments.roles),
+            "max_samples": arguments.max_samples or 0,
             "chat_template": _template(arguments) or AUTO,
             "loss_on": arguments.loss_on or "answers",
         },

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.cli.output import Output
 from engine.cli.words import count, duration
-from engine.contract.dataset_report import DatasetReport, Packing, RowFinding
+from engine.contract.dataset_report import DatasetReport, Packing, RowFinding, SourceShare
 from engine.contract.messages import Progress
 from engine.store.encoded_view import Sample
 
@@ -23,14 +23,27 @@ def about_file(name: str, preview: dict[str, Any]) -> list[str]:
     counted = f"{count(rows)} rows" if rows else "Its rows are not counted"
     if about:
         counted = f"About {count(about)} rows"
+    files = preview.get("files", 1)
+    among = f" in {count(files)} files" if files > 1 else ""
     return [
-        f"{name}: {preview['format']} ({preview['confidence']:.0%} sure). {counted}.",
+        f"{name}: {preview['format']} ({preview['confidence']:.0%} sure). {counted}{among}.",
         preview["reason"],
+        *_how_to_use(preview),
         "",
         *(_short(json.dumps(row, ensure_ascii=False)) for row in preview["rows"]),
         "",
         "With --model M it is shown as that model will see it.",
     ]
+
+
+def _how_to_use(preview: dict[str, Any]) -> list[str]:
+    if use := preview.get("use"):
+        return [f"{use} With --format {preview['format']} it does."]
+    if preview["format"] != "unknown":
+        return []
+    named = preview.get("suggested") or {"instruction": "QUESTION", "output": "ANSWER"}
+    options = " ".join(f"--columns {name}={theirs}" for name, theirs in named.items())
+    return [f"Say which column is which, for example {options}."]
 
 
 def _short(text: str) -> str:
@@ -64,6 +77,7 @@ def about_tokens(report: DatasetReport, name: str, output: Output) -> list[str]:
     figures = [
         ("Rows", f"{count(report.rows)}, {report.format}"),
         (unit, f"{count(report.train)} trained on, {count(report.held_back)} held back"),
+        *_source_lines(report),
         ("Tokens", f"{count(report.tokens)}, {share:.0%} trained on"),
         ("Length", _lengths(report)),
         *_cut_line(report),
@@ -76,6 +90,18 @@ def about_tokens(report: DatasetReport, name: str, output: Output) -> list[str]:
     for finding in report.findings:
         lines += ["", *_finding(finding, output)]
     return lines
+
+
+def _source_lines(report: DatasetReport) -> list[tuple[str, str]]:
+    lines = [("From" if n == 0 else "", _share(s)) for n, s in enumerate(report.sources)]
+    if report.unlearnt:
+        lines.append(("Left out", f"{count(report.unlearnt)} rows that are labelled bad"))
+    return lines
+
+
+def _share(source: SourceShare) -> str:
+    rows = f"{source.name}: {count(source.rows)} rows, weight {source.weight:g}"
+    return f"{rows}, {count(source.trained)} samples an epoch, {source.epochs:.3g} epochs"
 
 
 def _lengths(report: DatasetReport) -> str:

@@ -128,12 +128,27 @@ def _plan_arguments(plan: _Parser) -> None:
 
 
 def _data_arguments(data: _Parser) -> None:
-    data.add_argument("file", metavar="FILE", help="a dataset, or a spec (.toml) that names one")
+    data.add_argument(
+        "file", metavar="FILE",
+        help="a dataset: a file, a folder, a pattern such as 'data/*.jsonl', a hub id; or a spec "
+        "(.toml) that names some",
+    )  # fmt: skip
     data.add_argument(
         "--model", metavar="M", help="a model's folder or hub id; its tokens and template are shown"
     )
     data.add_argument("--method", choices=METHODS, help="default: what the data is for")
     data.add_argument("--format", default="auto", metavar="F", help="default: by its first rows")
+    data.add_argument(
+        "--columns", metavar="A=B", action="append", default=[],
+        help="the file's column B is A, such as instruction=Frage",
+    )  # fmt: skip
+    data.add_argument(
+        "--roles", metavar="A=B", action="append", default=[],
+        help="the file calls the role A B, such as user=customer",
+    )  # fmt: skip
+    data.add_argument(
+        "--max-samples", type=int, default=None, metavar="N", help="use only the first N rows"
+    )
     data.add_argument(
         "--max-length", type=int, default=None, metavar="N", help="where samples are cut"
     )

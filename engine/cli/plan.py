@@ -16,8 +16,9 @@ from engine.cli.output import Exit, Output
 from engine.cli.plan_report import report
 from engine.client import connect
 from engine.contract.spec import Spec
-from engine.formats.dataset import dataset_of
+from engine.formats.corpus import dataset_of
 from engine.formats.example import DatasetError
+from engine.formats.hub_datasets import NotHere, is_offline
 from engine.planning.choices import settle
 from engine.planning.ladder import make_it_fit
 from engine.planning.model_facts import linear_names
@@ -63,8 +64,10 @@ def plan(arguments: Namespace, output: Output) -> Exit:
 def _say_of_data(spec: Spec, output: Output) -> None:
     """A plan needs no data; a run does, and would be refused."""
     try:
-        dataset_of(spec.dataset.path, spec.dataset.format, spec.method)
+        dataset_of(spec.dataset, spec.method)
     except DatasetError as error:
+        if isinstance(error, NotHere) and not is_offline():
+            return  # The run fetches it.
         output.warn(f"The plan stands without the data, but a run would be refused: {error}")
 
 

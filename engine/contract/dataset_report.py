@@ -34,6 +34,24 @@ class Packing(msgspec.Struct, frozen=True, kw_only=True):
     """Share of them that is padding, 0 to 1."""
 
 
+class SourceShare(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several datasets in a run."""
+
+    path: str
+    rows: int
+    """Read from it."""
+    trained: int
+    """Samples of it in an epoch, repeated ones counted as often as they come."""
+    weight: float
+    epochs: float
+    """How often the run goes through it."""
+
+    @property
+    def name(self) -> str:
+        """What people know it by."""
+        return self.path.replace("\\", "/").rstrip("/").rpartition("/")[2]
+
+
 class DatasetReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Counts are of samples; a sample is a row, or a document for ``pretrain``."""
 
@@ -81,6 +99,10 @@ class DatasetReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     context: int | None = None
     """Most tokens that the model was made for, if it says."""
     findings: list[RowFinding] = []
+    sources: list[SourceShare] = []
+    """Of several datasets what each gives; empty for one."""
+    unlearnt: int = 0
+    """Rows of which the method learns nothing, such as answers labelled bad."""
     seconds: float = 0.0
     """Taken for the tokens; those of an earlier time are not made again."""
     is_kept: bool = False

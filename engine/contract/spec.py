@@ -10,18 +10,28 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
+
+from engine.contract.dataset_spec import DatasetSpec, SourceSpec
+from engine.contract.table import Table
+
+__all__ = [
+    "DatasetSpec",
+    "HardwareSpec",
+    "LoraSpec",
+    "ModelSpec",
+    "QuantizationSpec",
+    "SourceSpec",
+    "Spec",
+    "Table",
+    "TrainingSpec",
+]
 
 FORMAT = 1
 """Version of the spec's shape, written to ``run.json``."""
 
 MAX_SAMPLE_TOKENS = 1 << 20
 MAX_STEPS = 10**9
-
-
-class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all tables of a spec."""
 
 
 class ModelSpec(Table, frozen=True, kw_only=True):
@@ -118,46 +128,6 @@ class LoraSpec(Table, frozen=True, kw_only=True):
         bool,
         Meta(description="Learn size and direction apart: a little better, a little slower."),
     ] = False
-
-
-class DatasetSpec(Table, frozen=True, kw_only=True):
-    """The data to learn from."""
-
-    path: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            description="A JSON, JSONL, CSV, Parquet, Arrow or text file; text also as .gz, .zst.",
-        ),
-    ]
-    format: Annotated[
-        Literal["auto", "alpaca", "sharegpt", "messages", "prompt_completion", "text"],
-        Meta(description="Shape of a row. auto looks at the first rows."),
-    ] = "auto"
-    chat_template: Annotated[
-        str,
-        Meta(
-            max_length=4096,
-            description="How a conversation is written for the model: auto takes the model's own "
-            "chat template; else the name of a bundled one, such as chatml, or a .jinja file.",
-        ),
-    ] = "auto"
-    loss_on: Annotated[
-        Literal["answers", "last_answer", "everything"],
-        Meta(
-            description="What is learnt: all answers of a conversation (and completions), only "
-            "its last answer, or everything, the questions too."
-        ),
-    ] = "answers"
-    eval_fraction: Annotated[
-        float,
-        Meta(
-            ge=0,
-            le=0.5,
-            description="Share of rows held back to measure the loss on text that "
-            "was not trained on.",
-        ),
-    ] = 0.05
 
 
 class TrainingSpec(Table, frozen=True, kw_only=True):

@@ -7,11 +7,12 @@ import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 from msgspec import UNSET
 
+from engine.contract.hub_id import is_address, is_dataset_id
 from engine.contract.messages import Complaint
 from engine.contract.spec import (
     DatasetSpec,
@@ -23,7 +24,7 @@ from engine.contract.spec import (
 )
 from engine.contract.template_names import is_file
 from engine.contract.toml_words import in_plain_words
-from engine.contract.validate import check
+from engine.contract.validate import check, rows_of
 
 EXAMPLE = Spec(
     name="support-bot",
@@ -59,18 +60,31 @@ def read_file(path: Path) -> tuple[dict[str, Any], list[Complaint]]:
 def absolute_paths(raw: dict[str, Any], base: Path) -> dict[str, Any]:
     """``raw`` with file paths made absolute, relative ones read from ``base``.
 
-    A model path is a folder only if it is there; else it is taken for a hub id and left alone.
+    A model path is a folder only if it is there; else it is taken for a hub id and left alone. A
+    dataset's path is left alone if it is not there and can be a hub id or an address.
     """
     changed = _with_template(dict(raw), base)
     for table in ("model", "dataset"):
         values = changed.get(table)
-        if not isinstance(values, dict) or not isinstance(values.get("path"), str):
-            continue
-        path = _resolved(base, values["path"])
-        if path is not None and (table == "dataset" or os.path.exists(path)):  # noqa: PTH110
-            # os.path, unlike Path, also answers for names that no file can have.
-            changed[table] = {**values, "path": str(path)}
+        if isinstance(values, dict):
+            changed[table] = _absolute(values, base, is_model=table == "model")
+    sources = changed["dataset"].get("sources") if isinstance(raw.get("dataset"), dict) else None
+    if isinstance(sources, list):
+        found = [_absolute(s, base) if isinstance(s, dict) else s for s in sources]
+        changed["dataset"] = {**changed["dataset"], "sources": found}
     return changed
+
+
+def _absolute(values: dict[str, Any], base: Path, *, is_model: bool = False) -> dict[str, Any]:
+    written = values.get("path")
+    path = _resolved(base, written) if isinstance(written, str) else None
+    if path is None or not isinstance(written, str):
+        return values
+    may_be_elsewhere = is_model or is_dataset_id(written) or is_address(written)
+    # os.path, unlike Path, also answers for names that no file can have.
+    if may_be_elsewhere and not os.path.exists(path):  # noqa: PTH110
+        return values
+    return {**values, "path": str(path)}
 
 
 def _with_template(raw: dict[str, Any], base: Path) -> dict[str, Any]:
@@ -107,6 +121,9 @@ def write(spec: Spec, *, comments: bool = True) -> str:
         value = getattr(spec, name)
         if isinstance(value, Table):
             lines += ["", f"[{name}]", *_scalars(value, comments)]
+            for field, rows in _lists_of_tables(value):
+                for row in rows:
+                    lines += ["", f"[[{name}.{field}]]", *_scalars(row, comments=False)]
     return "\n".join(lines) + "\n"
 
 
@@ -114,15 +131,24 @@ def _scalars(table: Table, comments: bool) -> Iterator[str]:
     descriptions = describe(type(table))
     for name in table.__struct_fields__:
         value = getattr(table, name)
-        if value is UNSET or isinstance(value, Table):
+        if value is UNSET or isinstance(value, Table) or (value == {} and not comments):
             continue
         if comments and descriptions[name]:
             yield f"# {descriptions[name]}"
+        if name in dict(_lists_of_tables(table)):
+            continue
         # TOML has no null: what is None is left out, and shown as a comment in the example.
         if value is not None:
             yield f"{name} = {_value(value)}"
         elif comments:
             yield f"# {name} ="
+
+
+def _lists_of_tables(table: Table) -> Iterator[tuple[str, list[Table]]]:
+    hints = get_type_hints(type(table), include_extras=True)
+    for name in table.__struct_fields__:
+        if rows_of(hints[name]) is not None:
+            yield name, getattr(table, name)
 
 
 def describe(table: type[Table]) -> dict[str, str]:
@@ -141,6 +167,9 @@ def _value(value: Any) -> str:
         return repr(value)
     if isinstance(value, list):
         return "[" + ", ".join(_value(item) for item in value) + "]"
+    if isinstance(value, dict):
+        pairs = ", ".join(f"{_value(key)} = {_value(item)}" for key, item in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
     # JSON's strings are TOML's, but for one control character that JSON lets stand.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 from msgspec import UNSET
 
+from engine.contract.dataset_rules import DATASET_RULES, data_is_missing
 from engine.contract.masking import has_secret, masked
 from engine.contract.messages import Complaint
 from engine.contract.spec import LoraSpec, Spec, Table
@@ -58,6 +59,7 @@ def check(raw: object) -> tuple[Spec | None, list[Complaint]]:
     if not isinstance(raw, dict):
         return None, [Complaint(field="spec", problem="This is not a table of settings.")]
     values, complaints = _read_table(raw, Spec, "")
+    complaints += data_is_missing(raw)
     if complaints:
         return None, complaints
     spec = Spec(**values)
@@ -94,6 +96,8 @@ def _fields_of(kind: type[Table]) -> dict[str, tuple[Any, bool]]:
 
 def _read_value(value: Any, hint: Any, path: str) -> tuple[Any, list[Complaint]]:
     table = table_of(hint)
+    if (rows := rows_of(hint)) is not None:
+        return _read_rows(value, rows, path)
     if table is None:
         try:
             return msgspec.convert(value, hint), []
@@ -109,6 +113,33 @@ def _read_value(value: Any, hint: Any, path: str) -> tuple[Any, list[Complaint]]
         ]
     values, complaints = _read_table(value, table, path + ".")
     return (None if complaints else table(**values)), complaints
+
+
+def _read_rows(value: Any, table: type[Table], path: str) -> tuple[Any, list[Complaint]]:
+    """Of a list of tables; they are counted from 1."""
+    if not (isinstance(value, list) and all(isinstance(row, dict) for row in value)):
+        return None, [
+            Complaint(
+                field=path,
+                problem="This must be a list of tables.",
+                remedy=f"Write [[{path}]] with its settings below it, once for each.",
+            )
+        ]
+    rows: list[Table] = []
+    complaints: list[Complaint] = []
+    for number, row in enumerate(value, start=1):
+        values, problems = _read_table(row, table, f"{path}[{number}].")
+        complaints += problems
+        if not problems:
+            rows.append(table(**values))
+    return (None if complaints else rows), complaints
+
+
+def rows_of(hint: Any) -> type[Table] | None:
+    """The table that a list holds several of, None if the field is no such list."""
+    while get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    return table_of(get_args(hint)[0]) if get_origin(hint) is list else None
 
 
 def table_of(hint: Any) -> type[Table] | None:
@@ -236,16 +267,6 @@ def _embedding_rate_is_used(spec: Spec) -> Iterator[Complaint]:
         )
 
 
-def _pretrain_takes_text(spec: Spec) -> Iterator[Complaint]:
-    if spec.method == "pretrain" and spec.dataset.format not in ("auto", "text"):
-        yield Complaint(
-            field="dataset.format",
-            problem=f"pretrain learns from plain text, not from {spec.dataset.format} rows.",
-            remedy='Write format = "text", or method = "sft".',
-            patch={"dataset.format": "text"},
-        )
-
-
 def _steps_make_sense(spec: Spec) -> Iterator[Complaint]:
     if spec.training.max_steps == 0:
         yield Complaint(
@@ -257,7 +278,7 @@ def _steps_make_sense(spec: Spec) -> Iterator[Complaint]:
 
 
 def _texts_are_visible(spec: Spec) -> Iterator[Complaint]:
-    texts = {"name": spec.name, "model.path": spec.model.path, "dataset.path": spec.dataset.path}
+    texts = {"name": spec.name, "model.path": spec.model.path}
     if is_file(spec.dataset.chat_template):
         texts["dataset.chat_template"] = spec.dataset.chat_template
     for field, text in texts.items():
@@ -288,8 +309,8 @@ def _texts_of(value: Any, field: str) -> Iterator[tuple[str, str]]:
         for name, inner in value.items():
             yield from _texts_of(inner, f"{field}.{name}".lstrip("."))
     elif isinstance(value, list):
-        for inner in value:
-            yield from _texts_of(inner, field)
+        for number, inner in enumerate(value, start=1):
+            yield from _texts_of(inner, f"{field}[{number}]" if isinstance(inner, dict) else field)
 
 
 def _targets_are_named(spec: Spec) -> Iterator[Complaint]:
@@ -343,7 +364,7 @@ def _numbers_are_finite(spec: Spec) -> Iterator[Complaint]:
 RULES: tuple[Callable[[Spec], Iterator[Complaint]], ...] = (
     _adapter_for_quantized,
     _embedding_rate_is_used,
-    _pretrain_takes_text,
+    *DATASET_RULES,
     template_is_known,
     pretrain_has_no_turns,
     _steps_make_sense,

@@ -9,15 +9,26 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
+from engine.contract.dataset_spec import DatasetSpec, FormatName
 from engine.contract.messages import Complaint
 from engine.formats import json_rows, registry
-from engine.formats import source as sources
-from engine.formats.dataset import example_of, must_suit, read_rows, settle, split_sizes
+from engine.formats.dataset import split_sizes
+from engine.formats.entries import (
+    Found,
+    Reading,
+    example_of,
+    must_have_columns,
+    must_suit,
+    opened,
+    resolve,
+    rows_of,
+)
 from engine.formats.example import DatasetError, Format, Row
-from engine.formats.source import Source
+from engine.formats.hub_datasets import NotHere, is_offline
 
 MAX_BAD_ROWS = 5
 """Rows complained about; more of the same help nobody."""
@@ -30,6 +41,8 @@ class Checked(msgspec.Struct, kw_only=True):
 
     complaints: list[Complaint]
     count: int = 0
+    learnable: int = 0
+    """Of those, rows of which something is learnt."""
     whole: bool = False
     """Whether the end of the file was reached."""
 
@@ -41,30 +54,64 @@ def check_dataset(
 
     Never raises. Answers within two seconds whatever the file's size.
     """
+    shape = cast("FormatName", format)
+    named = DatasetSpec(path=str(path), format=shape, eval_fraction=eval_fraction)
+    return check_data(named, method)
+
+
+def check_data(dataset: DatasetSpec, method: str) -> list[Complaint]:
+    """The same of all that a spec names. What has to be fetched from the hub first is passed."""
     deadline = time.monotonic() + TIME_SECONDS
-    try:
-        source = sources.find(path)
-        if format != "auto":
-            must_suit(source, format, method, "dataset.format")
-        rows = read_rows(source)
-        head = _head(rows)
-        name = _settled(source, head, format, method)
-    except DatasetError as error:
-        return [error.complaint]
-    checked = _read(source, _again(head, rows), registry.FORMATS[name], deadline)
-    if not checked.complaints and checked.whole:
-        return _too_few(source, checked.count, eval_fraction)
-    return checked.complaints
+    total, whole, complaints = 0, True, []
+    for place, entry in enumerate(dataset.entries):
+        table = dataset.field_of(place)
+        try:
+            checked = _check(opened(entry, table), method, deadline)
+        except NotHere as error:
+            if is_offline():
+                complaints.append(error.complaint)
+            whole = False
+            continue
+        except DatasetError as error:
+            complaints.append(error.within(table).complaint)
+            continue
+        complaints += [_within(complaint, table) for complaint in checked.complaints]
+        total, whole = total + checked.count, whole and checked.whole
+    if not complaints and whole:
+        return _too_few(dataset, total)
+    return complaints
+
+
+def _within(complaint: Complaint, table: str) -> Complaint:
+    if complaint.field.startswith(table):
+        return complaint
+    field = table + complaint.field.removeprefix("dataset")
+    return msgspec.structs.replace(complaint, field=field)
+
+
+def _check(reading: Reading, method: str, deadline: float) -> Checked:
+    """What reading its rows comes to. Raises DatasetError if none can be read."""
+    if reading.entry.format != "auto":
+        must_suit(reading, reading.entry.format, method, "format")
+    must_have_columns(reading)
+    rows = rows_of(reading)
+    head = _head(rows)
+    name = _settled(reading, head, method)
+    checked = _read(_again(head, rows), registry.FORMATS[name], deadline)
+    if not checked.complaints and checked.whole and not checked.learnable:
+        problem = f"Of the {checked.count} rows of {reading.name} none is labelled good."
+        raise reading.error(problem, "Choose data with answers to learn.")
+    return checked
 
 
 class _Head(msgspec.Struct, kw_only=True):
     """The first rows and the error that ended them, if one did."""
 
-    rows: list[Row]
+    rows: list[Found]
     error: DatasetError | None = None
 
 
-def _head(rows: Iterator[Row]) -> _Head:
+def _head(rows: Iterator[Found]) -> _Head:
     """The first rows. Raises DatasetError if there is not even one."""
     head = _Head(rows=[next(rows)])
     try:
@@ -74,43 +121,45 @@ def _head(rows: Iterator[Row]) -> _Head:
     return head
 
 
-def _again(head: _Head, rest: Iterator[Row]) -> Iterator[Row]:
+def _again(head: _Head, rest: Iterator[Found]) -> Iterator[Found]:
     yield from head.rows
     if head.error is not None:
         raise head.error
     yield from rest
 
 
-def _settled(source: Source, head: _Head, format: str, method: str) -> str:
+def _settled(reading: Reading, head: _Head, method: str) -> str:
     """The format to check against. Raises DatasetError if none can be used.
 
     A format named in the spec is refused here if no row looks like it, so that the complaint is one
     about the format and not one a row.
     """
-    values = [row.value for row in head.rows if not row.error]
+    format = reading.entry.format
+    values = [found.row.value for found in head.rows if not found.row.error]
     if not values:
-        raise head.rows[0].error or json_rows.no_rows(source)
-    found = registry.detect(values, method)
-    if format == "auto" or found.format in registry.REFUSED:
-        return settle(source, found, method)
+        source, row = head.rows[0]
+        raise row.error or json_rows.no_rows(source)
+    if format == "auto":
+        return resolve(reading, method)
     if registry.FORMATS[format].sniff(values).score > 0:
         return format
-    other = found.format in registry.FORMATS
-    raise DatasetError(
-        f"{source.name} does not look like {format}. {found.guess.reason}",
-        f'Write format = "{found.format if other else "auto"}".',
-        "dataset.format",
+    found = registry.detect(values, method)
+    known = found.format in registry.FORMATS
+    raise reading.error(
+        f"{reading.name} does not look like {format}. {found.guess.reason}",
+        f'Write format = "{found.format}".' if known else registry.remedy_of(values),
+        "format",
     )
 
 
-def _read(source: Source, rows: Iterator[Row], module: Format, deadline: float) -> Checked:
+def _read(rows: Iterator[Found], module: Format, deadline: float) -> Checked:
     checked = Checked(complaints=[])
     bad: list[tuple[Row, Complaint]] = []
     try:
-        for row in rows:
+        for source, row in rows:
             checked.count += 1
             try:
-                example_of(source, row, module)
+                checked.learnable += example_of(source, row, module) is not None
             except DatasetError as error:
                 bad.append((row, _told(error, row, module)))
             if len(bad) >= MAX_BAD_ROWS or _is_late(checked.count, deadline):
@@ -166,14 +215,14 @@ def _is_late(count: int, deadline: float) -> bool:
     return count % _ROWS_A_LOOK == 0 and time.monotonic() > deadline
 
 
-def _too_few(source: Source, count: int, eval_fraction: float) -> list[Complaint]:
+def _too_few(dataset: DatasetSpec, count: int) -> list[Complaint]:
     """One row cannot be learnt from and held back."""
-    if eval_fraction <= 0 or split_sizes(count, eval_fraction)[1] > 0:
+    if dataset.eval_fraction <= 0 or split_sizes(count, dataset.eval_fraction)[1] > 0:
         return []
     return [
         Complaint(
             field="dataset.eval_fraction",
-            problem=f"{source.name} has only {count} row, so none can be held back.",
+            problem=f"{dataset.title} has only {count} row, so none can be held back.",
             remedy="Write eval_fraction = 0, or add rows.",
         )
     ]

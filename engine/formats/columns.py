@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from engine.formats.example import Example, Guess, RawRow, RowError
+from engine.formats.example import Guess, RawRow, RowError, Sample
 
 _KINDS: tuple[tuple[type, str], ...] = (
     (bool, "true or false"),
@@ -117,7 +117,7 @@ def tools_of(row: RawRow) -> list[dict[str, Any]] | None:
 def guess(
     rows: Sequence[object],
     fits: Callable[[RawRow], bool],
-    to_example: Callable[[object], Example],
+    to_example: Callable[[object], Sample],
     what: str,
     full_score: float = 1.0,
 ) -> Guess:

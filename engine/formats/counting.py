@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 
+from engine.contract.dataset_spec import DatasetSpec
 from engine.formats import json_rows, parquet_rows
-from engine.formats.dataset import read_rows
+from engine.formats.entries import Reading, opened
 from engine.formats.example import DatasetError
+from engine.formats.files import read_rows
 from engine.formats.source import Source
 
 _COUNTED_BYTES = 8 << 20
@@ -16,8 +18,44 @@ _BLOCKS = 32
 """Places of a file that are looked at, evenly spread: its beginning may be unlike the rest."""
 _HEAD_BYTES = 4 << 20
 _HEAD_SECONDS = 0.2
+_FILES_ESTIMATED = 4
+"""Of several; the others are taken to be like them."""
 _FIGURES = 3
 """Of an estimate: more would look like a count."""
+
+
+def rows_in_all(dataset: DatasetSpec) -> int | None:
+    """About how many rows an epoch of the dataset goes through, its weights reckoned in; None where
+    nothing says. Raises DatasetError."""
+    total = 0.0
+    for place, entry in enumerate(dataset.entries):
+        reading = opened(entry, dataset.field_of(place))
+        found = count_of(reading) or estimate_of(reading)
+        if found is None:
+            return None
+        found = max(0, found - entry.skip_samples)
+        total += entry.weight * (min(found, entry.max_samples) if entry.max_samples else found)
+    return round(total)
+
+
+def count_of(reading: Reading) -> int | None:
+    """Rows in all its files; None if counting would take long or one is broken further on."""
+    files = reading.gathered.files
+    if len(files) > 1 and reading.gathered.bytes > _COUNTED_BYTES and files[0].kind != "parquet":
+        return None
+    counts = [row_count(source) for source in files]
+    return None if None in counts else sum(count for count in counts if count is not None)
+
+
+def estimate_of(reading: Reading) -> int | None:
+    """About how many rows its files have; None where nothing says."""
+    files = reading.gathered.files
+    some = files[:: -(-len(files) // _FILES_ESTIMATED)]
+    counts = [row_count(s) or row_estimate(s) for s in some]
+    found = sum(count for count in counts if count is not None)
+    if None in counts:
+        return None
+    return _rounded(found * reading.gathered.bytes / sum(source.bytes for source in some))
 
 
 def row_count(source: Source) -> int | None:

@@ -60,6 +60,43 @@ class Text(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="tex
 
 
 Example = Conversation | PromptCompletion | Text
+"""What sft and pretrain learn from."""
+
+Said = str | list[Turn]
+"""Text as it is, or turns for a chat template."""
+
+
+class Preference(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="preference",
+    omit_defaults=True,
+):  # fmt: skip
+    """A question with a better and a worse answer; all three are text, or all are turns."""
+
+    prompt: Said
+    chosen: Said
+    rejected: Said
+    tools: list[dict[str, Any]] | None = None
+
+
+class Verdict(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="verdict", omit_defaults=True
+):
+    """A question, an answer, and whether that is good; both are text, or both are turns."""
+
+    prompt: Said
+    completion: Said
+    label: bool
+    tools: list[dict[str, Any]] | None = None
+
+
+class Prompt(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="prompt"):
+    """A question without an answer."""
+
+    prompt: Said
+
+
+Sample = Example | Preference | Verdict | Prompt
+"""What a row is, whatever a method makes of it."""
 
 
 class Guess(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,23 +120,39 @@ class RowError(ValueError):
 class DatasetError(ValueError):
     """A dataset that cannot be used, with the file and line in its sentence."""
 
-    def __init__(self, problem: str, remedy: str = "", field: str = "dataset.path") -> None:
+    def __init__(
+        self, problem: str, remedy: str = "", field: str = "dataset.path",
+        patch: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(f"{problem} {remedy}".rstrip())
         self.problem = problem
         self.remedy = remedy
         self.field = field
+        self.patch = dict(patch or {})
+        """What follows the remedy at one click; empty if nothing does."""
 
     @property
     def complaint(self) -> Complaint:
         """The same as a complaint about the spec."""
-        return Complaint(field=self.field, problem=self.problem, remedy=self.remedy)
+        return Complaint(
+            field=self.field, problem=self.problem, remedy=self.remedy, patch=self.patch
+        )
+
+    def within(self, table: str) -> DatasetError:
+        """The same about an entry of a mixture; ``table`` is its name, such as
+        ``dataset.sources[2]``."""
+        if table == "dataset" or self.field.startswith(table):
+            return self
+        field = table + self.field.removeprefix("dataset")
+        # A patch reaches the table of the one dataset only.
+        return DatasetError(self.problem, self.remedy, field)
 
 
 class Row(msgspec.Struct, frozen=True):
     """One raw row and where it stands."""
 
     number: int
-    """1 for the first row of the file."""
+    """1 for the first row of its file."""
     line: int | None
     """Line of the file where it starts, 1 for the first; None where files have no lines."""
     value: Any
@@ -120,5 +173,5 @@ class Format(Protocol):
     def sniff(self, rows: Sequence[object]) -> Guess:
         """How well the rows fit."""
 
-    def to_example(self, row: object) -> Example:
+    def to_example(self, row: object) -> Sample:
         """The row as an example. Raises :class:`RowError` if it does not fit."""

@@ -34,8 +34,8 @@ def sniff(rows: Sequence[object]) -> Guess:
 def _fits(row: RawRow) -> bool:
     name = columns.first_present(row, COLUMN)
     turns = row[name] if name else None
-    if name == "messages" and isinstance(turns, str):
-        return True
+    if isinstance(turns, str):  # As CSV files have them.
+        return name == "messages" or (turns.startswith("[{") and '"role"' in turns)
     if not isinstance(turns, list) or not turns:
         return False
     return isinstance(turns[0], Mapping) and "role" in turns[0]

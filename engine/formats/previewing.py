@@ -9,45 +9,58 @@ from typing import Any
 
 import msgspec
 
-from engine.formats import counting, registry
-from engine.formats import source as sources
-from engine.formats.dataset import read_rows
+from engine.contract.dataset_spec import Names, SourceSpec
+from engine.formats import counting, learnt, mapping, registry
+from engine.formats.entries import Found, Reading, must_have_columns, opened, rows_of
 from engine.formats.example import DatasetError, Row, RowError
 from engine.formats.registry import Detected
-from engine.formats.source import Source
 
+SHOWN = 5
+"""Rows in a preview."""
 SHOWN_CHARS = 2000
 """Longest text in a preview."""
 
 
-def preview(path: str | Path, format: str = "auto", limit: int = 5) -> dict[str, Any]:
+def preview(
+    path: str | Path, format: str = "auto", limit: int = SHOWN, columns: Names | None = None,
+    roles: Names | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """What :class:`engine.contract.messages.PreviewDataset` answers, from the file's beginning.
 
     Rows that do not fit have ``{"kind": "error", "problem": …, "remedy": …}`` as their example.
     Raises DatasetError if the file cannot be read at all.
     """
-    source = sources.find(path)
-    rows = list(_first(source, max(limit, registry.SAMPLE_ROWS)))
-    values = [row.value for row in rows if not row.error]
+    reading = opened(SourceSpec(path=str(path)))
+    named = SourceSpec(path=str(path), columns=columns or {}, roles=roles or {})
+    must_have_columns(msgspec.structs.replace(reading, entry=named))
+    rows = [found.row for found in _first(reading, max(limit, registry.SAMPLE_ROWS))]
+    raw = [row.value for row in rows if not row.error]
+    apply = mapping.applied(named.columns, named.roles) or (lambda value: value)
+    values = [apply(value) for value in raw]
     found = registry.detect(values)
     if format in registry.FORMATS:
         found = Detected(format=format, guess=registry.FORMATS[format].sniff(values))
-    counted = counting.row_count(source)
+    counted = counting.count_of(reading)
+    shown = [msgspec.structs.replace(row, value=apply(row.value)) for row in rows[:limit]]
     return {
         "format": found.format,
         "confidence": round(found.guess.score, 3),
         "reason": found.guess.reason,
         "rows": [_shorten(row.value) for row in rows[:limit]],
-        "examples": [_shown(found.format, row) for row in rows[:limit]],
+        "examples": [_shown(found.format, row) for row in shown],
         "row_count": counted,
-        "row_estimate": None if counted is not None else counting.row_estimate(source),
-        "bytes": source.bytes,
+        "row_estimate": None if counted is not None else counting.estimate_of(reading),
+        "bytes": reading.gathered.bytes,
+        "files": len(reading.gathered.files),
+        "columns": [name[:100] for name in mapping.names_in(raw)[:40]],
+        "suggested": mapping.suggested(raw),
+        "use": learnt.ASKED_FOR.get(found.format, ""),
     }
 
 
-def _first(source: Source, count: int) -> Iterator[Row]:
+def _first(reading: Reading, count: int) -> Iterator[Found]:
     """The first rows; an error after some of them is left to the check."""
-    rows = islice(read_rows(source), count)
+    rows = islice(rows_of(reading), count)
     yield next(rows)
     try:
         yield from rows
@@ -58,7 +71,7 @@ def _first(source: Source, count: int) -> Iterator[Row]:
 def _shown(format: str, row: Row) -> Any:
     if row.error is not None:
         return {"kind": "error", "problem": row.error.problem, "remedy": row.error.remedy}
-    module = registry.FORMATS.get(format) or registry.REFUSED.get(format)
+    module = registry.FORMATS.get(format)
     if module is None:
         return {"kind": "error", "problem": "No known format fits this row.", "remedy": ""}
     try:

@@ -10,30 +10,40 @@ from collections.abc import Sequence
 
 import msgspec
 
-from engine.formats import alpaca, messages, preference, prompt_completion, sharegpt, text
+from engine.formats import (
+    alpaca,
+    mapping,
+    messages,
+    preference,
+    prompt_completion,
+    prompt_only,
+    sharegpt,
+    text,
+    unpaired_preference,
+)
 from engine.formats.example import Format, Guess
 
 FORMATS: dict[str, Format] = {
+    "preference": preference,
+    "unpaired_preference": unpaired_preference,
     "messages": messages,
     "sharegpt": sharegpt,
     "alpaca": alpaca,
     "prompt_completion": prompt_completion,
+    "prompt_only": prompt_only,
     "text": text,
 }
 """Name in the spec to module; of two that fit equally well the first wins."""
 
-REFUSED: dict[str, Format] = {"preference": preference}
-"""Shapes that are known but cannot be trained on yet. They win over everything."""
+COMPARING = ("preference", "unpaired_preference")
+"""They win over everything else that fits: a comparison must not be taken for plain answers."""
 
 METHOD_FORMATS: dict[str, tuple[str, ...]] = {
-    "sft": ("messages", "sharegpt", "alpaca", "prompt_completion"),
+    "sft": ("messages", "sharegpt", "alpaca", "prompt_completion", *COMPARING),
     "pretrain": ("text",),
 }
-"""Formats that a method can learn from."""
+"""Formats that a method can learn from; see :data:`engine.formats.learnt.ASKED_FOR`."""
 
-REMEDIES = {"preference": preference.REMEDY}
-"""What to do about a refused shape."""
-RENAME = "Write rows with, for example, `instruction` and `output`."
 NONE = "unknown"
 SAMPLE_ROWS = 50
 """Rows looked at to tell a format."""
@@ -43,14 +53,14 @@ class Detected(msgspec.Struct, frozen=True, kw_only=True):
     """The format some rows are in."""
 
     format: str
-    """A key of FORMATS or REFUSED, or ``unknown``."""
+    """A key of FORMATS, or ``unknown``."""
     guess: Guess
 
 
 def detect(rows: Sequence[object], method: str | None = None) -> Detected:
     """The best format for the rows; formats that the method can use go first. Never raises."""
-    for name, module in REFUSED.items():
-        if (guess := module.sniff(rows)).score > 0.5:
+    for name in COMPARING:
+        if (guess := FORMATS[name].sniff(rows)).score > 0.5:
             return Detected(format=name, guess=guess)
     usable = METHOD_FORMATS.get(method or "", ())
     best = _best(rows, usable)
@@ -69,7 +79,15 @@ def _no_format(rows: Sequence[object]) -> str:
     first = rows[0] if rows else None
     if not isinstance(first, dict):
         return "The rows are not objects with named fields."
-    known = ", ".join(f"`{str(key)[:40]}`" for key in list(first)[:12]) or "no fields at all"
+    known = mapping.listed([str(key) for key in first])
     inside = [str(key)[:40] for key, held in first.items() if isinstance(held, list)]
     hint = f" Are the rows inside `{inside[0]}`?" if len(rows) == 1 and inside else ""
     return f"No known format has these columns: {known}.{hint}"
+
+
+def remedy_of(rows: Sequence[object]) -> str:
+    """What to do where no format fits."""
+    named = mapping.suggested(rows)
+    if not named:
+        return "Write rows with, for example, `instruction` and `output`."
+    return f"Say which column is which, as in [dataset.columns] {mapping.as_toml(named)}."

@@ -24,3 +24,5 @@ class Run(msgspec.Struct, frozen=True, array_like=True):
     end: int
     """Bytes of the file up to its end."""
     is_list: bool = False
+    piece: int = 0
+    """Which file of the dataset it is of, from 0."""

@@ -38,6 +38,8 @@ def sniff(rows: Sequence[object]) -> Guess:
 def _fits(row: RawRow) -> bool:
     name = columns.first_present(row, COLUMN)
     turns = row[name] if name else None
+    if isinstance(turns, str):  # As CSV files have them.
+        return turns.startswith("[{") and '"from"' in turns
     if not isinstance(turns, list) or not turns:
         return False
     return isinstance(turns[0], Mapping) and "from" in turns[0]
@@ -48,7 +50,7 @@ def to_example(row: object) -> Conversation:
     row = columns.as_row(row)
     name = columns.column(row, COLUMN)
     turns = columns.decoded_list(row[name], f"`{name}`")
-    messages = [_turn(turn, index) for index, turn in enumerate(turns, start=1)]
+    messages = [turn_of(turn, index) for index, turn in enumerate(turns, start=1)]
     system = columns.optional_text(row, ("system",))
     if system and (not messages or messages[0].role != "system"):
         messages.insert(0, Turn(role="system", content=system))
@@ -56,7 +58,8 @@ def to_example(row: object) -> Conversation:
     return Conversation(messages=messages, tools=columns.tools_of(row))
 
 
-def _turn(turn: object, index: int) -> Turn:
+def turn_of(turn: object, index: int) -> Turn:
+    """One turn of ``from`` and ``value``. Raises RowError."""
     what = f"Turn {index}"
     if not isinstance(turn, Mapping):
         raise RowError(

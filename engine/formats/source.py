@@ -62,16 +62,17 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     """On the disk."""
     packing: Packing = ""
+    label: str = ""
 
     @property
     def name(self) -> str:
-        """What people know it by."""
-        return self.path.name
+        """What people know it by: in a folder or pattern, its place there."""
+        return self.label or self.path.name
 
 
 def find(path: str | Path) -> Source:
     """The dataset at ``path``. Raises DatasetError if there is none that can be read."""
-    place = _expanded(path)
+    place = expanded(path)
     size = _regular_size(place)
     if size == 0:
         raise DatasetError(f"{place.name} is empty (0 bytes).", "Choose a file with rows in it.")
@@ -84,7 +85,8 @@ def find(path: str | Path) -> Source:
     return source
 
 
-def _expanded(path: str | Path) -> Path:
+def expanded(path: str | Path) -> Path:
+    """The path with ~ written out. Raises DatasetError if it can be none."""
     try:
         str(path).encode()
         return Path(path).expanduser()
@@ -102,20 +104,10 @@ def _regular_size(place: Path) -> int:
     except (OSError, ValueError) as error:
         raise unreadable(place, error) from None
     if stat.S_ISDIR(found.st_mode):
-        raise DatasetError(f"{place} is a folder, not a file.", _files_in(place))
+        raise DatasetError(f"{place} is a folder, not a file.", "Choose a file.")
     if not stat.S_ISREG(found.st_mode):
         raise DatasetError(f"{place} is a device or pipe, not a file.", "Choose a file on disk.")
     return found.st_size
-
-
-def _files_in(folder: Path) -> str:
-    try:
-        names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in KINDS)
-    except OSError:
-        names = []
-    if not names:
-        return "Give the path of one file."
-    return f"Give one file in it, such as {', '.join(names[:3])}."
 
 
 def unreadable(place: Path, error: OSError | ValueError) -> DatasetError:

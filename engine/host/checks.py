@@ -11,10 +11,11 @@ from typing import Any
 
 import msgspec
 
+from engine.contract.hub_id import is_address, is_dataset_id
 from engine.contract.messages import Complaint, Finding
-from engine.contract.spec import Spec
+from engine.contract.spec import DatasetSpec, Spec
 from engine.contract.validate import check
-from engine.formats import DatasetError, check_dataset, preview
+from engine.formats import DatasetError, check_data, rows_in_all
 from engine.planning import chat_templates, conflicts, facts, surroundings
 from engine.planning.conflicts import Conflict, asked, complaint_of
 from engine.planning.inventory import check_model
@@ -65,11 +66,9 @@ def finding_of(warning: Conflict) -> Finding:
 
 def _rows(spec: Spec) -> int | None:
     try:
-        found = preview(spec.dataset.path, spec.dataset.format)
+        return rows_in_all(spec.dataset)
     except DatasetError:
         return None
-    rows: int | None = found["row_count"] or found["row_estimate"]
-    return rows
 
 
 @lru_cache(maxsize=2)
@@ -95,19 +94,23 @@ def _touches(fields: Iterable[str], *tables: str) -> bool:
 
 
 def _dataset_complaints(raw: dict[str, Any]) -> list[Complaint]:
-    dataset = raw["dataset"]
-    path = Path(dataset["path"])
-    if not path.is_absolute():
-        return [
-            Complaint(
-                field="dataset.path",
-                problem=f"{path} does not say which folder it is in.",
-                remedy="Write the whole path.",
-            )
-        ]
-    return check_dataset(
-        path,
-        dataset.get("format", "auto"),
-        raw.get("method", "sft"),
-        float(dataset.get("eval_fraction", 0.05)),
+    dataset = msgspec.convert(raw["dataset"], DatasetSpec)
+    found = [
+        complaint
+        for place, entry in enumerate(dataset.entries)
+        if (complaint := _path_complaint(entry.path, dataset.field_of(place)))
+    ]
+    return found or check_data(dataset, raw.get("method", "sft"))
+
+
+def _path_complaint(path: str, table: str) -> Complaint | None:
+    """The host has another working folder than whoever wrote the path."""
+    if not path:
+        return Complaint(field=f"{table}.path", problem="This is missing.", remedy="Write a path.")
+    if Path(path).is_absolute() or is_dataset_id(path) or is_address(path):
+        return None
+    return Complaint(
+        field=f"{table}.path",
+        problem=f"{path} does not say which folder it is in.",
+        remedy="Write the whole path.",
     )

@@ -9,6 +9,7 @@ import msgspec
 from engine.contract import messages as m
 from engine.contract.validate import check
 from engine.formats import DatasetError, preview
+from engine.formats.previewing import SHOWN
 from engine.host.checks import look_over
 from engine.host.connection import Answer, Connection, Refused
 from engine.host.inspecting import make_name, show_samples
@@ -21,7 +22,11 @@ async def preview_dataset(
     parts: Parts, connection: Connection, request: m.PreviewDataset
 ) -> Answer:
     try:
-        return Answer(await apart(preview, request.path, request.format))
+        return Answer(
+            await apart(
+                preview, request.path, request.format, SHOWN, request.columns, request.roles
+            )
+        )
     except DatasetError as error:
         raise Refused(str(error.complaint), complaints=[error.complaint]) from error
 

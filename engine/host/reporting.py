@@ -20,8 +20,7 @@ from engine.contract.redaction import Hidden, pieces_of
 from engine.contract.validate import check
 from engine.diagnosis.bundle import Contents, files_of
 from engine.formats import DatasetError
-from engine.formats.dataset import read_rows
-from engine.formats.source import find
+from engine.formats.entries import readings, rows_of
 from engine.host.book import spec_of
 from engine.host.connection import Answer, Connection, Refused
 from engine.host.course import end_of
@@ -125,7 +124,8 @@ def _rows(spec: dict[str, Any], count: int) -> list[Any]:
     if sound is None:
         return []
     try:
-        return [row.value for row in islice(read_rows(find(sound.dataset.path)), count)]
+        every = (found for reading in readings(sound.dataset) for found in rows_of(reading))
+        return [found.row.value for found in islice(every, count)]
     except (DatasetError, OSError):
         return []
 

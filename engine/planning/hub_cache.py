@@ -6,12 +6,22 @@ Layout: ``models--<org>--<name>/refs/<revision>`` holds a commit, ``snapshots/<c
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from engine.contract.hub_id import is_hub_id
+
+__all__ = [
+    "folder",
+    "is_hub_id",
+    "is_offline",
+    "main_snapshot",
+    "repositories",
+    "repository",
+    "snapshots",
+]
+
 _YES = ("1", "on", "yes", "true")
-_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
 
 
 def folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -28,11 +38,6 @@ def is_offline(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether the user told Hugging Face's libraries not to use the network."""
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     return any(environ.get(name, "").lower() in _YES for name in names)
-
-
-def is_hub_id(text: str) -> bool:
-    """Whether the text can be ``org/name`` on the hub."""
-    return bool(_ID.fullmatch(text)) and not re.search(r"--|\.\.|\.git$|[.-](/|$)", text)
 
 
 def repositories(cache: Path) -> Iterator[tuple[str, Path]]:

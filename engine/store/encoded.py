@@ -50,9 +50,11 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int
     format_name: str
-    """Of the dataset: a key of :data:`engine.formats.registry.FORMATS`."""
+    """Of the dataset: a key of :data:`engine.formats.registry.FORMATS`, or several."""
     method: str
     rows_read: int
+    parts: list[int] = []
+    """Of those, how many of each entry of the dataset; they follow one behind the other."""
     samples: int = 0
     tokens: int = 0
     shown: int = 0
@@ -67,6 +69,8 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     """The first of them."""
     blank: int = 0
     """Documents left out because there is nothing in them."""
+    unlearnt: int = 0
+    """Rows left out because the method learns nothing of them, such as answers labelled bad."""
     suspects: dict[str, list[int]] = {}
     """Rows in which something was seen while they were read, by the kind of it."""
     special_tokens: dict[int, str] = {}

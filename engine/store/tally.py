@@ -262,7 +262,9 @@ def new_tally(content: RunFile) -> Tally:
 
 
 def _last_part(spec: Spec | None, table: str, raw: dict[str, Any]) -> str:
-    path = getattr(spec, table).path if spec else (raw.get(table) or {}).get("path", "")
+    if spec and table == "dataset":
+        return spec.dataset.title
+    path = spec.model.path if spec else (raw.get(table) or {}).get("path", "")
     return PurePath(str(path).replace("\\", "/")).name
 
 

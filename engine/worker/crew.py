@@ -170,7 +170,8 @@ class Crew:
             self._answers[found] = answer
         answer = self._answers.pop(number)
         if answer.wrong:
-            raise DatasetError(*answer.wrong)
+            problem, remedy, field = answer.wrong
+            raise DatasetError(problem, remedy, field)
         if answer.part is None:
             raise JobError(
                 "helper_failed", "The tokens cannot be made.", cause=answer.crash,

@@ -9,8 +9,9 @@ from typing import IO, Any
 
 import msgspec
 
+from engine.contract.dataset_spec import Names
 from engine.formats.example import Example
-from engine.formats.reading import Dataset, Ready, Unit
+from engine.formats.reading import Dataset, Piece, Ready, Unit
 from engine.formats.runs import Run
 from engine.formats.source import Kind, Source
 from engine.formats.unpack import Packing
@@ -21,31 +22,58 @@ from engine.worker.quick_tokenizer import QuickTokenizer
 _LENGTH = struct.Struct("<Q")
 
 
-class SentDataset(msgspec.Struct, frozen=True, kw_only=True):
-    """A :class:`Dataset` on its way."""
+class SentPiece(msgspec.Struct, frozen=True, kw_only=True):
+    """A :class:`Piece` on its way."""
 
     path: str
     kind: Kind
     bytes: int
     packing: Packing
+    label: str
     format: str
+    columns: Names
+    roles: Names
+    table: str
+
+    @classmethod
+    def of(cls, piece: Piece) -> SentPiece:
+        """As it is to be sent."""
+        source = piece.source
+        return cls(
+            path=str(source.path), kind=source.kind, bytes=source.bytes, packing=source.packing,
+            label=source.label, format=piece.format, columns=piece.columns, roles=piece.roles,
+            table=piece.table,
+        )  # fmt: skip
+
+    def opened(self) -> Piece:
+        """As it was."""
+        source = Source(
+            path=Path(self.path), kind=self.kind, bytes=self.bytes, packing=self.packing,
+            label=self.label,
+        )  # fmt: skip
+        return Piece(
+            source=source,
+            format=self.format,
+            columns=self.columns,
+            roles=self.roles,
+            table=self.table,
+        )
+
+
+class SentDataset(msgspec.Struct, frozen=True, kw_only=True):
+    """A :class:`Dataset` on its way."""
+
+    pieces: list[SentPiece]
     method: str
 
     @classmethod
     def of(cls, dataset: Dataset) -> SentDataset:
         """As it is to be sent."""
-        source = dataset.source
-        return cls(
-            path=str(source.path), kind=source.kind, bytes=source.bytes, packing=source.packing,
-            format=dataset.format, method=dataset.method,
-        )  # fmt: skip
+        return cls(pieces=[SentPiece.of(p) for p in dataset.pieces], method=dataset.method)
 
     def opened(self) -> Dataset:
-        """As it was."""
-        source = Source(
-            path=Path(self.path), kind=self.kind, bytes=self.bytes, packing=self.packing
-        )
-        return Dataset(source=source, format=self.format, method=self.method)
+        """As it was, but for what it is read from."""
+        return Dataset(pieces=tuple(piece.opened() for piece in self.pieces), method=self.method)
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +88,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 class SentRows(msgspec.Struct, frozen=True, array_like=True):
     """A :class:`Ready` on its way."""
 
-    rows: list[tuple[bytes, Example]]
+    rows: list[tuple[bytes, Example | None]]
     """Each as JSON, and what it is."""
     end: int
 

@@ -17,6 +17,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from engine.contract.spec import Spec
+from engine.formats.corpus import stamps
 from engine.formats.example import DatasetError
 from engine.formats.reading import Dataset, Unit, open_dataset
 from engine.store import encoded
@@ -25,9 +26,12 @@ from engine.store.files import disk_sentence
 from engine.worker import crew
 from engine.worker.chat import ensure_template
 from engine.worker.crew_wire import SentDataset, Task
+from engine.worker.encoded_parts import Encoding
 from engine.worker.encoded_writer import SHOWN_BYTES, EncodedWriter
-from engine.worker.encoding_key import key_of, stamp_of
+from engine.worker.encoding_key import key_of
 from engine.worker.failures import JobError
+from engine.worker.hub_dataset import fetch_missing
+from engine.worker.mixture import tell_format
 from engine.worker.part import Part, Tally
 from engine.worker.quick_tokenizer import quick_of
 from engine.worker.report import Report
@@ -35,22 +39,12 @@ from engine.worker.row_encoder import RowEncoder
 from engine.worker.row_hashes import RowHashes
 from engine.worker.samples import Samples
 
-
-class Encoding(msgspec.Struct, frozen=True, kw_only=True):
-    """A tokenised dataset; nothing of it is cut."""
-
-    folder: Path
-    meta: Meta
-    samples: Samples
-    hashes: RowHashes
-    """Of each sample's content and the seed: rows are told apart by what they hold, so that a
-    change of their order changes no split."""
-    is_kept: bool = False
-    """Whether it was there already."""
+__all__ = ["Encoding", "encoding_of", "load"]
 
 
 def encoding_of(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report) -> Encoding:
     """Tokens of the spec's dataset. Raises DatasetError, and JobError if the disk is full."""
+    fetch_missing(spec.dataset, report)
     key = key_of(spec, tokenizer)
     kept = encoded.find(key)
     folder = kept
@@ -102,17 +96,19 @@ def _make(
     shown_bytes: int = SHOWN_BYTES,
 ) -> Path:  # fmt: skip
     began = time.monotonic()
-    path = spec.dataset.path
-    dataset = open_dataset(path, spec.dataset.format, spec.method)
-    before = stamp_of(path)
-    tally = Tally()
+    dataset = open_dataset(spec.dataset, spec.method)
+    before = stamps(spec.dataset)
+    tally = Tally(len(spec.dataset.entries))
     with EncodedWriter(folder, shown_bytes) as writer:
-        for part in _Reading(spec, tokenizer, dataset, report).parts(lambda: writer.shows):
+        reading = _Reading(spec, tokenizer, dataset, report)
+        for part, entry in reading.parts(lambda: writer.shows):
             writer.add(tally.rows_read, part)
-            tally.add(part)
-        if stamp_of(path) != before:
-            file = Path(path).name
-            raise DatasetError(f"{file} was changed while it was read.", "Try again when it rests.")
+            tally.add(part, entry)
+        if stamps(spec.dataset) != before:
+            title = spec.dataset.title
+            raise DatasetError(
+                f"{title} was changed while it was read.", "Try again when it rests."
+            )
         meta = Meta(
             format=encoded.FORMAT, format_name=dataset.format, method=spec.method, rows_read=0,
             seconds=time.monotonic() - began,
@@ -139,13 +135,14 @@ class _Reading:
         self._most = 0 if spec.hardware.safe_mode == "on" else crew.most_helpers()
         self._read = 0
 
-    def parts(self, shows: Callable[[], bool]) -> Iterator[Part]:
-        """In order; ``shows`` is asked whether what is to be seen of the next one is wanted. Raises
+    def parts(self, shows: Callable[[], bool]) -> Iterator[tuple[Part, int]]:
+        """In order, each with the entry of the dataset that it is of; ``shows`` is asked whether
+        what is to be seen of the next one is wanted. Raises
         DatasetError, Halted, JobError."""
         began = time.monotonic()
         units = self._dataset.units()
         for unit in units:
-            yield self._told(self._encoder.part(unit, shows=shows()), self._dataset.share(unit))
+            yield self._told(self._encoder.part(unit, shows=shows()), unit)
             if self._quick is not None and self._pays(unit, time.monotonic() - began):
                 break
         else:
@@ -154,7 +151,7 @@ class _Reading:
         task = Task(tokenizer=self._quick, dataset=dataset, seed=self._seed, loss_on=self._loss_on)
         with crew.Crew(task, self._most, self._report) as helpers:
             for part, unit in helpers.parts(units, shows):
-                yield self._told(part, self._dataset.share(unit))
+                yield self._told(part, unit)
 
     def _pays(self, unit: Unit, seconds: float) -> bool:
         """Whether so much is left that others are worth their start."""
@@ -163,12 +160,13 @@ class _Reading:
         share = self._dataset.share(unit)
         return not share or seconds * (1 - share) / share >= crew.ALONE_SECONDS
 
-    def _told(self, part: Part, share: float) -> Part:
+    def _told(self, part: Part, unit: Unit) -> tuple[Part, int]:
         """Tell how many rows were read, of as many as there are if the rest is like these."""
+        share = self._dataset.share(unit)
         self._read += part.rows_read
         total = max(self._read, round(self._read / share)) if share > 0 else 0
         self._report.progress(self._read, total, "rows")
-        return part
+        return part, self._dataset.entry_of(unit)
 
 
 # ---------------------------------------------------------------- words
@@ -176,6 +174,7 @@ class _Reading:
 
 def _tell(meta: Meta, tokenizer: PreTrainedTokenizerBase, report: Report) -> None:
     """Say what had to be changed or left out; the same whether it was made now or before."""
+    tell_format(meta, report)
     if meta.has_conversations:
         ensure_template(tokenizer, report)
     if meta.refused_count:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -11,9 +12,8 @@ import transformers
 from transformers import PreTrainedTokenizerBase
 
 import engine
-from engine.contract.spec import Spec
-from engine.formats import source as sources
-from engine.formats.dataset import dataset_of, fingerprint
+from engine.contract.spec import DatasetSpec, SourceSpec, Spec
+from engine.formats.corpus import fingerprints, format_names, stamps
 from engine.store import encoded
 from engine.worker.chat import PLAIN_TEMPLATE
 
@@ -23,8 +23,8 @@ def key_of(spec: Spec, tokenizer: PreTrainedTokenizerBase) -> str:
     known = [
         encoded.FORMAT, engine.__version__, transformers.__version__, spec.method,
         spec.training.seed, spec.dataset.loss_on,
-        dataset_of(spec.dataset.path, spec.dataset.format, spec.method),
-        _print_of(spec.dataset.path),
+        format_names(spec.dataset, spec.method),
+        _parts_of(spec.dataset),
         _identity(tokenizer),
     ]  # fmt: skip
     return hashlib.sha256(msgspec.json.encode(known)).hexdigest()[:40]
@@ -53,13 +53,24 @@ def _inside(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(backend.to_str().encode()).hexdigest()
 
 
-def _print_of(path: str) -> list[Any]:
-    """What tells two contents of a file apart. Of a large one not every byte is read for it."""
-    digest = fingerprint(path)
-    return [digest, stamp_of(path)] if digest.startswith("sampled-") else [digest]
+def _parts_of(dataset: DatasetSpec) -> list[Any]:
+    """What decides on the rows, beside how they are weighed. Of large files not every byte is read
+    for that."""
+    prints = prints_of(dataset)
+    stamp = stamps(dataset) if any(p.startswith("sampled-") for p in prints) else []
+    entries = [
+        [entry.columns, entry.roles, entry.skip_samples, entry.max_samples]
+        for entry in dataset.entries
+    ]
+    return [prints, stamp, entries]
 
 
-def stamp_of(path: str) -> list[int]:
-    """What changes when a file does, found without reading it. Raises DatasetError."""
-    found = sources.find(path).path.stat()
-    return [found.st_size, found.st_mtime_ns, found.st_ino]
+def prints_of(dataset: DatasetSpec) -> list[str]:
+    """The fingerprint of each entry; read once, as long as no file changes. Raises DatasetError."""
+    paths = tuple(entry.path for entry in dataset.entries)
+    return _prints(paths, tuple(map(tuple, stamps(dataset))))
+
+
+@lru_cache(maxsize=8)
+def _prints(paths: tuple[str, ...], stamp: tuple[tuple[int, ...], ...]) -> list[str]:
+    return fingerprints(DatasetSpec(sources=[SourceSpec(path=path) for path in paths]))

@@ -27,6 +27,11 @@ def must_be_reachable(path: str, environ: Mapping[str, str] = os.environ) -> Non
         return
     if hub_cache.repository(hub_cache.folder(environ), path).is_dir():
         return
+    must_answer(path, environ)
+
+
+def must_answer(path: str, environ: Mapping[str, str] = os.environ) -> None:
+    """Raises JobError if the hub, of which ``path`` is wanted, is not there."""
     if getproxies():
         return
     place = urlsplit(environ.get("HF_ENDPOINT") or _HUB)
@@ -38,5 +43,5 @@ def must_be_reachable(path: str, environ: Mapping[str, str] = os.environ) -> Non
             "hub_unreachable",
             f"{path} is not on this machine, and {host} cannot be reached.",
             cause=f"{error}.",
-            remedy="Check the network, or give the folder of a model that is here.",
+            remedy="Check the network, or give the path of one that is here.",
         ) from error

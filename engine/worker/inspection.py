@@ -12,6 +12,7 @@ from engine.worker import packing
 from engine.worker.data_findings import findings_of
 from engine.worker.encoding import Encoding
 from engine.worker.failures import JobError
+from engine.worker.mixture import shares
 from engine.worker.prepared import Prepared
 from engine.worker.row_hashes import first_copies, largest
 from engine.worker.samples import Samples
@@ -103,6 +104,7 @@ def report_of(look: Look) -> DatasetReport:
         packed=packed(train, spec) if train and is_cut else None,
         picks=picks(counted),
         findings=findings_of(look, counted),
+        sources=shares(spec, look.encoding, train), unlearnt=meta.unlearnt,
         seconds=meta.seconds, is_kept=look.encoding.is_kept,
     )  # fmt: skip
 

@@ -41,13 +41,16 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
     merged_systems: int = 0
     has_conversations: bool = False
     suspects: dict[str, list[int]] = {}
+    unlearnt: int = 0
 
 
 class Tally:
     """What the parts of a dataset come to, put in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, entries: int) -> None:
         self.rows_read = 0
+        self._parts = [0] * entries
+        self._unlearnt = 0
         self._blank = 0
         self._refused_count = 0
         self._refused: list[Refused] = []
@@ -55,8 +58,10 @@ class Tally:
         self._has_conversations = False
         self._suspects: dict[str, list[int]] = {}
 
-    def add(self, part: Part) -> None:
-        """The next part."""
+    def add(self, part: Part, entry: int) -> None:
+        """The next part, and which entry of the dataset it is of."""
+        self._parts[entry] += part.rows_read
+        self._unlearnt += part.unlearnt
         before = self.rows_read
         self.rows_read += part.rows_read
         self._blank += part.blank
@@ -72,7 +77,8 @@ class Tally:
     def into(self, meta: Meta) -> Meta:
         """The meta with all that."""
         return msgspec.structs.replace(
-            meta, rows_read=self.rows_read, blank=self._blank,
+            meta, rows_read=self.rows_read, parts=self._parts, blank=self._blank,
+            unlearnt=self._unlearnt,
             refused_count=self._refused_count, refused=self._refused,
             merged_systems=self._merged_systems, has_conversations=self._has_conversations,
             suspects=self._suspects,

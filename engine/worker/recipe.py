@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.contract.spec import Spec
 from engine.worker.library_names import CHECKPOINTING
+from engine.worker.recipe_data import loading
 
 
 def script(spec: Spec) -> str:
@@ -45,7 +46,7 @@ same.  python train.py
 from pathlib import Path
 
 import torch
-from datasets import load_dataset
+from datasets import concatenate_datasets, load_dataset
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from trl import SFTConfig, SFTTrainer
@@ -108,43 +109,12 @@ LORA.trainable_token_indices = {"embed_tokens": ids, "lm_head": ids}
 def _data(spec: Spec) -> str:
     last = _LAST_ANSWER if spec.dataset.loss_on == "last_answer" else ""
     return f"""
-{_loader(spec)}{last}
-data = data.map(to_example, remove_columns=data.column_names)
+{loading(spec, last)}
 held_back = None
 if EVAL_FRACTION:
     parts = data.train_test_split(test_size=EVAL_FRACTION, seed=SEED)
     data, held_back = parts["train"], parts["test"]
 """
-
-
-def _loader(spec: Spec) -> str:
-    path = spec.dataset.path.lower().removesuffix(".gz").removesuffix(".zst")
-    ending = path.rpartition(".")[2]
-    kind = {"jsonl": "json", "ndjson": "json", "json": "json", "csv": "csv", "tsv": "csv",
-            "parquet": "parquet", "arrow": "arrow"}.get(ending, "text")  # fmt: skip
-    extra = ', sample_by="paragraph"' if kind == "text" else ""
-    load = f'data = load_dataset("{kind}", data_files=DATA, split="train"{extra})'
-    return f"{_TO_EXAMPLE}\n\n{load}"
-
-
-_TO_EXAMPLE = '''
-def to_example(row):
-    """A row of any of the usual shapes as TRL wants it."""
-    if "instruction" in row:
-        question = "\\n".join(part for part in (row["instruction"], row.get("input")) if part)
-        return {"messages": [
-            {"role": "user", "content": question},
-            {"role": "assistant", "content": row["output"]},
-        ]}
-    if "conversations" in row:
-        roles = {"human": "user", "gpt": "assistant", "system": "system",
-                 "observation": "user", "function_call": "assistant"}
-        return {"messages": [
-            {"role": roles.get(turn["from"], "user"), "content": turn["value"]}
-            for turn in row["conversations"]
-        ]}
-    return {key: row[key] for key in ("messages", "prompt", "completion", "text") if key in row}
-'''
 
 
 _LAST_ANSWER = '''

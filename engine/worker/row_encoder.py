@@ -59,7 +59,10 @@ class RowEncoder:
         self._suspects.found = {}
         for row, (raw, example) in enumerate(self._dataset.examples(unit)):
             making.rows_read += 1
-            self._take(making, row, raw, example)
+            if example is None:
+                making.unlearnt += 1
+            else:
+                self._take(making, row, raw, example)
         making.flush()
         return making.part(
             merged_systems=self._render.merged_systems - merged,
@@ -107,6 +110,7 @@ class _Making:
         self._raws: list[bytes] = []
         self.rows_read = 0
         self.blank = 0
+        self.unlearnt = 0
         self.refused: list[Refused] = []
 
     def add(self, item: _Item) -> None:
@@ -140,7 +144,8 @@ class _Making:
             self.rows_read, self._rows, self._lengths, b"".join(self._tokens),
             b"".join(self._learnt), b"".join(self._digests),
             shown=shown if len(shown.texts) == len(self._rows) else None, blank=self.blank,
-            refused_count=len(self.refused), refused=self.refused, **known,
+            refused_count=len(self.refused), refused=self.refused,
+            unlearnt=self.unlearnt, **known,
         )  # fmt: skip
 
 

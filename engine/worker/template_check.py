@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from engine.contract.dataset_report import RowFinding
 from engine.contract.spec import Spec
-from engine.formats.dataset import read_examples
+from engine.formats.corpus import numbered_examples
 from engine.formats.example import Conversation
 from engine.planning import chat_templates
 from engine.planning.surroundings import local_folder
@@ -66,12 +66,11 @@ def findings(spec: Spec, tokenizer: PreTrainedTokenizerBase) -> list[RowFinding]
     """All that is odd; nothing where the data holds no conversations. Raises DatasetError."""
     if spec.method != "sft":
         return []
-    dataset = spec.dataset
-    examples = read_examples(dataset.path, dataset.format, spec.method)
+    rows = islice(numbered_examples(spec.dataset, spec.method), READ)
     talks = [
-        (place, example)
-        for place, example in enumerate(islice(examples, READ))
-        if isinstance(example, Conversation)
+        (place, row.example)
+        for place, row in enumerate(rows)
+        if isinstance(row.example, Conversation)
     ]
     return of_template(tokenizer, talks) if talks else []
 

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from engine.contract.messages import Job, TemplateTried
 from engine.contract.spec import ModelSpec, Spec
 from engine.formats.example import Conversation, Example, RowError
+from engine.formats.learnt import learnt
 from engine.formats.registry import FORMATS
 from engine.planning import chat_templates
 from engine.planning.chat_templates import TemplateProblem
@@ -73,8 +74,7 @@ def _example(row: str, format: str) -> Example:
     except msgspec.DecodeError:
         # Of a very long row only the beginning is handed around.
         raise RowError("This row is too long to be shown with another template.") from None
-    found: Example = FORMATS[format].to_example(value)
-    return found
+    return learnt(FORMATS[format].to_example(value)) or TRIAL
 
 
 def _sample(spec: Spec, tokenizer: PreTrainedTokenizerBase, example: Example, raw: str) -> Sample:

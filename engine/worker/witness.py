@@ -36,10 +36,12 @@ from engine.diagnosis.certificate.facts import (
     Tensors,
     flattened,
 )
+from engine.formats.example import DatasetError
 from engine.planning import chat_templates
 from engine.store.manifest import read_manifest
 from engine.worker import optimizer_state, rng
 from engine.worker.batches import Batch, Collator, Rows
+from engine.worker.encoding_key import prints_of
 from engine.worker.optimizer_state import bare
 from engine.worker.schedule import Schedule, permutation
 from engine.worker.state_files import Position, SavedState
@@ -136,8 +138,9 @@ class Witness:
 def early_facts(spec: Spec, train: Rows, digest: str) -> Facts:
     """What is known as soon as the data is there."""
     data = DataFacts(
-        digest=digest, samples=len(train.samples), tokens=int(train.samples.lengths.sum())
-    )
+        digest=digest, samples=len(train.samples), tokens=int(train.samples.lengths.sum()),
+        sources=_sources(spec),
+    )  # fmt: skip
     return Facts(settings=_settings(spec), versions=versions(), data=data, template=_template(spec))
 
 
@@ -147,6 +150,16 @@ def _template(spec: Spec) -> str | None:
     except chat_templates.TemplateProblem:
         return None
     return hashlib.sha256(text.encode()).hexdigest() if text is not None else ""
+
+
+def _sources(spec: Spec) -> dict[str, str] | None:
+    secrets = own_secrets.known()
+    try:
+        found = prints_of(spec.dataset)
+    except DatasetError:  # It went after it was read.
+        return None
+    paths = [masked(entry.path, secrets) for entry in spec.dataset.entries]
+    return dict(zip(paths, found, strict=True))
 
 
 def certificate_of_other_data(
@@ -193,10 +206,16 @@ def _settings(spec: Spec) -> dict[str, Any]:
     """By dotted field; masked, since a path may hold a token."""
     secrets = own_secrets.known()
     found = flattened(msgspec.to_builtins(spec))
+    unused = {name for name in _OF_DATA if not found.get(name)}
     return {
         field: masked(value, secrets) if isinstance(value, str) else value
         for field, value in found.items()
+        if field not in unused
     }
+
+
+_OF_DATA = ("dataset.path", "dataset.sources", "dataset.skip_samples", "dataset.max_samples")
+"""Left out where they say nothing: older saves do not know them."""
 
 
 def _compute(trainer: Any) -> ComputeFacts:

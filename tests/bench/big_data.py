@@ -143,9 +143,10 @@ def previewed(path: Path) -> dict[str, Any]:
 
 def _read(path: str, first: int, step: int) -> tuple[int, float]:
     """Every ``step``-th run of the file as examples, as the helpers share them."""
+    from engine.contract.spec import DatasetSpec
     from engine.formats.reading import open_dataset
 
-    dataset = open_dataset(path, "auto", "sft")
+    dataset = open_dataset(DatasetSpec(path=path), "sft")
     began = time.process_time()
     count = 0
     for number, unit in enumerate(dataset.units()):
@@ -205,13 +206,14 @@ def in_turn(path: Path, model: Path, texts: list[str]) -> dict[str, Any]:
 
     from transformers import AutoTokenizer
 
+    from engine.contract.spec import DatasetSpec
     from engine.formats.reading import open_dataset
     from engine.worker.quick_tokenizer import quick_of
     from engine.worker.row_encoder import RowEncoder
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     quick = quick_of(tokenizer)
-    dataset = open_dataset(str(path), "auto", "sft")
+    dataset = open_dataset(DatasetSpec(path=str(path)), "sft")
     encoder = RowEncoder(quick, dataset, 42)
     shares = []
     begin = 0

@@ -20,7 +20,7 @@ from engine.formats import (
     without_tools,
 )
 from engine.formats.example import RowError
-from engine.formats.registry import FORMATS, METHOD_FORMATS, REFUSED, detect
+from engine.formats.registry import FORMATS, METHOD_FORMATS, detect
 
 DATA = Path(__file__).parents[1] / "data" / "formats"
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -172,8 +172,9 @@ def test_preference_data_is_not_taken_for_anything_else(name: str) -> None:
 def test_the_registry_names_what_the_spec_names() -> None:
     hints = get_type_hints(DatasetSpec)
     assert set(get_args(hints["format"])) == {*FORMATS, "auto"}
-    assert not set(REFUSED) & set(FORMATS)
-    assert {name for names in METHOD_FORMATS.values() for name in names} == set(FORMATS)
+    assert {name for names in METHOD_FORMATS.values() for name in names} | {"prompt_only"} == set(
+        FORMATS
+    )
 
 
 def test_messages_keep_only_what_is_there() -> None:

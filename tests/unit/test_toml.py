@@ -56,11 +56,15 @@ def values_of(kind: msgspec.inspect.Type) -> st.SearchStrategy[Any]:
         )
     if isinstance(kind, msgspec.inspect.StrType):
         return any_text
+    if isinstance(kind, msgspec.inspect.StructType):
+        return tables(kind.cls)
     if isinstance(kind, msgspec.inspect.ListType):
-        return st.lists(any_text, max_size=3)
+        is_rows = isinstance(kind.item_type, msgspec.inspect.StructType)
+        return st.lists(values_of(kind.item_type) if is_rows else any_text, max_size=2)
     simple: dict[type, st.SearchStrategy[Any]] = {
         msgspec.inspect.BoolType: st.booleans(),
         msgspec.inspect.NoneType: st.none(),
+        msgspec.inspect.DictType: st.dictionaries(any_text, any_text, max_size=2),
     }
     return simple[type(kind)]
 
@@ -114,7 +118,7 @@ def test_the_example_is_sound_and_names_every_setting() -> None:
     assert spec == toml.EXAMPLE
     for table in (ModelSpec, QuantizationSpec, LoraSpec, DatasetSpec, TrainingSpec, HardwareSpec):
         for name in table.__struct_fields__:
-            assert f"{name} =" in written
+            assert f"{name} =" in written or f"[[dataset.{name}]]" in written
 
 
 def test_the_schema_knows_the_tables() -> None:

@@ -109,7 +109,8 @@ def test_a_tokenizer_that_would_cut_and_pad_has_one_key(spec: Spec, tokenizer: A
 def test_of_a_large_file_a_change_that_no_sample_of_it_meets_is_noticed(
     spec: Spec, tokenizer: Any, chats: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding_key, "fingerprint", lambda _: "sampled-sha256:same")
+    monkeypatch.setattr(encoding_key, "fingerprints", lambda _: ["sampled-sha256:same"])
+    encoding_key._prints.cache_clear()
     key = key_of(spec, tokenizer)
     found = chats.stat()
     try:
@@ -117,13 +118,14 @@ def test_of_a_large_file_a_change_that_no_sample_of_it_meets_is_noticed(
         assert key_of(spec, tokenizer) != key
     finally:
         os.utime(chats, ns=(found.st_atime_ns, found.st_mtime_ns))
+        encoding_key._prints.cache_clear()
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(
     spec: Spec, tokenizer: Any, report: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stamps = iter([[1], [2]])
-    monkeypatch.setattr(encoding, "stamp_of", lambda _: next(stamps))
+    stamps = iter([[[1]], [[2]]])
+    monkeypatch.setattr(encoding, "stamps", lambda _: next(stamps))
     with pytest.raises(DatasetError, match="was changed while it was read"):
         encoding_of(spec, tokenizer, report)
     assert list(encoded.folder_of("x").parent.iterdir()) == []

@@ -28,6 +28,10 @@ from engine.contract.dataset_report import DatasetReport
 from engine.contract.messages import Inspected, Refusal
 
 _LOW_HEIGHT = 680
+_OF_ONE_FILE = (
+    "dataset.format", "dataset.columns", "dataset.roles", "dataset.skip_samples",
+    "dataset.max_samples", "dataset.sources",
+)  # fmt: skip
 _EMPTY = (
     "Choose a dataset and a model: here you see every token that the model will get, which of them "
     "it learns, what is cut off, and what is odd. Nothing is changed in the file."
@@ -126,14 +130,16 @@ class DataPage(QWidget):
     def look(self) -> None:
         """Look at what is filled in; says what is missing."""
         path, model = self.source.path.text().strip(), self.source.model.text().strip()
-        if not path or not model:
-            missing = self.source.path if not path else self.source.model
-            missing.setFocus()
-            self._show_empty(_EMPTY if not path else "Choose the model whose tokens are shown.")
+        is_mixture = bool(self._draft.get("dataset.sources")) and not path
+        if not (path or is_mixture) or not model:
+            is_model = bool(path or is_mixture)
+            (self.source.model if is_model else self.source.path).setFocus()
+            self._show_empty("Choose the model whose tokens are shown." if is_model else _EMPTY)
             return
-        draft = self._draft.with_value("dataset.path", path).with_value("model.path", model)
-        if path != self._draft.get("dataset.path"):
-            draft = draft.with_value("dataset.format", None)
+        draft = self._draft.with_value("model.path", model).with_value("dataset.path", path or None)
+        if not is_mixture and path != self._draft.get("dataset.path"):
+            # All of that was said of another file.
+            draft = draft.with_patch(dict.fromkeys(_OF_ONE_FILE))
         self._look_at(draft.with_value("method", self.source.method.currentData()))
 
     def _look_at(self, draft: Draft) -> None:

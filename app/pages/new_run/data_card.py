@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from app.form_editors import ChoiceEditor, FormLine, TextEditor
 from app.form_fields import fields
 from app.form_words import choice
 from app.link import HostLink
+from app.pages.new_run.column_map import ColumnMap
 from app.pages.new_run.preview import Learnt, example_html, noun, table
 from app.pages.new_run.starter import as_the_engine_reads
 from app.theme import Tokens
@@ -52,7 +54,8 @@ class DataCard(Card):
         self._tokens = tokens
         self.facts: dict[str, Any] = {}
         """The last answer to PreviewDataset for the file that is chosen now; else empty."""
-        self._shown: tuple[str, str] = ("", "")
+        self._shown: tuple[str, ...] = ("", "", "", "")
+        """Path, format, and the names of columns and roles as JSON, of what was asked for last."""
         self._delay = QTimer(self, singleShot=True, interval=_ASK_AFTER_MS)
         self._delay.timeout.connect(self._on_delay)
         self._build()
@@ -63,6 +66,8 @@ class DataCard(Card):
         """Take a file, as if it had been typed."""
         self._form.seal()
         self._form.set_value("dataset.path", path)
+        for names in ("columns", "roles"):  # They are those of another file.
+            self._form.set_value(f"dataset.{names}", None)
         self._form.seal()
 
     def recolor(self, tokens: Tokens) -> None:
@@ -75,7 +80,7 @@ class DataCard(Card):
         self.path.hide_title()
         line = self.path.control
         assert isinstance(line, FormLine)
-        line.setPlaceholderText("Drop a JSON, JSONL, CSV, Parquet or text file here")
+        line.setPlaceholderText("Drop a JSON, JSONL, CSV, Parquet or text file or a folder here")
         self.format = ChoiceEditor(fields()["dataset.format"])
         self.format.hide_title()
         self.format.setFixedWidth(186)
@@ -85,6 +90,11 @@ class DataCard(Card):
         self._browse = button("Browse…", tip="Choose a file")
         self._browse.clicked.connect(self._on_browse)
         self._table = _make_table()
+        self.columns = ColumnMap()
+        self.columns.mapped.connect(self._on_mapped)
+        self.use = label("", "muted", wrap=True)
+        self.confirm = button("Learn those", "small", tip="Take the format by name, so it is meant")
+        self.confirm.clicked.connect(self._on_confirmed)
         self._caption = label("How the model will see it (green is trained on)", "label")
         self.look = button("Every token…", "small", tip="What is learnt, cut, odd: the Data page")
         self.look.clicked.connect(self._on_look)
@@ -96,13 +106,16 @@ class DataCard(Card):
         top.setStretch(0, 1)
         self.column.addLayout(top)
         self.column.addWidget(self._table)
+        self.column.addWidget(self.columns)
+        ask = row(self.use, self.confirm)
+        ask.setStretch(0, 1)
+        self.column.addLayout(ask)
         foot = row(self._caption, None, self._loss_title, self.loss, self.look)
         self._about_rows = (self._table, self._caption, self._loss_title, self.loss, self.look,
-                            self.example)  # fmt: skip
+                            self.example, self.use, self.confirm)  # fmt: skip
         self.column.addLayout(foot)
         self.column.addWidget(self.example)
-        for part in self._about_rows:
-            part.hide()
+        self._forget()
         for editor in (self.path, self.format, self.loss):
             editor.edited.connect(self._form.set_value)
             editor.left.connect(self._form.seal)
@@ -113,16 +126,27 @@ class DataCard(Card):
         if path:
             self.choose(self._link.place.path_there(path))
 
+    def _on_mapped(self, columns: dict[str, str]) -> None:
+        self._form.seal()
+        self._form.set_value("dataset.columns", columns or None)
+        self._form.seal()
+
+    def _on_confirmed(self) -> None:
+        self._form.seal()
+        self._form.set_value("dataset.format", self.facts.get("format"))
+        self._form.seal()
+
     def _on_look(self) -> None:
         self.look_wanted.emit(self._form.draft)
 
     # ------------------------------------------------------------ asking
 
-    def _wanted(self) -> tuple[str, str]:
+    def _wanted(self) -> tuple[str, ...]:
         draft = self._form.draft
         path, format = draft.get("dataset.path"), draft.get("dataset.format")
         known = format in fields()["dataset.format"].choices
-        return (path if isinstance(path, str) else "", format if known else "auto")
+        names = [_as_json(draft.get(f"dataset.{kind}")) for kind in ("columns", "roles")]
+        return (path if isinstance(path, str) else "", format if known else "auto", *names)
 
     def _on_form_changed(self) -> None:
         for editor in (self.path, self.format, self.loss):
@@ -140,11 +164,14 @@ class DataCard(Card):
             self._delay.start()
 
     def _on_delay(self) -> None:
-        path, format = self._shown
+        path, format, columns, roles = self._shown
         if path.strip() and self._link.is_connected:
             self.aside.setText("looking at it …")
             spec = as_the_engine_reads({"dataset": {"path": path}}, self._link.place)
-            pending = self._link.ask(PreviewDataset, path=spec["dataset"]["path"], format=format)
+            pending = self._link.ask(
+                PreviewDataset, path=spec["dataset"]["path"], format=format,
+                columns=json.loads(columns), roles=json.loads(roles),
+            )  # fmt: skip
             pending.setProperty("about", self._shown)
             pending.replied.connect(self._on_preview)
             pending.refused.connect(self._on_refused)
@@ -160,6 +187,7 @@ class DataCard(Card):
         self._form.accept("dataset.path")
         self._show_facts()
         self._show_table()
+        self._show_unsure()
         self._show_example()
         self._form.changed.emit()
 
@@ -177,12 +205,8 @@ class DataCard(Card):
         for part in self._about_rows:
             part.hide()
 
-    def _first_example(self) -> dict[str, Any] | None:
-        examples = self.facts.get("examples") or []
-        return examples[0] if examples and isinstance(examples[0], dict) else None
-
     def _show_facts(self) -> None:
-        parts = _how_many(self.facts, noun(self._first_example()))
+        parts = _how_many(self.facts, noun(_first_example(self.facts)))
         parts.append(size(self.facts.get("bytes")))
         parts.append(choice("dataset.format", self.facts.get("format")))
         confidence = self.facts.get("confidence") or 0.0
@@ -190,6 +214,16 @@ class DataCard(Card):
             parts.append(f"{confidence:.0%} sure".replace("%", "\N{NARROW NO-BREAK SPACE}%"))
         self.aside.setText(" · ".join(parts))
         self.aside.setToolTip(str(self.facts.get("reason", "")))
+
+    def _show_unsure(self) -> None:
+        """What only the person can say: which column is which, and whether it is meant so."""
+        named = self._form.draft.get("dataset.columns")
+        self.columns.show_columns(self.facts, named if isinstance(named, dict) else {})
+        use = str(self.facts.get("use") or "")
+        is_asked = bool(use) and self._form.draft.get("method") == "sft"
+        self.use.setText(use)
+        self.use.setVisible(is_asked)
+        self.confirm.setVisible(is_asked and self._shown[1] == "auto")
 
     def _show_table(self) -> None:
         names, cells = table(self.facts.get("rows", [])[:SHOWN_ROWS])
@@ -205,7 +239,7 @@ class DataCard(Card):
         self._table.setVisible(bool(names))
 
     def _show_example(self) -> None:
-        example = self._first_example()
+        example = _first_example(self.facts)
         is_chat = self._form.draft.get("method") != "pretrain"
         for part in (self._loss_title, self.loss):
             part.setVisible(example is not None and is_chat)
@@ -219,6 +253,15 @@ class DataCard(Card):
             self.example.setText(
                 example_html(example, learnt, self._tokens.muted, self._tokens.good)
             )
+
+
+def _first_example(facts: dict[str, Any]) -> dict[str, Any] | None:
+    examples = facts.get("examples") or []
+    return examples[0] if examples and isinstance(examples[0], dict) else None
+
+
+def _as_json(names: object) -> str:
+    return json.dumps(names if isinstance(names, dict) else {}, ensure_ascii=False)
 
 
 def _how_many(facts: dict[str, Any], name: str) -> list[str]:

@@ -293,7 +293,8 @@ def checked(draft: Draft) -> tuple[Spec | None, list[Complaint]]:
     """The spec of a draft, if it is sound but for its data, of which a plan needs none; and what is
     wrong with it, which is more than is seen while the data is missing."""
     raw = draft.raw()
-    raw["dataset"] = {"path": _SOME_DATA} | raw.get("dataset", {})
+    given = raw.get("dataset", {})
+    raw["dataset"] = given if given.get("sources") else {"path": _SOME_DATA} | given
     raw["name"] = raw.get("name") or _SOME_DATA
     return check(raw)
 

@@ -30,9 +30,12 @@ from app.widgets.parts import column
 from engine.contract.messages import Complaint
 
 _MARGIN = 24
-_OF_DATA = ("method", "model.path", "dataset.path", "dataset.format", "dataset.chat_template",
-            "dataset.loss_on", "training.max_length")  # fmt: skip
-_KEPT_BY_RESET = ("name", "method", "model.path", "dataset.path", "dataset.format")
+_DATASET = (
+    "dataset.path", "dataset.format", "dataset.columns", "dataset.roles", "dataset.sources",
+)  # fmt: skip
+_OF_DATA = ("method", "model.path", *_DATASET, "dataset.chat_template", "dataset.loss_on",
+            "training.max_length")  # fmt: skip
+_KEPT_BY_RESET = ("name", "method", "model.path", *_DATASET)
 
 
 class NewRunPage(QWidget):
@@ -162,6 +165,8 @@ class NewRunPage(QWidget):
         }
         if path in own:
             return own[path]
+        if path.startswith(("dataset.columns", "dataset.roles", "dataset.sources")):
+            return self.data.path.control
         editor = self.settings.editors.get(path)
         return editor.control if editor is not None and editor.isEnabled() else None
 

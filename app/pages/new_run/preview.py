@@ -59,9 +59,36 @@ def pieces(example: dict[str, Any], learnt: Learnt) -> list[tuple[str, bool]]:
             for at, turn in enumerate(turns)
             for part in _turn(turn, learnt.all or at in counted)
         ]
+    if kind in _COMPARED:
+        return [
+            piece
+            for name, word in _COMPARED[str(kind)].items()
+            for piece in _part(word, example.get(name), _is_learnt(name, example, learnt))
+        ]
     if kind == "prompt_completion":
         return [(str(example["prompt"]), learnt.all), (str(example["completion"]), True)]
     return [(str(example.get("text", "")), True)]
+
+
+_COMPARED: dict[str, dict[str, str]] = {
+    "preference": {"prompt": "", "chosen": "chosen", "rejected": "rejected"},
+    "verdict": {"prompt": "", "completion": "answer"},
+    "prompt": {"prompt": ""},
+}
+"""Parts of rows for other methods, each with the word that stands before it."""
+
+
+def _is_learnt(name: str, example: dict[str, Any], learnt: Learnt) -> bool:
+    is_good = "chosen" in example or example.get("label") is True
+    named = ("prompt", "chosen", "completion") if learnt.all else ("chosen", "completion")
+    return learnt.method == "sft" and is_good and name in named
+
+
+def _part(word: str, said: Any, is_trained: bool) -> list[tuple[str, bool]]:
+    """Text or turns, with what they are in front."""
+    turns = said if isinstance(said, list) else [{"content": said}]
+    text = " ".join(str(turn.get("content") or "") for turn in turns if isinstance(turn, dict))
+    return [*([(f"{word}: ", False)] if word else []), (f"{text} ", is_trained)]
 
 
 def _turn(turn: dict[str, Any], is_learnt: bool) -> list[tuple[str, bool]]:
@@ -91,4 +118,5 @@ def example_html(example: dict[str, Any], learnt: Learnt, muted: str, trained: s
 def noun(example: dict[str, Any] | None) -> str:
     """What the rows of such a dataset are called."""
     kind = (example or {}).get("kind")
-    return {"conversation": "conversation", "text": "text"}.get(str(kind), "row")
+    known = {"conversation": "conversation", "text": "text", "preference": "pair"}
+    return known.get(str(kind), "row")

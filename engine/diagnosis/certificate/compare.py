@@ -11,10 +11,10 @@ from engine.diagnosis.certificate.settings import (
     ACCUMULATION,
     MICRO,
     SEED,
-    SHAPES_DATA,
     differing,
     has_same_data,
     setting_lines,
+    shapes_data,
 )
 from engine.planning.figures import count
 
@@ -91,12 +91,25 @@ def _amount(facts: Facts) -> str:
 def _why_other_data(before: Facts, now: Facts) -> str:
     if before.settings is not None and now.settings is not None:
         changed = differing(before.settings, now.settings)
-        blamed = [field for field in changed if field in (*SHAPES_DATA, SEED, "model.path")]
+        blamed = [field for field in changed if shapes_data(field) or field in (SEED, "model.path")]
         if blamed:
             return f"The samples are others, since {' and '.join(blamed)} changed."
     if before.template is not None and before.template != now.template:
         return "The samples are others, since the file of the chat template changed."
+    if files := _changed_sources(before, now):
+        verb = "has" if len(files) == 1 else "have"
+        return f"The samples are others: {' and '.join(files)} {verb} changed since the save."
     return "The samples are others: the file has changed since the save."
+
+
+def _changed_sources(before: Facts, now: Facts) -> list[str]:
+    """Datasets that hold something else than at the save, by their last names."""
+    old = before.data.sources if before.data else None
+    new = now.data.sources if now.data else None
+    if old is None or new is None:
+        return []
+    changed = [path for path in old if path in new and old[path] != new[path]]
+    return [path.replace("\\", "/").rstrip("/").rpartition("/")[2] for path in changed]
 
 
 def _template(before: Facts, now: Facts) -> CertificateLine:

@@ -20,6 +20,8 @@ class DataFacts(Fact, frozen=True, kw_only=True):
     """sha256 of all tokens and targets."""
     samples: int | None = None
     tokens: int | None = None
+    sources: dict[str, str] | None = None
+    """Fingerprint of each dataset by its path; None where nobody took it down."""
 
 
 class OrderFacts(Fact, frozen=True, kw_only=True):
@@ -119,6 +121,9 @@ def flattened(table: dict[str, Any], above: str = "") -> dict[str, Any]:
     for name, value in table.items():
         if isinstance(value, dict):
             found |= flattened(value, f"{above}{name}.")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for number, row in enumerate(value, start=1):
+                found |= flattened(row, f"{above}{name}[{number}].")
         else:
             found[above + name] = value
     return found

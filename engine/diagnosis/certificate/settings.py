@@ -13,11 +13,9 @@ from engine.diagnosis.certificate.facts import Facts
 MICRO = "training.per_device_train_batch_size"
 ACCUMULATION = "training.gradient_accumulation_steps"
 SEED = "training.seed"
-SHAPES_DATA = (
-    "method", "dataset.path", "dataset.format", "dataset.chat_template", "dataset.loss_on",
-    "dataset.eval_fraction", "training.max_length",
-)  # fmt: skip
-"""Settings that decide which samples there are; so does the seed, by what is held back."""
+SHAPES_DATA = ("method", "training.max_length")
+"""Settings that decide which samples there are, beside those of the dataset; so does the seed, by
+what is held back."""
 TOLD_ELSEWHERE = (MICRO, ACCUMULATION, SEED)
 """They have lines of their own."""
 
@@ -76,6 +74,11 @@ _OPTIMIZERS: dict[frozenset[str], Bearing] = {
 }
 
 
+def shapes_data(field: str) -> bool:
+    """Whether a setting decides which samples there are."""
+    return field in SHAPES_DATA or field.startswith("dataset.")
+
+
 def differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Dotted fields whose values differ; a table that is not there differs by each field."""
     fields = dict.fromkeys([*before, *now])
@@ -113,7 +116,7 @@ def bearing_of(
 ) -> Bearing:
     """What it means that a setting has another value. ``same_data``: the samples that come of it
     are known to be the same; ``is_replay_equal``: so is what the model computes."""
-    if field in SHAPES_DATA and same_data:
+    if shapes_data(field) and same_data:
         return _SAME_ROWS
     if field in ("model.path", "model.revision") and is_replay_equal:
         return _SAME_WEIGHTS

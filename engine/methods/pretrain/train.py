@@ -9,6 +9,7 @@ from engine.contract.spec import Spec
 from engine.formats.dataset import split_sizes
 from engine.methods.sft.train import Trainer
 from engine.worker.encoding import Encoding, encoding_of
+from engine.worker.mixture import is_weighed, shares, tell_shares, weighed
 from engine.worker.prepared import Prepared, must_have_some, without_idle
 from engine.worker.report import Report
 from engine.worker.samples import Samples, held_back, row_hash
@@ -26,21 +27,25 @@ def prepare(
     """The dataset in blocks of ``max_length``, tokenised if that is not done. Raises DatasetError
     or JobError."""
     encoding = encoding or encoding_of(spec, tokenizer, report)
-    train, evaluation = _split(spec, encoding)
+    train, evaluation = _split(spec, encoding, report)
     train = without_idle(train, "blocks", report)
     must_have_some(train, encoding.meta.rows_read)
     return Prepared(train=train, evaluation=without_idle(evaluation, "held-back blocks", report))
 
 
-def _split(spec: Spec, encoding: Encoding) -> tuple[Samples, Samples]:
+def _split(spec: Spec, encoding: Encoding, report: Report) -> tuple[Samples, Samples]:
     documents = encoding.samples
     length, fraction, seed = (
         spec.training.max_length, spec.dataset.eval_fraction, spec.training.seed
     )  # fmt: skip
-    if len(documents) >= FEW_DOCUMENTS:
+    # A block may hold text of two documents, so weighed ones are parted before that.
+    if len(documents) >= FEW_DOCUMENTS or is_weighed(spec):
         _, count = split_sizes(len(documents), fraction)
         train, evaluation = documents.parted(held_back(encoding.hashes, count))
+        train = weighed(spec, encoding, train)
+        tell_shares(shares(spec, encoding, train), report)
         return blocks(train, length), blocks(evaluation, length)
+    tell_shares(shares(spec, encoding, documents), report)
     whole = blocks(documents, length)
     hashes = [row_hash(whole[place][0].tobytes(), seed) for place in range(len(whole))]
     _, count = split_sizes(len(whole), fraction)

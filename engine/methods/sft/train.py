@@ -9,6 +9,7 @@ from engine.contract.spec import Spec
 from engine.formats.dataset import split_sizes
 from engine.worker.bridge import Bridge
 from engine.worker.encoding import Encoding, encoding_of
+from engine.worker.mixture import shares, tell_shares, weighed
 from engine.worker.prepared import Prepared, must_have_some, without_idle
 from engine.worker.report import Report
 from engine.worker.samples import held_back
@@ -27,6 +28,8 @@ def prepare(
     samples = encoding.samples.cut(spec.training.max_length)
     _, count = split_sizes(len(samples), spec.dataset.eval_fraction)
     train, evaluation = samples.parted(held_back(encoding.hashes, count))
+    train = weighed(spec, encoding, train)
+    tell_shares(shares(spec, encoding, train), report)
     train = without_idle(train, "samples", report)
     must_have_some(train, encoding.meta.rows_read)
     return Prepared(train=train, evaluation=without_idle(evaluation, "held-back samples", report))

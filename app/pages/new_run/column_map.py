@@ -1,0 +1,114 @@
+"""Which of a file's columns is what, where nobody can tell from their names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QGridLayout, QWidget
+
+from app.form_editors import FormCombo
+from app.widgets.parts import button, column, label, row
+
+MOST_COLUMNS = 8
+_A_ROW = 2
+NOT_USED = "not used"
+MEANINGS: tuple[tuple[str, str], ...] = (
+    ("", NOT_USED),
+    ("instruction", "the question"),
+    ("input", "more for the question"),
+    ("output", "the answer"),
+    ("system", "the system text"),
+    ("messages", "the conversation"),
+    ("prompt", "the beginning"),
+    ("completion", "the continuation"),
+    ("text", "a text to read"),
+    ("chosen", "the better answer"),
+    ("rejected", "the worse answer"),
+    ("label", "whether the answer is good"),
+)
+
+
+class ColumnMap(QWidget):
+    """A small table: each column of the file, and a list of what it can be.
+
+    Signals:
+        mapped: the person said so; what Fettle calls a column to the file's name of it.
+    """
+
+    mapped = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._named: dict[str, str] = {}
+        self._suggested: dict[str, str] = {}
+        self.lists: dict[str, FormCombo] = {}
+        self.heading = label("Say which column is which", "label")
+        self.take = button("", "small", tip="Fill in what the names look like")
+        self.take.clicked.connect(self._on_take)
+        self.clear = button("By their usual names", "small", tip="Map no column")
+        self.clear.clicked.connect(self._on_clear)
+        self._grid = QGridLayout()
+        self._grid.setHorizontalSpacing(10)
+        self._grid.setVerticalSpacing(5)
+        # What stands here is as wide as its words: a name, its list, and again.
+        self._grid.setColumnStretch(2 * _A_ROW, 1)
+        self.setLayout(
+            column(row(self.heading, None, self.take, self.clear), self._grid, spacing=5)
+        )
+        self.hide()
+
+    def show_columns(self, facts: dict[str, Any], named: dict[str, str]) -> None:
+        """Show the columns of a preview; nothing where the rows need no mapping and have none."""
+        columns = [str(name) for name in facts.get("columns") or []][:MOST_COLUMNS]
+        self._named, self._suggested = dict(named), dict(facts.get("suggested") or {})
+        if list(self.lists) != columns:
+            self._fill(columns)
+        meant = {theirs: name for name, theirs in named.items()}
+        for theirs, choices in self.lists.items():
+            choices.blockSignals(True)
+            choices.setCurrentIndex(max(0, choices.findData(meant.get(theirs, ""))))
+            choices.blockSignals(False)
+        self.take.setText(_as_words(self._suggested))
+        self.take.setVisible(bool(self._suggested) and not named)
+        self.clear.setVisible(bool(named))
+        self.setVisible(bool(columns) and (bool(named) or facts.get("format") == "unknown"))
+
+    def _fill(self, columns: list[str]) -> None:
+        while (item := self._grid.takeAt(0)) is not None:
+            if (widget := item.widget()) is not None:
+                widget.hide()
+                widget.deleteLater()
+        self.lists = {theirs: self._list(theirs) for theirs in columns}
+        for place, (theirs, choices) in enumerate(self.lists.items()):
+            at = 2 * (place % _A_ROW)
+            name = label(theirs if len(theirs) <= 24 else theirs[:23] + "…", "muted")
+            name.setToolTip(theirs)
+            self._grid.addWidget(name, place // _A_ROW, at)
+            self._grid.addWidget(choices, place // _A_ROW, at + 1)
+
+    def _list(self, theirs: str) -> FormCombo:
+        choices = FormCombo()
+        choices.setAccessibleName(f"What the column {theirs} is")
+        for name, words in MEANINGS:
+            choices.addItem(words, name)
+        choices.currentIndexChanged.connect(self._on_chosen)
+        return choices
+
+    def _on_chosen(self) -> None:
+        known = {name for name, _ in MEANINGS}
+        kept = {name: theirs for name, theirs in self._named.items() if name not in known}
+        chosen = {c.currentData(): theirs for theirs, c in self.lists.items() if c.currentData()}
+        self.mapped.emit(kept | chosen)
+
+    def _on_take(self) -> None:
+        self.mapped.emit(self._suggested)
+
+    def _on_clear(self) -> None:
+        self.mapped.emit({})
+
+
+def _as_words(suggested: dict[str, str]) -> str:
+    words = dict(MEANINGS)
+    parts = [f"{theirs} is {words[name]}" for name, theirs in suggested.items() if name in words]
+    return f"Take: {', '.join(parts)}"[:70]

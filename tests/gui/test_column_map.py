@@ -1,0 +1,81 @@
+"""The data card where only the person can say what the columns are, or what is meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from app.form import Form
+from app.link import HostLink
+from app.pages.new_run.data_card import DataCard
+from app.theme import Theme
+from engine.contract.messages import PreviewDataset
+from engine.formats import preview
+from tests.gui.host_double import HostDouble
+from tests.gui.pages import host, link, theme
+
+__all__ = ["host", "link", "theme"]
+FRAGE = '{"Frage": "Wo?", "Antwort": "Hier."}\n' * 2
+KTO = '{"prompt": "a", "completion": "b", "label": true}\n' * 2
+
+
+@pytest.fixture
+def card(link: HostLink, theme: Theme, qtbot: QtBot) -> DataCard:
+    made = DataCard(Form(), link, theme.tokens)
+    qtbot.addWidget(made)
+    made.resize(760, 420)
+    made.show()
+    link.open()
+    qtbot.waitUntil(lambda: link.is_connected)
+    return made
+
+
+def _looks(card: DataCard, host: HostDouble, qtbot: QtBot, path: Path, **named: Any) -> None:
+    """The real answer to what is asked next."""
+    host.replies["preview_dataset"] = preview(path, **named)
+    before = len(host.asked(PreviewDataset))
+    qtbot.waitUntil(lambda: len(host.asked(PreviewDataset)) > before and bool(card.facts))
+
+
+def test_columns_are_mapped_with_a_live_preview(
+    card: DataCard, host: HostDouble, qtbot: QtBot, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(FRAGE)
+    host.replies["preview_dataset"] = preview(path)
+    card.choose(str(path))
+    _looks(card, host, qtbot, path)
+    assert card.columns.isVisible()
+    assert list(card.columns.lists) == ["Frage", "Antwort"]
+    assert card.columns.take.text() == "Take: Frage is the question, Antwort is the answer"
+    columns = {"instruction": "Frage", "output": "Antwort"}
+    host.replies["preview_dataset"] = preview(path, columns=columns)
+    qtbot.mouseClick(card.columns.take, Qt.MouseButton.LeftButton)
+    assert card._form.draft.raw()["dataset"]["columns"] == columns
+    qtbot.waitUntil(lambda: card.facts.get("format") == "alpaca")
+    assert host.asked(PreviewDataset)[-1].columns == columns
+    assert card.columns.lists["Antwort"].currentText() == "the answer"
+    assert "Hier." in card.example.text()
+    card.columns.lists["Antwort"].setCurrentIndex(0)
+    assert card._form.draft.raw()["dataset"]["columns"] == {"instruction": "Frage"}
+    card.choose(str(tmp_path / "b.jsonl"))
+    assert "columns" not in card._form.draft.raw()["dataset"]
+
+
+def test_preference_rows_are_learnt_from_once_that_is_meant(
+    card: DataCard, host: HostDouble, qtbot: QtBot, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(KTO)
+    host.replies["preview_dataset"] = preview(path)
+    card.choose(str(path))
+    _looks(card, host, qtbot, path)
+    assert "labelled good" in card.use.text()
+    qtbot.mouseClick(card.confirm, Qt.MouseButton.LeftButton)
+    assert card._form.draft.get("dataset.format") == "unpaired_preference"
+    qtbot.waitUntil(lambda: host.asked(PreviewDataset)[-1].format == "unpaired_preference")
+    qtbot.waitUntil(lambda: bool(card.facts) and not card.confirm.isVisible())

@@ -1,0 +1,211 @@
+"""Several datasets in one run: how often each row is learnt, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.contract.messages import Decision
+from engine.contract.spec import Spec
+from engine.contract.toml import to_raw
+from engine.contract.validate import check
+from engine.diagnosis.certificate import certify
+from engine.diagnosis.certificate.facts import DataFacts, Facts, flattened
+from engine.formats.example import DatasetError
+from engine.methods.pretrain import train as pretrain
+from engine.methods.sft import train as sft
+from engine.worker import hub_dataset
+from engine.worker.encoding import encoding_of
+from engine.worker.encoding_key import key_of, prints_of
+from engine.worker.mixture import copies_of, parts_of, shares
+from engine.worker.recipe_data import loading
+from engine.worker.samples import row_hash
+from tests.worker.conftest import Heard, make_spec
+
+ROWS = 40
+
+
+@pytest.fixture
+def tokenizer(models: Callable[[str], Path]) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(models("llama"))
+
+
+@pytest.fixture
+def mixed(models: Callable[[str], Path], tmp_path: Path) -> Callable[..., Spec]:
+    """Makes a spec of two datasets with these weights."""
+
+    def make(*weights: float, method: str = "sft", **training: Any) -> Spec:
+        raw = make_spec(models("llama"), tmp_path, **training)
+        raw["method"] = method
+        raw["dataset"] = {"eval_fraction": 0.1, "sources": [
+            {"path": str(_file(tmp_path, name, method)), "weight": weight}
+            for name, weight in zip("ab", weights, strict=True)
+        ]}  # fmt: skip
+        spec, complaints = check(raw)
+        assert spec, complaints
+        return spec
+
+    return make
+
+
+def _file(folder: Path, name: str, method: str) -> Path:
+    path = folder / f"{name}.jsonl"
+    texts = [f"{name} number {n}" for n in range(ROWS)]
+    rows = [{"text": t} if method == "pretrain" else {"instruction": t, "output": t} for t in texts]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def _counts(origins: Any) -> Counter[int]:
+    return Counter(origins.tolist())
+
+
+def test_weights_repeat_rows_or_choose_among_them_by_seed_and_row(
+    mixed: Callable[..., Spec], tokenizer: Any, report: Heard
+) -> None:
+    spec = mixed(2, 0.5)
+    prepared = sft.prepare(spec, tokenizer, report)
+    counts = _counts(prepared.train.origins)
+    held = set(prepared.evaluation.origins.tolist())
+    assert len(held) == len(prepared.evaluation) == 8
+    assert not held & set(counts)
+    assert all(counts[row] == 2 for row in range(ROWS) if row not in held)
+    others = [counts[row] for row in range(ROWS, 2 * ROWS) if row not in held]
+    assert set(others) == {0, 1}
+    assert 8 <= sum(others) <= 28
+    again = sft.prepare(spec, tokenizer, report)
+    assert again.train.digest() == prepared.train.digest()
+
+
+def test_a_change_of_weights_needs_no_new_tokens(
+    mixed: Callable[..., Spec], tokenizer: Any, report: Heard
+) -> None:
+    first = encoding_of(mixed(1, 1), tokenizer, report)
+    assert first.meta.parts == [ROWS, ROWS]
+    again = encoding_of(mixed(3, 0.2), tokenizer, report)
+    assert again.is_kept
+    assert key_of(mixed(1, 1, seed=7), tokenizer) != first.folder.name
+
+
+def test_what_each_dataset_gives_is_said(
+    mixed: Callable[..., Spec], tokenizer: Any, report: Heard
+) -> None:
+    spec = mixed(2, 1, num_train_epochs=3.0, max_steps=-1)
+    encoding = encoding_of(spec, tokenizer, report)
+    prepared = sft.prepare(spec, tokenizer, report, encoding)
+    one, two = shares(spec, encoding, prepared.train)
+    assert (one.name, one.rows, one.weight, one.epochs) == ("a.jsonl", ROWS, 2, 6)
+    assert (two.epochs, one.trained + two.trained) == (3, len(prepared.train))
+    (decision,) = report.of(Decision)
+    assert decision.title.startswith(f"An epoch has {one.trained} samples of a.jsonl, ")
+
+
+def test_documents_are_weighed_before_they_are_cut_into_blocks(
+    mixed: Callable[..., Spec], tokenizer: Any, report: Heard
+) -> None:
+    plain = pretrain.prepare(mixed(1, 1, method="pretrain"), tokenizer, report)
+    double = pretrain.prepare(mixed(2, 2, method="pretrain"), tokenizer, report)
+    assert int(double.train.lengths.sum()) == 2 * int(plain.train.lengths.sum())
+    assert double.evaluation.digest() == plain.evaluation.digest()
+
+
+@pytest.mark.parametrize(("weight", "least", "most"), [(1, 1000, 1000), (0.3, 240, 360),
+                                                       (2.5, 2440, 2560)])  # fmt: skip
+def test_copies_come_to_the_weight(weight: float, least: int, most: int) -> None:
+    hashes = b"".join(row_hash(str(n).encode(), 42) for n in range(1000))
+    rows = np.frombuffer(hashes, np.uint8).reshape(-1, 32)
+    assert least <= copies_of(rows, np.full(1000, weight)).sum() <= most
+
+
+def test_rows_know_their_part() -> None:
+    def of(sizes: Sequence[int], *rows: int) -> list[int]:
+        return parts_of(sizes, rows).tolist()  # type: ignore[arg-type]
+
+    assert of([2, 0, 3], 0, 1, 2, 4) == [0, 0, 2, 2]
+
+
+def test_labels_decide_what_is_learnt(
+    models: Callable[[str], Path], tokenizer: Any, report: Heard, tmp_path: Path
+) -> None:
+    path = tmp_path / "kto.jsonl"
+    rows = [{"prompt": str(n), "completion": "b", "label": n % 3 > 0} for n in range(9)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    raw = make_spec(models("llama"), path)
+    raw["dataset"] = {"path": str(path), "format": "unpaired_preference", "eval_fraction": 0.0}
+    spec, _ = check(raw)
+    assert spec
+    prepared = sft.prepare(spec, tokenizer, report)
+    assert prepared.train.origins is not None
+    assert prepared.train.origins.tolist() == [1, 2, 4, 5, 7, 8]
+    (decision,) = report.of(Decision)
+    assert "labelled good" in decision.title
+    assert "3 of 9" in decision.reason
+
+
+# ---------------------------------------------------------------- resume, and the hub
+
+
+def test_a_certificate_names_the_changed_source(mixed: Callable[..., Spec], tmp_path: Path) -> None:
+    spec = mixed(1, 1)
+    paths = [entry.path for entry in spec.dataset.entries]
+    before = dict(zip(paths, prints_of(spec.dataset), strict=True))
+    (tmp_path / "b.jsonl").write_text('{"instruction": "other", "output": "x"}\n')
+    now = dict(zip(paths, prints_of(spec.dataset), strict=True))
+    settings = flattened(to_raw(spec))
+    facts = [
+        Facts(settings=settings, data=DataFacts(digest=str(n), samples=n, sources=sources))
+        for n, sources in enumerate((before, now))
+    ]
+    found = certify(*facts, at=0.0, step=1, files=1, size_bytes=1, is_refused=True, seconds=0.0)
+    (line,) = [line for line in found.lines if line.subject == "data"]
+    assert "b.jsonl has changed since the save." in line.sentence
+
+
+def test_a_dataset_is_fetched_once_where_it_is_not_here(
+    models: Callable[[str], Path], report: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the real library, from a cache of its own making, without the network."""
+    import datasets
+
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    raw = make_spec(models("llama"), tmp_path)
+    raw["dataset"] = {"path": "ann/chats", "eval_fraction": 0.0}
+    spec, _ = check(raw)
+    assert spec
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(DatasetError, match="no dataset of that name"):
+        hub_dataset.fetch_missing(spec.dataset, report)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(hub_dataset, "must_answer", lambda _: None)
+    # The hub's part is played by a folder: what the library does with it is the same.
+    source = tmp_path / "hub" / "ann" / "chats"
+    source.mkdir(parents=True)
+    (source / "train.jsonl").write_text('{"instruction": "a", "output": "b"}\n' * 3)
+    monkeypatch.chdir(tmp_path / "hub")
+    hub_dataset._fetch("ann/chats", tmp_path / "cache")
+    found = list((tmp_path / "cache").rglob("*.arrow"))
+    assert found
+    assert datasets.Dataset.from_file(str(found[0])).num_rows == 3
+
+
+def test_the_script_of_a_run_loads_the_same_mixture(
+    mixed: Callable[..., Spec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datasets import concatenate_datasets, load_dataset
+
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    spec = mixed(2, 0.5)
+    names: dict[str, Any] = {
+        "SEED": 1, "load_dataset": load_dataset, "concatenate_datasets": concatenate_datasets,
+    }  # fmt: skip
+    exec(loading(spec), names)
+    assert len(names["data"]) == 2 * ROWS + ROWS // 2
+    assert names["data"][0]["messages"][1] == {"role": "assistant", "content": "a number 0"}
