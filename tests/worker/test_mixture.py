@@ -12,15 +12,18 @@ import numpy as np
 import pytest
 
 from engine.contract.messages import Decision
-from engine.contract.spec import Spec
+from engine.contract.spec import DatasetSpec, SourceSpec, Spec
 from engine.contract.toml import to_raw
 from engine.contract.validate import check
 from engine.diagnosis.certificate import certify
 from engine.diagnosis.certificate.facts import DataFacts, Facts, flattened
+from engine.formats.corpus import numbered_examples
 from engine.formats.example import DatasetError
+from engine.formats.reading import open_dataset
 from engine.methods.pretrain import train as pretrain
 from engine.methods.sft import train as sft
 from engine.worker import hub_dataset
+from engine.worker.crew_wire import SentDataset, SentUnit
 from engine.worker.encoding import encoding_of
 from engine.worker.encoding_key import key_of, prints_of
 from engine.worker.mixture import copies_of, parts_of, shares
@@ -209,3 +212,29 @@ def test_the_script_of_a_run_loads_the_same_mixture(
     exec(loading(spec), names)
     assert len(names["data"]) == 2 * ROWS + ROWS // 2
     assert names["data"][0]["messages"][1] == {"role": "assistant", "content": "a number 0"}
+
+
+def test_helpers_make_of_every_file_what_the_worker_makes(tmp_path: Path) -> None:
+    (tmp_path / "many").mkdir()
+    rows = [{"Frage": f"q{n}", "output": f"a{n}"} for n in range(9)]
+    for name, some in (("a", rows[:4]), ("b", rows[4:])):
+        text = "".join(json.dumps(row) + "\n" for row in some)
+        (tmp_path / "many" / f"{name}.jsonl").write_text(text)
+    (tmp_path / "c.csv").write_text("prompt,completion,label\nq,good,true\nq,bad,false\n")
+    columns = {"instruction": "Frage"}
+    spec = DatasetSpec(sources=[
+        SourceSpec(path=str(tmp_path / "many"), columns=columns),
+        SourceSpec(path=str(tmp_path / "many"), columns=columns, skip_samples=3, max_samples=2),
+        SourceSpec(path=str(tmp_path / "c.csv"), format="unpaired_preference"),
+    ])  # fmt: skip
+    dataset = open_dataset(spec, "sft")
+    there = SentDataset.of(dataset).opened()
+    found = []
+    for unit in dataset.units():
+        here = [example for _, example in dataset.examples(unit)]
+        assert [e for _, e in there.examples(SentUnit.of(unit, shows=False).unit)] == here
+        found += [(dataset.entry_of(unit), example) for example in here]
+    plain = [(each.part, each.example) for each in numbered_examples(spec, "sft")]
+    assert found == plain
+    assert [part for part, _ in found] == [0] * 9 + [1] * 2 + [2] * 2
+    assert found[-1][1] is None
