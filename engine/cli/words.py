@@ -28,8 +28,9 @@ def duration(seconds: float) -> str:
 
 
 def count(number: float) -> str:
-    """A number with thin groups: ``1 234``; below 10 with one decimal."""
-    return f"{number:.1f}" if 0 < number < 10 else f"{number:,.0f}".replace(",", " ")
+    """A number with thin groups: ``1 234``; a measured one below 10 with one decimal."""
+    is_small = isinstance(number, float) and 0 < number < 10
+    return f"{number:.1f}" if is_small else f"{number:,.0f}".replace(",", " ")
 
 
 def kept_besides(saves: int, limit: int) -> str:

@@ -112,7 +112,13 @@ class TestWords:
         assert words.duration(seconds) == text
 
     def test_count(self) -> None:
-        assert [words.count(n) for n in (0, 2.34, 999, 12345)] == ["0", "2.3", "999", "12 345"]
+        assert [words.count(n) for n in (0, 3, 2.34, 999, 12345)] == [
+            "0",
+            "3",
+            "2.3",
+            "999",
+            "12 345",
+        ]
 
 
 class TestSettings:
