@@ -63,7 +63,7 @@ def _fields_of(table: type[Table], prefix: str) -> list[Field]:
 
 def _default_of(info: msgspec.structs.FieldInfo) -> Any:
     if info.default_factory is not msgspec.NODEFAULT:
-        return info.default_factory() or None
+        return info.default_factory()
     return None if info.default in (msgspec.NODEFAULT, "") else info.default
 
 

@@ -45,6 +45,7 @@ class ColumnMap(QWidget):
         self.lists: dict[str, FormCombo] = {}
         self.heading = label("Say which column is which", "label")
         self.take = button("", "small", tip="Fill in what the names look like")
+        self.take.setAccessibleName("Take what is suggested")
         self.take.clicked.connect(self._on_take)
         self.clear = button("By their usual names", "small", tip="Map no column")
         self.clear.clicked.connect(self._on_clear)
