@@ -67,6 +67,11 @@ def _default_of(info: msgspec.structs.FieldInfo) -> Any:
     return None if info.default in (msgspec.NODEFAULT, "") else info.default
 
 
+OF_ONE_FILE = (
+    "dataset.format", "dataset.columns", "dataset.roles", "dataset.skip_samples",
+    "dataset.max_samples", "dataset.sources",
+)  # fmt: skip
+"""What was said of one dataset and goes with another."""
 _ASKED_FOR = ("dataset.path",)
 """Can be left out only where something else takes its place, which the form has no editor for."""
 

@@ -80,7 +80,9 @@ def _absolute(values: dict[str, Any], base: Path, *, is_model: bool = False) -> 
     path = _resolved(base, written) if isinstance(written, str) else None
     if path is None or not isinstance(written, str):
         return values
-    may_be_elsewhere = is_model or is_dataset_id(written) or is_address(written)
+    # With a folder of the first part's name beside it, a file in there is meant, if a wrong one.
+    is_id = is_dataset_id(written) and not (base / written.partition("/")[0]).is_dir()
+    may_be_elsewhere = is_model or is_id or is_address(written)
     # os.path, unlike Path, also answers for names that no file can have.
     if may_be_elsewhere and not os.path.exists(path):  # noqa: PTH110
         return values

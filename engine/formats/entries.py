@@ -105,7 +105,7 @@ def resolve(reading: Reading, method: str | None) -> str:
     must_have_columns(reading)
     if entry.format != "auto":
         return entry.format
-    first = _first_values(reading, reading.gathered.files[0])
+    first = _first_values(reading)
     name = settle(reading, first, registry.detect(first, method), method)
     _must_agree(reading, name, method)
     return name
@@ -120,7 +120,7 @@ def settle(reading: Reading, head: list[object], found: Detected, method: str | 
         raise reading.error(problem, registry.remedy_of(head), field)
     must_suit(reading, found.format, method, "path")
     if method == "sft" and found.format in ASKED_FOR:
-        raise _not_asked_for(reading, found.format)
+        raise _not_asked_for(reading, found.format, head)
     return found.format
 
 
@@ -148,23 +148,28 @@ def must_suit(reading: Reading, format: str, method: str | None, field: str) -> 
     )
 
 
-def _not_asked_for(reading: Reading, format: str) -> DatasetError:
+def _not_asked_for(reading: Reading, format: str, head: list[object]) -> DatasetError:
+    others = [name for name in registry.METHOD_FORMATS["sft"] if name not in ASKED_FOR]
+    other = registry.best_of(head, others).format
+    known = other in registry.FORMATS
+    instead = f'format = "{other}" to learn all rows' if known else "choose data without a verdict"
     error = DatasetError(
         f"{reading.name}: {ASKED_FOR[format]}",
-        f'Write format = "{format}" if that is meant, or choose data with one good answer a row.',
+        f'Write format = "{format}" if that is meant, or {instead}.',
         "dataset.format",
         patch={"dataset.format": format},
     )
     return error.within(reading.table)
 
 
-def _first_values(reading: Reading, source: Source) -> list[object]:
-    """What the first rows of a file hold, by the usual names. Raises DatasetError if there is no
-    row at all."""
-    one = msgspec.structs.replace(
-        reading, gathered=msgspec.structs.replace(reading.gathered, files=(source,))
-    )
-    rows = _all_rows(one)
+def _first_values(reading: Reading, source: Source | None = None) -> list[object]:
+    """What the first rows of a file hold, or of what the entry asks for, by the usual names. Raises
+    DatasetError if there is no row at all."""
+    if source is None:
+        source, rows = reading.gathered.files[0], rows_of(reading)
+    else:
+        one = msgspec.structs.replace(reading.gathered, files=(source,))
+        rows = _all_rows(msgspec.structs.replace(reading, gathered=one))
     head = [next(rows).row]
     with contextlib.suppress(DatasetError):  # Whoever reads on will meet it.
         head.extend(found.row for found in islice(rows, registry.SAMPLE_ROWS - 1))
@@ -181,7 +186,7 @@ def must_have_columns(reading: Reading) -> None:
         return
     plain = msgspec.structs.replace(reading.entry, columns={}, roles={})
     as_it_is = msgspec.structs.replace(reading, entry=plain)
-    values = _first_values(as_it_is, reading.gathered.files[0])
+    values = _first_values(as_it_is)
     try:
         mapping.must_be_there(columns, values, reading.name)
     except DatasetError as error:

@@ -11,7 +11,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable
-from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -56,20 +55,21 @@ def gather(path: str | Path) -> Gathered:
     text = str(path)
     if is_address(text):
         raise _no_address(text)
+    if is_dataset_id(text):
+        # What a relative path means has been settled by whoever knew the folder.
+        snapshot = hub_datasets.folder_of(text)
+        return _of(text, snapshot, hub_datasets.files_in(snapshot))
     place = sources.expanded(path)
     if _is_folder(place):
         return _of(place.name or str(place), place, _in_folder(place))
     if _PATTERN.search(text) and not _exists(place):
         return _of(place.name, _steady(place), _matching(place))
-    if is_dataset_id(text) and not _exists(place):
-        snapshot = hub_datasets.folder_of(text)
-        return _of(text, snapshot, hub_datasets.files_in(snapshot))
     file = sources.find(place)
     return Gathered(name=file.name, files=(file,), is_one=True)
 
 
 def _of(name: str, base: Path, found: Iterable[Path]) -> Gathered:
-    paths = _data_of(list(islice(found, MAX_FILES + 1)), name, base)
+    paths = _data_of(list(found), name, base)
     if len(paths) > MAX_FILES:
         raise DatasetError(
             f"{name} stands for more than {MAX_FILES} files.", "Join them into fewer files."
@@ -115,7 +115,7 @@ def _steady(pattern: Path) -> Path:
 def _matching(pattern: Path) -> Iterable[Path]:
     try:
         found = glob.iglob(str(pattern), recursive=True)  # noqa: PTH207  (Path.glob wants a base)
-        paths = [path for path in map(Path, islice(found, MAX_FILES + 1)) if path.is_file()]
+        paths = [path for path in map(Path, dict.fromkeys(found)) if path.is_file()]
     except (OSError, ValueError, re.error) as error:
         problem = f"The pattern {pattern.name[:80]!r} cannot be read: {error}."
         raise DatasetError(problem, "Write one such as data/*.jsonl.") from None

@@ -63,11 +63,12 @@ def detect(rows: Sequence[object], method: str | None = None) -> Detected:
         if (guess := FORMATS[name].sniff(rows)).score > 0.5:
             return Detected(format=name, guess=guess)
     usable = METHOD_FORMATS.get(method or "", ())
-    best = _best(rows, usable)
-    return best if best.guess.score > 0 else _best(rows, tuple(FORMATS))
+    best = best_of(rows, usable)
+    return best if best.guess.score > 0 else best_of(rows, tuple(FORMATS))
 
 
-def _best(rows: Sequence[object], names: Sequence[str]) -> Detected:
+def best_of(rows: Sequence[object], names: Sequence[str]) -> Detected:
+    """The best of these formats for the rows. Never raises."""
     best = Detected(format=NONE, guess=Guess(score=0.0, reason=_no_format(rows)))
     for name in FORMATS:
         if name in names and (guess := FORMATS[name].sniff(rows)).score > best.guess.score:

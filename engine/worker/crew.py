@@ -71,22 +71,27 @@ class _Helper:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         answers = msgspec.msgpack.Decoder(Answer)
+        is_wanted = True
         try:
             write_frame(self.process.stdin, msgspec.Raw(self._task))
-            while (sent := self._todo.get()) is not None:
+            while is_wanted:
+                if (sent := self._todo.get()) is None:
+                    is_wanted = False
+                    continue
                 number, unit = sent
                 write_frame(self.process.stdin, unit)
                 frame = read_frame(self.process.stdout)
                 if frame is None:
                     break
                 self._done.put((number, answers.decode(frame)))
-            else:
-                return
         except OSError:  # It has closed its end.
             pass
-        with contextlib.suppress(subprocess.TimeoutExpired):  # So that its code is known.
-            self.process.wait(_ENDING_SECONDS)
-        self._done.put((-1, None))
+        finally:
+            # Whatever it was: who waits for an answer is told that none will come.
+            if is_wanted:
+                with contextlib.suppress(subprocess.TimeoutExpired):  # So that its code is known.
+                    self.process.wait(_ENDING_SECONDS)
+                self._done.put((-1, None))
 
     def end(self) -> None:
         """At once; whatever it was making is lost."""
@@ -133,10 +138,10 @@ class Crew:
             helper.end()
 
     def parts(
-        self, units: Iterator[Unit], shows: Callable[[], bool]
+        self, units: Iterator[Unit], shows: Callable[[], bool], alone: Callable[[Unit], Part]
     ) -> Iterator[tuple[Part, Unit]]:
-        """What becomes of each unit, in order, and the unit. Raises DatasetError for the first that
-        is wrong, Halted, and JobError if a helper is lost."""
+        """What becomes of each unit, in order, and the unit. Should a helper be lost, ``alone``
+        makes what is left. Raises DatasetError for the first that is wrong, Halted, JobError."""
         waiting: deque[tuple[int, Unit]] = deque()
         number = 0
         failure: DatasetError | None = None
@@ -153,12 +158,19 @@ class Crew:
                 failure = error
             if not waiting:
                 break
-            first, unit = waiting.popleft()
-            yield self._part(first), unit
+            part = self._part(waiting[0][0])
+            if part is None:
+                self._tell_lost()
+                self._end()
+                yield from ((alone(unit), unit) for _, unit in waiting)
+                break
+            yield part, waiting.popleft()[1]
         if failure is not None:
             raise failure
+        yield from ((alone(unit), unit) for unit in units)
 
-    def _part(self, number: int) -> Part:
+    def _part(self, number: int) -> Part | None:
+        """None if a helper is lost."""
         while number not in self._answers:
             try:
                 found, answer = self._done.get(timeout=_LOOK_SECONDS)
@@ -166,7 +178,7 @@ class Crew:
                 self._report.raise_if_ending()
                 continue
             if answer is None:
-                raise self._lost()
+                return None
             self._answers[found] = answer
         answer = self._answers.pop(number)
         if answer.wrong:
@@ -179,11 +191,11 @@ class Crew:
             )  # fmt: skip
         return answer.part
 
-    def _lost(self) -> JobError:
+    def _tell_lost(self) -> None:
         codes = [code for h in self._helpers if (code := h.process.poll()) is not None]
-        cause = f"It ended with code {codes[0]}" if codes else "It ended"
-        return JobError(
-            "helper_lost", "A process that made tokens has ended in the middle of its work.",
+        cause = f"It ended with code {codes[0]}" if codes else "It no longer answers"
+        self._report.found(
+            "helper_lost", "A process that made tokens was lost; the rest is made without.",
             cause=f"{cause}, most often because RAM ran out.",
-            remedy="Close other programs and start again.",
+            remedy="It takes longer, and nothing else changes.",
         )  # fmt: skip

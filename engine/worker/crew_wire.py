@@ -20,6 +20,8 @@ from engine.worker.part import Part
 from engine.worker.quick_tokenizer import QuickTokenizer
 
 _LENGTH = struct.Struct("<Q")
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+_decode = msgspec.json.Decoder(Example | None).decode
 
 
 class SentPiece(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,8 +90,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 class SentRows(msgspec.Struct, frozen=True, array_like=True):
     """A :class:`Ready` on its way."""
 
-    rows: list[tuple[bytes, Example | None]]
-    """Each as JSON, and what it is."""
+    rows: list[tuple[bytes, bytes]]
+    """Each as it stands in the file, null where that is not to be seen, and what it is; as JSON,
+    whose numbers may be of any size."""
     end: int
 
 
@@ -105,7 +108,10 @@ class SentUnit(msgspec.Struct, frozen=True, array_like=True):
         """As it is to be sent."""
         if isinstance(unit, Run):
             return cls(shows, run=unit)
-        rows = [(msgspec.json.encode(raw, enc_hook=str), example) for raw, example in unit.rows]
+        rows = [
+            (msgspec.json.encode(raw, enc_hook=str) if shows else b"null", _encode(example))
+            for raw, example in unit.rows
+        ]
         return cls(shows, rows=SentRows(rows, unit.end))
 
     @property
@@ -114,7 +120,7 @@ class SentUnit(msgspec.Struct, frozen=True, array_like=True):
         if self.run is not None:
             return self.run
         assert self.rows is not None
-        return Ready([(msgspec.Raw(raw), example) for raw, example in self.rows.rows])
+        return Ready([(msgspec.Raw(raw), _decode(example)) for raw, example in self.rows.rows])
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):

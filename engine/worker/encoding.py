@@ -137,8 +137,7 @@ class _Reading:
 
     def parts(self, shows: Callable[[], bool]) -> Iterator[tuple[Part, int]]:
         """In order, each with the entry of the dataset that it is of; ``shows`` is asked whether
-        what is to be seen of the next one is wanted. Raises
-        DatasetError, Halted, JobError."""
+        what is to be seen of the next one is wanted. Raises DatasetError, Halted, JobError."""
         began = time.monotonic()
         units = self._dataset.units()
         for unit in units:
@@ -150,7 +149,11 @@ class _Reading:
         dataset = SentDataset.of(self._dataset)
         task = Task(tokenizer=self._quick, dataset=dataset, seed=self._seed, loss_on=self._loss_on)
         with crew.Crew(task, self._most, self._report) as helpers:
-            for part, unit in helpers.parts(units, shows):
+
+            def alone(unit: Unit) -> Part:
+                return self._encoder.part(unit, shows=shows())
+
+            for part, unit in helpers.parts(units, shows, alone):
                 yield self._told(part, unit)
 
     def _pays(self, unit: Unit, seconds: float) -> bool:

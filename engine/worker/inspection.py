@@ -104,7 +104,8 @@ def report_of(look: Look) -> DatasetReport:
         packed=packed(train, spec) if train and is_cut else None,
         picks=picks(counted),
         findings=findings_of(look, counted),
-        sources=shares(spec, look.encoding, train), unlearnt=meta.unlearnt,
+        sources=look.prepared.sources if look.prepared else shares(spec, look.encoding, None),
+        unlearnt=meta.unlearnt,
         seconds=meta.seconds, is_kept=look.encoding.is_kept,
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ from engine.contract.spec import Spec
 from engine.formats.learnt import DECIDED
 from engine.store.encoded import Meta
 from engine.worker.encoded_parts import Encoding
+from engine.worker.failures import JobError
 from engine.worker.report import Report
 from engine.worker.samples import Samples
 
@@ -30,7 +31,8 @@ def is_weighed(spec: Spec) -> bool:
 
 
 def weighed(spec: Spec, encoding: Encoding, train: Samples) -> Samples:
-    """The rows that are trained on, each as often as its dataset's weight says."""
+    """The rows that are trained on, each as often as its dataset's weight says. Raises JobError if
+    that leaves none."""
     if not is_weighed(spec) or not len(train):
         return train
     assert train.origins is not None
@@ -39,7 +41,16 @@ def weighed(spec: Spec, encoding: Encoding, train: Samples) -> Samples:
     parts = parts_of(encoding.meta.parts, train.origins)
     weights = np.array([entry.weight for entry in spec.dataset.entries])
     copies = copies_of(encoding.hashes.matrix()[places], weights[parts])
-    return train.take(np.repeat(np.arange(len(train)), copies))
+    # Pass by pass: side by side in one block, the second would be read off the first.
+    passes = [np.flatnonzero(copies > done) for done in range(copies.max(initial=0))]
+    if not passes:
+        raise JobError(
+            "bad_data",
+            "There is nothing to train on.",
+            cause=f"The weights leave none of {len(train)} samples.",
+            remedy="Raise the weight of each [[dataset.sources]].",
+        )
+    return train.take(np.concatenate(passes))
 
 
 def copies_of(rows: npt.NDArray[np.uint8], weights: npt.NDArray[np.float64]) -> Ints:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.contract.dataset_report import SourceShare
 from engine.worker.failures import JobError
 from engine.worker.report import Report
 from engine.worker.samples import Samples
@@ -14,6 +15,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
     train: Samples
     evaluation: Samples
+    sources: list[SourceShare] = []
+    """What each dataset of a mixture gives."""
 
 
 def without_idle(samples: Samples, what: str, report: Report) -> Samples:

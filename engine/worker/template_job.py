@@ -14,7 +14,7 @@ from engine.contract.messages import Job, TemplateTried
 from engine.contract.spec import ModelSpec, Spec
 from engine.formats.example import Conversation, Example, RowError
 from engine.formats.learnt import learnt
-from engine.formats.registry import FORMATS
+from engine.formats.registry import FORMATS, detect
 from engine.planning import chat_templates
 from engine.planning.chat_templates import TemplateProblem
 from engine.store.encoded_view import SHOWN_TOKENS, Sample, Token
@@ -67,13 +67,17 @@ def _tried(
 
 def _example(row: str, format: str) -> Example:
     """Raises RowError."""
-    if not row or format not in FORMATS:
+    if not row:
         return TRIAL
     try:
         value = msgspec.json.decode(row)
     except msgspec.DecodeError:
         # Of a very long row only the beginning is handed around.
         raise RowError("This row is too long to be shown with another template.") from None
+    if format not in FORMATS:  # Of a mixture.
+        format = detect([value]).format
+    if format not in FORMATS:
+        return TRIAL
     return learnt(FORMATS[format].to_example(value)) or TRIAL
 
 

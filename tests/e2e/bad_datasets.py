@@ -63,7 +63,7 @@ BAD_DATASETS: dict[str, Bad] = {
         '{"instruction": "a", "output": "b"}\n' * 3 + '{"instruction": "a"}\n',
         "line 4",
     ),
-    "prompt without completion": Bad("data.jsonl", '{"prompt": "a"}\n' * 3, "`prompt`"),
+    "prompt without completion": Bad("data.jsonl", '{"prompt": "a"}\n' * 3, "no answers"),
     "content that is a number": Bad(
         "data.jsonl", GOOD * 3 + _messages(("user", "a"), ("assistant", 7)), "line 4"
     ),

@@ -249,7 +249,7 @@ def test_stop_of_a_run_at_rest_changes_nothing(bench: Bench) -> None:
 
 
 def test_stop_of_a_run_that_waits_in_the_queue(bench: Bench) -> None:
-    first = bench.detached()
+    first = bench.detached("slow steps=5000 ms=1")
     second = bench.fettle("train", bench.spec, "--detach", "--json").last["run"]
     shown = bench.show(second)
     assert (shown["state"], shown["queue_place"], shown["behind"]) == ("queued", 1, "Bench run")

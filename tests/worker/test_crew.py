@@ -16,14 +16,16 @@ import msgspec
 import psutil
 import pytest
 
+from engine.contract.messages import Finding
 from engine.contract.spec import Spec
 from engine.contract.validate import check
 from engine.formats import json_list, json_rows, reading
-from engine.formats.example import DatasetError
+from engine.formats.example import Conversation, DatasetError, Turn
+from engine.formats.reading import Ready
 from engine.store import encoded
 from engine.worker import crew
+from engine.worker.crew_wire import SentUnit
 from engine.worker.encoding import encoding_of
-from engine.worker.failures import JobError
 from engine.worker.report import Halted
 from tests.allowance import is_within
 from tests.worker.conftest import WORDS, Heard, make_spec
@@ -162,15 +164,29 @@ def test_what_is_wrong_is_what_one_process_says_first(
     assert _nothing_is_left()
 
 
-def test_a_helper_that_ends_is_told_and_not_waited_for(
+def test_what_a_lost_helper_owes_is_made_without(
     models: Callable[[str], Path], tmp_path: Path, report: Heard, helped: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
+    data = _written(tmp_path, "rows.jsonl")
+    alone = _made(models("qwen"), data, report)
     helped()
     monkeypatch.setattr(crew, "COMMAND", [sys.executable, "-c", "import sys; sys.exit(7)"])
-    with pytest.raises(JobError, match="ended with code 7"):
-        _made(models("qwen"), _written(tmp_path, "rows.jsonl"), report)
-    assert _nothing_is_left()
+    assert _made(models("qwen"), data, report) == alone
+    [lost] = [found for found in report.of(Finding) if found.code == "helper_lost"]
+    assert "ended with code 7" in lost.cause
+    assert not psutil.Process().children()
+
+
+def test_a_number_of_any_size_goes_to_a_helper_and_back() -> None:
+    call = {"function": {"name": "count", "arguments": {"atoms": 10**30}}}
+    turns = [Turn(role="user", content="How many?"),
+             Turn(role="assistant", content="", tool_calls=[call])]  # fmt: skip
+    sent = SentUnit.of(Ready([({"a": 1}, Conversation(messages=turns))]), shows=True)
+    there = msgspec.msgpack.decode(msgspec.msgpack.encode(sent), type=SentUnit).unit
+    assert isinstance(there, Ready)
+    [(raw, example)] = there.rows
+    assert (bytes(raw), example) == (b'{"a":1}', Conversation(messages=turns))
 
 
 def test_who_is_asked_to_end_does_not_wait_for_helpers(

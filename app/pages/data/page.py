@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QProgressBar, QWidget
 
 from app import data_words
 from app.form import Draft
+from app.form_fields import OF_ONE_FILE
 from app.inspector import Inspector
 from app.link import HostLink
 from app.pages.data.desk import Desk
@@ -28,10 +29,6 @@ from engine.contract.dataset_report import DatasetReport
 from engine.contract.messages import Inspected, Refusal
 
 _LOW_HEIGHT = 680
-_OF_ONE_FILE = (
-    "dataset.format", "dataset.columns", "dataset.roles", "dataset.skip_samples",
-    "dataset.max_samples", "dataset.sources",
-)  # fmt: skip
 _EMPTY = (
     "Choose a dataset and a model: here you see every token that the model will get, which of them "
     "it learns, what is cut off, and what is odd. Nothing is changed in the file."
@@ -139,7 +136,7 @@ class DataPage(QWidget):
         draft = self._draft.with_value("model.path", model).with_value("dataset.path", path or None)
         if not is_mixture and path != self._draft.get("dataset.path"):
             # All of that was said of another file.
-            draft = draft.with_patch(dict.fromkeys(_OF_ONE_FILE))
+            draft = draft.with_patch(dict.fromkeys(OF_ONE_FILE))
         self._look_at(draft.with_value("method", self.source.method.currentData()))
 
     def _look_at(self, draft: Draft) -> None:
@@ -152,7 +149,7 @@ class DataPage(QWidget):
 
     def _on_patch_wanted(self, patch: dict[str, Any]) -> None:
         draft = self._draft.with_patch(patch)
-        if draft.get("dataset.path"):
+        if draft.get("dataset.path") or draft.get("dataset.sources"):
             self._look_at(draft)
         else:  # There is nothing to look at yet.
             self._draft = draft

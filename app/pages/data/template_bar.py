@@ -74,7 +74,8 @@ class TemplateBar(QWidget):
         if is_file(self._chosen):
             self.template.addItem(file_name(self._chosen), self._chosen)
             self.template.setItemData(self.template.count() - 1, self._chosen, _TOOL_TIP)
-        self.template.addItem("From a file…", _FROM_FILE)
+        if self._link.place.shares_files:
+            self.template.addItem("From a file…", _FROM_FILE)
         chosen = AUTO if is_auto(self._chosen) else self._chosen
         self.template.setCurrentIndex(max(0, self.template.findData(chosen)))
 

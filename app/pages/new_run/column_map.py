@@ -98,7 +98,12 @@ class ColumnMap(QWidget):
 
     def _on_chosen(self) -> None:
         known = {name for name, _ in MEANINGS}
-        kept = {name: theirs for name, theirs in self._named.items() if name not in known}
+        # What stands in no list here is for the person's own file to say.
+        kept = {
+            name: theirs
+            for name, theirs in self._named.items()
+            if name not in known or theirs not in self.lists
+        }
         chosen = {c.currentData(): theirs for theirs, c in self.lists.items() if c.currentData()}
         self.mapped.emit(kept | chosen)
 

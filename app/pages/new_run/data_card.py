@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
 
 from app.form import Form, complaints_of
 from app.form_editors import ChoiceEditor, FormLine, TextEditor
-from app.form_fields import fields
+from app.form_fields import OF_ONE_FILE, fields
 from app.form_words import choice
 from app.link import HostLink
 from app.pages.new_run.column_map import ColumnMap
@@ -66,8 +66,8 @@ class DataCard(Card):
         """Take a file, as if it had been typed."""
         self._form.seal()
         self._form.set_value("dataset.path", path)
-        for names in ("columns", "roles"):  # They are those of another file.
-            self._form.set_value(f"dataset.{names}", None)
+        for path_of_setting in OF_ONE_FILE:
+            self._form.set_value(path_of_setting, None)
         self._form.seal()
 
     def recolor(self, tokens: Tokens) -> None:

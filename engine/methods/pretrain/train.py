@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from engine.contract.dataset_report import SourceShare
 from engine.contract.spec import Spec
 from engine.formats.dataset import split_sizes
 from engine.methods.sft.train import Trainer
@@ -27,13 +28,17 @@ def prepare(
     """The dataset in blocks of ``max_length``, tokenised if that is not done. Raises DatasetError
     or JobError."""
     encoding = encoding or encoding_of(spec, tokenizer, report)
-    train, evaluation = _split(spec, encoding, report)
+    train, evaluation, sources = _split(spec, encoding, report)
     train = without_idle(train, "blocks", report)
     must_have_some(train, encoding.meta.rows_read)
-    return Prepared(train=train, evaluation=without_idle(evaluation, "held-back blocks", report))
+    evaluation = without_idle(evaluation, "held-back blocks", report)
+    return Prepared(train=train, evaluation=evaluation, sources=sources)
 
 
-def _split(spec: Spec, encoding: Encoding, report: Report) -> tuple[Samples, Samples]:
+def _split(
+    spec: Spec, encoding: Encoding, report: Report
+) -> tuple[Samples, Samples, list[SourceShare]]:
+    """Blocks to train on, blocks held back, and what each dataset gives."""
     documents = encoding.samples
     length, fraction, seed = (
         spec.training.max_length, spec.dataset.eval_fraction, spec.training.seed
@@ -43,13 +48,15 @@ def _split(spec: Spec, encoding: Encoding, report: Report) -> tuple[Samples, Sam
         _, count = split_sizes(len(documents), fraction)
         train, evaluation = documents.parted(held_back(encoding.hashes, count))
         train = weighed(spec, encoding, train)
-        tell_shares(shares(spec, encoding, train), report)
-        return blocks(train, length), blocks(evaluation, length)
-    tell_shares(shares(spec, encoding, documents), report)
+        sources = shares(spec, encoding, train)
+        tell_shares(sources, report)
+        return blocks(train, length), blocks(evaluation, length), sources
+    sources = shares(spec, encoding, documents)
+    tell_shares(sources, report)
     whole = blocks(documents, length)
     hashes = [row_hash(whole[place][0].tobytes(), seed) for place in range(len(whole))]
     _, count = split_sizes(len(whole), fraction)
-    return whole.parted(held_back(hashes, count))
+    return *whole.parted(held_back(hashes, count)), sources
 
 
 def blocks(documents: Samples, length: int) -> Samples:

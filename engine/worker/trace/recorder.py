@@ -170,12 +170,12 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
             and self._borders == other._borders
             and [(birth.place, birth.part) for birth in ours]
             == [(birth.place, birth.part) for birth in theirs]
-            and all(map(np.array_equal, self._formulas(), other._formulas()))
+            and self._formulas() == other._formulas()
         )
 
-    def _formulas(self) -> list[np.ndarray]:
-        in_blocks = [np.array(self._blocks[number]) for number in sorted(self._blocks)]
-        return [np.array([birth.formula for birth in self._births]), *in_blocks]
+    def _formulas(self) -> list[list[Any]]:
+        in_blocks = [np.array(self._blocks[number]).tolist() for number in sorted(self._blocks)]
+        return [[birth.formula.tolist() for birth in self._births], *in_blocks]
 
     def stretches(self) -> list[Stretch]:
         """Every stretch in order."""
