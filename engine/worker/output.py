@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from engine.contract.spec import Spec
 from engine.contract.template_names import is_auto
 from engine.contract.toml import write as write_toml
 from engine.store.files import disk_sentence, rename, sync_file, sync_folder
-from engine.store.staging import CheckpointError
+from engine.store.staging import CheckpointError, NoRoom
 from engine.worker.recipe import script
 
 FOLDER = "output"
@@ -39,7 +40,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 def write(run_folder: Path, spec: Spec, model: Any, tokenizer: Any, facts: Facts) -> Path:
     """Write the result beside, then put it in place; gives its folder.
 
-    Raises :class:`engine.store.staging.CheckpointError` if the disk does not take it.
+    Raises :class:`engine.store.staging.CheckpointError` if the disk does not take it, its kind
+    :class:`engine.store.staging.NoRoom` if that is full.
     """
     staging = run_folder / f".{FOLDER}-{os.getpid()}"
     try:
@@ -48,11 +50,16 @@ def write(run_folder: Path, spec: Spec, model: Any, tokenizer: Any, facts: Facts
         _fill(staging, spec, model, tokenizer, facts)
         return _put_in_place(staging, run_folder / FOLDER)
     except OSError as error:
-        raise CheckpointError(disk_sentence(error, staging)) from error
+        raise _refusal(error, staging) from error
     except SafetensorError as error:
-        raise CheckpointError(disk_sentence(_disk_error(error), staging)) from error
+        raise _refusal(_disk_error(error), staging) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _refusal(error: OSError, folder: Path) -> CheckpointError:
+    kind = NoRoom if error.errno in (errno.ENOSPC, errno.EDQUOT) else CheckpointError
+    return kind(disk_sentence(error, folder))
 
 
 def _disk_error(error: SafetensorError) -> OSError:

@@ -25,6 +25,7 @@ from engine.failpoints import reach
 from engine.worker import (
     meter,
     output,
+    result_room,
     state_files,
     template_check,
     templates,
@@ -308,20 +309,17 @@ def _end(
     course.save_at_end(trainer)
     report.show(Phase.SAVING)
     reach("worker.output")
-    made = output.write(
-        folder,
-        spec,
-        trainer.model,
-        tokenizer,
-        output.Facts(
-            steps=position.step,
-            train_loss=course.last_loss,
-            eval_loss=course.last_eval_loss,
-            train_samples=len(prepared.train),
-            eval_samples=len(prepared.evaluation),
-            data=prepared.train.digest(),
-            versions=versions(),
-        ),
+    facts = output.Facts(
+        steps=position.step,
+        train_loss=course.last_loss,
+        eval_loss=course.last_eval_loss,
+        train_samples=len(prepared.train),
+        eval_samples=len(prepared.evaluation),
+        data=prepared.train.digest(),
+        versions=versions(),
+    )
+    made = result_room.written(
+        lambda: output.write(folder, spec, trainer.model, tokenizer, facts), report
     )
     return Done(
         at=time.time(), outcome="finished", step=position.step, folder=str(folder),

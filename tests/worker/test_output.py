@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from engine.contract.messages import Finding
 from engine.contract.spec import DatasetSpec, ModelSpec, Spec
-from engine.store.staging import CheckpointError
-from engine.worker import output
+from engine.store.staging import CheckpointError, NoRoom
+from engine.worker import output, result_room
+from tests.worker.conftest import Heard, make_spec, run_here
 
 FACTS = output.Facts(
     steps=1, train_loss=1.0, eval_loss=None, train_samples=1, eval_samples=0, data="0" * 64,
@@ -42,6 +47,38 @@ def test_weights_that_the_disk_refuses_are_told_in_a_sentence(
     with files_up_to(4096), pytest.raises(CheckpointError, match="cannot be written: File too"):
         output.write(tmp_path, SPEC, model, tokenizer, FACTS)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_finished_weights_wait_for_room(
+    is_stopped: bool, models: Callable[[str], Path], few_chats: Path, tmp_path: Path,
+    report: Heard, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    tries: list[int] = []
+    real = output._fill
+
+    def full(*parts: Any) -> None:
+        tries.append(1)
+        if len(tries) < 4:
+            if is_stopped:
+                report.wishes.stop.set()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(*parts)
+
+    monkeypatch.setattr(output, "_fill", full)
+    monkeypatch.setattr(result_room, "TRY_EVERY_SECONDS", 0.01)
+    spec = make_spec(models("llama"), few_chats, max_steps=2)
+    if is_stopped:
+        with pytest.raises(NoRoom):
+            run_here(tmp_path, spec, report)
+        assert len(tries) == 1
+        return
+    done = run_here(tmp_path, spec, report)
+    assert done.outcome == "finished"
+    assert (Path(done.output or "") / "adapter_model.safetensors").exists()
+    told = [found.code for found in report.of(Finding)]
+    assert told == ["result_waits", "result_written"]
 
 
 def test_the_result_before_is_put_back_if_the_new_one_cannot_take_its_place(
