@@ -45,8 +45,9 @@ same.  python train.py
 
 from pathlib import Path
 
+import fsspec
 import torch
-from datasets import concatenate_datasets, load_dataset
+from datasets import Dataset, concatenate_datasets, load_dataset
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from trl import SFTConfig, SFTTrainer
@@ -94,6 +95,7 @@ if QUANTIZATION is not None and QUANTIZATION.load_in_4bit:
 tokenizer = AutoTokenizer.from_pretrained(
     Path(__file__).parent, trust_remote_code=TRUST_REMOTE_CODE
 )
+KNOWS_TOOLS = "tool" in str(tokenizer.chat_template)
 model = AutoModelForCausalLM.from_pretrained(
     MODEL, revision=REVISION, trust_remote_code=TRUST_REMOTE_CODE, dtype=dtype,
     quantization_config=QUANTIZATION, device_map={"": 0 if cuda else "cpu"}, use_safetensors=True,
@@ -110,10 +112,6 @@ def _data(spec: Spec) -> str:
     last = _LAST_ANSWER if spec.dataset.loss_on == "last_answer" else ""
     return f"""
 {loading(spec, last)}
-held_back = None
-if EVAL_FRACTION:
-    parts = data.train_test_split(test_size=EVAL_FRACTION, seed=SEED)
-    data, held_back = parts["train"], parts["test"]
 """
 
 
@@ -124,17 +122,19 @@ rows_to_example = to_example
 def to_example(row):
     """Only the last answer is learnt: all before it is the question."""
     example = rows_to_example(row)
-    turns = example.get("messages", [])
-    if not turns or turns[-1]["role"] != "assistant":
+    if "messages" not in example:
         return example
-    return {"prompt": turns[:-1], "completion": turns[-1:]}
+    talk = example["messages"]
+    while talk[-1]["role"] != "assistant":
+        talk = talk[:-1]
+    return {"prompt": talk[:-1], "completion": talk[-1:]}
 
 '''
 
 
 def _arguments(spec: Spec) -> str:
     training = spec.training
-    chat = spec.method == "sft" and spec.dataset.format != "prompt_completion"
+    chat = spec.method == "sft"
     values = {
         "output_dir": "repeated",
         "max_length": training.max_length,

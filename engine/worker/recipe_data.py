@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 from engine.contract.hub_id import is_dataset_id
 from engine.contract.spec import DatasetSpec, SourceSpec, Spec
+from engine.formats import messages, sharegpt
+from engine.formats import source as sources
 from engine.formats.example import DatasetError
 from engine.formats.gather import gather
+from engine.formats.mapping import IN_TURNS, TALK
+from engine.formats.source import Source
+from engine.formats.text_rows import HEAD_BYTES, PIECE, layout
 
 _KINDS = {
     "jsonl": "json", "ndjson": "json", "json": "json", "csv": "csv", "tsv": "csv",
     "parquet": "parquet", "arrow": "arrow",
 }  # fmt: skip
+_ROLES = {**messages.ROLES, **sharegpt.ROLES}
 
 
 def loading(spec: Spec, changed: str = "") -> str:
-    """Sets ``data`` to examples as TRL wants them; ``changed`` may put another ``to_example`` in
-    place of the usual one."""
-    sources = [_source(entry, spec) for entry in spec.dataset.entries]
-    if _is_plain(spec.dataset):
-        kind, files = sources[0]["kind"], "DATA"
-        extra = ', sample_by="paragraph"' if kind == "text" else ""
-        load = f'data = load_dataset("{kind}", data_files={files}, split="train"{extra})'
+    """Sets ``data`` and ``held_back`` (None if nothing is) to examples as TRL wants them;
+    ``changed`` may put another ``to_example`` in place of the usual one."""
+    found = [_source(entry) for entry in spec.dataset.entries]
+    roles = "".join(f"    {said!r}: {role!r},\n" for said, role in _ROLES.items())
+    usual = f"ROLES = {{\n{roles}}}\n{_TO_EXAMPLE}{changed}"
+    kind = found[0]["kind"]
+    if _is_plain(spec.dataset) and kind != "text":
+        load = f'data = load_dataset("{kind}", data_files=DATA, split="train")'
         mapped = "data = data.map(to_example, remove_columns=data.column_names)"
-        return f"{_TO_EXAMPLE}{changed}\n\n{load}\n{mapped}"
-    listed = "\n".join(f"    {source!r}," for source in sources)
-    return f"{_TO_EXAMPLE}{changed}\n\nSOURCES = [\n{listed}\n]\n{_LOAD}"
+        return f"{usual}\n\n{load}\n{mapped}\n{_SPLIT}"
+    listed = "".join(f"    {source!r},\n" for source in found)
+    names = f"SOURCES = [\n{listed}]\nIN_TURNS = {IN_TURNS!r}\nTALK = {TALK!r}\n"
+    has_text = any(source["kind"] == "text" for source in found)
+    documents = f"PIECE = {PIECE}\n{_DOCUMENTS}" if has_text else ""
+    return f"{usual}\n\n{names}{documents}{_LOAD}{_SPLIT}{_WEIGHED}"
 
 
 def _is_plain(dataset: DatasetSpec) -> bool:
@@ -46,21 +57,33 @@ def _is_file(path: str) -> bool:
         return not is_dataset_id(path)
 
 
-def _source(entry: SourceSpec, spec: Spec) -> dict[str, Any]:
-    files: list[str] = [entry.path]
+def _source(entry: SourceSpec) -> dict[str, Any]:
+    found: Sequence[Source] = ()
     with contextlib.suppress(DatasetError):
-        files = [str(source.path) for source in gather(entry.path).files]
+        found = gather(entry.path).files
+    files = [str(source.path) for source in found] or [entry.path]
     bare = files[0].lower().removesuffix(".gz").removesuffix(".zst")
     kind = _KINDS.get(bare.rpartition(".")[2], "text")
-    if is_dataset_id(entry.path):
+    if is_dataset_id(entry.path) and not (found and kind == "text"):
         kind, files = entry.path, []
+    layouts = [_layout(source) for source in found] if kind == "text" else []
     return {
-        "kind": kind, "files": files, "columns": dict(entry.columns), "roles": dict(entry.roles),
+        "kind": kind, "files": files, "layouts": layouts or ["whole"] * len(files),
+        "columns": dict(entry.columns), "roles": dict(entry.roles),
+        "only_good": entry.format == "unpaired_preference",
         "skip": entry.skip_samples, "most": entry.max_samples, "weight": entry.weight,
     }  # fmt: skip
 
 
+def _layout(source: Source) -> str:
+    try:
+        return layout(sources.read_bytes(source, HEAD_BYTES))
+    except DatasetError:
+        return "whole"
+
+
 _TO_EXAMPLE = '''
+
 def to_example(row):
     """A row of any of the usual shapes as TRL wants it."""
     if "chosen" in row:
@@ -73,9 +96,12 @@ def to_example(row):
             {"role": "user", "content": question},
             {"role": "assistant", "content": row["output"]},
         ]}
-    if "conversations" in row:
-        return {"messages": turns(row["conversations"])}
-    return {key: row[key] for key in ("messages", "prompt", "completion", "text") if key in row}
+    for name in ("messages", "conversations", "conversation"):
+        if name in row:
+            return {"messages": turns(row[name])}
+    if isinstance(row.get("prompt"), list):
+        return {"messages": turns(row["prompt"]) + turns(row["completion"])}
+    return {key: row[key] for key in ("prompt", "completion", "text") if key in row}
 
 
 def answered(row, answer):
@@ -91,51 +117,135 @@ def answered(row, answer):
 
 
 def turns(said):
-    """Turns in OpenAI's shape."""
-    roles = {"human": "user", "gpt": "assistant", "system": "system",
-             "observation": "user", "function_call": "assistant"}
-    return [
-        {"role": turn["role"], "content": turn["content"]} if "role" in turn
-        else {"role": roles.get(turn["from"], "user"), "content": turn["value"]}
-        for turn in said
-    ]
+    """Turns in OpenAI's shape, of speakers that the chat template knows."""
+    found = []
+    for turn in said:
+        who, what = ("role", "content") if turn.get("role") else ("from", "value")
+        role = ROLES[turn[who].lower()]
+        if role == "tool" and not KNOWS_TOOLS:
+            role = "user"
+        more = {k: turn[k] for k in ("tool_calls", "name", "tool_call_id") if k in turn}
+        found.append({"role": role, "content": turn[what] or "", **more})
+    return found
+'''
+
+_DOCUMENTS = '''
+
+def documents(files, layouts, times):
+    """The documents of text files, kept apart as Fettle does. A changed file has another time, so
+    that no old copy of it is taken."""
+    for file, layout in zip(files, layouts, strict=True):
+        held, length, blank = [], 0, 0
+        packing = "infer" if file.lower().endswith((".gz", ".zst")) else None
+        with fsspec.open(
+            file, "rt", compression=packing, encoding="utf-8-sig", newline="\\n"
+        ) as lines:
+            for line in lines:
+                line = line.replace("\\r\\n", "\\n")
+                blank = 0 if line.strip() else blank + 1
+                is_long = length >= 2 * PIECE or (length >= PIECE and blank > 0)
+                ends = {"gaps": blank >= 2, "lines": True, "whole": is_long}
+                if held and ends[layout]:
+                    yield {"text": "".join(held).strip()}
+                    held, length = [], 0
+                if held or not blank:
+                    held.append(line)
+                    length += len(line)
+        if held:
+            yield {"text": "".join(held).strip()}
 '''
 
 _LOAD = '''
 
-def load(source):
-    """Rows of one dataset, as often as its weight says."""
-    files = {"data_files": source["files"]} if source["files"] else {}
-    rows = load_dataset(source["kind"], split="train", **files)
+def load(place, source):
+    """The rows of one dataset; each says which one it is of."""
+    files = source["files"]
+    if source["kind"] == "text":
+        times = [Path(file).stat().st_mtime_ns for file in files]
+        asked = {"files": files, "layouts": source["layouts"], "times": times}
+        rows = Dataset.from_generator(documents, gen_kwargs=asked)
+    else:
+        named = {"data_files": files} if files else {}
+        rows = load_dataset(source["kind"], split="train", **named)
     last = source["skip"] + source["most"] if source["most"] else len(rows)
     rows = rows.select(range(min(source["skip"], len(rows)), min(last, len(rows))))
-    for name, theirs in source["columns"].items():
-        if theirs in rows.column_names:
-            rows = rows.remove_columns([name] if name in rows.column_names else [])
-            rows = rows.rename_column(theirs, name)
-    verdict = next((n for n in ("label", "kto_tag") if n in rows.column_names), None)
-    if verdict:
-        rows = rows.filter(lambda row: str(row[verdict]).lower() in ("true", "1"))
-    rows = rows.map(lambda row: to_example(renamed(row, source)),
+    if source["only_good"]:
+        rows = rows.filter(lambda row: is_good(usual(row, source)))
+    return rows.map(lambda row: {**to_example(usual(row, source)), "source": place},
                     remove_columns=rows.column_names)
-    whole = int(source["weight"])
-    part = rows.shuffle(seed=SEED).select(range(round((source["weight"] - whole) * len(rows))))
-    return concatenate_datasets([rows] * whole + [part])
 
 
-def renamed(row, source):
-    """The fields and the speakers of its turns by their usual names."""
-    fields = {theirs: name for name, theirs in source["columns"].items()}
-    roles = {theirs: name for name, theirs in source["roles"].items()}
-    for column in ("messages", "conversations"):
+def is_good(row):
+    """Whether the verdict on an answer is a good one."""
+    verdict = next(row[name] for name in ("label", "kto_tag") if name in row)
+    return str(verdict).strip().lower() in ("true", "1")
+
+
+def usual(row, source):
+    """The row with its columns, the fields of its turns and their speakers by the usual names."""
+    names = source["columns"]
+    inner = {name: theirs for name, theirs in names.items() if name in IN_TURNS}
+    roles = {theirs.lower(): name for name, theirs in source["roles"].items()}
+    row = renamed(row, {name: theirs for name, theirs in names.items() if name not in IN_TURNS})
+    for column in TALK:
         if isinstance(row.get(column), list):
-            talk = [{fields.get(k, k): v for k, v in turn.items()} for turn in row[column]]
-            row[column] = [
-                {k: roles.get(v, v) if k in ("role", "from") else v for k, v in turn.items()}
-                for turn in talk
-            ]
+            row[column] = [speaking(renamed(turn, inner), roles) for turn in row[column]]
     return row
 
 
-data = concatenate_datasets([load(source) for source in SOURCES])
+def renamed(row, names):
+    """All names at once: two may be swapped."""
+    rest = {key: value for key, value in row.items() if key not in names.values()}
+    return rest | {name: row[theirs] for name, theirs in names.items() if theirs in row}
+
+
+def speaking(turn, roles):
+    """The turn with its speaker by the usual name."""
+    said = {key: turn[key] for key in ("role", "from") if isinstance(turn.get(key), str)}
+    return turn | {key: roles.get(value.lower(), value) for key, value in said.items()}
+
+
+def shape(rows):
+    """What a row is made of."""
+    return {name: sorted(value[0]) if isinstance(value, list) else type(value).__name__
+            for name, value in rows[0].items()}
+
+
+loaded = [rows for place, source in enumerate(SOURCES) if len(rows := load(place, source))]
+# TRL learns from rows of one shape: bare prompts and completions cannot stand beside conversations.
+if any(shape(rows) != shape(loaded[0]) for rows in loaded):
+    raise SystemExit(
+        "The datasets in SOURCES give rows of several shapes, such as conversations and bare "
+        "prompts with completions, and TRL learns from one at a time: leave some of them out of "
+        "SOURCES, or repeat this run with Fettle."
+    )
+usual_types = loaded[0].features
+data = concatenate_datasets([
+    rows if rows.features == usual_types else rows.cast(usual_types) for rows in loaded
+])
+'''
+
+_SPLIT = """
+held_back = None
+if EVAL_FRACTION and len(data) > 1:
+    parts = data.train_test_split(test_size=EVAL_FRACTION, seed=SEED)
+    data, held_back = parts["train"], parts["test"]
+"""
+
+_WEIGHED = '''
+
+def weighed(rows, place, weight):
+    """The rows of one dataset, as often as its weight says."""
+    rows = rows.select([n for n, of in enumerate(rows["source"]) if of == place])
+    whole = int(weight)
+    part = rows.shuffle(seed=SEED).select(range(round((weight - whole) * len(rows))))
+    return [rows] * whole + [part]
+
+
+# Only now, so that no copy of what is held back is trained on.
+data = concatenate_datasets([
+    part for place, source in enumerate(SOURCES) for part in weighed(data, place, source["weight"])
+]).remove_columns("source")
+if held_back:
+    held_back = held_back.remove_columns("source")
 '''

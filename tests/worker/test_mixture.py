@@ -27,7 +27,6 @@ from engine.worker.crew_wire import SentDataset, SentUnit
 from engine.worker.encoding import encoding_of
 from engine.worker.encoding_key import key_of, prints_of
 from engine.worker.mixture import copies_of, parts_of, shares
-from engine.worker.recipe_data import loading
 from engine.worker.samples import row_hash
 from tests.worker.conftest import Heard, make_spec
 
@@ -197,21 +196,6 @@ def test_a_dataset_is_fetched_once_where_it_is_not_here(
     found = list((tmp_path / "cache").rglob("*.arrow"))
     assert found
     assert datasets.Dataset.from_file(str(found[0])).num_rows == 3
-
-
-def test_the_script_of_a_run_loads_the_same_mixture(
-    mixed: Callable[..., Spec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from datasets import concatenate_datasets, load_dataset
-
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    spec = mixed(2, 0.5)
-    names: dict[str, Any] = {
-        "SEED": 1, "load_dataset": load_dataset, "concatenate_datasets": concatenate_datasets,
-    }  # fmt: skip
-    exec(loading(spec), names)
-    assert len(names["data"]) == 2 * ROWS + ROWS // 2
-    assert names["data"][0]["messages"][1] == {"role": "assistant", "content": "a number 0"}
 
 
 def test_helpers_make_of_every_file_what_the_worker_makes(tmp_path: Path) -> None:
