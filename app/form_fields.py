@@ -69,7 +69,7 @@ def _default_of(info: msgspec.structs.FieldInfo) -> Any:
 
 OF_ONE_FILE = (
     "dataset.format", "dataset.columns", "dataset.roles", "dataset.skip_samples",
-    "dataset.max_samples", "dataset.sources",
+    "dataset.max_samples", "dataset.sources", "dataset.fixes",
 )  # fmt: skip
 """What was said of one dataset and goes with another."""
 _ASKED_FOR = ("dataset.path",)

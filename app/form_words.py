@@ -36,6 +36,7 @@ LABELS = {
     "dataset.skip_samples": "Skip the first rows",
     "dataset.max_samples": "Most rows used",
     "dataset.sources": "Several datasets",
+    "dataset.fixes": "Fixes",
     "dataset.eval_fraction": "Held back for evaluation",
     "training.max_length": "Max length",
     "training.packing": "Packing",

@@ -19,8 +19,14 @@ class RowFinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     row_count: int = 0
     rows: list[int] = []
     """The first of them; the first row of the dataset is 0."""
+    groups: list[list[int]] = []
+    """Where rows are like others: each with the one that comes first at its head."""
     patch: dict[str, Any] = {}
     """What does it at one click: dotted field of the spec to its new value."""
+    action: str = ""
+    """What a button for that says; empty where the values say enough."""
+    is_done: bool = False
+    """Whether it tells what a fix did; the patch undoes it."""
 
 
 class Packing(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,8 +90,16 @@ class DatasetReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Of those, the ones that lose something that would be learnt."""
     duplicates: int = 0
     """Samples that are the same as one before them."""
+    near_duplicates: int = 0
+    """Samples that are nearly the same as one before them, but not quite."""
     duplicates_across: int = 0
-    """Held-back samples that are trained on as well."""
+    """Held-back samples that are trained on as well, or nearly."""
+    left_out: int = 0
+    """Samples that fixes leave out."""
+    left_out_rows: list[int] = []
+    """The first of them."""
+    languages: dict[str, float] = {}
+    """Share of the samples that tell their language, the greatest first."""
     edges: list[int] = []
     """Borders of the bins of the length histogram, in tokens, one more than there are bins."""
     counts: list[int] = []

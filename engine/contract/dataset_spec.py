@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from engine.contract.dataset_fixes import FixName
 from engine.contract.table import Table
 
 FormatName = Literal[
@@ -81,6 +82,17 @@ class DatasetSpec(Table, frozen=True, kw_only=True):
             "its last answer, or everything, the questions too."
         ),
     ] = "answers"
+    fixes: Annotated[
+        list[FixName],
+        Meta(
+            description="What is done about rows as they are read; the file itself is never "
+            "changed. Left out are copies (drop_duplicates), near copies (drop_near_duplicates), "
+            "empty answers (drop_empty), those such as NaN (drop_placeholders) and those that "
+            "repeat the question (drop_echoes), rows longer than max_length (drop_overlong), rows "
+            "with control tokens (drop_control_tokens) or lost characters (drop_broken_text). "
+            "reencode repairs text that was read in the wrong encoding."
+        ),
+    ] = []
     eval_fraction: Annotated[
         float,
         Meta(

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import UNSET
 
 from engine.contract.dataset_rules import DATASET_RULES, data_is_missing
+from engine.contract.fix_rules import fixes_suit_method
 from engine.contract.masking import has_secret, masked
 from engine.contract.messages import Complaint
 from engine.contract.spec import LoraSpec, Spec, Table
@@ -367,6 +368,7 @@ RULES: tuple[Callable[[Spec], Iterator[Complaint]], ...] = (
     *DATASET_RULES,
     template_is_known,
     pretrain_has_no_turns,
+    fixes_suit_method,
     _steps_make_sense,
     _texts_are_visible,
     _holds_no_secret,

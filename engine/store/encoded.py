@@ -9,6 +9,8 @@
       spans.u32                 from and up to which character of it each token goes
       raw.utf8  raws.i64        the same rows as they stand in the file, as JSON
       ENCODED.json              all else; written last: a folder without it is none
+      near.i64                  of each sample the earlier one that it is nearly the same as, or
+                                itself; there once somebody has asked
 
 Whatever could change a token is in the key, so a folder is never changed. Training reads the very
 files that a person looks at. Everything here is light: arrays are mapped, not read.
@@ -26,11 +28,12 @@ import msgspec
 from engine import paths
 from engine.store.files import hide_tree
 
-FORMAT = 1
+FORMAT = 2
 META = "ENCODED.json"
 TOKENS, LEARNT, STARTS, ROWS = "tokens.i32", "learnt.u8", "starts.i64", "rows.i64"
 DIGESTS = "digests.sha256"
 TEXT, TEXTS, SPANS, RAW, RAWS = "text.utf8", "texts.i64", "spans.u32", "raw.utf8", "raws.i64"
+NEAR = "near.i64"
 FILES = (TOKENS, LEARNT, STARTS, ROWS, DIGESTS, TEXT, TEXTS, SPANS, RAW, RAWS)
 DIGEST_BYTES = 32
 

@@ -85,6 +85,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     dataset: SentDataset
     seed: int
     loss_on: LossOn
+    repairs: bool = False
+    """Whether text that was read in the wrong encoding is repaired."""
 
 
 class SentRows(msgspec.Struct, frozen=True, array_like=True):

@@ -23,7 +23,7 @@ from engine.formats.reading import Dataset, Unit, open_dataset
 from engine.store import encoded
 from engine.store.encoded import Meta
 from engine.store.files import disk_sentence
-from engine.worker import crew
+from engine.worker import crew, fixes
 from engine.worker.chat import ensure_template
 from engine.worker.crew_wire import SentDataset, Task
 from engine.worker.encoded_parts import Encoding
@@ -43,7 +43,8 @@ __all__ = ["Encoding", "encoding_of", "load"]
 
 
 def encoding_of(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report) -> Encoding:
-    """Tokens of the spec's dataset. Raises DatasetError, and JobError if the disk is full."""
+    """Tokens of the spec's dataset, with its fixes. Raises DatasetError, and JobError if the disk
+    is full or the fixes leave nothing."""
     fetch_missing(spec.dataset, report)
     key = key_of(spec, tokenizer)
     kept = encoded.find(key)
@@ -53,7 +54,7 @@ def encoding_of(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report) 
         encoded.make_room()
     found = load(folder)
     _tell(found.meta, tokenizer, report)
-    return msgspec.structs.replace(found, is_kept=kept is not None)
+    return fixes.fixed(spec, msgspec.structs.replace(found, is_kept=kept is not None), report)
 
 
 def load(folder: Path) -> Encoding:
@@ -131,7 +132,10 @@ class _Reading:
         self._seed = spec.training.seed
         self._loss_on = spec.dataset.loss_on
         self._quick = quick_of(tokenizer)
-        self._encoder = RowEncoder(self._quick or tokenizer, dataset, self._seed, self._loss_on)
+        self._repairs = "reencode" in spec.dataset.fixes
+        self._encoder = RowEncoder(
+            self._quick or tokenizer, dataset, self._seed, self._loss_on, repairs=self._repairs
+        )
         self._most = 0 if spec.hardware.safe_mode == "on" else crew.most_helpers()
         self._read = 0
 
@@ -147,7 +151,10 @@ class _Reading:
         else:
             return
         dataset = SentDataset.of(self._dataset)
-        task = Task(tokenizer=self._quick, dataset=dataset, seed=self._seed, loss_on=self._loss_on)
+        task = Task(
+            tokenizer=self._quick, dataset=dataset, seed=self._seed, loss_on=self._loss_on,
+            repairs=self._repairs,
+        )  # fmt: skip
         with crew.Crew(task, self._most, self._report) as helpers:
 
             def alone(unit: Unit) -> Part:

@@ -54,7 +54,9 @@ def _serve(frames: queue.SimpleQueue[bytes], messages: BinaryIO) -> NoReturn:
     from engine.worker.row_encoder import RowEncoder
 
     task = msgspec.msgpack.decode(frames.get(), type=Task)
-    encoder = RowEncoder(task.tokenizer, task.dataset.opened(), task.seed, task.loss_on)
+    encoder = RowEncoder(
+        task.tokenizer, task.dataset.opened(), task.seed, task.loss_on, repairs=task.repairs
+    )
     units = msgspec.msgpack.Decoder(SentUnit)
     while True:
         sent = units.decode(frames.get())

@@ -290,9 +290,3 @@ def seed_everything(seed: int) -> None:
 def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     """The parameters that are trained, by name."""
     return {name: value for name, value in model.named_parameters() if value.requires_grad}
-
-
-def embedding_rows(model: PreTrainedModel) -> int:
-    """How many token ids the model knows."""
-    embedding: Any = model.get_input_embeddings()
-    return int(embedding.weight.shape[0])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 
 from engine.contract.dataset_report import SourceShare
 from engine.worker.failures import JobError
 from engine.worker.report import Report
+from engine.worker.row_words import named
 from engine.worker.samples import Samples
 
 
@@ -19,6 +21,9 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """What each dataset of a mixture gives."""
 
 
+_IDLE = "Within max_length they have no answer, or no text at all."
+
+
 def without_idle(samples: Samples, what: str, report: Report) -> Samples:
     """The samples that teach something; says how many do not."""
     counts = samples.target_counts
@@ -27,11 +32,19 @@ def without_idle(samples: Samples, what: str, report: Report) -> Samples:
         report.found(
             "nothing_to_learn",
             f"{idle} of {len(samples)} {what} teach nothing and are left out.",
-            cause="Within max_length they have no answer, or no text at all.",
+            cause=f"{_IDLE} {_rows(samples)}".rstrip(),
             remedy="Raise training.max_length, or look at those rows.",
         )
         samples = samples.take([int(place) for place in counts.nonzero()[0]])
     return samples
+
+
+def _rows(samples: Samples) -> str:
+    """Which of them teach nothing."""
+    if samples.origins is None:
+        return ""
+    idle = np.flatnonzero(samples.target_counts == 0)
+    return named(np.unique(samples.origins[idle]).tolist(), len(idle))
 
 
 def must_have_some(samples: Samples, read: int) -> None:
@@ -42,16 +55,4 @@ def must_have_some(samples: Samples, read: int) -> None:
             "There is nothing to train on.",
             cause=f"None of the {read} rows has a token to learn within max_length.",
             remedy="Raise training.max_length, or choose other data.",
-        )
-
-
-def must_fit_vocabulary(samples: Samples, embedding_rows: int) -> None:
-    """Raises :class:`JobError` if a token has no row in the model's embedding."""
-    highest = max((int(ids.max()) for ids, _ in samples.pieces() if len(ids)), default=0)
-    if highest >= embedding_rows:
-        raise JobError(
-            "tokenizer_mismatch",
-            "The tokenizer does not belong to the model.",
-            cause=f"It made token {highest}, but the model knows only {embedding_rows} tokens.",
-            remedy="Use the tokenizer that came with the model.",
         )

@@ -37,10 +37,14 @@ def _head(spec: Spec) -> str:
     lines = "\n".join(f"{name} = {value!r}" for name, value in settings.items())
     lora = f"LoraConfig({_keywords(_lora(spec))})" if spec.lora else "None"
     quantization = f"BitsAndBytesConfig({_keywords(_bits(spec))})" if spec.bits != 16 else "None"
+    fixes = ""
+    if spec.dataset.fixes:
+        mended = ", ".join(spec.dataset.fixes)
+        fixes = f" It takes the data as it is: mend the file first ({mended})."
     return f'''"""Repeats the run "{_quiet(spec.name)}" with plain TRL and PEFT.
 
 The order of the samples and the choice of held-back ones differ from Fettle's; the recipe is the
-same.  python train.py
+same.{fixes}  python train.py
 """
 
 from pathlib import Path

@@ -9,13 +9,14 @@ import msgspec
 import numpy as np
 
 from engine.formats.example import Example, Text
+from engine.formats.mojibake import repaired_example
 from engine.formats.reading import Dataset, Unit
 from engine.store.encoded import Refused
 from engine.worker.chat import PLAIN_TEMPLATE, CannotRender, ChatRenderer, LossOn, Rendered
 from engine.worker.part import Part, Shown
 from engine.worker.render import Renderer
 from engine.worker.samples import row_hash
-from engine.worker.suspects import Suspects
+from engine.worker.suspects import REPAIRED, Suspects
 from engine.worker.tokenise import BATCH, AnyTokenizer, Encoded, close, closing_id, encode
 
 
@@ -32,8 +33,9 @@ class RowEncoder:
     """Makes the parts of one dataset."""
 
     def __init__(
-        self, tokenizer: AnyTokenizer, dataset: Dataset, seed: int, loss_on: LossOn
-    ) -> None:
+        self, tokenizer: AnyTokenizer, dataset: Dataset, seed: int, loss_on: LossOn,
+        *, repairs: bool = False,
+    ) -> None:  # fmt: skip
         self._tokenizer = tokenizer
         self._dataset = dataset
         self._seed = seed
@@ -41,6 +43,7 @@ class RowEncoder:
         self._end_id = closing_id(tokenizer)
         self._render = Renderer(self._chat, loss_on)
         self._suspects = Suspects(tokenizer)
+        self._repairs = repairs
 
     def _chat(self) -> ChatRenderer:
         if not self._tokenizer.chat_template:
@@ -74,6 +77,9 @@ class RowEncoder:
         if isinstance(example, Text) and not example.text.strip():
             making.blank += 1
             return
+        if self._repairs and (sound := repaired_example(example)) != example:
+            self._suspects.note(REPAIRED, row)
+            example = sound
         self._suspects.look(row, example)
         try:
             rendered = self._render(example)

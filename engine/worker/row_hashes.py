@@ -58,9 +58,40 @@ class RowHashes(Sequence[bytes]):
         return np.memmap(self._path, np.uint8, "r", shape=(self._count, BYTES))
 
 
+class SomeHashes(Sequence[bytes]):
+    """Some of the hashes in a file, in another order if need be."""
+
+    def __init__(self, whole: RowHashes | SomeHashes, places: Places) -> None:
+        self._whole = whole
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+        """Raises IndexError, ``OSError``."""
+        if isinstance(index, slice):
+            return [self._whole[int(place)] for place in self._places[index]]
+        return self._whole[int(self._places[index])]
+
+    def heads(self) -> Heads:
+        """The first eight bytes of each, as numbers that are in the same order."""
+        return heads_of(self._whole)[self._places]
+
+    def matrix(self) -> npt.NDArray[np.uint8]:
+        """All of them: shape (hashes, 32)."""
+        return _matrix(self._whole)[self._places]
+
+
 def heads_of(hashes: Sequence[bytes]) -> Heads:
     """The first eight bytes of each, as numbers that are in the same order."""
-    return hashes.heads() if isinstance(hashes, RowHashes) else _heads(b"".join(hashes))
+    if isinstance(hashes, RowHashes | SomeHashes):
+        return hashes.heads()
+    return _heads(b"".join(hashes))
 
 
 def _heads(data: bytes) -> Heads:
@@ -110,7 +141,7 @@ def _matrix(hashes: Sequence[bytes]) -> npt.NDArray[np.uint8]:
     """Shape (hashes, 32); not copied where they are in a file."""
     if not len(hashes):
         return np.zeros((0, BYTES), np.uint8)
-    if isinstance(hashes, RowHashes):
+    if isinstance(hashes, RowHashes | SomeHashes):
         return hashes.matrix()
     return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, BYTES)
 

@@ -6,18 +6,30 @@ import re
 from collections.abc import Iterator
 
 from engine.formats.example import Conversation, Example, PromptCompletion, Text
+from engine.formats.mojibake import REPLACEMENT, is_garbled
 from engine.worker.tokenise import AnyTokenizer
 
 CONTROL_TOKENS = "control_tokens"
 EMPTY_ANSWERS = "empty_answers"
+PLACEHOLDERS = "placeholder_answers"
+ECHOES = "echoed_questions"
 BROKEN_TEXT = "broken_text"
+MOJIBAKE = "mojibake"
+REPAIRED = "repaired"
+MARKUP = "markup"
+INVISIBLE = "invisible_characters"
 ROLE_ORDER = "role_order"
-KINDS = (CONTROL_TOKENS, EMPTY_ANSWERS, BROKEN_TEXT, ROLE_ORDER)
-MAX_ROWS = 100_000
+MAX_ROWS = 1_000_000
 """Remembered of a kind."""
-_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-_MOJIBAKE = re.compile("Ã[\\u0080-\\u00bf]|â€[\\u0080-\\u00bf™œ˜¦“”]|Â[\\u00a0-\\u00bf]")
-"""UTF-8 that was read as Latin-1 or Windows-1252 and saved again."""
+_BLANK = re.compile("[\\s\\u00ad\\u200b-\\u200f\\u2060\\ufeff]*")
+"""Text that nobody sees."""
+_INVISIBLE = re.compile("[\\x00-\\x08\\x0b\\x0e-\\x1f\\x7f\\u200b\\u2060\\ufeff]")
+"""What has no business in a text; those that join letters or emoji do."""
+_PLACEHOLDER = re.compile(r"nan|none|null|n/a|#n/a|nil|undefined|\[object object\]", re.IGNORECASE)
+"""What a table writes where it has nothing."""
+_TAG = re.compile(r"</?[a-z][a-z0-9]{0,9}(?:\s[^<>]{0,300})?/?>|&(?:[a-z]{2,6}|#\d{2,5});", re.I)
+_MARKUP_SHARE = 0.2
+_FEWEST_TAGS = 3
 
 
 class Suspects:
@@ -35,15 +47,25 @@ class Suspects:
         """Look at one row."""
         texts = list(_texts(example))
         if self._control and any(self._control.search(text) for text in texts):
-            self._note(CONTROL_TOKENS, row)
-        if any(_REPLACEMENT in text or _MOJIBAKE.search(text) for text in texts):
-            self._note(BROKEN_TEXT, row)
-        if _is_without_answer(example):
-            self._note(EMPTY_ANSWERS, row)
+            self.note(CONTROL_TOKENS, row)
+        for kind, judge in _JUDGES:
+            if any(judge(text) for text in texts):
+                self.note(kind, row)
+        self._look_at_answers(row, example)
         if isinstance(example, Conversation) and not _alternates(example):
-            self._note(ROLE_ORDER, row)
+            self.note(ROLE_ORDER, row)
 
-    def _note(self, kind: str, row: int) -> None:
+    def _look_at_answers(self, row: int, example: Example) -> None:
+        pairs = list(_answers(example))
+        if any(not told and _is_blank(answer) for _, answer, told in pairs):
+            self.note(EMPTY_ANSWERS, row)
+        if any(_PLACEHOLDER.fullmatch(answer.strip()) for _, answer, _ in pairs):
+            self.note(PLACEHOLDERS, row)
+        if any(_is_echo(question, answer) for question, answer, _ in pairs):
+            self.note(ECHOES, row)
+
+    def note(self, kind: str, row: int) -> None:
+        """Remember a row."""
         rows = self.found.setdefault(kind, [])
         if len(rows) < MAX_ROWS:
             rows.append(row)
@@ -60,15 +82,52 @@ def _texts(example: Example) -> Iterator[str]:
             yield text
 
 
-def _is_without_answer(example: Example) -> bool:
-    """Whether an answer that is to be learnt is empty."""
+def _answers(example: Example) -> Iterator[tuple[str, str, bool]]:
+    """What is to be learnt: the question before it, the answer, and whether it calls a function."""
     match example:
         case Conversation(messages=messages):
-            answers = (turn for turn in messages if turn.role == "assistant")
-            return any(not (turn.content.strip() or turn.tool_calls) for turn in answers)
-        case PromptCompletion(completion=completion):
-            return not completion.strip()
-    return False
+            question = ""
+            for turn in messages:
+                if turn.role == "assistant":
+                    yield question, turn.content, bool(turn.tool_calls)
+                elif turn.role == "user":
+                    question = turn.content
+        case PromptCompletion(prompt=prompt, completion=completion):
+            yield prompt, completion, False
+
+
+def _is_blank(text: str) -> bool:
+    return _BLANK.fullmatch(text) is not None
+
+
+def _is_echo(question: str, answer: str) -> bool:
+    """Single words may well be repeated."""
+    said = answer.strip()
+    return " " in said and said == question.strip()
+
+
+def _is_lost(text: str) -> bool:
+    return REPLACEMENT in text
+
+
+def _is_markup(text: str) -> bool:
+    """Whether much of the text is a page's markup; a block of code may be."""
+    if ("<" not in text and "&" not in text) or "```" in text:
+        return False
+    tags = _TAG.findall(text)
+    if len(tags) < _FEWEST_TAGS:
+        return False
+    return sum(map(len, tags)) >= _MARKUP_SHARE * len(text)
+
+
+def _has_invisible(text: str) -> bool:
+    return _INVISIBLE.search(text) is not None
+
+
+_JUDGES = (
+    (BROKEN_TEXT, _is_lost), (MOJIBAKE, is_garbled), (MARKUP, _is_markup),
+    (INVISIBLE, _has_invisible),
+)  # fmt: skip
 
 
 def _alternates(conversation: Conversation) -> bool:

@@ -193,8 +193,9 @@ def difference(
     encoded = next(encode(tokenizer, [Rendered(text=text, spans=marks)], always_places=True))
     assert encoded.places is not None
     wanted = learnt(encoded.places, spans)
-    for place, (begin, end) in enumerate(encoded.places.tolist()):
-        if encoded.flags[place] != wanted[place] and text[begin:end].strip():
+    for place in (encoded.flags != wanted).nonzero()[0].tolist():
+        begin, end = encoded.places[place].tolist()
+        if text[begin:end].strip():
             is_missing = bool(wanted[place])
             rest = next((b for a, b in spans if a <= begin < b), end)
             shown = text[begin : rest if is_missing else end].strip()

@@ -25,6 +25,7 @@ from engine.failpoints import reach
 from engine.worker import (
     meter,
     output,
+    preflight,
     result_room,
     state_files,
     template_check,
@@ -33,20 +34,20 @@ from engine.worker import (
 )
 from engine.worker.batches import Rows
 from engine.worker.course import Course, Resumed
+from engine.worker.embedding_file import stored_rows
 from engine.worker.failures import JobError
 from engine.worker.library_names import CHECKPOINTING
 from engine.worker.loading import (
     Compute,
     add_adapter,
     choose_compute,
-    embedding_rows,
     ids_of,
     load_model,
     load_tokenizer,
     trainable,
 )
 from engine.worker.packing import packed, unpacked
-from engine.worker.prepared import Prepared, must_fit_vocabulary
+from engine.worker.prepared import Prepared
 from engine.worker.report import Report
 from engine.worker.safely import adjusted, make_offload_ring
 from engine.worker.samples import Samples
@@ -69,7 +70,7 @@ class Loaded(NamedTuple):
 def run(job: Job, report: Report) -> Done:
     """Train. Raises whatever goes wrong; ``Halted`` if asked to end before the first step."""
     spec = read_spec(job.spec)
-    report.enter(Phase.LOADING_MODEL)
+    report.enter(Phase.TOKENISING)
     compute = choose_compute(spec, report)
     spec = adjusted(spec, compute.safe)
     if not meter.is_asked():
@@ -92,24 +93,31 @@ def _train(job: Job, spec: Spec, compute: Compute, report: Report) -> Done:
 
 
 def load(spec: Spec, compute: Compute, report: Report) -> Loaded:
-    """Model and data. Raises whatever is wrong with them."""
-    reach("worker.load")
+    """Data and model: what is wrong with the data is told before the weights are loaded. Raises
+    whatever is wrong with them."""
     tokenizer = load_tokenizer(spec.model)
     templates.dress(tokenizer, spec, report)
-    model = fresh_model(spec, compute, tokenizer)
+    if spec.lora:  # Names are looked up first: all else takes longer.
+        ids_of(spec.lora.trainable_tokens, tokenizer)
+    method = importlib.import_module(f"engine.methods.{spec.method}.train")
     report.enter(Phase.TOKENISING)
     reach("worker.tokenise")
-    method = importlib.import_module(f"engine.methods.{spec.method}.train")
     prepared: Prepared = method.prepare(spec, tokenizer, report)
     template_check.tell(spec, tokenizer, report)
-    must_fit_vocabulary(prepared.train, embedding_rows(model))
-    untrained_tokens.look(spec, model, tokenizer, prepared.train, report)
+    stored = stored_rows(spec.model)
+    if stored is not None:
+        preflight.check(spec, stored, tokenizer, prepared, report)
+    report.enter(Phase.LOADING_MODEL)
+    reach("worker.load")
+    model = fresh_model(spec, compute, tokenizer)
+    if stored is None:
+        weight = untrained_tokens.embedding_of(model)
+        preflight.check(spec, weight, tokenizer, prepared, report)
     return Loaded(compute, tokenizer, model, method, prepared)
 
 
 def fresh_model(spec: Spec, compute: Compute, tokenizer: PreTrainedTokenizerBase) -> Any:
     """The model as training begins with it. Raises JobError."""
-    # Names are looked up first: loading takes long.
     token_ids = ids_of(spec.lora.trainable_tokens, tokenizer) if spec.lora else []
     model = load_model(spec, compute)
     if not spec.lora:

@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from engine.contract.spec import Spec
 from engine.planning import catalogue
+from engine.worker.embedding_file import StoredRows
 from engine.worker.failures import JobError
 from engine.worker.report import Report
 from engine.worker.samples import Samples
@@ -40,25 +41,46 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True):
     """The same as another token's row, or as the mean of all."""
 
 
+Weight = torch.Tensor | StoredRows
+
+
+class Unlearnt(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens of the data that the model has never learnt, in words."""
+
+    ids: list[int]
+    title: str
+    cause: str
+    remedy: str
+    patch: dict[str, Any]
+    """Has their rows trained; empty where there is no adapter."""
+
+
 def look(
-    spec: Spec, model: Any, tokenizer: PreTrainedTokenizerBase, samples: Samples, report: Report
-) -> None:
+    spec: Spec, weight: Weight, tokenizer: PreTrainedTokenizerBase, samples: Samples,
+    report: Report,
+) -> None:  # fmt: skip
     """Say which special tokens of the samples the model has never learnt. Raises JobError if a
     row of one would make every loss NaN."""
-    weight = embedding_of(model)
+    if (found := unlearnt(spec, weight, tokenizer, samples)) is not None:
+        report.found("untrained_tokens", found.title, cause=found.cause, remedy=found.remedy)
+
+
+def unlearnt(
+    spec: Spec, weight: Weight, tokenizer: PreTrainedTokenizerBase, samples: Samples
+) -> Unlearnt | None:
+    """What :func:`look` says; None if there is nothing to say. Raises JobError as it does."""
     special = sorted(id for id in tokenizer.added_tokens_decoder if id < len(weight))
     used = _used(samples, special, len(weight))
     if not used:
-        return
+        return None
     rows = judge(weight, used, special)
     if rows.broken:
         raise _certain_nan(_names(tokenizer, rows.broken))
     untrained = sorted({*rows.empty, *rows.alike} - _trained_now(spec, tokenizer))
-    if untrained:
-        _tell(spec, tokenizer, untrained, rows, report)
+    return _in_words(spec, tokenizer, untrained, rows) if untrained else None
 
 
-def judge(weight: torch.Tensor, used: list[int], special: list[int]) -> Rows:
+def judge(weight: Weight, used: list[int], special: list[int]) -> Rows:
     """Look at the rows of the ``used`` tokens, which are some of the ``special`` ones."""
     others = [id for id in special if id not in set(used)][:_OTHERS]
     places = torch.tensor([*used, *others], device=weight.device)
@@ -98,11 +120,11 @@ def _used(samples: Samples, special: list[int], rows: int) -> list[int]:
     """The special tokens that occur."""
     seen = np.zeros(rows, dtype=np.bool_)
     for ids, _ in samples.pieces():
-        seen[ids] = True
+        seen[ids[ids < rows]] = True
     return [id for id in special if seen[id]]
 
 
-def _ordinary(weight: torch.Tensor, special: list[int]) -> torch.Tensor:
+def _ordinary(weight: Weight, special: list[int]) -> torch.Tensor:
     """Rows of some tokens that are not special, evenly spread."""
     spread = np.linspace(0, len(weight) - 1, _ORDINARY_ROWS + len(special)).astype(int)
     places = np.setdiff1d(np.unique(spread), special)[:_ORDINARY_ROWS]
@@ -135,19 +157,22 @@ def _names(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     return ", ".join(names) + more
 
 
-def _tell(
-    spec: Spec, tokenizer: PreTrainedTokenizerBase, ids: list[int], rows: Rows, report: Report
-) -> None:
+def _in_words(
+    spec: Spec, tokenizer: PreTrainedTokenizerBase, ids: list[int], rows: Rows
+) -> Unlearnt:
     names, one = _names(tokenizer, ids), len(ids) == 1
     whose = "Its row in embed_tokens is" if one else "Their rows in embed_tokens are"
     how = "zero" if set(ids) <= set(rows.empty) else "like another's or zero"
-    report.found(
-        "untrained_tokens",
-        f"The model has never learnt {'a token' if one else f'{len(ids)} tokens'} of the data: "
-        f"{names}.",
+    tokens = [str(tokenizer.convert_ids_to_tokens(id)) for id in ids]
+    trained = [*spec.lora.trainable_tokens, *tokens] if spec.lora else []
+    return Unlearnt(
+        ids=ids,
+        title=f"The model has never learnt {'a token' if one else f'{len(ids)} tokens'} of the "
+        f"data: {names}.",
         cause=f"{whose} {how}, as in a base model that got a chat markup before it was taught one. "
         "Without a meaning they disturb the training, and in fp16 they can end it in NaN.",
         remedy=_remedy(spec, tokenizer, ids),
+        patch={"lora.trainable_tokens": trained} if trained else {},
     )
 
 

@@ -329,7 +329,7 @@ def test_an_edited_template_is_named_as_what_made_the_samples_others() -> None:
 
 
 def test_a_save_that_is_older_than_the_settings_meant_their_defaults() -> None:
-    new = ("dataset.chat_template", "dataset.loss_on")
+    new = ("dataset.chat_template", "dataset.loss_on", "dataset.fixes")
     settings = {key: value for key, value in (BEFORE.settings or {}).items() if key not in new}
     older = msgspec.structs.replace(BEFORE, settings=settings, template=None)
     assert differing(certificate(now(template=""), older)) == {}

@@ -28,6 +28,7 @@ OTHER = {
     "dataset.path", "dataset.format", "dataset.columns", "dataset.roles",
     "dataset.skip_samples", "dataset.max_samples", "dataset.sources",
     "dataset.chat_template", "dataset.loss_on", "dataset.eval_fraction",
+    "dataset.fixes",
     "training.max_length", "training.packing", "training.num_train_epochs", "training.max_steps",
     "training.learning_rate", "training.embedding_learning_rate", "training.lr_scheduler_type",
     "training.warmup_steps", "training.weight_decay", "training.max_grad_norm",

@@ -84,6 +84,7 @@ SIZES: dict[str, Any] = {
     "dataset.columns": {"text": "body"}, "dataset.roles": {"user": "customer"},
     "dataset.skip_samples": 7, "dataset.max_samples": 7,
     "dataset.sources": [{"path": "one"}, {"path": "other"}],
+    "dataset.fixes": ["drop_empty"],
     "training.max_length": 64, "training.per_device_train_batch_size": 7,
     "training.gradient_accumulation_steps": 7, "training.num_train_epochs": 7.0,
     "training.max_steps": 7, "training.learning_rate": 7e-4,

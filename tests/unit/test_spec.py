@@ -163,6 +163,8 @@ def test_a_wrong_value_names_field_problem_and_remedy(
             "dataset.loss_on",
             'method = "sft"',
         ),
+        ({"method": "pretrain", "dataset__fixes": ["drop_empty"]}, "dataset.fixes", "Take it out"),
+        ({"dataset__fixes": ["drop_all"]}, "dataset.fixes", "drop_duplicates"),
         ({"training__max_steps": 0}, "training.max_steps", "-1"),
         ({"name": " \t"}, "name", "plain words"),
         ({"name": "a\nb"}, "name", "plain words"),

@@ -59,8 +59,7 @@ def values_of(kind: msgspec.inspect.Type) -> st.SearchStrategy[Any]:
     if isinstance(kind, msgspec.inspect.StructType):
         return tables(kind.cls)
     if isinstance(kind, msgspec.inspect.ListType):
-        is_rows = isinstance(kind.item_type, msgspec.inspect.StructType)
-        return st.lists(values_of(kind.item_type) if is_rows else any_text, max_size=2)
+        return st.lists(values_of(kind.item_type), max_size=2)
     simple: dict[type, st.SearchStrategy[Any]] = {
         msgspec.inspect.BoolType: st.booleans(),
         msgspec.inspect.NoneType: st.none(),

@@ -19,13 +19,14 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from trl.trainer.utils import add_fused_lm_head
 
 from engine.contract.messages import Finding
-from engine.contract.spec import LoraSpec
+from engine.contract.spec import LoraSpec, ModelSpec
 from engine.contract.validate import check
 from engine.planning import catalogue
 from engine.planning.adapter import forecast
 from engine.planning.embeddings import cost_of
 from engine.store import checkpoints
 from engine.worker import untrained_tokens
+from engine.worker.embedding_file import stored_rows
 from engine.worker.failures import JobError
 from engine.worker.loading import add_adapter, ids_of
 from engine.worker.recipe import script
@@ -227,7 +228,7 @@ def test_the_instruct_model_is_proposed(
     assert spec is not None
     token = tokenizer.convert_tokens_to_ids("<|end_header_id|>")
     samples = Samples.of([([token, token], [True, True])])
-    untrained_tokens.look(spec, model, tokenizer, samples, report)
+    untrained_tokens.look(spec, untrained_tokens.embedding_of(model), tokenizer, samples, report)
     (found,) = findings(report)
     assert found.title.endswith("has never learnt a token of the data: <|end_header_id|>.")
     assert found.remedy.startswith("Start from meta-llama/Llama-3.1-8B-Instruct, or train")
@@ -294,3 +295,18 @@ def test_looking_is_quick() -> None:
         return time.perf_counter() - start
 
     assert min(once() for _ in range(5)) < 0.25  # the best of five: the machine may be busy
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_rows_are_read_from_the_files_as_they_are(
+    dtype: torch.dtype, models: Models, tmp_path: Path
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(models("llama")).to(dtype)
+    model.save_pretrained(tmp_path / "model")
+    rows = stored_rows(ModelSpec(path=str(tmp_path / "model")))
+    assert rows is not None
+    places = torch.tensor([0, 7, 599])
+    weight = untrained_tokens.embedding_of(model)
+    assert (len(rows), tuple(rows.shape)) == (len(weight), tuple(weight.shape))
+    assert torch.equal(rows[places], weight[places].float())
+    assert stored_rows(ModelSpec(path="nobody/nothing")) is None

@@ -9,18 +9,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 import torch
 
 from engine import own_secrets
 from engine.contract.lifecycle import Phase
 from engine.contract.messages import CheckpointSaved, Finding, Job, Step
+from engine.contract.validate import check
 from engine.formats.example import DatasetError
 from engine.store.staging import CheckpointError
 from engine.worker.evidence import gather
 from engine.worker.failures import DETAIL_CHARACTERS, JobError, explain
 from engine.worker.loading import show_only_card
-from engine.worker.prepared import must_fit_vocabulary
+from engine.worker.preflight import must_fit_vocabulary
 from engine.worker.samples import Samples
 from tests.worker.conftest import Heard, make_spec, run_here
 
@@ -226,11 +228,16 @@ def test_a_save_that_fails_is_told_and_training_goes_on(
     assert [finding.step for finding in found] == [2, 4]
 
 
-def test_a_foreign_tokenizer_is_found_out_before_training() -> None:
-    samples = Samples.of([([1, 700], [True, True])])
-    must_fit_vocabulary(samples, 701)
-    with pytest.raises(JobError, match="token 700"):
-        must_fit_vocabulary(samples, 700)
+def test_a_foreign_tokenizer_is_found_out_before_training(chats: Path) -> None:
+    spec, _ = check(make_spec(Path("some/model"), chats))
+    assert spec is not None
+    ids = np.array([5, 6, 1, 700], np.int32)
+    starts, rows = np.array([0, 2, 4]), np.array([3, 8])
+    samples = Samples.adjoining(ids, ids > 0, starts, rows)
+    must_fit_vocabulary(spec, samples, 701)
+    with pytest.raises(JobError, match=r"token 700.*row 9.*chats\.json") as raised:
+        must_fit_vocabulary(spec, samples, 700)
+    assert raised.value.remedy
 
 
 def test_a_remedy_of_fettles_own_says_whether_it_changes_the_result() -> None:

@@ -20,7 +20,9 @@ TOLD_ELSEWHERE = (MICRO, ACCUMULATION, SEED)
 """They have lines of their own."""
 
 
-_MEANT_BEFORE = {"dataset.chat_template": "auto", "dataset.loss_on": "answers"}
+_MEANT_BEFORE = {
+    "dataset.chat_template": "auto", "dataset.loss_on": "answers", "dataset.fixes": [],
+}  # fmt: skip
 """What a save means that is older than the setting."""
 
 

@@ -1,0 +1,174 @@
+"""Rows that ``dataset.fixes`` leaves out: chosen among the samples that were made, so that neither
+a fix nor its undoing makes a token anew. Only ``reencode`` is done as rows are read."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from engine.contract.dataset_fixes import FIXES, in_order
+from engine.contract.spec import Spec
+from engine.store import encoded
+from engine.store.files import write_atomic
+from engine.worker import suspects
+from engine.worker.encoded_parts import Encoding, Fixed
+from engine.worker.failures import JobError
+from engine.worker.near_copies import near_copies
+from engine.worker.report import Report
+from engine.worker.row_hashes import SomeHashes, first_copies
+from engine.worker.row_words import named, sentence
+
+Flags = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+MAX_ROWS = 200
+"""Named of a fix."""
+
+
+def fixed(spec: Spec, whole: Encoding, report: Report) -> Encoding:
+    """The samples that the spec's fixes leave; tells of each what it did. Raises JobError if they
+    leave nothing, or cannot be sure to find all."""
+    names = in_order(spec.dataset.fixes)
+    if not names:
+        return whole
+    left = np.ones(len(whole.samples), np.bool_)
+    told: list[Fixed] = []
+    for name in names:
+        if name == "reencode":
+            told.append(_repaired(whole))
+            continue
+        out = left & _OUT[name](spec, whole, left)
+        left &= ~out
+        told.append(_dropped(name, whole, np.flatnonzero(out)))
+    for each in told:
+        _tell(each, report)
+    if len(left) and not left.any():
+        raise _nothing_left(names)
+    return _taken(whole, np.flatnonzero(left), told)
+
+
+def _taken(whole: Encoding, places: Ints, told: list[Fixed]) -> Encoding:
+    if len(places) == len(whole.samples):
+        return msgspec.structs.replace(whole, fixed=told)
+    return msgspec.structs.replace(
+        whole, samples=whole.samples.take(places), hashes=SomeHashes(whole.hashes, places),
+        places=places, fixed=told, base=whole,
+    )  # fmt: skip
+
+
+def _repaired(whole: Encoding) -> Fixed:
+    rows = whole.meta.suspects.get(suspects.REPAIRED, [])
+    return Fixed(fix="reencode", count=len(rows), rows=rows[:MAX_ROWS])
+
+
+def _dropped(name: str, whole: Encoding, places: Ints) -> Fixed:
+    origins = whole.samples.origins
+    assert origins is not None
+    return Fixed(fix=name, count=len(places), rows=origins[places[:MAX_ROWS]].tolist())
+
+
+# ---------------------------------------------------------------- which rows
+
+
+def _suspected(kind: str) -> Callable[[Spec, Encoding, Flags], Flags]:
+    def find(spec: Spec, whole: Encoding, left: Flags) -> Flags:
+        rows = whole.meta.suspects.get(kind, [])
+        if len(rows) >= suspects.MAX_ROWS:
+            raise _too_many(kind)
+        origins = whole.samples.origins
+        assert origins is not None
+        found: Flags = np.isin(origins, np.asarray(rows, np.int64))
+        return found
+
+    return find
+
+
+def _overlong(spec: Spec, whole: Encoding, left: Flags) -> Flags:
+    found: Flags = whole.samples.lengths > spec.training.max_length
+    return found
+
+
+def _copies(spec: Spec, whole: Encoding, left: Flags) -> Flags:
+    found: Flags = first_copies(whole.hashes) != np.arange(len(left))
+    return found
+
+
+def _near(spec: Spec, whole: Encoding, left: Flags) -> Flags:
+    near = near_of(whole)
+    # What is near to a row that is left out itself is all that is left of both.
+    found: Flags = (near != np.arange(len(near))) & left[near]
+    return found
+
+
+_OUT: dict[str, Callable[[Spec, Encoding, Flags], Flags]] = {
+    "drop_empty": _suspected(suspects.EMPTY_ANSWERS),
+    "drop_placeholders": _suspected(suspects.PLACEHOLDERS),
+    "drop_echoes": _suspected(suspects.ECHOES),
+    "drop_control_tokens": _suspected(suspects.CONTROL_TOKENS),
+    "drop_broken_text": _suspected(suspects.BROKEN_TEXT),
+    "drop_overlong": _overlong,
+    "drop_duplicates": _copies,
+    "drop_near_duplicates": _near,
+}
+
+
+def near_of(encoding: Encoding) -> Ints:
+    """Of each sample the earlier one that it is nearly the same as, but not quite: its own place,
+    if there is none. Worked out once and kept beside the tokens."""
+    if encoding.base is None or encoding.places is None:
+        return _kept_near(encoding)
+    now = np.full(len(encoding.base.samples), -1, np.int64)
+    now[encoding.places] = own = np.arange(len(encoding.places))
+    near = now[_kept_near(encoding.base)[encoding.places]]
+    return np.where(near < 0, own, near)
+
+
+def _kept_near(whole: Encoding) -> Ints:
+    path = whole.folder / encoded.NEAR
+    count = whole.meta.samples
+    try:
+        kept = np.fromfile(path, np.int64)
+    except OSError:
+        kept = np.zeros(0, np.int64)
+    if len(kept) == count:
+        return kept
+    found = np.arange(count)
+    own = np.flatnonzero(first_copies(whole.hashes) == found)
+    near = near_copies(whole.samples, own)
+    found[own[: len(near)]] = near
+    with contextlib.suppress(OSError):  # It can be worked out again.
+        write_atomic(path, found.tobytes())
+    return found
+
+
+# ---------------------------------------------------------------- words
+
+
+def _tell(done: Fixed, report: Report) -> None:
+    if done.count:
+        fix = FIXES[done.fix]
+        report.decided(
+            sentence(done.count, fix.of_one, fix.of_many),
+            f"dataset.fixes has {done.fix}. {named(done.rows, done.count)} The file is as it was.",
+        )
+
+
+def _nothing_left(names: Sequence[str]) -> JobError:
+    return JobError(
+        "bad_data",
+        "The fixes leave nothing to train on.",
+        cause=f"Every row falls under one of {', '.join(names)}.",
+        remedy="Take one out of dataset.fixes, or choose other data.",
+    )
+
+
+def _too_many(kind: str) -> JobError:
+    return JobError(
+        "bad_data",
+        "So many rows are to be left out that not all of them are known.",
+        cause=f"More than {suspects.MAX_ROWS} rows have {kind.replace('_', ' ')}.",
+        remedy="Take that fix out of dataset.fixes, and mend the file.",
+    )

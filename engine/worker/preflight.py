@@ -1,0 +1,102 @@
+"""What must hold before the first step, and would end or waste a run: looked at before the weights
+are loaded, where the model's files say enough."""
+
+from __future__ import annotations
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from engine.contract.spec import Spec
+from engine.worker import suspects, untrained_tokens
+from engine.worker.encoded_parts import Encoding
+from engine.worker.failures import JobError
+from engine.worker.origins import place_of
+from engine.worker.prepared import Prepared
+from engine.worker.report import Report
+from engine.worker.samples import Samples
+from engine.worker.untrained_tokens import Weight
+
+_WASTED = 0.5
+"""Share of rows without an answer from which a model learns above all to say nothing."""
+
+
+def check(
+    spec: Spec, weight: Weight, tokenizer: PreTrainedTokenizerBase, prepared: Prepared,
+    report: Report,
+) -> None:  # fmt: skip
+    """``weight``: the model's embedding, with a row for each token. Raises JobError."""
+    must_fit_vocabulary(spec, prepared.train, len(weight))
+    must_fit_vocabulary(spec, prepared.evaluation, len(weight))
+    pad_within(tokenizer, len(weight), report)
+    untrained_tokens.look(spec, weight, tokenizer, prepared.train, report)
+    if spec.dataset.eval_fraction > 0 and not len(prepared.evaluation):
+        report.found(
+            "nothing_held_back",
+            "No row is held back, so no loss is measured on what was not trained on.",
+            cause=f"eval_fraction is {spec.dataset.eval_fraction:g}, but of the rows that it takes "
+            "none has a token to learn.",
+            remedy="Raise dataset.eval_fraction or training.max_length, or write "
+            "eval_fraction = 0.",
+        )
+
+
+def must_fit_vocabulary(spec: Spec, samples: Samples, embedding_rows: int) -> None:
+    """Raises :class:`JobError` if a token has no row in the model's embedding. Its id is its label
+    too, so labels are in range as well."""
+    highest = max((int(ids.max()) for ids, _ in samples.pieces() if len(ids)), default=0)
+    if highest < embedding_rows:
+        return
+    ids = (samples[place][0] for place in range(len(samples)))
+    first = next(place for place, row in enumerate(ids) if (row >= embedding_rows).any())
+    raise JobError(
+        "tokenizer_mismatch",
+        "The tokenizer does not belong to the model.",
+        cause=f"It made token {highest}, but the model knows only {embedding_rows} tokens; the "
+        f"first such token is in {place_of(spec, samples, first)}.",
+        remedy="Use the tokenizer that came with the model.",
+    )
+
+
+def pad_within(tokenizer: PreTrainedTokenizerBase, embedding_rows: int, report: Report) -> None:
+    """Pad with a token that the model has a row for: a new row would mean another size, which
+    quantized weights cannot take."""
+    pad = tokenizer.pad_token_id
+    if pad is not None and pad < embedding_rows:
+        return
+    named = tokenizer.pad_token
+    end = tokenizer.eos_token_id
+    if end is None or end >= embedding_rows:
+        raise JobError(
+            "tokenizer_mismatch",
+            "The tokenizer does not belong to the model.",
+            cause=f"It pads with token {pad} and ends with token {end}, but the model knows only "
+            f"{embedding_rows} tokens.",
+            remedy="Use the tokenizer that came with the model.",
+        )
+    tokenizer.pad_token = tokenizer.eos_token
+    report.decided(
+        f"Rows are padded with {tokenizer.eos_token}.",
+        f"The tokenizer's own {named} is token {pad}, for which the model has no row. Padding is "
+        "never learnt, so the result is the same.",
+    )
+
+
+def must_have_answers(spec: Spec, encoding: Encoding) -> None:
+    """Raises JobError if most rows would teach the model to say nothing."""
+    origins = encoding.samples.origins
+    if spec.dataset.loss_on == "everything" or origins is None or not len(origins):
+        return
+    rows = encoding.meta.suspects.get(suspects.EMPTY_ANSWERS, [])
+    empty = int(np.isin(origins, rows).sum())
+    if empty <= _WASTED * len(origins):
+        return
+    first = int(np.flatnonzero(np.isin(origins, rows))[0])
+    raise JobError(
+        "bad_data",
+        f"{empty} of {len(origins)} rows have an empty answer.",
+        cause="The model would learn to say nothing, and to stop at once. The first is "
+        f"{place_of(spec, encoding.samples, first)}.",
+        remedy="Write the answers, choose the column that holds them, or leave those rows out "
+        'with dataset.fixes = ["drop_empty"].',
+        patch={"dataset.fixes": [*spec.dataset.fixes, "drop_empty"]},
+    )
