@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import bisect
+from typing import Any
+
 from app import words
 from app.form_words import choice
 from app.tile_words import TileText
+from engine.contract.dataset_fixes import FIELD
 from engine.contract.dataset_report import DatasetReport, Packing, RowFinding
 from engine.store.encoded_view import Sample
 
@@ -21,12 +25,19 @@ def tiles_of(report: DatasetReport) -> list[TileText]:
 
 def _samples(report: DatasetReport) -> TileText:
     held = f"{words.count(report.held_back)} held back for checks"
+    if report.left_out:
+        held = f"{words.count(report.held_back)} held back, {words.count(report.left_out)} left out"
     if report.method == "pretrain":
         blocks = words.counted(report.train, "block")
         return TileText(
             label="Documents", number=words.count(report.samples), small=f"{blocks}, {held}"
         )
-    return TileText(label="Samples", number=words.count(report.samples), small=held)
+    return TileText(label="Samples", number=words.count(_left(report)), small=held)
+
+
+def _left(report: DatasetReport) -> int:
+    """Samples that no fix leaves out."""
+    return report.samples - report.left_out
 
 
 def _tokens(report: DatasetReport) -> TileText:
@@ -52,7 +63,7 @@ def _cut(report: DatasetReport) -> TileText:
             label="Block", number=limit, small="tokens; nothing is cut",
             tip="Documents are put one behind the other and cut into blocks of max_length.",
         )  # fmt: skip
-    share = report.cut / report.samples if report.samples else 0.0
+    share = report.cut / _left(report) if _left(report) else 0.0
     small = f"{words.counted(report.cut, 'row')} lose their end" if report.cut else "nothing"
     return TileText(label=f"Cut at {limit}", number=_percent(share), small=small)
 
@@ -78,8 +89,10 @@ def _packing(packing: Packing) -> str:
 
 
 def _copies(report: DatasetReport) -> TileText:
-    share = report.duplicates / report.samples if report.samples else 0.0
+    share = report.duplicates / _left(report) if _left(report) else 0.0
     small = f"{_percent(share)}, kept" if report.duplicates else "every row is its own"
+    if report.near_duplicates:
+        small = f"and {words.count(report.near_duplicates)} nearly the same"
     if report.duplicates_across:
         small = f"{words.count(report.duplicates_across)} of them held back too"
     return TileText(label="Duplicates", number=words.count(report.duplicates), small=small)
@@ -103,11 +116,19 @@ def place_of(sample: Sample, report: DatasetReport) -> str:
     ]
     if report.method != "pretrain" and sample.length > report.max_length:
         parts.append(f"{words.count(sample.length - report.max_length)} cut off")
-    if is_held_back(sample, report):
+    if is_left_out(sample, report):
+        parts.append("left out by a fix")
+    elif is_held_back(sample, report):
         parts.append("held back")
     elif not sample.targets:
         parts.append("left out")
     return " · ".join(parts)
+
+
+def is_left_out(sample: Sample, report: DatasetReport) -> bool:
+    """Whether a fix leaves it out, as far as that is known."""
+    place = bisect.bisect_left(report.left_out_rows, sample.row)
+    return report.left_out_rows[place : place + 1] == [sample.row]
 
 
 def is_held_back(sample: Sample, report: DatasetReport) -> bool:
@@ -130,6 +151,37 @@ def token_tip(sample: Sample, number: int, max_length: int | None) -> str:
 def finding_text(finding: RowFinding) -> str:
     """Why, and what to do."""
     return f"{finding.cause} {finding.remedy}".strip()
+
+
+def tone_of(finding: RowFinding) -> str:
+    """What colour its title has."""
+    return "good" if finding.is_done else TONES[finding.severity]
+
+
+def rows_to_show(finding: RowFinding) -> list[int]:
+    """Rows of a finding to go through: those that are like others each behind the one they are
+    like, so that they can be compared."""
+    return [row for group in finding.groups for row in group] or finding.rows
+
+
+def action_of(finding: RowFinding) -> str:
+    """What the button for a finding's patch says."""
+    named = (f"{path.rpartition('.')[2]} = {value}" for path, value in finding.patch.items())
+    return finding.action or ", ".join(named)
+
+
+def action_tip(finding: RowFinding) -> str:
+    """What that does."""
+    if FIELD not in finding.patch:
+        sets = " and ".join(f"{path} to {_shown(v)}" for path, v in finding.patch.items())
+        return f"Sets {sets}, and looks again"
+    fixes = finding.patch[FIELD]
+    left = f"{FIELD} = {', '.join(fixes)}" if fixes else f"nothing in {FIELD}"
+    return f"Looks again with {left}. The file is not changed."
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def progress(done: int, total: int, seconds: float) -> str:

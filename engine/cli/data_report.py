@@ -14,6 +14,7 @@ from engine.store.encoded_view import Sample
 _BARS = " ▁▂▃▄▅▆▇█"
 _COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
 _NAMED_ROWS = 8
+_NAMED_GROUPS = 4
 _SHOWN_CHARS = 400
 
 
@@ -81,6 +82,8 @@ def about_tokens(report: DatasetReport, name: str, output: Output) -> list[str]:
         ("Tokens", f"{count(report.tokens)}, {share:.0%} trained on"),
         ("Length", _lengths(report)),
         *_cut_line(report),
+        *_copy_line(report),
+        *_language_line(report),
         *_batch_lines(report),
         ("Tokens made", "earlier" if report.is_kept else f"in {duration(report.seconds)}"),
     ]
@@ -107,6 +110,23 @@ def _share(source: SourceShare) -> str:
 def _lengths(report: DatasetReport) -> str:
     span = f"{report.shortest} to {count(report.longest)} tokens"
     return f"{span}, half below {count(report.median)}"
+
+
+def _copy_line(report: DatasetReport) -> list[tuple[str, str]]:
+    if not (report.duplicates or report.near_duplicates or report.left_out):
+        return []
+    left = report.samples - report.left_out
+    share = (report.duplicates + report.near_duplicates) / left if left else 0.0
+    told = f"{count(report.duplicates)}, {count(report.near_duplicates)} more nearly ({share:.0%})"
+    lines = [("Copies", told)]
+    if report.left_out:
+        lines.append(("By fixes", f"{count(report.left_out)} samples left out"))
+    return lines
+
+
+def _language_line(report: DatasetReport) -> list[tuple[str, str]]:
+    told = ", ".join(f"{name} {share:.0%}" for name, share in report.languages.items())
+    return [("Language", told)] if told else []
 
 
 def _cut_line(report: DatasetReport) -> list[tuple[str, str]]:
@@ -142,7 +162,22 @@ def _finding(finding: RowFinding, output: Output) -> list[str]:
         named = ", ".join(str(row + 1) for row in finding.rows[:_NAMED_ROWS])
         more = " …" if finding.row_count > _NAMED_ROWS else ""
         lines.append(f"  Rows {named}{more}")
-    return lines
+    lines += [f"  Row {_like(group)}" for group in finding.groups[:_NAMED_GROUPS]]
+    return [*lines, *_how_to_fix(finding)]
+
+
+def _like(group: list[int]) -> str:
+    """``3, again as 5, 9``; the one that comes first leads."""
+    named = ", ".join(str(row + 1) for row in group[1 : 1 + _NAMED_ROWS])
+    more = " …" if len(group) - 1 > _NAMED_ROWS else ""
+    return f"{group[0] + 1}, again as {named}{more}"
+
+
+def _how_to_fix(finding: RowFinding) -> list[str]:
+    if not finding.action:
+        return []
+    values = " ".join(f"--set {path}={json.dumps(v)!r}" for path, v in finding.patch.items())
+    return [f"  {finding.action}: {values}"]
 
 
 def as_seen(sample: Sample, report: DatasetReport, output: Output) -> str:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.contract.dataset_report import RowFinding
-from engine.worker import suspects
+from engine.worker import copy_findings, text_findings
+from engine.worker.finding_parts import MAX_ROWS, rows_at, rows_of
+from engine.worker.row_words import sentence
 
 if TYPE_CHECKING:
     from engine.worker.inspection import Counted, Look
 
-MAX_ROWS = 200
-_MANY_COPIES = 0.5
-"""Share of copies from which the data is mostly the same."""
 _ENOUGH = 0.99
 """Share of samples that a proposed length leaves whole."""
 
@@ -28,18 +27,6 @@ def findings_of(look: Look, counted: Counted) -> list[RowFinding]:
 
 
 _ORDER = ("error", "warning", "info")
-
-
-def _rows(look: Look, places: Iterable[int]) -> list[int]:
-    """Rows of the dataset at these places among the samples."""
-    origins = look.encoding.samples.origins
-    assert origins is not None
-    return [int(origins[place]) for place in places]
-
-
-def _rows_of(look: Look, mask: np.ndarray) -> tuple[int, list[int]]:
-    places = np.flatnonzero(mask)
-    return len(places), _rows(look, places[:MAX_ROWS].tolist())
 
 
 # ---------------------------------------------------------------- nothing, or nonsense
@@ -70,7 +57,7 @@ def _outside(look: Look, counted: Counted) -> list[RowFinding]:
         RowFinding(
             code="ids_out_of_range",
             severity="error",
-            title=_sentence(
+            title=sentence(
                 len(outside),
                 "has tokens that the model does not know",
                 "have tokens that the model does not know",
@@ -79,7 +66,7 @@ def _outside(look: Look, counted: Counted) -> list[RowFinding]:
             f"{look.vocabulary} tokens.",
             remedy="Use the tokenizer that came with the model.",
             row_count=len(outside),
-            rows=_rows(look, outside[:MAX_ROWS]),
+            rows=rows_of(look, outside[:MAX_ROWS]),
         )
     ]
 
@@ -96,7 +83,7 @@ def _refused(look: Look, counted: Counted) -> list[RowFinding]:
         RowFinding(
             code="template_refused",
             severity="warning",
-            title=_sentence(
+            title=sentence(
                 meta.refused_count,
                 "does not fit the chat template and is left out",
                 "do not fit the chat template and are left out",
@@ -119,12 +106,12 @@ def _untaught(look: Look, counted: Counted) -> list[RowFinding]:
     empty = counted.targets == 0
     cut_off = (counted.kept_targets == 0) & ~empty
     found = []
-    if (number := _rows_of(look, empty))[0]:
+    if (number := rows_at(look, empty))[0]:
         found.append(
             RowFinding(
                 code="nothing_to_learn",
                 severity="warning",
-                title=_sentence(
+                title=sentence(
                     number[0], "teaches nothing and is left out", "teach nothing and are left out"
                 ),
                 cause="They have no answer, or the chat template does not show it.",
@@ -133,12 +120,12 @@ def _untaught(look: Look, counted: Counted) -> list[RowFinding]:
                 rows=number[1],
             )
         )
-    if (number := _rows_of(look, cut_off))[0]:
+    if (number := rows_at(look, cut_off))[0]:
         found.append(
             RowFinding(
                 code="answer_beyond_cut",
                 severity="warning",
-                title=_sentence(
+                title=sentence(
                     number[0],
                     "has its whole answer beyond the cut and is left out",
                     "have their whole answer beyond the cut and are left out",
@@ -159,24 +146,25 @@ def _cut(look: Look, counted: Counted) -> list[RowFinding]:
     max_length = look.spec.training.max_length
     if look.spec.method == "pretrain" or not (counted.lengths > max_length).any():
         return []
-    total, rows = _rows_of(look, counted.lengths > max_length)
+    total, rows = rows_at(look, counted.lengths > max_length)
     answers = int((counted.lost_targets > 0).sum())
     longer = min(proposed_length(counted.lengths), look.context or 1 << 30)
     still = int((counted.lengths > longer).sum())
     share = total / len(counted.lengths)
     helps = longer > max_length
+    longer_helps = f"With max_length = {longer} {_would_be(still)}. " if helps else ""
     why = f"They are longer than {max_length} tokens."
     return [
         RowFinding(
             code="cut",
             severity="warning" if answers else "info",
-            title=_sentence(total, f"loses its end ({share:.1%})", f"lose their end ({share:.1%})"),
+            title=sentence(total, f"loses its end ({share:.1%})", f"lose their end ({share:.1%})"),
             cause=f"{why} An answer is cut in {answers} of them." if answers else why,
-            remedy=f"With max_length = {longer} {_would_be(still)}." if helps else "",
+            remedy=f"{longer_helps}With the fix drop_overlong they are left out instead.",
             row_count=total,
             rows=rows,
             patch={"training.max_length": longer} if helps else {},
-        )
+        ),
     ]
 
 
@@ -191,81 +179,6 @@ def proposed_length(lengths: Sequence[int] | np.ndarray) -> int:
     return 64 * math.ceil(wanted / 64)
 
 
-# ---------------------------------------------------------------- copies
-
-
-def _copies(look: Look, counted: Counted) -> list[RowFinding]:
-    mask = counted.first_copy != np.arange(len(counted.first_copy))
-    total, rows = _rows_of(look, mask)
-    if not total:
-        return []
-    share = total / len(mask)
-    many = share >= _MANY_COPIES
-    return [
-        RowFinding(
-            code="duplicates",
-            severity="warning" if many else "info",
-            title=_sentence(
-                total,
-                f"is the same as an earlier one ({share:.1%})",
-                f"are the same as an earlier one ({share:.1%})",
-            ),
-            cause="They are kept: each is learnt as often as it is there.",
-            remedy="Most of the data says the same; remove the copies." if many else "",
-            row_count=total,
-            rows=rows,
-        )
-    ]
-
-
-# ---------------------------------------------------------------- seen while reading
-
-_WORDS: dict[str, tuple[str, str, str, str]] = {
-    suspects.EMPTY_ANSWERS: (
-        "has an empty answer",
-        "have an empty answer",
-        "The model learns to say nothing, and to stop at once.",
-        "Write the answers, or remove those rows.",
-    ),
-    suspects.CONTROL_TOKENS: (
-        "has a control token of the model in its text",
-        "have a control token of the model in their text",
-        "What was written there is taken for the chat template's own marks: turns end too early.",
-        "Remove or rewrite those marks.",
-    ),
-    suspects.BROKEN_TEXT: (
-        "has broken characters",
-        "have broken characters",
-        "The text was saved in one encoding and read in another on its way here.",
-        "Make those rows again from their source, saved as UTF-8.",
-    ),
-    suspects.ROLE_ORDER: (
-        "has turns in an unusual order",
-        "have turns in an unusual order",
-        "Somebody speaks twice in a row, or an answer comes before any question.",
-        "Look whether a turn is missing.",
-    ),
-}
-
-
-def _suspects(look: Look, counted: Counted) -> list[RowFinding]:
-    found = []
-    for kind, (of_one, of_many, cause, remedy) in _WORDS.items():
-        if rows := look.encoding.meta.suspects.get(kind):
-            found.append(
-                RowFinding(
-                    code=kind,
-                    severity="info" if kind == suspects.ROLE_ORDER else "warning",
-                    title=_sentence(len(rows), of_one, of_many),
-                    cause=cause,
-                    remedy=remedy,
-                    row_count=len(rows),
-                    rows=rows[:MAX_ROWS],
-                )
-            )
-    return found
-
-
 def _blank(look: Look, counted: Counted) -> list[RowFinding]:
     if not (blank := look.encoding.meta.blank):
         return []
@@ -273,14 +186,10 @@ def _blank(look: Look, counted: Counted) -> list[RowFinding]:
         RowFinding(
             code="blank",
             severity="info",
-            title=_sentence(blank, "has no text and is left out", "have no text and are left out"),
+            title=sentence(blank, "has no text and is left out", "have no text and are left out"),
             row_count=blank,
         )
     ]
-
-
-def _sentence(number: int, of_one: str, of_many: str) -> str:
-    return f"1 row {of_one}." if number == 1 else f"{number} rows {of_many}."
 
 
 _JUDGES: tuple[Callable[[Look, Counted], list[RowFinding]], ...] = (
@@ -290,7 +199,7 @@ _JUDGES: tuple[Callable[[Look, Counted], list[RowFinding]], ...] = (
     _template,
     _untaught,
     _cut,
-    _suspects,
-    _copies,
+    *copy_findings.JUDGES,
+    *text_findings.JUDGES,
     _blank,
 )

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import importlib
 
+from transformers import PreTrainedTokenizerBase
+
+from engine.contract.dataset_fixes import FIELD
 from engine.contract.lifecycle import Phase
 from engine.contract.messages import Complaint, Inspected, Job
+from engine.contract.spec import Spec
 from engine.formats.example import DatasetError
 from engine.planning import chat_templates
 from engine.planning.model_config import config_of
 from engine.planning.model_folder import Problem
 from engine.worker import template_check, templates
-from engine.worker.encoding import encoding_of
+from engine.worker.embedding_file import stored_rows
+from engine.worker.encoding import Encoding, encoding_of
 from engine.worker.failures import JobError
 from engine.worker.inspection import Look, report_of
 from engine.worker.loading import load_tokenizer
 from engine.worker.prepared import Prepared
 from engine.worker.report import Report
 from engine.worker.train_job import read_spec
+from engine.worker.untrained_tokens import Unlearnt, unlearnt
 
 
 def answer(job: Job, report: Report) -> Inspected:
@@ -35,6 +41,11 @@ def answer(job: Job, report: Report) -> Inspected:
         odd = template_check.findings(spec, tokenizer)
     except DatasetError as error:
         return Inspected(run=job.run, complaint=error.complaint)
+    except JobError as error:
+        if not spec.dataset.fixes:
+            raise
+        told = Complaint(field=FIELD, problem=error.title, remedy=f"{error.cause} {error.remedy}")
+        return Inspected(run=job.run, complaint=told)
     method = importlib.import_module(f"engine.methods.{spec.method}.train")
     prepared: Prepared | None = None
     nothing: JobError | None = None
@@ -43,13 +54,27 @@ def answer(job: Job, report: Report) -> Inspected:
         prepared = method.prepare(spec, tokenizer, report, encoding)
     except JobError as error:
         nothing = error
+    strange, nothing = _strange(spec, tokenizer, encoding, nothing)
     sizes = _sizes(spec.model.path, spec.model.revision)
     look = Look(
         spec=spec, encoding=encoding, prepared=prepared, nothing=nothing,
-        template=odd, vocabulary=sizes.get("vocab_size"),
+        unlearnt=strange, template=odd, vocabulary=sizes.get("vocab_size"),
         context=sizes.get("max_position_embeddings"),
     )  # fmt: skip
     return Inspected(run=job.run, report=report_of(look))
+
+
+def _strange(
+    spec: Spec, tokenizer: PreTrainedTokenizerBase, encoding: Encoding, nothing: JobError | None
+) -> tuple[Unlearnt | None, JobError | None]:
+    """Tokens that were never learnt, where the model's files are here; and what ends the run."""
+    weight = stored_rows(spec.model)
+    if weight is None:
+        return None, nothing
+    try:
+        return unlearnt(spec, weight, tokenizer, encoding.samples), nothing
+    except JobError as error:
+        return None, nothing or error
 
 
 def _sizes(path: str, revision: str | None) -> dict[str, int]:

@@ -12,14 +12,18 @@ from engine.worker import packing
 from engine.worker.data_findings import findings_of
 from engine.worker.encoding import Encoding
 from engine.worker.failures import JobError
+from engine.worker.fixes import near_of
+from engine.worker.language_mix import Mix, mix_of
 from engine.worker.mixture import shares
 from engine.worker.prepared import Prepared
 from engine.worker.row_hashes import first_copies, largest
 from engine.worker.samples import Samples
 from engine.worker.schedule import permutation
+from engine.worker.untrained_tokens import Unlearnt
 
 Ints = npt.NDArray[np.int64]
 PICKED = 50
+_MOST_LEFT_OUT = 20_000
 BINS = 40
 _MOST_PACKED = 2_000_000
 """Samples up to which packing is worked out: it takes a second for each 100 000."""
@@ -34,6 +38,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     """As the run gets it; None if there is nothing to train on."""
     nothing: JobError | None
     """Why there is nothing."""
+    unlearnt: Unlearnt | None = None
+    """Tokens of the data that the model has never learnt."""
     template: list[RowFinding] = []
     """What is odd about the chat template."""
     vocabulary: int | None
@@ -53,6 +59,12 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
     """Within ``max_length``."""
     first_copy: Ints
     """Place of the first sample with the same content: its own, if it is that."""
+    near: Ints
+    """Place of an earlier sample that is nearly the same: its own, if there is none."""
+    held: Ints
+    """Places of those held back that are trained on as well, or nearly."""
+    mix: Mix
+    """Languages."""
 
     @property
     def lost_targets(self) -> Ints:
@@ -61,15 +73,22 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
         return lost
 
 
-def count(encoding: Encoding, max_length: int, *, is_cut: bool) -> Counted:
-    """``is_cut`` is False where samples are parts of longer rows, and nothing is lost."""
+def count(look: Look) -> Counted:
+    """Of the samples that fixes leave."""
+    encoding = look.encoding
     samples = encoding.samples
-    kept = samples.cut(max_length) if is_cut else samples
+    # Samples for pretraining are parts of longer rows: nothing is cut.
+    is_cut = look.spec.method != "pretrain"
+    kept = samples.cut(look.spec.training.max_length) if is_cut else samples
+    first, near = first_copies(encoding.hashes), near_of(encoding)
     return Counted(
         lengths=samples.lengths,
         targets=samples.target_counts,
         kept_targets=kept.target_counts,
-        first_copy=first_copies(encoding.hashes),
+        first_copy=first,
+        near=near,
+        held=_leaked(look, near[first]),
+        mix=mix_of(encoding),
     )
 
 
@@ -78,7 +97,7 @@ def report_of(look: Look) -> DatasetReport:
     spec, meta = look.spec, look.encoding.meta
     is_cut = spec.method != "pretrain"
     max_length = spec.training.max_length
-    counted = count(look.encoding, max_length, is_cut=is_cut)
+    counted = count(look)
     lengths = counted.lengths
     edges, counts = histogram(lengths, 4 * max_length if is_cut else int(lengths.max(initial=0)))
     copies = counted.first_copy != np.arange(len(lengths))
@@ -98,11 +117,15 @@ def report_of(look: Look) -> DatasetReport:
         cut=int((lengths > max_length).sum()) if is_cut else 0,
         cut_answers=int((counted.lost_targets > 0).sum()),
         duplicates=int(copies.sum()),
-        duplicates_across=_across(look, counted),
+        near_duplicates=int((counted.near != np.arange(len(lengths))).sum()),
+        duplicates_across=len(counted.held),
+        left_out=meta.samples - len(lengths),
+        left_out_rows=_left_out(look.encoding),
+        languages=counted.mix.shares,
         edges=edges, counts=counts,
         padded=padded(train, spec) if train else None,
         packed=packed(train, spec) if train and is_cut else None,
-        picks=picks(counted),
+        picks=picks(counted, look.encoding.places),
         findings=findings_of(look, counted),
         sources=look.prepared.sources if look.prepared else shares(spec, look.encoding, None),
         unlearnt=meta.unlearnt,
@@ -119,21 +142,34 @@ def _border(look: Look) -> tuple[str, int] | None:
     assert rows is not None
     places = np.searchsorted(rows, held.origins)
     last = largest(look.encoding.hashes, places)
-    return look.encoding.hashes[last].hex(), last
+    kept = look.encoding.places
+    return look.encoding.hashes[last].hex(), last if kept is None else int(kept[last])
 
 
-def _across(look: Look, counted: Counted) -> int:
-    """Held-back samples of which a copy is trained on."""
-    prepared = look.prepared
+def _left_out(encoding: Encoding) -> list[int]:
+    """Rows of the samples that fixes leave out, the first of them."""
+    if encoding.base is None or encoding.places is None:
+        return []
+    rows = encoding.base.samples.origins
+    assert rows is not None
+    found: list[int] = np.delete(rows, encoding.places)[:_MOST_LEFT_OUT].tolist()
+    return found
+
+
+def _leaked(look: Look, alike: Ints) -> Ints:
+    """Places of held-back samples of which a copy is trained on; ``alike`` is the same for all
+    copies of a sample."""
+    prepared, none = look.prepared, np.zeros(0, np.int64)
     if prepared is None or prepared.train.origins is None or prepared.evaluation.origins is None:
-        return 0
+        return none
     rows = look.encoding.samples.origins
     assert rows is not None
     trained, held = (
-        counted.first_copy[np.searchsorted(rows, origins)]
+        np.searchsorted(rows, origins)
         for origins in (prepared.train.origins, prepared.evaluation.origins)
     )
-    return int(np.isin(held, trained).sum())
+    leaked: Ints = np.sort(held[np.isin(alike[held], alike[trained])])
+    return leaked
 
 
 def histogram(lengths: Ints, last: int) -> tuple[list[int], list[int]]:
@@ -147,16 +183,18 @@ def histogram(lengths: Ints, last: int) -> tuple[list[int], list[int]]:
     return edges.tolist(), np.bincount(bins, minlength=len(edges) - 1).tolist()
 
 
-def picks(counted: Counted) -> dict[str, list[int]]:
-    """Places worth a look, the most telling first."""
+def picks(counted: Counted, kept: Ints | None = None) -> dict[str, list[int]]:
+    """Places worth a look, the most telling first. ``kept``: where these samples are among all."""
     order = np.argsort(-counted.lengths, kind="stable")
     lost = np.argsort(-counted.lost_targets, kind="stable")
-    return {
-        "longest": order[:PICKED].tolist(),
-        "shortest": order[::-1][:PICKED].tolist(),
-        "most_cut": [p for p in lost[:PICKED].tolist() if counted.lost_targets[p] > 0],
-        "untaught": np.flatnonzero(counted.kept_targets == 0)[:PICKED].tolist(),
+    found = {
+        "longest": order,
+        "shortest": order[::-1],
+        "most_cut": lost[: int((counted.lost_targets > 0).sum())],
+        "untaught": np.flatnonzero(counted.kept_targets == 0),
     }
+    near = {name: places[:PICKED] for name, places in found.items()}
+    return {name: (p if kept is None else kept[p]).tolist() for name, p in near.items()}
 
 
 # ---------------------------------------------------------------- into batches

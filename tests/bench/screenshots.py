@@ -294,6 +294,8 @@ def take_data(home: Path) -> None:
         for at in range(len(rows) - 2)
     ]
     chats += [*chats[3:9], {"messages": [*rows[5]["messages"][:1], _ANSWER | {"content": " "}]}]
+    chats += [_odd(chats[9], "Thank you.", "Thanks."), _odd(chats[10], "we", "weâ€™ll")]
+    chats += [_odd(chats[12 + 3 * n], _CHINESE, None) for n in range(3)]
     data = home / "data" / "support_chats.jsonl"
     data.write_text("\n".join(map(json.dumps, chats)), encoding="utf-8")
     app = opened(None)
@@ -316,6 +318,16 @@ def take_data(home: Path) -> None:
     app.window.close()
     app.link.close()
     story.end()
+
+
+_CHINESE = "谢谢您的来信，我们会尽快为您处理这个问题，请稍等片刻。"
+
+
+def _odd(chat: dict[str, Any], text: str, other: str | None) -> dict[str, Any]:
+    """The chat with another last answer: ``text`` in place of it, or ``other`` behind it."""
+    *before, last = chat["messages"]
+    content = text if other is None else f"{last['content']} {other}"
+    return {"messages": [*before, {**last, "content": content}]}
 
 
 def take_template(app: App, page: Any) -> None:

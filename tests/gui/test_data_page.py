@@ -395,3 +395,58 @@ def test_another_file_is_not_read_in_the_format_of_the_last(
     assert [request.spec["dataset"] for request in asked(host, Inspect)] == [
         {"path": "/a.json", "format": "alpaca"}, {"path": "/b.json"},
     ]  # fmt: skip
+
+
+# ---------------------------------------------------------------- fixes
+
+
+FIXABLE = RowFinding(
+    code="near_duplicates", severity="info", title="3 rows are nearly the same.", row_count=3,
+    rows=[5, 6, 9], groups=[[1, 5, 6], [2, 9]], action="Leave them out",
+    patch={"dataset.fixes": ["drop_near_duplicates"]},
+)  # fmt: skip
+DONE = RowFinding(
+    code="fixed_drop_near_duplicates", severity="info", is_done=True, row_count=3, rows=[5, 6, 9],
+    title="3 rows are nearly the same as an earlier one and are left out.",
+    patch={"dataset.fixes": []}, action="Undo",
+)  # fmt: skip
+
+
+def test_a_fix_is_one_click_and_so_is_its_undoing(
+    page: DataPage, host: HostDouble, qtbot: QtBot
+) -> None:
+    look(page, host, qtbot)
+    host.send(Inspected(run=NAME, report=msgspec.structs.replace(REPORT, findings=[FIXABLE])))
+    qtbot.waitUntil(lambda: page.samples.sample is not None)
+    buttons = {each.text(): each for each in page.findings.items[0].findChildren(QPushButton)}
+    assert list(buttons) == ["Show rows", "Leave them out"]
+    assert "not changed" in buttons["Leave them out"].toolTip()
+    buttons["Show rows"].click()  # Each beside the one it is like.
+    assert page.samples._places == [-2, -6, -7, -3, -10]
+    buttons["Leave them out"].click()
+    qtbot.waitUntil(lambda: len(asked(host, Inspect)) == 2)
+    assert asked(host, Inspect)[-1].spec["dataset"]["fixes"] == ["drop_near_duplicates"]
+    fixed = msgspec.structs.replace(
+        REPORT, findings=[DONE], left_out=3, left_out_rows=[5, 6, 51], near_duplicates=0
+    )
+    host.send(Inspected(run=NAME, report=fixed))
+    qtbot.waitUntil(lambda: "left out by a fix" in page.samples.where.toolTip() + texts(page))
+    assert "3 left out" in texts(page)
+    (undo,) = [b for b in page.findings.items[0].findChildren(QPushButton) if b.text() == "Undo"]
+    undo.click()
+    qtbot.waitUntil(lambda: len(asked(host, Inspect)) == 3)
+    assert not asked(host, Inspect)[-1].spec["dataset"].get("fixes")
+
+
+def test_fixes_of_one_file_are_not_those_of_the_next(
+    page: DataPage, host: HostDouble, qtbot: QtBot
+) -> None:
+    reported(page, host, qtbot)
+    page.findings.patch_wanted.emit({"dataset.fixes": ["drop_duplicates"]})
+    qtbot.waitUntil(lambda: len(asked(host, Inspect)) == 2 and bool(page.inspector._name))
+    host.send(Inspected(run=NAME, report=REPORT))
+    qtbot.waitUntil(lambda: page._draft.get("dataset.fixes") == ["drop_duplicates"])
+    page.source.path.setText("/data/other.jsonl")
+    page.source.look.click()
+    qtbot.waitUntil(lambda: len(asked(host, Inspect)) == 3)
+    assert not asked(host, Inspect)[-1].spec["dataset"].get("fixes")

@@ -156,7 +156,7 @@ def test_an_answer_beyond_the_cut_is_told_from_an_empty_one(inspect: Inspect) ->
         ({"instruction": "say", "output": "  "}, "empty_answers"),
         ({"instruction": "say <|eot_id|> now", "output": "well"}, "control_tokens"),
         ({"instruction": "say", "output": "it\N{REPLACEMENT CHARACTER}s"}, "broken_text"),
-        ({"instruction": "say", "output": "cafÃ© itâ€™s"}, "broken_text"),
+        ({"instruction": "say", "output": "cafÃ© itâ€™s"}, "mojibake"),
     ],
 )
 def test_odd_rows_are_named(inspect: Inspect, row: dict[str, str], code: str) -> None:

@@ -51,18 +51,18 @@ class FindingsCard(Card):
 
     def _item(self, finding: RowFinding) -> QWidget:
         item = QWidget()
-        title = label(finding.title, "verdict", tone=data_words.TONES[finding.severity], wrap=True)
+        title = label(finding.title, "verdict", tone=data_words.tone_of(finding), wrap=True)
         lines = column(title, spacing=4)
         if text := data_words.finding_text(finding):
             lines.addWidget(label(text, "muted", wrap=True))
         buttons = []
         if finding.rows:
             show = button("Show rows", "small")
-            show.clicked.connect(partial(self.rows_wanted.emit, finding.rows))
+            show.clicked.connect(partial(self.rows_wanted.emit, data_words.rows_to_show(finding)))
             buttons.append(show)
-        for path, value in finding.patch.items():
-            change = button(f"{path.rpartition('.')[2]} = {value}", "small")
-            change.setToolTip(f"Sets {path} to {value}, and looks again")
+        if finding.patch:
+            change = button(data_words.action_of(finding), "small")
+            change.setToolTip(data_words.action_tip(finding))
             change.clicked.connect(partial(self.patch_wanted.emit, finding.patch))
             buttons.append(change)
         if buttons:

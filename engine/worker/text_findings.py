@@ -1,0 +1,185 @@
+"""What is said of the texts of rows, as they were seen while they were read. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import numpy as np
+
+from engine.contract.dataset_report import RowFinding
+from engine.worker import suspects
+from engine.worker.finding_parts import MAX_ROWS, fix, rows_at, rows_of
+from engine.worker.row_words import sentence
+
+if TYPE_CHECKING:
+    from engine.worker.inspection import Counted, Look
+
+
+class _Words(msgspec.Struct, frozen=True):
+    """What is said of a kind of suspects."""
+
+    of_one: str
+    of_many: str
+    cause: str
+    remedy: str
+    fix: str = ""
+    severity: Literal["warning", "info"] = "warning"
+
+
+_WORDS: dict[str, _Words] = {
+    suspects.EMPTY_ANSWERS: _Words(
+        "has an empty answer",
+        "have an empty answer",
+        "The model learns to say nothing, and to stop at once.",
+        "Write the answers, or leave those rows out.",
+        "drop_empty",
+    ),
+    suspects.PLACEHOLDERS: _Words(
+        "has a placeholder for an answer",
+        "have a placeholder for an answer",
+        "A table wrote NaN, None or the like where it had nothing; the model learns to say that.",
+        "Look at them; where it is no answer, leave those rows out.",
+        "drop_placeholders",
+    ),
+    suspects.ECHOES: _Words(
+        "has its question for an answer",
+        "have their question for an answer",
+        "The model learns to repeat what it is asked; mostly one column was taken twice.",
+        "Choose the column with the answers, or leave those rows out.",
+        "drop_echoes",
+    ),
+    suspects.CONTROL_TOKENS: _Words(
+        "has a control token of the model in its text",
+        "have a control token of the model in their text",
+        "What was written there is taken for the chat template's own marks: turns end too early.",
+        "Rewrite those marks, or leave those rows out.",
+        "drop_control_tokens",
+    ),
+    suspects.MOJIBAKE: _Words(
+        "has text that was read in the wrong encoding",
+        "have text that was read in the wrong encoding",
+        "Signs such as Ã© stand where é was: it was saved as UTF-8 and read as something else.",
+        "What can be nothing else is repaired at one click; the file stays as it is.",
+        "reencode",
+    ),
+    suspects.BROKEN_TEXT: _Words(
+        "has lost characters",
+        "have lost characters",
+        "They hold the sign that stands for what could not be read (U+FFFD): nobody can tell what "
+        "was there.",
+        "Make those rows again from their source, saved as UTF-8, or leave them out.",
+        "drop_broken_text",
+    ),
+    suspects.MARKUP: _Words(
+        "is full of HTML",
+        "are full of HTML",
+        "Much of the text is tags and entities; the model learns to write them.",
+        "Take the text out of the pages, unless HTML is what is to be learnt.",
+        severity="info",
+    ),
+    suspects.INVISIBLE: _Words(
+        "has invisible characters",
+        "have invisible characters",
+        "Zero-width or control characters are tokens of their own, and nobody sees them.",
+        "Take them out of the file.",
+        severity="info",
+    ),
+    suspects.ROLE_ORDER: _Words(
+        "has turns in an unusual order",
+        "have turns in an unusual order",
+        "Somebody speaks twice in a row, or an answer comes before any question.",
+        "Look whether a turn is missing.",
+        severity="info",
+    ),
+}
+
+
+def _suspects(look: Look, counted: Counted) -> list[RowFinding]:
+    found = []
+    for kind, words in _WORDS.items():
+        rows = _left(look, look.encoding.meta.suspects.get(kind, []))
+        if not rows:
+            continue
+        found.append(
+            RowFinding(
+                code=kind,
+                severity=words.severity,
+                title=sentence(len(rows), words.of_one, words.of_many),
+                cause=words.cause,
+                remedy=words.remedy,
+                row_count=len(rows),
+                rows=rows[:MAX_ROWS],
+                **_fix(look, words.fix),
+            )
+        )
+    return found
+
+
+def _left(look: Look, rows: list[int]) -> list[int]:
+    """Those that no fix leaves out."""
+    if not rows or look.encoding.base is None:
+        return rows
+    every, origins = look.encoding.base.samples.origins, look.encoding.samples.origins
+    assert every is not None
+    assert origins is not None
+    out = np.setdiff1d(every, origins, assume_unique=True)
+    found: list[int] = np.asarray(rows)[~np.isin(rows, out)].tolist()
+    return found
+
+
+def _fix(look: Look, name: str) -> dict[str, Any]:
+    return fix(look.spec, name) if name and name not in look.spec.dataset.fixes else {}
+
+
+def _languages(look: Look, counted: Counted) -> list[RowFinding]:
+    mix = counted.mix
+    if len(mix.shares) < 2:
+        return []
+    told = ", ".join(f"{_percent(share)} {name}" for name, share in mix.shares.items())
+    whole = len(counted.lengths)
+    among = f"{mix.looked} of {whole} rows" if mix.looked < whole else "the rows"
+    untold = f"; {mix.untold} of them do not tell" if mix.untold else ""
+    return [
+        RowFinding(
+            code="languages",
+            severity="info",
+            title=f"What is learnt is {told}.",
+            cause=f"Estimated by script and common words of {among}{untold}. Shown are those that "
+            f"are not {next(iter(mix.shares))}.",
+            row_count=len(mix.others),
+            rows=rows_of(look, mix.others[:MAX_ROWS]),
+        )
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _unlearnt(look: Look, counted: Counted) -> list[RowFinding]:
+    unlearnt = look.unlearnt
+    if unlearnt is None:
+        return []
+    samples = look.encoding.samples
+    mask = np.array([np.isin(samples[p][0], unlearnt.ids).any() for p in range(len(samples))])
+    total, rows = rows_at(look, mask)
+    return [
+        RowFinding(
+            code="untrained_tokens",
+            severity="warning",
+            title=unlearnt.title,
+            cause=unlearnt.cause,
+            remedy=unlearnt.remedy,
+            row_count=total,
+            rows=rows,
+            patch=unlearnt.patch,
+            action="Train their rows" if unlearnt.patch else "",
+        )
+    ]
+
+
+JUDGES: tuple[Callable[[Look, Counted], list[RowFinding]], ...] = (
+    _unlearnt, _suspects, _languages,
+)  # fmt: skip
