@@ -146,7 +146,7 @@ class _Rehearsal:
             return meter.pools()
 
     def _begin(self) -> Compute:
-        self._report.enter(Phase.TOKENISING)
+        self._report.enter(Phase.LOADING_MODEL)
         compute = choose_compute(self._spec, self._report)
         self._spec = adjusted(self._spec, compute.safe)
         self._real = adjusted(self._real, compute.safe)

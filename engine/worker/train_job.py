@@ -70,7 +70,8 @@ class Loaded(NamedTuple):
 def run(job: Job, report: Report) -> Done:
     """Train. Raises whatever goes wrong; ``Halted`` if asked to end before the first step."""
     spec = read_spec(job.spec)
-    report.enter(Phase.TOKENISING)
+    # What is looked at first is the card and the tokenizer; the weights come after the data.
+    report.enter(Phase.LOADING_MODEL)
     compute = choose_compute(spec, report)
     spec = adjusted(spec, compute.safe)
     if not meter.is_asked():
