@@ -11,6 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from app.form import Form
 from app.link import HostLink
+from app.pages.new_run.column_map import ColumnMap
 from app.pages.new_run.data_card import DataCard
 from app.theme import Theme
 from engine.contract.messages import PreviewDataset
@@ -79,3 +80,13 @@ def test_preference_rows_are_learnt_from_once_that_is_meant(
     assert card._form.draft.get("dataset.format") == "unpaired_preference"
     qtbot.waitUntil(lambda: host.asked(PreviewDataset)[-1].format == "unpaired_preference")
     qtbot.waitUntil(lambda: bool(card.facts) and not card.confirm.isVisible())
+
+
+def test_what_is_in_no_list_stays_mapped(qtbot: QtBot) -> None:
+    shown = ColumnMap()
+    qtbot.addWidget(shown)
+    facts = {"columns": [f"c{n}" for n in range(12)], "format": "unknown"}
+    shown.show_columns(facts, {"instruction": "c10"})
+    with qtbot.waitSignal(shown.mapped) as told:
+        shown.lists["c2"].setCurrentIndex(shown.lists["c2"].findData("output"))
+    assert told.args == [{"instruction": "c10", "output": "c2"}]

@@ -205,3 +205,23 @@ def test_sources_follow_one_behind_the_other_and_complaints_name_theirs(tmp_path
     os.remove(two)  # noqa: PTH107
     (complaint,) = check_data(dataset, "sft")
     assert complaint.field == "dataset.sources[2].path"
+
+
+# ---------------------------------------------------------------- what is easily read wrong
+
+
+def test_a_file_that_a_pattern_meets_twice_is_read_once(tmp_path: Path) -> None:
+    put(tmp_path / "a" / "b" / "c.jsonl", GOOD)
+    assert len(gather(f"{tmp_path}/**/**/*.jsonl").files) == 1
+
+
+def test_rows_that_are_skipped_do_not_tell_the_format(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.jsonl", *[{"text": "no row of it"}] * 60, *[GOOD] * 5)
+    assert "plain text" in said(path)
+    assert said(path, skip_samples=60) == ""
+
+
+def test_rows_with_a_label_may_be_learnt_whole_too(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.jsonl", *[{**GOOD, "label": n % 2 == 0} for n in range(6)])
+    assert 'format = "alpaca" to learn all rows' in said(path)
+    assert said(path, format="alpaca") == ""

@@ -202,3 +202,11 @@ def test_what_can_be_no_path_is_left_to_the_checks(tmp_path: Path, path: object)
 def test_what_is_no_table_is_left_alone(tmp_path: Path) -> None:
     raw = {"model": "m", "dataset": []}
     assert toml.absolute_paths(raw, tmp_path) == raw
+
+
+def test_what_lies_in_a_folder_beside_the_file_is_no_hub_id(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    there = toml.absolute_paths({"dataset": {"path": "data/chats"}}, tmp_path)
+    assert there == {"dataset": {"path": str(tmp_path / "data" / "chats")}}
+    elsewhere = {"dataset": {"path": "org/chats"}}
+    assert toml.absolute_paths(elsewhere, tmp_path) == elsewhere

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,9 @@ def test_weights_repeat_rows_or_choose_among_them_by_seed_and_row(
     assert len(held) == len(prepared.evaluation) == 8
     assert not held & set(counts)
     assert all(counts[row] == 2 for row in range(ROWS) if row not in held)
+    # Copies lie a pass apart: in one block the second would be read off the first.
+    origins = prepared.train.origins.tolist()
+    assert not any(one == other for one, other in pairwise(origins))
     others = [counts[row] for row in range(ROWS, 2 * ROWS) if row not in held]
     assert set(others) == {0, 1}
     assert 8 <= sum(others) <= 28
