@@ -74,8 +74,8 @@ def _near(look: Look, counted: Counted) -> list[RowFinding]:
             severity="warning" if many else "info",
             title=_title(mask, f"is nearly the same as an earlier one ({share})",
                          f"are nearly the same as an earlier one ({share})"),
-            cause=f"At least {NEAR:.0%} of their runs of {RUN} tokens are those of another row; "
-            "what many rows ask alike does not count."
+            cause=f"At least {NEAR:.0%} of what they say stands in another row, {RUN} tokens at a "
+            "time; what many rows ask alike does not count."
             + (f" Only the first {MOST_SAMPLES} rows were compared." if beyond else ""),
             remedy="Look at the pairs: what is learnt twice weighs twice.",
             **_like(look, mask, counted.near),

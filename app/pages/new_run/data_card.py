@@ -208,9 +208,11 @@ class DataCard(Card):
     def _show_facts(self) -> None:
         parts = _how_many(self.facts, noun(_first_example(self.facts)))
         parts.append(size(self.facts.get("bytes")))
-        parts.append(choice("dataset.format", self.facts.get("format")))
+        is_known = self.facts.get("format") != "unknown"
+        named = choice("dataset.format", self.facts.get("format"))
+        parts.append(named if is_known else "no known format")
         confidence = self.facts.get("confidence") or 0.0
-        if self._shown[1] == "auto":
+        if is_known and self._shown[1] == "auto":
             parts.append(f"{confidence:.0%} sure".replace("%", "\N{NARROW NO-BREAK SPACE}%"))
         self.aside.setText(" · ".join(parts))
         self.aside.setToolTip(str(self.facts.get("reason", "")))
