@@ -56,9 +56,11 @@ def _deadlock(argument: str, place: str) -> None:
 
 
 def _block(argument: str, place: str) -> None:
-    """A pipe that nobody reads."""
+    """A pipe that nobody reads. A signal, such as the one that asks for the stacks, ends a write
+    half done; whoever has something to say then writes on."""
     _, write_end = os.pipe()
-    os.write(write_end, bytes(_PIPE_BYTES))
+    while True:
+        os.write(write_end, bytes(_PIPE_BYTES))
 
 
 def _stop(argument: str, place: str) -> None:

@@ -48,6 +48,7 @@ SLOW = {
     "publish": "save.publish:2=sleep({long})",
 }
 """Slow and alive: long in a generous phase, a step of half its budget."""
+_EVALUATING = ("--set", "dataset.eval_fraction=0.1", "--set", "training.eval_steps=2")
 
 
 def train(bench: Bench, name: str, failpoints: str, scale: float) -> tuple[Result, float]:
@@ -58,7 +59,7 @@ def train(bench: Bench, name: str, failpoints: str, scale: float) -> tuple[Resul
         FETTLE_FAILPOINTS=failpoints, FETTLE_FAILPOINTS_ONCE=str(bench.home / f"struck-{name}"),
     )  # fmt: skip
     began = time.monotonic()
-    result = bench.train(fettle)
+    result = bench.train(fettle, *_EVALUATING)
     bench.end_host()
     return result, time.monotonic() - began
 

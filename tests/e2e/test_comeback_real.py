@@ -3,6 +3,7 @@ themselves and give the same."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sys
@@ -61,9 +62,10 @@ class Bench:
     def end_host(self) -> None:
         lock = self.home / "host" / "lock"
         if lock.exists():
-            process = psutil.Process(int(lock.read_text(encoding="utf-8")))
-            process.terminate()
-            process.wait(60)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process = psutil.Process(int(lock.read_text(encoding="utf-8")))
+                process.terminate()
+                process.wait(60)
 
 
 @pytest.fixture(scope="module")

@@ -130,6 +130,9 @@ def test_faults_that_a_process_never_leaves(fault: str) -> None:
         time.sleep(1.0)
     else:
         assert process.stdout.readline() == "beat\n"
+        # Nor does a signal help, such as the one that asks for the stacks.
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
     assert process.poll() is None
     process.kill()
     process.wait(20)
@@ -139,7 +142,8 @@ def test_faults_that_a_process_never_leaves(fault: str) -> None:
 
 def started(fault: str) -> subprocess.Popen[str]:
     code = f"""
-import resource, sys, threading, time
+import resource, signal, sys, threading, time
+signal.signal(signal.SIGINT, lambda *_: None)
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 from engine import failpoints
 def beat():
