@@ -51,6 +51,8 @@ class Attempt:
         self.run = run
         self._course = Course(book, run, self._goes_on)
         self._is_pausing = self._is_leaving = False
+        self._is_card_awaited = False
+        """The pausing run is saved, and only its worker has yet to be gone."""
         self._book = book
         self._settings = settings
         self._worker = worker
@@ -80,6 +82,8 @@ class Attempt:
             watch.cancel()
         if not self._course.is_over:
             await self._conclude(code)
+        elif self._is_card_awaited:
+            self._rest()
         self._note_worker(None, None)
         clear_stacks(self._course.folder)
         # What was foretold is foretold of the spec that the run was started with.
@@ -88,6 +92,8 @@ class Attempt:
 
     def stop(self, *, now: bool) -> None:
         """Save and end, or with ``now`` end."""
+        if self._is_card_awaited and self._course.state is not State.STOPPING:
+            self._book.move(self.run, Event.STOP)
         if self._course.is_over:
             return  # It ends by itself.
         self._book.move(self.run, Event.STOP)
@@ -235,6 +241,17 @@ class Attempt:
         else:
             await self._fail(code)
 
+    def _rest(self) -> None:
+        """The pausing run's worker is gone, so that the card is free; unless a stop came since."""
+        course, lost = self._course, self._course.lost_steps()
+        if course.state is State.STOPPING:
+            sentence = f"Stopped and saved at step {course.saved_step}. {lost}".strip()
+            course.end(Event.HALT, "stopped", sentence)
+        else:
+            course.pause(
+                f"The card is free. Continue goes on from step {course.saved_step}. {lost}"
+            )
+
     def _fail_to_start(self, code: int) -> None:
         title = f"The worker was not ready within {self._settings.ready_seconds:.0f} s."
         self._course.find(
@@ -262,10 +279,9 @@ class Attempt:
     def _goes_on(self, course: Course, event: Event, done: Done) -> bool:
         """Whether the run does not come to rest with this attempt."""
         if self._is_pausing and event is not Event.FINISH and course.state is not State.STOPPING:
-            lost = course.lost_steps()
-            course.pause(
-                f"The card is free. Continue goes on from step {course.saved_step}. {lost}"
-            )
+            course.is_over = self._is_card_awaited = True
+            if self._worker.ended.done():
+                self._rest()
             return True
         if self._is_leaving and event is not Event.FAIL:
             # The next host takes it up, as it does after a power cut.

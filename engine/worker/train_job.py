@@ -53,7 +53,7 @@ from engine.worker.safely import adjusted, make_offload_ring
 from engine.worker.samples import Samples
 from engine.worker.saver import Saver
 from engine.worker.schedule import Schedule
-from engine.worker.witness import certificate_of_other_data, versions
+from engine.worker.witness import refuse_other_data, versions
 
 
 class Loaded(NamedTuple):
@@ -161,13 +161,9 @@ def plot_course(
     digest = prepared.train.digest()
     rows = make_rows(prepared.train, spec)
     if resumed and resumed.state.data != digest:
-        report.send(certificate_of_other_data(spec, rows, digest, resumed.folder, resumed.state))
-        raise JobError(
-            "dataset_changed",
-            "The data has changed since the last save.",
-            cause="The position in the data would mean something else now.",
-            remedy="Put the old file back to go on, or start a new run with the new one.",
-        )
+        refusal, why = refuse_other_data(spec, rows, digest, resumed.folder, resumed.state)
+        report.send(refusal)
+        raise JobError("dataset_changed", why.title, cause=why.cause, remedy=why.remedy)
     return Course(
         spec, report, make_schedule(spec, len(rows)),
         train=rows,

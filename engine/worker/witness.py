@@ -24,7 +24,7 @@ from engine import own_secrets
 from engine.contract.masking import masked
 from engine.contract.messages import ResumeCertificate
 from engine.contract.spec import Spec
-from engine.diagnosis.certificate import Facts, certify
+from engine.diagnosis.certificate import Facts, OtherData, certify, why_other_data
 from engine.diagnosis.certificate.facts import (
     ComputeFacts,
     DataFacts,
@@ -162,33 +162,37 @@ def _sources(spec: Spec) -> dict[str, str] | None:
     return dict(zip(paths, found, strict=True))
 
 
-def certificate_of_other_data(
+def refuse_other_data(
     spec: Spec, train: Rows, digest: str, folder: Path, state: SavedState
-) -> ResumeCertificate:
-    """What differs where the data is another: with it the run cannot go on."""
+) -> tuple[ResumeCertificate, OtherData]:
+    """What differs, and why, where the data is another: with it the run cannot go on."""
+    began = time.monotonic()
     now = early_facts(spec, train, digest)
-    return _certify(now, folder, state, time.monotonic(), is_refused=True)
+    why = why_other_data(_facts_of(folder, state), now)
+    return _certify(now, folder, state, began, is_refused=True), why
 
 
 def _certify(
     now: Facts, folder: Path, state: SavedState, began: float, *, is_refused: bool = False
 ) -> ResumeCertificate:
     manifest = read_manifest(folder)
+    before = msgspec.structs.replace(
+        _facts_of(folder, state), versions=manifest.fields.get("versions")
+    )
     return certify(
-        _saved(folder, state, manifest.fields.get("versions")), now,
+        before, now,
         at=time.time(), step=state.position.step, files=len(manifest.files),
         size_bytes=manifest.bytes, is_refused=is_refused, seconds=time.monotonic() - began,
     )  # fmt: skip
 
 
-def _saved(folder: Path, state: SavedState, versions: dict[str, str] | None) -> Facts:
+def _facts_of(folder: Path, state: SavedState) -> Facts:
     """The facts of a save; of one by an older Fettle only what its state tells."""
     path = folder / FILE
     if path.exists():
-        saved = msgspec.json.decode(path.read_bytes(), type=Facts)
-        return msgspec.structs.replace(saved, versions=versions)
+        return msgspec.json.decode(path.read_bytes(), type=Facts)
     place = Place(step=state.position.step, cursor=state.position.cursor)
-    return Facts(data=DataFacts(digest=state.data), place=place, versions=versions)
+    return Facts(data=DataFacts(digest=state.data), place=place)
 
 
 # ---------------------------------------------------------------- single facts

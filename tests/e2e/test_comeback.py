@@ -8,6 +8,7 @@ import signal
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from engine.client import Client, HostFailed, Refused
@@ -345,6 +346,28 @@ def test_a_worker_that_does_not_hear_of_a_pause_is_ended(hosts: HostUnderTest) -
     paused = wait_for_state(client, run, State.PAUSED)
     assert "Continue goes on from step" in paused.sentence
     client.request(Stop(id=0, run=run))
+
+
+def test_the_card_is_free_only_once_the_worker_is_gone(hosts: HostUnderTest) -> None:
+    client, run = begin(hosts, "normal", steps=60, ms=20, leaving_ms=1500)
+    wait_for_step(client, run, 7)
+    pid = worker_of(hosts, run)
+    client.request(Pause(id=0, run=run))
+    wait_for_state(client, run, State.PAUSED)
+    assert not psutil.pid_exists(int(str(pid)))
+
+
+def test_a_stop_is_heard_while_the_worker_of_a_pausing_run_goes(hosts: HostUnderTest) -> None:
+    client, run = begin(hosts, "normal", steps=60, ms=20, leaving_ms=2500)
+    wait_for_step(client, run, 7)
+    client.request(Pause(id=0, run=run))
+    time.sleep(1.0)
+    assert summary_of(client, run).state is State.TRAINING
+    assert client.request(Stop(id=0, run=run))["state"] == "stopping"
+    assert client.request(Stop(id=0, run=run))["state"] == "stopping"
+    stopped = wait_for_state(client, run)
+    assert stopped.state is State.STOPPED
+    assert stopped.sentence == f"Stopped and saved at step {stopped.step}."
 
 
 def test_what_is_called_off_stays_so_though_its_worker_is_still_going(

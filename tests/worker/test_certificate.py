@@ -172,7 +172,10 @@ def test_other_data_is_named_before_it_is_refused(
     else:
         patch = {"training.seed": 7}
     report = Heard()
-    with pytest.raises(JobError, match="data has changed"):
+    title = (
+        "The data has changed" if blamed == "file" else "With these settings the data is another"
+    )
+    with pytest.raises(JobError, match=title) as refused:
         run_here(
             tmp_path / "again", patched(saved.spec, [patch]), report,
             checkpoint=str(saved.checkpoint), attempt=2,
@@ -183,6 +186,8 @@ def test_other_data_is_named_before_it_is_refused(
     assert (found.verdict, line.matters) == ("refused", "yes")
     assert line.before.startswith("54 samples")
     assert ("training.seed changed" in line.sentence) == (blamed == "seed")
+    assert ("training.seed = 42, as it was" in refused.value.remedy) == (blamed == "seed")
+    assert refused.value.cause in line.sentence
     assert not report.of(Finding)
 
 

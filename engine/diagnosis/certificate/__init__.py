@@ -1,7 +1,8 @@
 """Whether a resumed run is the run that was saved: facts of then, facts of now, and what the
 differences mean. Pure."""
 
+from engine.diagnosis.certificate.data import OtherData, why_other_data
 from engine.diagnosis.certificate.facts import Facts
 from engine.diagnosis.certificate.verdict import certify
 
-__all__ = ["Facts", "certify"]
+__all__ = ["Facts", "OtherData", "certify", "why_other_data"]

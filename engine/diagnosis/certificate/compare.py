@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.contract.messages import CertificateLine, Matters
+from engine.diagnosis.certificate.data import data_line, template_line
 from engine.diagnosis.certificate.facts import Facts, OrderFacts, Tensors
+from engine.diagnosis.certificate.lines import differs, same, unknown
 from engine.diagnosis.certificate.replay import replay_line
 from engine.diagnosis.certificate.settings import (
     ACCUMULATION,
     MICRO,
-    SEED,
     differing,
-    has_same_data,
     setting_lines,
-    shapes_data,
 )
 from engine.planning.figures import count
 
@@ -23,9 +22,9 @@ def lines_of(before: Facts, now: Facts) -> Iterator[CertificateLine]:
     """A line for everything that was looked at now; what was not reached has none."""
     replayed = replay_line(before, now)
     if now.data is not None:
-        yield _data(before, now)
+        yield data_line(before, now)
     if now.template or before.template:
-        yield _template(before, now)
+        yield template_line(before, now)
     if now.order is not None:
         yield _order(before, now)
     if now.place is not None:
@@ -51,7 +50,7 @@ def _settings(
         return
     yield _batch(before, now)
     if before.settings is None:
-        yield _unknown("spec", "Spec")
+        yield unknown("spec", "Spec")
         return
     is_equal = replayed is not None and replayed.standing == "same"
     found = list(setting_lines(before, now, is_replay_equal=is_equal))
@@ -60,88 +59,22 @@ def _settings(
         changed = differing(before.settings, now.settings)
         if changed:
             text = "All other settings are those of the save."
-        found = [_same("spec", "Spec", text)]
+        found = [same("spec", "Spec", text)]
     yield from found
 
 
 # ---------------------------------------------------------------- data
 
 
-def _data(before: Facts, now: Facts) -> CertificateLine:
-    assert now.data is not None
-    if before.data is None:
-        return _unknown("data", "Data")
-    if before.data.digest == now.data.digest:
-        how_many = f"All {count(now.data.samples)} samples" if now.data.samples else "All samples"
-        return _same("data", "Data", f"{how_many} are token for token those of the save.")
-    return _differs(
-        "data", "Data", "yes", _amount(before), _amount(now),
-        f"{_why_other_data(before, now)} A place in the old order means other rows in the new one.",
-    )  # fmt: skip
-
-
-def _amount(facts: Facts) -> str:
-    data = facts.data
-    if data is None or data.samples is None:
-        return "other samples"
-    tokens = f", {count(data.tokens)} tokens" if data.tokens is not None else ""
-    return f"{count(data.samples)} samples{tokens}"
-
-
-def _why_other_data(before: Facts, now: Facts) -> str:
-    if before.settings is not None and now.settings is not None:
-        changed = differing(before.settings, now.settings)
-        blamed = [field for field in changed if shapes_data(field) or field in (SEED, "model.path")]
-        if blamed:
-            return f"The samples are others, since {' and '.join(blamed)} changed."
-    if before.template is not None and before.template != now.template:
-        return "The samples are others, since the file of the chat template changed."
-    if files := _changed_sources(before, now):
-        verb = "has" if len(files) == 1 else "have"
-        return f"The samples are others: {' and '.join(files)} {verb} changed since the save."
-    return "The samples are others: the file has changed since the save."
-
-
-def _changed_sources(before: Facts, now: Facts) -> list[str]:
-    """Datasets that hold something else than at the save, by their last names."""
-    old = before.data.sources if before.data else None
-    new = now.data.sources if now.data else None
-    if old is None or new is None:
-        return []
-    changed = [path for path in old if path in new and old[path] != new[path]]
-    return [path.replace("\\", "/").rstrip("/").rpartition("/")[2] for path in changed]
-
-
-def _template(before: Facts, now: Facts) -> CertificateLine:
-    title = "Chat template"
-    if before.template is None or now.template is None:
-        return _unknown("template", title)
-    if before.template == now.template:
-        return _same("template", title, "It is letter for letter that of the save.")
-    has_same = has_same_data(before, now)
-    return _differs(
-        "template", title, "no" if has_same else "yes",
-        _template_text(before.template), _template_text(now.template),
-        "It writes these conversations as the other one did." if has_same
-        else "Conversations are written otherwise than those that were trained on.",
-    )  # fmt: skip
-
-
-def _template_text(digest: str) -> str:
-    return digest[:8] or "the model's own"
-
-
 def _order(before: Facts, now: Facts) -> CertificateLine:
     assert now.order is not None
     if before.order is None:
-        return _unknown("order", "Data order")
+        return unknown("order", "Data order")
     if before.order == now.order:
         text = f"Seed {now.order.seed} gives the same order of {count(now.order.rows)} rows"
-        return _same("order", "Data order", f"{text} in epoch {now.order.epoch + 1}.")
+        return same("order", "Data order", f"{text} in epoch {now.order.epoch + 1}.")
     old, new = before.order, now.order
-    return _differs(
-        "order", "Data order", "yes", _order_text(old), _order_text(new), _why(old, new)
-    )
+    return differs("order", "Data order", "yes", _order_text(old), _order_text(new), _why(old, new))
 
 
 def _why(old: OrderFacts, new: OrderFacts) -> str:
@@ -160,12 +93,12 @@ def _order_text(order: OrderFacts) -> str:
 def _cursor(before: Facts, now: Facts) -> CertificateLine:
     assert now.place is not None
     if before.place is None:
-        return _unknown("cursor", "Place in the data")
+        return unknown("cursor", "Place in the data")
     old, new = before.place, now.place
     if old == new:
         done = f"{count(new.cursor)} rows are done after step {count(new.step)}"
-        return _same("cursor", "Place in the data", f"{done}; the next row is the next one.")
-    return _differs(
+        return same("cursor", "Place in the data", f"{done}; the next row is the next one.")
+    return differs(
         "cursor", "Place in the data", "yes", f"step {old.step}, row {count(old.cursor)}",
         f"step {new.step}, row {count(new.cursor)}", "Rows are left out, or trained on again.",
     )  # fmt: skip
@@ -177,25 +110,25 @@ def _cursor(before: Facts, now: Facts) -> CertificateLine:
 def _random(before: Facts, now: Facts) -> CertificateLine:
     title = "Random state"
     if before.random is None:
-        return _unknown("random", title)
+        return unknown("random", title)
     if before.random == now.random:
         text = "Every generator stands where it stood, so dropout draws what it would have drawn."
-        return _same("random", title, text)
+        return same("random", title, text)
     text = "Dropout draws other numbers than it would have; the run is as good, but another."
-    return _differs("random", title, "yes", before.random[:8], (now.random or "")[:8], text)
+    return differs("random", title, "yes", before.random[:8], (now.random or "")[:8], text)
 
 
 def _optimizer(before: Facts, now: Facts) -> CertificateLine:
     assert now.optimizer is not None
     if before.optimizer is None:
-        return _unknown("optimizer", "Optimizer")
+        return unknown("optimizer", "Optimizer")
     old, new = before.optimizer, now.optimizer
     if old == new:
         updates = f" and its count of {count(new.updates)} updates" if new.updates else ""
         text = f"{new.kind} has its {count(new.tensors.count)} tensors back{updates}."
-        return _same("optimizer", "Optimizer", text)
+        return same("optimizer", "Optimizer", text)
     is_kind_alone = (old.tensors, old.updates) == (new.tensors, new.updates)
-    return _differs(
+    return differs(
         "optimizer", "Optimizer", "last_digits" if is_kind_alone else "yes",
         f"{old.kind}, {_tensors(old.tensors)}, {old.updates} updates",
         f"{new.kind}, {_tensors(new.tensors)}, {new.updates} updates",
@@ -210,14 +143,14 @@ def _schedule(before: Facts, now: Facts) -> CertificateLine:
     if found.rates != found.scheduled:
         text = "The optimizer goes on with another rate than the schedule has for the next step."
         old, new = _rates(found.scheduled), _rates(found.rates)
-        return _differs("schedule", title, "yes", old, new, text)
+        return differs("schedule", title, "yes", old, new, text)
     if before.schedule is None:
-        return _unknown("schedule", title)
+        return unknown("schedule", title)
     if before.schedule.rates == found.rates:
         text = f"The next step's learning rate is {_rates(found.rates)}, as the schedule has it."
-        return _same("schedule", title, text)
+        return same("schedule", title, text)
     text = "The schedule of the spec as it is now has another rate for the next step."
-    return _differs(
+    return differs(
         "schedule", title, "yes", _rates(before.schedule.rates), _rates(found.rates), text
     )
 
@@ -229,28 +162,28 @@ def _rates(rates: list[float]) -> str:
 def _batch(before: Facts, now: Facts) -> CertificateLine:
     title = "Effective batch"
     if before.settings is None or now.settings is None:
-        return _unknown("batch", title)
+        return unknown("batch", title)
     old, new = ((s[MICRO], s[ACCUMULATION]) for s in (before.settings, now.settings))
     product = new[0] * new[1]
     if old == new:
         text = f"{product} rows a step: {new[0]} at once, {new[1]} times."
-        return _same("batch", title, text)
+        return same("batch", title, text)
     before_text, now_text = (f"{micro} × {times} = {micro * times}" for micro, times in (old, new))
     if old[0] * old[1] == product:
         text = f"A step is still the same {product} rows, only summed in other portions."
-        return _differs("batch", title, "last_digits", before_text, now_text, text)
+        return differs("batch", title, "last_digits", before_text, now_text, text)
     text = f"A step is made of {product} rows instead of {old[0] * old[1]}, so it is another step."
-    return _differs("batch", title, "yes", before_text, now_text, text)
+    return differs("batch", title, "yes", before_text, now_text, text)
 
 
 def _trained(before: Facts, now: Facts) -> CertificateLine:
     assert now.trained is not None
     title = "Trained weights"
     if before.trained is None:
-        return _unknown("trained", title)
+        return unknown("trained", title)
     if before.trained == now.trained:
-        return _same("trained", title, f"{_tensors(now.trained)}, by name and shape.")
-    return _differs(
+        return same("trained", title, f"{_tensors(now.trained)}, by name and shape.")
+    return differs(
         "trained", title, "yes", _tensors(before.trained), _tensors(now.trained),
         "Other weights are trained from here on.",
     )  # fmt: skip
@@ -272,59 +205,36 @@ def _circumstances(before: Facts, now: Facts) -> Iterator[CertificateLine]:
 
 def _versions(before: dict[str, str] | None, now: dict[str, str]) -> CertificateLine:
     if not before:
-        return _unknown("versions", "Packages")
+        return unknown("versions", "Packages")
     names = [name for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)]
     if not names:
-        return _same("versions", "Packages", ", ".join(f"{name} {now[name]}" for name in now) + ".")
+        return same("versions", "Packages", ", ".join(f"{name} {now[name]}" for name in now) + ".")
     old, new = (
         ", ".join(f"{name} {versions.get(name, 'missing')}" for name in names)
         for versions in (before, now)
     )
     text = "Another version may round otherwise: the same run, but perhaps not to the last digit."
-    return _differs("versions", "Packages", "last_digits", old, new, text)
+    return differs("versions", "Packages", "last_digits", old, new, text)
 
 
 def _device(before: Facts, now: Facts) -> CertificateLine:
     assert now.compute is not None
     if before.compute is None:
-        return _unknown("device", "Device")
+        return unknown("device", "Device")
     old, new = before.compute, now.compute
     looked_at = ("name", "driver", "precision", "threads")
     changed = [name for name in looked_at if getattr(old, name) != getattr(new, name)]
     if old.device == new.device and not changed:
         driver = f", driver {new.driver}" if new.driver else ""
-        return _same("device", "Device", f"{new.name}{driver}, {new.precision}.")
+        return same("device", "Device", f"{new.name}{driver}, {new.precision}.")
     names = changed or ["name"]
     matters: Matters = "yes" if old.precision != new.precision else "last_digits"
     text = "Another number format rounds much more, or less, in every step."
     if matters != "yes":
         text = "The same formulas, but sums may be rounded in another order."
-    return _differs("device", "Device", matters, _part(old, names), _part(new, names), text)
+    return differs("device", "Device", matters, _part(old, names), _part(new, names), text)
 
 
 def _part(compute: object, names: list[str]) -> str:
     words = {"driver": "driver {}", "threads": "{} threads"}
     return ", ".join(words.get(name, "{}").format(getattr(compute, name)) for name in names)
-
-
-# ---------------------------------------------------------------- lines
-
-
-def _same(subject: str, title: str, sentence: str) -> CertificateLine:
-    return CertificateLine(subject=subject, title=title, standing="same", sentence=sentence)
-
-
-def _differs(
-    subject: str, title: str, matters: Matters, before: str, now: str, sentence: str
-) -> CertificateLine:
-    return CertificateLine(
-        subject=subject, title=title, standing="differs", matters=matters, before=before, now=now,
-        sentence=sentence,
-    )  # fmt: skip
-
-
-def _unknown(subject: str, title: str) -> CertificateLine:
-    return CertificateLine(
-        subject=subject, title=title, standing="unknown",
-        sentence="The save was made by an older Fettle and does not tell.",
-    )  # fmt: skip
