@@ -22,6 +22,7 @@ A report of the run {run}, made by Fettle {version}.
   metrics.jsonl   the newest steps and measurements: numbers only
   worker.log      the end of what the worker printed
   host.log        the end of what Fettle itself noted
+  stall-*.txt     where it stood, if it stood still: calls in code, no values
   machine.json    the machine; doctor.txt says the same for people
 {data}
 Taken out: tokens and passwords, users' folders (written as ~), names of user and computer.
@@ -55,6 +56,8 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     host_log: str
     machine: dict[str, Any]
     doctor: str
+    stalls: dict[str, str] = {}
+    """What was seen of the worker each time that it stood still, by the file's name."""
     searched_rows: int = 0
     """How many rows the texts were searched for."""
     data: list[Any] | None = None
@@ -74,6 +77,7 @@ def files_of(contents: Contents, hidden: Hidden) -> dict[str, bytes]:
         "worker.log": redacted(_log(contents.worker_log, is_dataless), hidden),
         "host.log": redacted(_notes(contents.host_log, is_dataless), hidden),
         "doctor.txt": redacted(contents.doctor, hidden),
+        **{name: redacted(text, hidden) for name, text in contents.stalls.items()},
     }
     if contents.data is not None:
         shown = msgspec.structs.replace(hidden, rows=frozenset())

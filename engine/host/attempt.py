@@ -83,7 +83,7 @@ class Attempt:
         if not self._course.is_over:
             await self._conclude(code)
         elif self._is_card_awaited:
-            self._rest()
+            _rest(self._course)
         self._note_worker(None, None)
         clear_stacks(self._course.folder)
         # What was foretold is foretold of the spec that the run was started with.
@@ -241,17 +241,6 @@ class Attempt:
         else:
             await self._fail(code)
 
-    def _rest(self) -> None:
-        """The pausing run's worker is gone, so that the card is free; unless a stop came since."""
-        course, lost = self._course, self._course.lost_steps()
-        if course.state is State.STOPPING:
-            sentence = f"Stopped and saved at step {course.saved_step}. {lost}".strip()
-            course.end(Event.HALT, "stopped", sentence)
-        else:
-            course.pause(
-                f"The card is free. Continue goes on from step {course.saved_step}. {lost}"
-            )
-
     def _fail_to_start(self, code: int) -> None:
         title = f"The worker was not ready within {self._settings.ready_seconds:.0f} s."
         self._course.find(
@@ -281,7 +270,7 @@ class Attempt:
         if self._is_pausing and event is not Event.FINISH and course.state is not State.STOPPING:
             course.is_over = self._is_card_awaited = True
             if self._worker.ended.done():
-                self._rest()
+                _rest(self._course)
             return True
         if self._is_leaving and event is not Event.FAIL:
             # The next host takes it up, as it does after a power cut.
@@ -294,6 +283,17 @@ class Attempt:
         known = self._book.tallies[self.run]
         known.pid, known.pid_started_at = pid, started_at
         self._book.changed(self.run)
+
+
+def _rest(course: Course) -> None:
+    """The pausing run's worker is gone, so that the card is free; unless a stop came since."""
+    lost = course.lost_steps()
+    if course.state is State.STOPPING:
+        sentence = f"Stopped and saved at step {course.saved_step}. {lost}".strip()
+        course.end(Event.HALT, "stopped", sentence)
+    else:
+        there = f"Continue goes on from step {course.saved_step}."
+        course.pause(f"The card is free. {there} {lost}")
 
 
 def _is_deaf(asked_s: float, course: Course, worker: Worker, limits: Settings) -> bool:

@@ -25,6 +25,7 @@ from engine.host.book import spec_of
 from engine.host.connection import Answer, Connection, Refused
 from engine.host.course import end_of
 from engine.host.parts import Parts
+from engine.host.stall_report import STALLS
 from engine.host.threads import apart
 from engine.planning import doctor
 from engine.planning.examination import examine_this
@@ -37,6 +38,8 @@ FOLDER = "reports"
 _EVENTS_BYTES = 8 << 20
 _METRICS_BYTES = 4 << 20
 _LOG_BYTES = 256 << 10
+_STALLS = 5
+"""The newest of them."""
 _LOOKED_AT_ROWS = 20_000
 """Rows whose texts are looked for as well. That is a second net: what could quote a row is left out
 without a look at the data, see :mod:`engine.diagnosis.dataless`."""
@@ -108,8 +111,14 @@ def _contents(folder: Path, spec: dict[str, Any], data: list[Any] | None) -> Con
         host_log=_whole_lines(paths.host_folder() / "host.log", _LOG_BYTES),
         machine=msgspec.to_builtins(facts),
         doctor=doctor.report(checks),
+        stalls=_stalls(folder),
         data=data,
     )
+
+
+def _stalls(folder: Path) -> dict[str, str]:
+    found = sorted(folder.glob(STALLS), key=lambda path: path.stat().st_mtime)[-_STALLS:]
+    return {path.name: _whole_lines(path, _LOG_BYTES) for path in found}
 
 
 def _whole_lines(path: Path, size: int) -> str:

@@ -22,6 +22,8 @@ from engine.diagnosis.watchdog import Stall
 from engine.store.records import newest_metrics
 from engine.store.runs import STACKS
 
+STALLS = "stall-*.txt"
+"""In the run folder: what was seen, each time that a worker stood still."""
 _STACK_SECONDS = 1.5
 _PY_SPY_SECONDS = 15.0
 _NEWEST = 30

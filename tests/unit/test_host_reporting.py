@@ -37,10 +37,14 @@ def test_a_row_far_down_is_not_in_a_report_that_quotes_it(
     )  # fmt: skip
     (folder / EVENTS).write_bytes(msgspec.json.encode(finding) + b"\n")
     (folder / WORKER_LOG).write_text(f"loading\nValueError: {secret}\n{secret[:20]}\n")
+    stack = f'File "{Path.home()}/fettle/engine/worker/course.py", line 7 in step'
+    (folder / "stall-1-20261128-010203.txt").write_text(f"== Stacks\n{stack}\n")
     made = reporting.write_report(folder, raw, str(home() / "r.zip"), with_data=False)
     with zipfile.ZipFile(made) as archive:
+        stall = archive.read("fettle-report/stall-1-20261128-010203.txt").decode()
         whole = b"\n".join(map(archive.read, archive.namelist())).decode()
     assert "Secret" not in whole
     assert f"Line {FAR} made no numbers." in whole
     assert "Whatever could quote one was left out" in whole
     assert "first 20000 rows" in whole
+    assert stall == '== Stacks\nFile "~/fettle/engine/worker/course.py", line 7 in step\n'
