@@ -18,7 +18,8 @@ from engine.client import connect
 from engine.contract.spec import Spec
 from engine.formats.corpus import dataset_of
 from engine.formats.example import DatasetError
-from engine.formats.hub_datasets import NotHere, is_offline
+from engine.formats.hub_datasets import NotHere
+from engine.hugging_face import is_offline
 from engine.planning.choices import settle
 from engine.planning.ladder import make_it_fit
 from engine.planning.model_facts import linear_names
@@ -66,7 +67,7 @@ def _say_of_data(spec: Spec, output: Output) -> None:
     try:
         dataset_of(spec.dataset, spec.method)
     except DatasetError as error:
-        if isinstance(error, NotHere) and not is_offline():
+        if isinstance(error, NotHere) and not is_offline("datasets"):
             return  # The run fetches it.
         output.warn(f"The plan stands without the data, but a run would be refused: {error}")
 

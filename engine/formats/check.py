@@ -28,7 +28,8 @@ from engine.formats.entries import (
     rows_of,
 )
 from engine.formats.example import DatasetError, Format, Row
-from engine.formats.hub_datasets import NotHere, is_offline
+from engine.formats.hub_datasets import NotHere
+from engine.hugging_face import is_offline
 
 MAX_BAD_ROWS = 5
 """Rows complained about; more of the same help nobody."""
@@ -68,7 +69,7 @@ def check_data(dataset: DatasetSpec, method: str) -> list[Complaint]:
         try:
             checked = _check(opened(entry, table), method, deadline)
         except NotHere as error:
-            if is_offline():
+            if is_offline("datasets"):
                 complaints.append(error.complaint)
             whole = False
             continue

@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from engine import hugging_face
 from engine.formats.example import DatasetError
 
-_YES = ("1", "on", "yes", "true")
 _SPLIT = re.compile(r"-([A-Za-z_]\w*?)(?:-\d{5}-of-\d{5})?\.arrow$")
 TRAIN = "train"
 
@@ -28,15 +28,7 @@ def cache(environ: Mapping[str, str] = os.environ) -> Path:
     direct = environ.get("HF_DATASETS_CACHE")
     if direct:
         return Path(direct).expanduser()
-    base = environ.get("XDG_CACHE_HOME") or "~/.cache"
-    home = environ.get("HF_HOME") or str(Path(base) / "huggingface")
-    return Path(home).expanduser() / "datasets"
-
-
-def is_offline(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether the user told Hugging Face's libraries not to use the network."""
-    names = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
-    return any(environ.get(name, "").lower() in _YES for name in names)
+    return hugging_face.home(environ) / "datasets"
 
 
 def folder_of(id: str, environ: Mapping[str, str] = os.environ) -> Path:
@@ -57,7 +49,7 @@ def folder_of(id: str, environ: Mapping[str, str] = os.environ) -> Path:
 
 def _not_here(id: str, place: Path, environ: Mapping[str, str]) -> NotHere:
     problem = f"There is no file or folder {id}, and no dataset of that name in {place}."
-    if is_offline(environ):
+    if hugging_face.is_offline("datasets", environ):
         return NotHere(
             problem, "Check the path; or let it be fetched once: unset HF_HUB_OFFLINE and "
             "HF_DATASETS_OFFLINE."

@@ -13,8 +13,8 @@ from typing import Literal
 import msgspec
 
 import engine
+from engine import hugging_face
 from engine.planning import platforms
-from engine.planning.hub_cache import is_offline
 from engine.planning.learnt import Lesson
 from engine.planning.look import PACKAGES, installed, look
 from engine.planning.pinned import Measured
@@ -190,7 +190,7 @@ def judge(seen: Seen) -> MachineFacts:
         has_inhibitor=seen.sleep.has_inhibitor,
         on_battery=seen.sleep.on_battery,
         has_hub_token=seen.has_token,
-        is_offline=is_offline(seen.environ),
+        is_offline=hugging_face.is_offline("transformers", seen.environ),
         packages=seen.packages,
         torch_cuda=seen.torch_cuda,
     )

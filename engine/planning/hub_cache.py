@@ -9,19 +9,17 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from engine import hugging_face
 from engine.contract.hub_id import is_hub_id
 
 __all__ = [
     "folder",
     "is_hub_id",
-    "is_offline",
     "main_snapshot",
     "repositories",
     "repository",
     "snapshots",
 ]
-
-_YES = ("1", "on", "yes", "true")
 
 
 def folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -29,15 +27,7 @@ def folder(environ: Mapping[str, str] = os.environ) -> Path:
     direct = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE")
     if direct:
         return Path(direct).expanduser()
-    base = environ.get("XDG_CACHE_HOME") or "~/.cache"
-    home = environ.get("HF_HOME") or str(Path(base) / "huggingface")
-    return Path(home).expanduser() / "hub"
-
-
-def is_offline(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether the user told Hugging Face's libraries not to use the network."""
-    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-    return any(environ.get(name, "").lower() in _YES for name in names)
+    return hugging_face.home(environ) / "hub"
 
 
 def repositories(cache: Path) -> Iterator[tuple[str, Path]]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from engine import hugging_face
 from engine.contract.messages import Complaint
 from engine.planning import catalogue, hub_cache, model_folder
 from engine.planning.model_folder import Problem
@@ -49,7 +50,7 @@ def check_model(path: str, revision: str | None = None) -> list[Complaint]:
         return [_complaint(_no_folder(place))]
     if not hub_cache.is_hub_id(path):
         return [_complaint(_nothing_there(path))]
-    if hub_cache.is_offline():
+    if hugging_face.is_offline("transformers"):
         return [_complaint(problem) for problem in _offline_problems(path, revision or "main")]
     return []
 

@@ -11,7 +11,8 @@ import datasets
 from engine.contract.dataset_spec import DatasetSpec
 from engine.formats.example import DatasetError
 from engine.formats.gather import gather
-from engine.formats.hub_datasets import TRAIN, NotHere, cache, is_offline
+from engine.formats.hub_datasets import TRAIN, NotHere, cache
+from engine.hugging_face import is_offline
 from engine.worker.hub_reach import must_answer
 from engine.worker.report import Report
 
@@ -23,7 +24,7 @@ def fetch_missing(dataset: DatasetSpec, report: Report) -> None:
         try:
             gather(entry.path)
         except NotHere as error:
-            if is_offline():
+            if is_offline("datasets"):
                 raise error.within(dataset.field_of(place)) from None
             must_answer(entry.path)
             report.decided(f"{entry.path} is fetched from the hub.", f"It is not in {cache()}.")

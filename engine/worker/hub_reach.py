@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+from engine import hugging_face
 from engine.planning import hub_cache
 from engine.worker.failures import JobError
 
@@ -23,7 +24,9 @@ _HUB = "https://huggingface.co"
 def must_be_reachable(path: str, environ: Mapping[str, str] = os.environ) -> None:
     """Raises JobError if a model has to come from the hub and the hub is not there. Where a proxy
     is set nobody can tell."""
-    if Path(path).is_dir() or not hub_cache.is_hub_id(path) or hub_cache.is_offline(environ):
+    if Path(path).is_dir() or not hub_cache.is_hub_id(path):
+        return
+    if hugging_face.is_offline("transformers", environ):
         return
     if hub_cache.repository(hub_cache.folder(environ), path).is_dir():
         return
