@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -143,20 +143,28 @@ def import_libraries() -> None:
     nor when the process ends, which saves a third of the CPU time of an idle worker's life.
     """
     quick_transformers.install()
-    gc.disable()
-    try:
+    with _collecting_nothing():
         import_peft()
         importlib.import_module("engine.worker.train_job")
         importlib.import_module("engine.worker.trace_job")
-    finally:
         gc.freeze()
+
+
+@contextlib.contextmanager
+def _collecting_nothing() -> Iterator[None]:
+    """While so much is made that the collector would look through it again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
         gc.enable()
 
 
 def _trace(job: Job, report: Report) -> Traced:
     """What a trace came to. Nothing of it is left in this process but imported modules."""
     try:
-        traced: Traced = _import("engine.worker.trace_job").answer(job)
+        with _collecting_nothing():
+            traced: Traced = _import("engine.worker.trace_job").answer(job)
         return traced
     except Exception as error:  # As below: whatever happens, the host hears of it.
         log.exception("The model cannot be traced")

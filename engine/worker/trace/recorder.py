@@ -162,20 +162,23 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
 
     # ------------------------------------------------------------ afterwards
 
-    def is_like(self, other: Recorder) -> bool:
-        """Whether the same was made and freed in the same order, by formulas."""
-        ours, theirs = self._births, other._births
-        return (
-            self._events == other._events
-            and self._borders == other._borders
-            and [(birth.place, birth.part) for birth in ours]
-            == [(birth.place, birth.part) for birth in theirs]
-            and self._formulas() == other._formulas()
-        )
+    def begins_like(self, other: Recorder) -> bool:
+        """Whether the same was made and freed in the same order, by formulas, up to the first
+        backward pass. What follows is decided by then: it goes the same way back."""
+        return self._beginning() == other._beginning()
 
-    def _formulas(self) -> list[list[Any]]:
-        in_blocks = [np.array(self._blocks[number]).tolist() for number in sorted(self._blocks)]
-        return [[birth.formula.tolist() for birth in self._births], *in_blocks]
+    def _beginning(self) -> tuple[Any, ...]:
+        borders = self._borders[: _first_backward(self._borders) + 1]
+        events = self._events[: borders[-1][0]]
+        numbers = [number for number, sign in events if sign > 0]
+        births = [self._births[number] for number in numbers]
+        blocks = [
+            np.array(self._blocks[number]).tolist() for number in numbers if number in self._blocks
+        ]
+        return (
+            borders, events, blocks,
+            [(birth.place, birth.part, birth.formula.tolist()) for birth in births],
+        )  # fmt: skip
 
     def stretches(self) -> list[Stretch]:
         """Every stretch in order."""
@@ -221,3 +224,8 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
             died = self._borders[birth.died][1].stage if birth.died >= 0 else "backward"
             return "transient" if died in ("forward", "loss") else "activations"
         return "transient"
+
+
+def _first_backward(borders: Sequence[tuple[int, Place]]) -> int:
+    found = (at for at, (_, place) in enumerate(borders) if place[:2] == (1, "backward"))
+    return next(found)

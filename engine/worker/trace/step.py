@@ -38,6 +38,23 @@ def trace_step(
 ) -> Traced:
     """Trace a step of these sizes. ``padded``: rows of a batch are of unequal length;
     ``evaluates``: an evaluation follows."""
+    with _stepping(layout, built, sizes, padded=padded) as step:
+        step.train()
+        if evaluates:
+            step.evaluate()
+    return Traced(step.recorder, step.in_ram)
+
+
+def trace_forward(layout: Layout, built: Built, sizes: Sizes, *, padded: bool) -> Recorder:
+    """Trace a step up to its loss."""
+    with _stepping(layout, built, sizes, padded=padded) as step:
+        step.begin()
+        step.forward()
+    return step.recorder
+
+
+@contextmanager
+def _stepping(layout: Layout, built: Built, sizes: Sizes, *, padded: bool) -> Iterator[_Step]:
     devices = ("meta", "cpu") if layout.device == "cpu" else ("meta",)
     recorder = Recorder(sizes, devices)
     step = _Step(layout, built, sizes, recorder)
@@ -48,10 +65,7 @@ def trace_step(
             around.enter_context(hook)
         around.enter_context(built.kernels)
         around.enter_context(recorder)
-        step.train()
-        if evaluates:
-            step.evaluate()
-    return Traced(recorder, step.in_ram)
+        yield step
 
 
 class _Step:
@@ -59,15 +73,25 @@ class _Step:
         self._layout = layout
         self._built = built
         self._sizes = sizes
-        self._recorder = recorder
+        self.recorder = recorder
         self._turn = 0
         self._is_forward = False
+        self._batch: dict[str, torch.Tensor] = {}
         self._optimizer: torch.optim.Optimizer | None = None
         self.in_ram: Any = sizes.formula(0)
 
     def train(self) -> None:
         """Two micro-batches and the update."""
-        model, recorder = self._built.model, self._recorder
+        self.begin()
+        with self.recorder.repeated(turn=2):
+            self._backward(self.forward())
+        self._update()
+        # Without a card the batches of a step are never copied, and stay to its end.
+        self._batch.clear()
+
+    def begin(self) -> None:
+        """What is there before the first micro-batch."""
+        model, recorder = self._built.model, self.recorder
         self._hold_weights()
         self._optimizer = optimizers.make(self._layout.optim, self._layout.device, model)
         if self._optimizer is None:
@@ -78,12 +102,16 @@ class _Step:
             self._make_states(self._optimizer)
         model.train()
         ram.moved.clear()
-        with recorder.repeated(turn=2):
-            inputs = self._inputs()
-            self._compute(inputs)
-        self._update()
-        # Without a card the batches of a step are never copied, and stay to its end.
-        inputs.clear()
+
+    def forward(self) -> torch.Tensor:
+        """The first micro-batch's, and its loss."""
+        self._turn = 1
+        self._batch = self._inputs()
+        loss = self._forward(self._batch)
+        if self._layout.device == "cuda":
+            self._batch.clear()
+        self.recorder.at(1, "backward")
+        return loss
 
     def evaluate(self) -> None:
         """A batch of the evaluation, after the step."""
@@ -92,13 +120,13 @@ class _Step:
         inputs = self._inputs()
         with torch.no_grad():
             self._forward(inputs)
-        self._recorder.at(self._turn, "end")
+        self.recorder.at(self._turn, "end")
         self._built.model.train()
 
     # ------------------------------------------------------------ what stays
 
     def _hold_weights(self) -> None:
-        recorder = self._recorder
+        recorder = self.recorder
         recorder.at(0, "start")
         adapter = self._layout.lora is not None
         for name, value in self._built.model.named_parameters():
@@ -110,41 +138,36 @@ class _Step:
 
     def _make_states(self, optimizer: torch.optim.Optimizer) -> None:
         """The states are there from the first step on; a step costs most after it."""
-        self._recorder.at(0, "states")
+        self.recorder.at(0, "states")
         for parameter in trainable(self._built.model).values():
             parameter.grad = torch.empty_like(parameter)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         for state in optimizer.state.values():
-            self._recorder.hold([v for v in state.values() if torch.is_tensor(v)], "optimizer")
+            self.recorder.hold([v for v in state.values() if torch.is_tensor(v)], "optimizer")
 
     def _inputs(self) -> dict[str, torch.Tensor]:
         shape = (self._sizes.batch, self._sizes.length)
         names = ["input_ids", "labels"]
         names.append("position_ids" if self._layout.packing else "attention_mask")
         made = {name: torch.empty(shape, dtype=torch.int64, device="meta") for name in names}
-        self._recorder.hold(made.values(), "inputs")
+        self.recorder.hold(made.values(), "inputs")
         return made
 
     # ------------------------------------------------------------ a micro-batch
 
-    def _compute(self, inputs: dict[str, torch.Tensor]) -> None:
-        self._turn = 1
-        loss = self._forward(inputs)
-        if self._layout.device == "cuda":
-            inputs.clear()
-        self._recorder.at(1, "backward")
+    def _backward(self, loss: torch.Tensor) -> None:
         if ram.moved:
             self.in_ram = self.in_ram + sum(self._sizes.formula(size) for size in ram.moved)
         torch.autograd.backward(loss / 1)
         for parameter in trainable(self._built.model).values():
             if parameter.grad is not None:
-                self._recorder.hold([parameter.grad], "gradients")
+                self.recorder.hold([parameter.grad], "gradients")
 
     def _forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """As TRL's ``compute_loss``; the worst case, every position is a target."""
         self._is_forward = True
-        self._recorder.at(self._turn, "forward")
+        self.recorder.at(self._turn, "forward")
         outputs = self._built.model(**inputs, use_cache=False, fused_lm_head=True)
         losses = -outputs.log_probs
         targets = torch.empty((), dtype=torch.int64, device="meta")
@@ -155,16 +178,16 @@ class _Step:
 
     def _update(self) -> None:
         """Clipping is left out: it works in place, and makes one number for each gradient."""
-        self._recorder.at(0, "optimizer")
+        self.recorder.at(0, "optimizer")
         if self._optimizer is not None:
             self._optimizer.step()
         else:
             optimizers.reserve_transient(
-                self._layout.optim, self._built.model, self._sizes, self._recorder
+                self._layout.optim, self._built.model, self._sizes, self.recorder
             )
         for parameter in trainable(self._built.model).values():
             parameter.grad = None
-        self._recorder.at(0, "rest")
+        self.recorder.at(0, "rest")
 
     # ------------------------------------------------------------ borders
 
@@ -179,7 +202,7 @@ class _Step:
 
     def _on_gradient(self, parameter: torch.Tensor) -> None:
         assert parameter.grad is not None
-        self._recorder.accumulated(parameter.grad)
+        self.recorder.accumulated(parameter.grad)
 
     def _before(self, number: int) -> Any:
         def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -187,7 +210,7 @@ class _Step:
                 return
             if number:
                 self._watch(args[0], number - 1)
-            self._recorder.at(self._turn, "forward", number)
+            self.recorder.at(self._turn, "forward", number)
 
         return hook
 
@@ -195,13 +218,13 @@ class _Step:
         if self._is_forward:
             found = result if isinstance(result, torch.Tensor) else result[0]
             self._watch(found, len(self._built.layers) - 1)
-            self._recorder.at(self._turn, "loss")
+            self.recorder.at(self._turn, "loss")
 
     def _watch(self, hidden: torch.Tensor, number: int) -> None:
         """When the gradient of a layer's result is there, its backward pass begins."""
         if not hidden.requires_grad:
             return
-        turn, recorder = self._turn, self._recorder
+        turn, recorder = self._turn, self.recorder
 
         def hook(gradient: torch.Tensor) -> None:
             recorder.at(turn, "backward", number)

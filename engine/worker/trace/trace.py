@@ -17,8 +17,9 @@ from engine.worker.trace import model as models
 from engine.worker.trace.fit import Course, Regime
 from engine.worker.trace.model import Built
 from engine.worker.trace.optimizers import USUAL_RANK
+from engine.worker.trace.recorder import Recorder
 from engine.worker.trace.sizes import Sizes, as_coefficients, choose
-from engine.worker.trace.step import Traced, trace_step
+from engine.worker.trace.step import Traced, trace_forward, trace_step
 from engine.worker.trace.work import Work
 
 VERSIONS = ("torch", "transformers", "peft", "trl")
@@ -55,6 +56,7 @@ class _Pass(msgspec.Struct):
     regime: Regime
     sizes: Sizes
     traced: list[Traced]
+    course: Course
 
 
 def trace(layout: Layout, *, whole: bool = False) -> Form:
@@ -98,8 +100,8 @@ def _regimes(layout: Layout) -> list[Regime]:
 
 
 def _pass(subject: _Subject, regime: Regime, earlier: list[_Pass]) -> _Pass:
-    """What is traced in a regime. If the fewer layers do there what they did in an earlier one, so
-    do the others, and what was traced then stands."""
+    """What is traced in a regime. If the fewer layers do ahead what they did in an earlier one, so
+    do they backward, and all others: what was traced then stands."""
     layout = subject.layout
     dimensions = {
         size
@@ -113,29 +115,33 @@ def _pass(subject: _Subject, regime: Regime, earlier: list[_Pass]) -> _Pass:
     )  # fmt: skip
     padded = regime.batch and layout.padded
     first, *others = subject.built
+    comparable = [done for done in earlier if done.regime.batch == regime.batch]
+    if comparable:
+        ahead = trace_forward(layout, first, sizes, padded=padded)
+        for done in comparable:
+            if ahead.begins_like(done.traced[0].recorder):
+                return _Pass(regime, sizes, done.traced, done.course)
     traced = [trace_step(layout, first, sizes, padded=padded, evaluates=True)]
-    for done in earlier:
-        if traced[0].recorder.is_like(done.traced[0].recorder):
-            return _Pass(regime, sizes, done.traced)
     traced += [trace_step(layout, built, sizes, padded=padded, evaluates=False) for built in others]
-    return _Pass(regime, sizes, traced)
+    return _Pass(regime, sizes, traced, _course(subject, [each.recorder for each in traced]))
+
+
+def _course(subject: _Subject, recorders: list[Recorder]) -> Course:
+    if len(recorders) == 1:
+        return Course(recorders[0].stretches())
+    short, long = recorders
+    return fit.extrapolate(short, long, (subject.depths[0], subject.depths[1]), subject.depth)
 
 
 def _segments(subject: _Subject, done: _Pass) -> Iterator[Segment]:
-    recorders = [traced.recorder for traced in done.traced]
-    if len(recorders) == 1:
-        course = Course(recorders[0].stretches())
-    else:
-        depths = (subject.depths[0], subject.depths[1])
-        course = fit.extrapolate(recorders[0], recorders[1], depths, subject.depth)
     rank = subject.layout.lora is not None
-    yield from fit.segments(course, done.regime, rank=rank)
-    yield from _at_rest(subject, done, course)
+    yield from fit.segments(done.course, done.regime, rank=rank)
+    yield from _at_rest(subject, done)
 
 
-def _at_rest(subject: _Subject, done: _Pass, course: Course) -> Iterator[Segment]:
+def _at_rest(subject: _Subject, done: _Pass) -> Iterator[Segment]:
     """While a run goes on from a save, and while it writes its result, no step is under way."""
-    rest = course.of(0, "rest")[0].copy()
+    rest = done.course.of(0, "rest")[0].copy()
     rest[PARTS.index("inputs")] = 0
     where = fit.where(done.regime)
     yield fit.segment(rest, "restore", "resume", **where)
