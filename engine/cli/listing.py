@@ -138,10 +138,16 @@ def _reasons(failure: Finding | None) -> list[tuple[str, str]]:
     return [(name, text) for name, text in facts if text]
 
 
+def _queued(summary: RunSummary, place: int) -> str:
+    return in_line(
+        place, summary.behind, summary.behind_seconds, is_paused=summary.is_behind_paused
+    )
+
+
 def _standing(summary: RunSummary) -> str:
     text = summary.state.value
     if summary.state is State.QUEUED and summary.queue_place:
-        text += f": {in_line(summary.queue_place, summary.behind, summary.behind_seconds)}"
+        text += f": {_queued(summary, summary.queue_place)}"
     if summary.max_steps and summary.step:
         text += f", step {summary.step} of {summary.max_steps}"
     if summary.state in LIVE:

@@ -106,6 +106,8 @@ def _table() -> dict[tuple[State, Event], State]:
         table[state, Event.HALT] = State.INTERRUPTED
         table[state, Event.RETRY] = State.RECOVERING
         table[state, Event.PAUSE] = State.PAUSED
+    # Its host leaves before it has a worker: the next one finds it in the queue.
+    table[State.STARTING, Event.ENQUEUE] = State.QUEUED
     table[State.RECOVERING, Event.PAUSE] = State.PAUSED
     table[State.PAUSED, Event.STOP] = State.STOPPED
     table[State.RECOVERING, Event.STOP] = State.STOPPED

@@ -431,9 +431,12 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     queue_place: int | None = None
     """1 is next."""
     behind: str = ""
-    """Name of the run that has the card while this one is queued; empty if none has."""
+    """Name of the run that has the card while this one is queued, or is paused and keeps it free;
+    empty if there is none."""
     behind_seconds: float | None = None
     """How long that one is still expected to take."""
+    is_behind_paused: bool = False
+    """That one is paused: nothing begins until a person continues or stops it."""
     loss: float | None = None
     eval_loss: float | None = None
     loss_curve: list[float] = []

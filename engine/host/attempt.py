@@ -49,8 +49,8 @@ class Attempt:
         self, book: Book, settings: Settings, run: str, worker: Worker, comeback: Comeback
     ) -> None:
         self.run = run
-        self._course = Course(book, run, self._goes_on)
-        self._is_pausing = self._is_leaving = False
+        self.course = Course(book, run, self._goes_on)
+        self._is_leaving = False
         self._is_card_awaited = False
         """The pausing run is saved, and only its worker has yet to be gone."""
         self._book = book
@@ -61,16 +61,16 @@ class Attempt:
         self._reason = ""
         """Why this host killed the worker; empty if it did not."""
         self._lesson = Lesson()
-        self._pace = PaceKeeper(self._course)
+        self._pace = PaceKeeper(self.course)
         self._kills = RecentKills()
         self._comeback = comeback
-        self._watchdog = Watchdog(settings, self._course, worker)
+        self._watchdog = Watchdog(settings, self.course, worker)
         self._start, self._host_log = Choice(folder=None), Path()
 
     async def work(self, spec: dict[str, Any], start: Choice, host_log: Path) -> None:
         """The whole attempt; the run rests when this returns, and the worker is gone."""
         self._start, self._host_log = start, host_log
-        self._course.saved_step = start.step
+        self.course.saved_step = start.step
         self._note_worker(self._worker.pid, self._worker.started_at)
         watch = asyncio.create_task(self._watch(), name=self.run)
         watch.add_done_callback(_on_watch_ended)
@@ -80,21 +80,21 @@ class Attempt:
             code = await self._worker.ended
         finally:
             watch.cancel()
-        if not self._course.is_over:
+        if not self.course.is_over:
             await self._conclude(code)
         elif self._is_card_awaited:
-            _rest(self._course)
+            _rest(self.course)
         self._note_worker(None, None)
-        clear_stacks(self._course.folder)
+        clear_stacks(self.course.folder)
         # What was foretold is foretold of the spec that the run was started with.
         if self._lesson.has_something and not self._book.tallies[self.run].patches:
             begin(self._lesson.learn, self._book.folder(self.run))
 
     def stop(self, *, now: bool) -> None:
         """Save and end, or with ``now`` end."""
-        if self._is_card_awaited and self._course.state is not State.STOPPING:
+        if self._is_card_awaited and self.course.state is not State.STOPPING:
             self._book.move(self.run, Event.STOP)
-        if self._course.is_over:
+        if self.course.is_over:
             return  # It ends by itself.
         self._book.move(self.run, Event.STOP)
         if now or not self._worker.has_job:
@@ -106,10 +106,12 @@ class Attempt:
 
     def pause(self) -> None:
         """Save and end, as :meth:`stop`; the run is not over then, but paused."""
-        if self._course.is_over or self._course.state is State.STOPPING:
+        if self.course.is_over or self.course.state is State.STOPPING:
             return
-        self._is_pausing = True
-        self._book.tallies[self.run].sentence = "Pausing: it saves at the end of this step."
+        known = self._book.tallies[self.run]
+        # Kept with the run: should this host end first, the next one lets it rest all the same.
+        known.is_pausing = True
+        known.sentence = "Pausing: it saves at the end of this step."
         self._book.changed(self.run)
         self.halt("pause")
 
@@ -150,7 +152,7 @@ class Attempt:
                 run=self.run,
                 folder=str(folder),
                 log=str(folder / WORKER_LOG),
-                attempt=self._course.attempt,
+                attempt=self.course.attempt,
                 checkpoint=str(start.folder) if start.folder else None,
                 spec=spec,
             )
@@ -168,17 +170,17 @@ class Attempt:
         self._watchdog.note(message)
         if isinstance(message, Record):
             self._lesson.note(message)
-            self._course.take(message)
+            self.course.take(message)
             self._pace.note(message)
-            if self._course.is_over and self._over_at is None:
+            if self.course.is_over and self._over_at is None:
                 self._over_at = time.monotonic()
         elif isinstance(message, Progress):
             self._book.note(self.run, msgspec.structs.replace(message, run=self.run))
 
     def _on_sampled(self, sample: Telemetry) -> None:
-        if not self._course.is_over:
+        if not self.course.is_over:
             self._lesson.note(sample)
-            self._course.take(sample)
+            self.course.take(sample)
             self._pace.note(sample)
 
     async def _watch(self) -> None:
@@ -190,25 +192,25 @@ class Attempt:
             if self._over_at and now - self._over_at > limits.exit_seconds:
                 self.kill("does not end")
             elif self._stop_asked_at and _is_deaf(
-                now - self._stop_asked_at, self._course, self._worker, limits
+                now - self._stop_asked_at, self.course, self._worker, limits
             ):
                 self.kill("deaf")
-            elif not self._course.is_over:
+            elif not self.course.is_over:
                 self._watchdog.listen()
                 await self._look_for_stall()
 
     async def _look_for_stall(self) -> None:
         """Find a worker that does not get on, keep what is seen, and end it if the run goes on."""
         stall = self._watchdog.look()
-        if stall is None or self._stop_asked_at or self._course.state is State.STOPPING:
+        if stall is None or self._stop_asked_at or self.course.state is State.STOPPING:
             return
         seen = await self._watchdog.see(stall)
         known = await examine(self._remains(None), self._book.store)
-        if self._course.is_over or not self._watchdog.confirm():
+        if self.course.is_over or not self._watchdog.confirm():
             return
         ends = self._comeback.is_allowed
-        finding = finding_of(self._course, stall, seen, is_ended=ends)
-        self._course.note(joined(finding, known))
+        finding = finding_of(self.course, stall, seen, is_ended=ends)
+        self.course.note(joined(finding, known))
         if ends:
             self.kill("stalled")
 
@@ -224,26 +226,26 @@ class Attempt:
 
     async def _conclude(self, code: int) -> None:
         if self._reason == "deaf":
-            _find_deaf(self._course, self._settings.stop_grace_seconds)
-        if self._is_pausing:
-            self._course.end(Event.HALT, "stopped", self._course.lost_steps(), exit_code=code)
-        elif self._course.state is State.STOPPING:
-            sentence = f"Stopped at once. {self._course.lost_steps()}".strip()
-            self._course.end(Event.HALT, "stopped", sentence, exit_code=code)
+            _find_deaf(self.course, self._settings.stop_grace_seconds)
+        if self.course.state is State.STOPPING:
+            sentence = f"Stopped at once. {self.course.lost_steps()}".strip()
+            self.course.end(Event.HALT, "stopped", sentence, exit_code=code)
+        elif self.course.is_pausing:
+            self.course.end(Event.HALT, "stopped", self.course.lost_steps(), exit_code=code)
         elif self._reason == "system":
-            sentence = f"The system ended Fettle. {self._course.lost_steps()}".strip()
-            self._course.end(Event.LOSE, "stopped", sentence, exit_code=code)
+            sentence = f"The system ended Fettle. {self.course.lost_steps()}".strip()
+            self.course.end(Event.LOSE, "stopped", sentence, exit_code=code)
         elif self._reason == "not ready":
             self._fail_to_start(code)
-        elif self._reason == "stalled" and self._course.last_error:
-            sentence = f"{self._course.last_error.title} {self._course.lost_steps()}".strip()
-            self._course.end(Event.FAIL, "failed", sentence, exit_code=code)
+        elif self._reason == "stalled" and self.course.last_error:
+            sentence = f"{self.course.last_error.title} {self.course.lost_steps()}".strip()
+            self.course.end(Event.FAIL, "failed", sentence, exit_code=code)
         else:
             await self._fail(code)
 
     def _fail_to_start(self, code: int) -> None:
         title = f"The worker was not ready within {self._settings.ready_seconds:.0f} s."
-        self._course.find(
+        self.course.find(
             "error",
             "worker_not_ready",
             title,
@@ -251,26 +253,26 @@ class Attempt:
             remedy="Try again; if it stays so, install Fettle anew.",
             detail=tail_of(self._host_log),
         )
-        self._course.end(Event.FAIL, "failed", title, exit_code=code)
+        self.course.end(Event.FAIL, "failed", title, exit_code=code)
 
     async def _fail(self, code: int) -> None:
-        self._course.note(await examine(self._remains(code), self._book.store))
-        sentence = f"The worker {describe_exit(code)}. {self._course.lost_steps()}".strip()
-        self._course.end(Event.FAIL, "failed", sentence, exit_code=code)
+        self.course.note(await examine(self._remains(code), self._book.store))
+        sentence = f"The worker {describe_exit(code)}. {self.course.lost_steps()}".strip()
+        self.course.end(Event.FAIL, "failed", sentence, exit_code=code)
 
     def _remains(self, code: int | None) -> Remains:
         return remains_of(
-            self._book, self._course, code, idle_log=self._host_log,
+            self._book, self.course, code, idle_log=self._host_log,
             idle_log_start=self._worker.log_start, resumed_step=self._start.step,
             oom_kills=self._kills.before,
         )  # fmt: skip
 
     def _goes_on(self, course: Course, event: Event, done: Done) -> bool:
         """Whether the run does not come to rest with this attempt."""
-        if self._is_pausing and event is not Event.FINISH and course.state is not State.STOPPING:
+        if course.is_pausing and event is not Event.FINISH:
             course.is_over = self._is_card_awaited = True
             if self._worker.ended.done():
-                _rest(self._course)
+                _rest(self.course)
             return True
         if self._is_leaving and event is not Event.FAIL:
             # The next host takes it up, as it does after a power cut.
@@ -289,11 +291,10 @@ def _rest(course: Course) -> None:
     """The pausing run's worker is gone, so that the card is free; unless a stop came since."""
     lost = course.lost_steps()
     if course.state is State.STOPPING:
-        sentence = f"Stopped and saved at step {course.saved_step}. {lost}".strip()
-        course.end(Event.HALT, "stopped", sentence)
+        there = f" and saved at step {course.saved_step}" if course.saved_step else ""
+        course.end(Event.HALT, "stopped", f"Stopped{there}. {lost}".strip())
     else:
-        there = f"Continue goes on from step {course.saved_step}."
-        course.pause(f"The card is free. {there} {lost}")
+        course.rest(course.last_error.title if course.last_error else "")
 
 
 def _is_deaf(asked_s: float, course: Course, worker: Worker, limits: Settings) -> bool:

@@ -28,7 +28,7 @@ from engine.contract.messages import (
 from engine.discreet import discreet
 from engine.host.disk import Disk
 from engine.host.threads import begin
-from engine.host.waiting import at_work
+from engine.host.waiting import ahead_of_all
 from engine.store import runs, tally
 from engine.store.files import disk_sentence
 from engine.store.journal import Journal
@@ -113,8 +113,10 @@ class Book:
         if run not in self.queue:
             return self.tallies[run].summary(self.folder(run))
         made = self.tallies[run].summary(self.folder(run), queue_place=self.queue.index(run) + 1)
-        behind, seconds = at_work(self.tallies)
-        return msgspec.structs.replace(made, behind=behind, behind_seconds=seconds)
+        ahead = ahead_of_all(self.tallies)
+        return msgspec.structs.replace(
+            made, behind=ahead.name, behind_seconds=ahead.seconds, is_behind_paused=ahead.is_paused
+        )
 
     def state(self, run: str) -> State:
         """Where the run is in its life."""

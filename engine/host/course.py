@@ -141,9 +141,19 @@ class Course:
         self.is_over = True
         self.book.move(self.run, Event.RETRY, sentence, resumes_at=resumes_at)
 
-    def pause(self, sentence: str) -> None:
-        """The attempt is over, and the run waits until it is told to go on."""
+    @property
+    def is_pausing(self) -> bool:
+        """Whether a person wants it to give the card back and to keep its place."""
+        return self.book.tallies[self.run].is_pausing and self.state is not State.STOPPING
+
+    def rest(self, error: str = "") -> None:
+        """The attempt is over, its worker gone, and the run waits until it is told to go on;
+        ``error`` is what ended it before it could pause."""
         self.is_over = True
+        there = f"Continue goes on from step {self.saved_step}."
+        if not self.saved_step:
+            there = "There is no save: Continue begins anew."
+        sentence = f"{error} The card is free. {there} {self.lost_steps()}"
         self.book.move(self.run, Event.PAUSE, sentence.strip())
 
     def add_done(self) -> None:

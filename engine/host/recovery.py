@@ -87,7 +87,7 @@ class Recovery:
                 log.error("%s is not recovered: %s", run, error)
                 give_up(self._book, run, State.INTERRUPTED, f"Interrupted. {error}")
             # In one go with its new state: who stops it must find it here or there.
-            if self._book.state(run) is State.RECOVERING:
+            if self._book.state(run) in (State.RECOVERING, State.PAUSED):
                 # It had the card before those that wait.
                 self._book.queue.insert(0, run)
             if run in self.lost:
@@ -101,7 +101,8 @@ class Recovery:
             Course(self._book, run).end(Event.LOSE, "stopped", sentence)
             return
         await self._wait_for_worker(run)
-        course = Course(self._book, run, self._comeback.after_loss)
+        course = Course(self._book, run, self._goes_on)
+        course.saved_step = self._book.tallies[run].saved_step
         # What the worker said to the host before this one, with nobody left to act on it.
         course.last_error = await asyncio.to_thread(newest_failure, course.folder)
         self._adopt(course)
@@ -110,6 +111,13 @@ class Recovery:
         known = self._book.tallies[run]
         known.pid = known.pid_started_at = None
         self._book.changed(run)
+
+    def _goes_on(self, course: Course, event: Event, done: Done) -> bool:
+        """Whether the run does not come to rest."""
+        if course.is_pausing and event is not Event.FINISH:
+            course.rest()
+            return True
+        return self._comeback.after_loss(course, event, done)
 
     async def _wait_for_worker(self, run: str) -> None:
         known = self._book.tallies[run]

@@ -41,6 +41,8 @@ async def resume(parts: Parts, connection: Connection, request: m.Resume) -> Ans
 async def _resume(parts: Parts, run: str, patch: Patch) -> Answer:
     folder = parts.book.folder(run)
     await parts.recovery.has_settled(run, LEAVING_WORKER_SECONDS)
+    if parts.book.tallies[run].is_pausing:
+        await parts.scheduler.has_left(run, LEAVING_WORKER_SECONDS)
     move(parts.book.state(run), Event.RESUME)
     before = spec_of(parts.book, run)
     _, complaints = await apart(complaints_about, patched(before, [patch]))

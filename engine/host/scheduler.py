@@ -93,6 +93,8 @@ class Scheduler:
         state = self._book.state(run)
         if not self._attempt or self._attempt.run != run or state not in LIVE:
             raise IllegalMove(f"A run that is {state.value} has nothing to save.")
+        if self._attempt.course.is_over:
+            raise IllegalMove("The run has saved already, and its worker is about to be gone.")
         self._attempt.save()
 
     async def has_left(self, run: str, timeout_s: float) -> bool:
@@ -186,7 +188,7 @@ class Scheduler:
         return True
 
     async def _launch(self, run: str) -> None:
-        course = Course(self._book, run)
+        course = Course(self._book, run, self._comeback.after_attempt)
         try:
             reach("host.launch")
             spec = spec_of(self._book, run)
@@ -196,11 +198,14 @@ class Scheduler:
                 course.end(Event.HALT, "stopped", "Stopped before it began.")
                 return
             if self._leaving.is_set():
-                course.end(Event.LOSE, "stopped", "The system ended Fettle before it began.")
+                self._book.move(run, Event.ENQUEUE, "The system ended Fettle before it began.")
                 return
             worker = await self._pool.take()
-        except (OSError, StoreError) as error:
+        except StoreError as error:
             _end(self._book, run, f"The run could not be started: {error}")
+            return
+        except OSError as error:
+            _end_for_now(course, f"The run could not be started: {error}")
             return
         self._attempt = Attempt(self._book, self._settings, run, worker, self._comeback)
         if self._is_stopping(run):
@@ -246,6 +251,19 @@ class Scheduler:
 def _tell_of_broken(course: Course, start: Choice, reached: int) -> None:
     if text := passed_over(start, reached):
         course.find("warning", "checkpoint_broken", "A save is damaged.", cause=text, remedy="")
+
+
+def _end_for_now(course: Course, sentence: str) -> None:
+    """An attempt did not come about, for want of something that the machine may soon have again:
+    memory, a disk that answers."""
+    if course.state is State.STOPPING:
+        course.end(Event.HALT, "stopped", sentence)
+        return
+    course.find(
+        "error", "worker_not_ready", sentence, cause="The system refused it just then.",
+        remedy="Resume it when memory and disks answer again.",
+    )  # fmt: skip
+    course.end(Event.FAIL, "failed", sentence)
 
 
 def _end(book: Book, run: str, sentence: str) -> None:

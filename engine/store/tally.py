@@ -115,6 +115,8 @@ class Tally(msgspec.Struct, kw_only=True):
     """How often the run was to be resumed by itself since it last came further than its saves."""
     resumes_at: float | None = None
     """When it is, while it is recovering."""
+    is_pausing: bool = False
+    """A person wants it to pause, and its worker has yet to be gone."""
     pid: int | None = None
     pid_started_at: float | None = None
     """When that process began, as :func:`engine.host.worker.start_time_of` tells it."""
@@ -151,6 +153,8 @@ class Tally(msgspec.Struct, kw_only=True):
         # What it waits for changes while it does.
         self.sentence = "" if record.state is State.QUEUED else record.sentence
         self.resumes_at = record.resumes_at
+        if record.state not in LIVE:
+            self.is_pausing = False
         if record.state is State.QUEUED:
             self.queued_at, self.ended_at = record.at, None
             self.phase, self.output = Phase.WAITING, None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -53,8 +53,10 @@ class Search(NamedTuple):
 class Prober:
     """Computes single samples of a run, in the trainer's own way."""
 
-    def __init__(self, samples: Samples, pad_id: int) -> None:
+    def __init__(self, samples: Samples, pad_id: int, moved: Callable[[], None]) -> None:
+        """``moved`` is called after each sample: all of them take far longer than a step."""
         self._samples = samples
+        self._moved = moved
         self._collate = Collator(Rows(samples=samples, rows=unpacked(len(samples))), pad_id)
 
     def search(self, trainer: Any, samples: Sequence[int]) -> Search:
@@ -76,6 +78,7 @@ class Prober:
         with rng.undisturbed():
             for sample in samples:
                 yield self._one(trainer, sample, with_gradient=with_gradient)
+                self._moved()
                 if time.monotonic() > deadline:
                     return
 

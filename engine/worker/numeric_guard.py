@@ -56,7 +56,7 @@ class NumericGuard:
         self._spec = spec
         self._report = report
         self._data = train
-        self._prober = Prober(train.samples, pad_id)
+        self._prober = Prober(train.samples, pad_id, report.moved)
         self._losses: Losses | None = None
         self._bad_in_a_row = 0
         self._zeros_in_a_row = 0

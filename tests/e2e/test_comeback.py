@@ -22,6 +22,7 @@ from engine.contract.messages import (
     ListRuns,
     Pause,
     Record,
+    SaveCheckpoint,
     Start,
     StateChanged,
     Step,
@@ -440,3 +441,59 @@ def _crash_host(hosts: HostUnderTest) -> None:
     hosts.processes[-1].kill()
     hosts.processes[-1].wait()
     hosts.start()
+
+
+def test_a_pause_is_kept_though_the_host_dies_before_the_worker_is_gone(
+    hosts: HostUnderTest,
+) -> None:
+    hosts.environment["FETTLE_RESUME_AUTOMATICALLY"] = "on"
+    client, run = begin(hosts, "normal", steps=400, ms=20, leaving_ms=2000)
+    wait_for_step(client, run, 7)
+    client.request(Pause(id=0, run=run))
+    time.sleep(0.7)
+    with pytest.raises(Refused, match="saved already"):
+        client.request(SaveCheckpoint(id=0, run=run))
+    hosts.processes[-1].kill()
+    hosts.processes[-1].wait()
+    hosts.start()
+    client = hosts.connect()
+    paused = wait_for_state(client, run, State.PAUSED)
+    assert paused.attempt == 1
+    assert "The card is free. Continue goes on from step" in paused.sentence
+    client.request(Stop(id=0, run=run))
+
+
+def test_a_run_behind_a_paused_one_says_so_and_a_resume_in_a_pause_waits_for_it(
+    hosts: HostUnderTest,
+) -> None:
+    client, run = begin(hosts, "normal", steps=40, ms=20, leaving_ms=1200)
+    wait_for_step(client, run, 7)
+    client.request(Pause(id=0, run=run))
+    assert resume_run(client, run)["attempt"] == 2
+    wait_for_step(client, run, 20)
+    client.request(Pause(id=0, run=run))
+    wait_for_state(client, run, State.PAUSED)
+    other = start_run(client, hosts.spec("tonight"))
+    waiting = summary_of(client, other)
+    assert (waiting.state, waiting.is_behind_paused) == (State.QUEUED, True)
+    assert waiting.behind == summary_of(client, run).name
+    client.request(Stop(id=0, run=other))
+    client.request(Stop(id=0, run=run))
+
+
+def test_a_run_whose_host_leaves_while_it_reads_the_saves_stays_in_the_queue(
+    hosts: HostUnderTest,
+) -> None:
+    hosts.environment |= {
+        "FETTLE_RESUME_AUTOMATICALLY": "on", "FETTLE_RESUME_SECONDS": "0.05",
+        "FETTLE_FAILPOINTS": "save.verify=sleep(2)",
+    }  # fmt: skip
+    client, run = begin(hosts, "segfault", at=7, save=5, steps=12, ms=50)
+    until(lambda: summary_of(client, run).attempt == 2, "it launches again")
+    time.sleep(0.3)
+    hosts.processes[-1].terminate()
+    assert hosts.processes[-1].wait(30) == 0
+    del hosts.environment["FETTLE_FAILPOINTS"]
+    hosts.fake("normal", steps=12, ms=20)
+    hosts.start()
+    assert wait_for_state(hosts.connect(), run).state is State.FINISHED

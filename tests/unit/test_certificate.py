@@ -17,7 +17,7 @@ from engine.contract.messages import (
     encode,
 )
 from engine.contract.spec import DatasetSpec, LoraSpec, ModelSpec, Spec
-from engine.diagnosis.certificate import Facts, certify
+from engine.diagnosis.certificate import Facts, certify, why_other_data
 from engine.diagnosis.certificate.facts import (
     ComputeFacts,
     DataFacts,
@@ -320,7 +320,7 @@ def test_an_edited_template_is_named_as_what_made_the_samples_others() -> None:
     found = certificate(other, chosen)
     assert differing(found)["template"] == ("yes", "t1t1t1t1", "t2t2t2t2")
     (data,) = [line for line in found.lines if line.subject == "data"]
-    assert "file of the chat template changed" in data.sentence
+    assert "the file of the chat template has changed" in data.sentence
     assert differing(certificate(now(template="t2t2t2t2t2"), chosen))["template"][0] == "no"
     setting = {"dataset.chat_template": "chatml"}
     found = certificate(now(settings=setting, data=DataFacts(digest="d2", samples=1000)), BEFORE)
@@ -333,3 +333,28 @@ def test_a_save_that_is_older_than_the_settings_meant_their_defaults() -> None:
     settings = {key: value for key, value in (BEFORE.settings or {}).items() if key not in new}
     older = msgspec.structs.replace(BEFORE, settings=settings, template=None)
     assert differing(certificate(now(template=""), older)) == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "file", "title", "cause", "remedy"),
+    [
+        ({}, "f2", "The data has changed", "chats.json has changed", "Put the old file back"),
+        ({}, "f1", "The same files", "no file of the data changed", "packages back"),
+        ({"training.seed": 7}, "f1", "With these", "training.seed changed.", "training.seed = 42"),
+        ({"model.revision": "b"}, "f1", "With these", "model.revision changed.", "= none, as"),
+        (
+            {"training.seed": 7}, "f2", "With these",
+            "training.seed changed, and chats.json has changed", "put the old file back",
+        ),
+    ],
+)  # fmt: skip
+def test_other_data_is_blamed_on_what_did_change(
+    settings: dict[str, Any], file: str, title: str, cause: str, remedy: str
+) -> None:
+    data = DataFacts(digest="d1", samples=1000, sources={"/x/chats.json": "f1"})
+    before = msgspec.structs.replace(BEFORE, data=data)
+    other = DataFacts(digest="d2", samples=1001, sources={"/x/chats.json": file})
+    found = why_other_data(before, now(settings=settings, data=other))
+    assert found.title.startswith(title)
+    assert cause in found.cause
+    assert remedy in found.remedy

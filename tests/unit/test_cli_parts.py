@@ -74,6 +74,13 @@ def test_a_place_in_the_queue(place: int, behind: str, seconds: float | None, to
     assert in_line(place, behind, seconds) == told
 
 
+def test_a_place_behind_a_paused_run() -> None:
+    told = in_line(2, "demo", None, is_paused=True)
+    assert told == (
+        "number 2 in line, behind demo, which is paused: it begins once you continue or stop that"
+    )
+
+
 def test_a_save_more_than_the_limit_is_explained() -> None:
     assert words.kept_besides(3, 3) == ""
     assert words.kept_besides(4, 3) == "The best one stays beside the newest 3."

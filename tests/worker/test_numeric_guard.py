@@ -18,7 +18,7 @@ from transformers import AutoTokenizer
 from engine.contract.messages import CheckpointSaved, Finding, Step
 from engine.contract.validate import check
 from engine.store.checkpoints import newest_verified
-from engine.worker import numeric_guard, train_job
+from engine.worker import culprit, numeric_guard, train_job
 from engine.worker.batches import Rows, Window
 from engine.worker.culprit import has_numbers
 from engine.worker.failures import JobError, explain
@@ -117,6 +117,30 @@ def test_a_poisoned_sample_is_named_with_its_line_and_reaches_no_weight(
     lost = [step.step for step in report.of(Step) if step.loss is None]
     assert lost == [finding.step for finding in found]
     assert all(torch.isfinite(value).all() for value in weights_of(tmp_path / "run").values())
+
+
+def test_the_search_is_seen_to_get_on(
+    models: Models, lines: Path, tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the watchdog: it takes far longer than a step."""
+    moves = 0
+    at: list[int] = []
+    one = culprit.Prober._one
+
+    def moved() -> None:
+        nonlocal moves
+        moves += 1
+
+    def noting(self: Any, *arguments: Any, **named: Any) -> Any:
+        at.append(moves)
+        return one(self, *arguments, **named)
+
+    monkeypatch.setattr(report, "moved", moved)
+    monkeypatch.setattr(culprit.Prober, "_one", noting)
+    model, _ = poisoned(models("llama"), tmp_path / "model")
+    run_here(tmp_path / "run", plain(model, lines, max_steps=6), report)
+    assert len(at) > 1
+    assert sorted(set(at)) == at
 
 
 def test_a_step_that_is_left_out_changes_nothing_at_all(

@@ -48,36 +48,66 @@ class OtherData(NamedTuple):
 
 
 def why_other_data(before: Facts, now: Facts) -> OtherData:
-    """The settings that were changed, if any shapes the data; else the files."""
-    old, new = before.settings or {}, now.settings or {}
-    changed = differing(old, new) if old and new else []
-    if blamed := [
-        field for field in changed if shapes_data(field) or field in (SEED, "model.path")
-    ]:
-        values = " and ".join(f"{field} = {shown(old.get(field))}" for field in blamed)
+    """The settings that were changed and the files that were, as far as is known of them."""
+    settings, files = _blamed_settings(before, now), _changed_files(before, now)
+    if settings:
+        old = before.settings or {}
+        values = " and ".join(f"{field} = {shown(old.get(field))}" for field in settings)
+        causes = [f"{' and '.join(settings)} changed"]
+        remedies = [f"Go on with {values}, as it was"]
+        if files:
+            causes.append(_have_changed(files))
+            remedies.append("put the old file back")
         return OtherData(
             "With these settings the data is another than at the last save.",
-            f"The samples are others, since {' and '.join(blamed)} changed.",
-            f"Go on with {values}, as it was, or start a new run.",
+            f"The samples are others, since {', and '.join(causes)}.",
+            f"{', and '.join(remedies)}; or start a new run.",
         )
+    if files or _sources(before) is None or _sources(now) is None:
+        what = _have_changed(files) if files else "the file has changed"
+        return OtherData(
+            "The data has changed since the last save.",
+            f"The samples are others: {what} since the save.",
+            "Put the old file back to go on, or start a new run with the new one.",
+        )
+    return OtherData(
+        "The same files give other tokens than at the last save.",
+        "The samples are others, though no file of the data changed: the model's tokenizer or its "
+        "chat template did, or a package that uses them.",
+        "Put the model's old files and the packages back to go on, or start a new run.",
+    )
+
+
+def _blamed_settings(before: Facts, now: Facts) -> list[str]:
+    if not before.settings or not now.settings:
+        return []
+    changed = differing(before.settings, now.settings)
+    return [field for field in changed if shapes_data(field) or field in _OF_TOKENS]
+
+
+_OF_TOKENS = (SEED, "model.path", "model.revision")
+
+
+def _have_changed(files: list[str]) -> str:
+    return f"{' and '.join(files)} {'has' if len(files) == 1 else 'have'} changed"
+
+
+def _sources(facts: Facts) -> dict[str, str] | None:
+    return facts.data.sources if facts.data else None
+
+
+def _changed_files(before: Facts, now: Facts) -> list[str]:
+    """Datasets and the file of the chat template that hold something else than at the save, by
+    their last names."""
     files = _changed_sources(before, now)
     if before.template is not None and before.template != now.template:
-        cause = "The samples are others, since the file of the chat template changed."
-    elif files:
-        verb = "has" if len(files) == 1 else "have"
-        cause = f"The samples are others: {' and '.join(files)} {verb} changed since the save."
-    else:
-        cause = "The samples are others: the file has changed since the save."
-    return OtherData(
-        "The data has changed since the last save.", cause,
-        "Put the old file back to go on, or start a new run with the new one.",
-    )  # fmt: skip
+        files.append("the file of the chat template")
+    return files
 
 
 def _changed_sources(before: Facts, now: Facts) -> list[str]:
     """Datasets that hold something else than at the save, by their last names."""
-    old = before.data.sources if before.data else None
-    new = now.data.sources if now.data else None
+    old, new = _sources(before), _sources(now)
     if old is None or new is None:
         return []
     changed = [path for path in old if path in new and old[path] != new[path]]
