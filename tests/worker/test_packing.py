@@ -23,5 +23,10 @@ def test_the_best_fit_is_taken() -> None:
     assert packed([7, 5, 5, 3], 10) == [(0, 3), (1, 2)]
 
 
+def test_rows_that_the_best_fit_leaves_half_empty_are_filled_anew() -> None:
+    # Best fit: 11 + 7, 7 + 5 + 5, 4.
+    assert packed([7, 4, 5, 5, 7, 11], 20) == [(5, 2, 1), (0, 4, 3)]
+
+
 def test_unpacked_is_a_row_for_each() -> None:
     assert unpacked(3) == [(0,), (1,), (2,)]
