@@ -13,11 +13,12 @@ from engine.cli.output import Exit, Output
 from engine.client import connect
 from engine.contract.lifecycle import State
 from engine.contract.messages import VerifySaves
-from engine.store.soundness import SaveChecked, Verdict, in_words, is_well, standing
+from engine.store.soundness import SaveChecked, Verdict, in_words, is_well, resumes_from, standing
 
 _COLOURS: dict[Verdict, str] = {
     "sound": "green",
     "damaged": "red",
+    "unreadable": "red",
     "unfinished": "yellow",
     "newer": "yellow",
 }
@@ -46,12 +47,12 @@ def _closing(reply: dict[str, Any], saves: list[SaveChecked], sentence: str) -> 
     """The last object: all of it in figures, and ``resumes_from`` (a step; null: no resume)."""
     there = standing(saves)
     sound = [each.step for each in there if each.verdict == "sound"]
-    resumes_from = None if reply.get("state") == State.FINISHED else max(sound, default=0)
+    is_over = reply.get("state") == State.FINISHED
     return {
         "type": "verified", "is_well": is_well(saves), "saves": len(there), "sound": len(sound),
         "damaged": sum(each.verdict == "damaged" for each in there),
         "set_aside": sum(each.is_set_aside for each in saves),
-        "resumes_from": resumes_from, "sentence": sentence,
+        "resumes_from": None if is_over else resumes_from(saves), "sentence": sentence,
     }  # fmt: skip
 
 

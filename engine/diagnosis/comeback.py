@@ -20,7 +20,7 @@ FIRST_SECONDS = 8.0
 _GROWTH = 4
 _LONGEST_SECONDS = 900.0
 
-_PASSING_CODES = {"worker_lost", "worker_not_ready", "stalled"}
+_PASSING_CODES = {"worker_lost", "worker_not_ready", "stalled", "save_unreadable"}
 """What a new process may well not meet again."""
 _PASSING_PROBLEMS = {
     "illegal_access",

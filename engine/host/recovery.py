@@ -21,7 +21,7 @@ from engine.host.comeback import Comeback
 from engine.host.course import Course
 from engine.host.settings import Settings
 from engine.host.worker import is_alive, kill_family
-from engine.store.checkpoints import NewerCheckpoint, newest_verified
+from engine.store.checkpoints import NewerCheckpoint, SaveUnreadable, newest_verified
 from engine.store.records import ends_with_done, newest_failure, newest_worker_stamp
 from engine.store.runs import ORPHAN
 from engine.store.staging import SAVING_SECONDS, is_saving
@@ -188,6 +188,9 @@ class Recovery:
         try:
             start = await asyncio.to_thread(newest_verified, course.folder)
         except NewerCheckpoint as error:
+            course.saved_step = course.step
+            return str(error)
+        except SaveUnreadable as error:
             course.saved_step = course.step
             return str(error)
         except OSError as error:

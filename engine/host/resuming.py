@@ -15,7 +15,7 @@ from engine.host.connection import Answer, Connection, Refused
 from engine.host.parts import Parts
 from engine.host.threads import apart
 from engine.host.waiting import sentence_for
-from engine.store.checkpoints import NewerCheckpoint, newest_verified
+from engine.store.checkpoints import NewerCheckpoint, SaveUnreadable, newest_verified
 from engine.store.soundness import passed_over
 from engine.store.upgrade import StoreError
 
@@ -60,6 +60,8 @@ async def _resume(parts: Parts, run: str, patch: Patch) -> Answer:
         chosen = await apart(newest_verified, folder, timeout_s=600.0)
     except NewerCheckpoint as error:
         raise Refused(str(error), "version") from error
+    except SaveUnreadable as error:
+        raise Refused(str(error)) from error
     waits = sentence_for(run, parts.book.queue, parts.book.tallies)
     parts.book.move(run, Event.RESUME, waits)
     if changed := changes(before, patch):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable
 
 from engine.contract.lifecycle import LIVE, RESTING, Event, IllegalMove, State
+from engine.contract.messages import Severity
 from engine.failpoints import reach
 from engine.host.attempt import Attempt
 from engine.host.back_off import BackOff
@@ -17,7 +18,7 @@ from engine.host.course import Course
 from engine.host.pool import Pool
 from engine.host.power import Nothing, SleepGuard
 from engine.host.settings import Settings
-from engine.store.checkpoints import Choice, newest_verified
+from engine.store.checkpoints import Choice, SaveUnreadable, newest_verified
 from engine.store.runs import ORPHAN
 from engine.store.soundness import passed_over
 from engine.store.upgrade import StoreError
@@ -201,6 +202,9 @@ class Scheduler:
                 self._book.move(run, Event.ENQUEUE, "The system ended Fettle before it began.")
                 return
             worker = await self._pool.take()
+        except SaveUnreadable as error:
+            _retreat(course, error)
+            return
         except StoreError as error:
             _end(self._book, run, f"The run could not be started: {error}")
             return
@@ -220,7 +224,10 @@ class Scheduler:
         (folder / ORPHAN).unlink(missing_ok=True)
         if run in self._chosen:
             return self._chosen.pop(run)
-        return await asyncio.to_thread(newest_verified, folder)
+        known = self._book.tallies[run]
+        # With its last try a run rather does some steps again than nothing for the night.
+        is_last = 0 < self._comeback.options.resume_tries <= known.tries
+        return await asyncio.to_thread(newest_verified, folder, passes_over=is_last)
 
     def _is_stopping(self, run: str) -> bool:
         return self._book.state(run) is State.STOPPING
@@ -250,7 +257,22 @@ class Scheduler:
 
 def _tell_of_broken(course: Course, start: Choice, reached: int) -> None:
     if text := passed_over(start, reached):
-        course.find("warning", "checkpoint_broken", "A save is damaged.", cause=text, remedy="")
+        title = "A save was passed over." if start.notes else "A save was taken back."
+        severity: Severity = "warning" if start.notes else "info"
+        course.find(severity, "checkpoint_broken", title, cause=text, remedy="")
+
+
+def _retreat(course: Course, error: SaveUnreadable) -> None:
+    """The disk may be back in a while: whether to wait for it is the policy's to say."""
+    if course.state is State.STOPPING:
+        course.end(Event.HALT, "stopped", str(error))
+        return
+    course.saved_step = course.book.tallies[course.run].saved_step
+    course.find(
+        "error", "save_unreadable", "The newest save cannot be read.",
+        cause=f"{error.filename}: {error.strerror or 'it gave no reason'}.", remedy=error.remedy,
+    )  # fmt: skip
+    course.end(Event.FAIL, "failed", str(error))
 
 
 def _end_for_now(course: Course, sentence: str) -> None:

@@ -11,10 +11,18 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _RENAME_TRIES = 8
 _FIRST_WAIT_SECONDS = 0.02
+_READ_WAITS_SECONDS = (0.1, 0.3, 0.9)
+"""Before a read that failed is given up: a bus or a network drive may need a moment."""
+_GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+"""No trouble with reading: what is looked for is not there."""
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
@@ -81,6 +89,18 @@ def rename(old: Path, new: Path) -> None:
                 raise
         time.sleep(wait)
         wait *= 2
+
+
+def read_patiently(read: Callable[[], T]) -> T:
+    """What ``read`` gives; tried again for a moment where the disk refuses. Raises ``OSError``."""
+    for wait in _READ_WAITS_SECONDS:
+        try:
+            return read()
+        except _GONE:
+            raise
+        except OSError:
+            time.sleep(wait)
+    return read()
 
 
 def remove_tree(folder: Path) -> None:

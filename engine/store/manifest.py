@@ -6,19 +6,22 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from engine.failpoints import reach
+from engine.store.files import read_patiently
 
 FORMAT = 1
 """Version of the manifest's shape."""
 MANIFEST = "MANIFEST.json"
 
 _CHUNK = 1 << 20
+T = TypeVar("T")
 
 
 class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,11 +60,19 @@ class _Newer(ValueError):
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a checkpoint. Raises ``ValueError`` with a sentence."""
     try:
-        data = (folder / MANIFEST).read_bytes()
-    except FileNotFoundError:
-        raise ValueError(f"{MANIFEST} is missing.") from None
+        return _read_manifest(folder)
     except OSError as error:
         raise ValueError(f"{MANIFEST} cannot be read: {error.strerror}.") from None
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    """As :func:`read_manifest`, but a disk that does not give it is an ``OSError``."""
+    try:
+        data = (folder / MANIFEST).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ValueError(f"{MANIFEST} is missing.") from None
+    except IsADirectoryError:
+        raise ValueError(f"{MANIFEST} is not a file.") from None
     try:
         raw = msgspec.json.decode(data, type=dict[str, Any])
         # First the checksum: of a damaged manifest not even the format can be believed.
@@ -86,8 +97,20 @@ def is_newer(folder: Path) -> bool:
     return False
 
 
+def made_at(folder: Path) -> float:
+    """When a checkpoint was made, UNIX time in seconds; 0 where its manifest does not say."""
+    try:
+        return read_manifest(folder).created_at
+    except ValueError:
+        return 0.0
+
+
 def verify(folder: Path) -> list[str]:
-    """Everything wrong with a checkpoint, a sentence each; empty if every byte is as written."""
+    """Everything wrong with a checkpoint, a sentence each; empty if every byte is as written.
+
+    Raises ``OSError``, with the file, where the disk does not let it be known: that says nothing
+    of the checkpoint. Tried again for a moment first.
+    """
     return _check(folder, _check_file)
 
 
@@ -99,7 +122,7 @@ def verify_sizes(folder: Path) -> list[str]:
 
 def _check(folder: Path, look: Callable[[Path, str, FileEntry], Iterator[str]]) -> list[str]:
     try:
-        manifest = read_manifest(folder)
+        manifest = _reading(folder / MANIFEST, lambda: _read_manifest(folder))
     except ValueError as error:
         return [str(error)]
     return [
@@ -109,13 +132,15 @@ def _check(folder: Path, look: Callable[[Path, str, FileEntry], Iterator[str]]) 
 
 def _check_file(folder: Path, name: str, entry: FileEntry) -> Iterator[str]:
     problem = next(_check_size(folder, name, entry), None)
+    if problem is not None:
+        yield problem
+        return
+    path = folder / name
     try:
-        if problem is not None:
-            yield problem
-        elif hash_of(folder / name) != entry.sha256:
+        if _reading(path, lambda: hash_of(path)) != entry.sha256:
             yield f"{name} has changed since it was saved."
-    except OSError as error:
-        yield f"{name} cannot be read: {error.strerror}."
+    except FileNotFoundError:
+        yield f"{name} is missing."
 
 
 def _check_size(folder: Path, name: str, entry: FileEntry) -> Iterator[str]:
@@ -124,13 +149,24 @@ def _check_size(folder: Path, name: str, entry: FileEntry) -> Iterator[str]:
         yield f"{name} lies outside the checkpoint."
         return
     try:
-        size = path.stat().st_size
-        if size != entry.bytes:
-            yield f"{name} has {size} bytes instead of {entry.bytes}."
-    except FileNotFoundError:
+        found = _reading(path, path.stat)
+    except (FileNotFoundError, NotADirectoryError):
         yield f"{name} is missing."
+        return
+    if not stat.S_ISREG(found.st_mode):
+        yield f"{name} is not a file."
+    elif found.st_size != entry.bytes:
+        yield f"{name} has {found.st_size} bytes instead of {entry.bytes}."
+
+
+def _reading(path: Path, read: Callable[[], T]) -> T:
+    """What ``read`` gives of the file. Raises ``OSError`` that names it."""
+    try:
+        return read_patiently(read)
     except OSError as error:
-        yield f"{name} cannot be read: {error.strerror}."
+        # An error while reading, other than one while opening, does not say of what file.
+        error.filename = error.filename or str(path)
+        raise
 
 
 def hash_of(path: Path) -> str:

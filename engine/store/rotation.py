@@ -3,7 +3,7 @@ changes."""
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from pathlib import Path
 
 from engine.failpoints import reach
@@ -34,13 +34,20 @@ def rotate(run_folder: Path, keep: int, *, verified: Container[int] = ()) -> lis
         if sound >= KEPT_AT_LEAST:
             break
         protected.add(step)
-        sound += not (verify_sizes if step in verified else verify)(folder)
+        sound += _is_sound(folder, verify_sizes if step in verified else verify)
     removed = [step for step, _ in found[max(keep, KEPT_AT_LEAST) :] if step not in protected]
     for step, folder in found:
         if step in removed:
             reach("save.rotate")
             remove_tree(folder)
     return removed
+
+
+def _is_sound(folder: Path, look: Callable[[Path], list[str]]) -> bool:
+    try:
+        return not look(folder)
+    except OSError:
+        return False  # What cannot be read counts for nothing, and stays.
 
 
 def best(found: list[tuple[int, Path]]) -> int | None:
