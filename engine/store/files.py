@@ -7,6 +7,7 @@ with here and nowhere else.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import shutil
 import sys
@@ -23,6 +24,7 @@ _READ_WAITS_SECONDS = (0.1, 0.3, 0.9)
 """Before a read that failed is given up: a bus or a network drive may need a moment."""
 _GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 """No trouble with reading: what is looked for is not there."""
+_NUMBERS = itertools.count()
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
@@ -40,7 +42,8 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
 
     ``durable`` also forces it to the disk, so that a power cut cannot take it back.
     """
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    # Threads may replace the same file at the same time: each writes one of its own beside it.
+    fresh = path.with_name(f".{path.name}.{os.getpid()}-{next(_NUMBERS)}.new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY, 0o644)
     try:
         write_all(descriptor, data)
@@ -51,7 +54,11 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
         fresh.unlink(missing_ok=True)
         raise
     os.close(descriptor)
-    rename(fresh, path)
+    try:
+        rename(fresh, path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
     if durable:
         sync_folder(path.parent)
 
