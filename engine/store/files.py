@@ -18,8 +18,15 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_RENAME_TRIES = 8
+HELD_SECONDS = 60.0
+"""A virus scanner may take so long over files of several GiB."""
+_SHORT_SECONDS = 2.5
 _FIRST_WAIT_SECONDS = 0.02
+_LONGEST_WAIT_SECONDS = 1.0
+_DENIED = 5
+_HELD = (32, 33)
+"""What Windows says of a file that another program has open (a sharing or lock violation). Of a
+folder with such a file in it, it says only that access is denied."""
 _READ_WAITS_SECONDS = (0.1, 0.3, 0.9)
 """Before a read that failed is given up: a bus or a network drive may need a moment."""
 _GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -66,7 +73,7 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
 def sync_file(path: Path) -> None:
     """Force a file's content to the disk."""
     # Windows flushes only through a writable handle.
-    descriptor = os.open(path, os.O_RDWR | _BINARY)
+    descriptor = _while_held(lambda: os.open(path, os.O_RDWR | _BINARY), _HELD, HELD_SECONDS)
     try:
         os.fsync(descriptor)
     finally:
@@ -84,30 +91,44 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def rename(old: Path, new: Path) -> None:
-    """Put ``old`` in the place of ``new``; tried again while another program holds it (Windows)."""
-    wait = _FIRST_WAIT_SECONDS
-    for tries_left in range(_RENAME_TRIES - 1, -1, -1):
-        try:
-            old.replace(new)
-            return
-        except PermissionError:
-            if os.name != "nt" or not tries_left:
-                raise
-        time.sleep(wait)
-        wait *= 2
+def rename(old: Path, new: Path, *, patience_s: float = _SHORT_SECONDS) -> None:
+    """Put ``old`` in the place of ``new``; tried again for so many seconds while another program
+    holds it (Windows)."""
+    _while_held(lambda: old.replace(new), (_DENIED, *_HELD), patience_s)
 
 
 def read_patiently(read: Callable[[], T]) -> T:
-    """What ``read`` gives; tried again for a moment where the disk refuses. Raises ``OSError``."""
+    """What ``read`` gives; tried again for a moment where the disk refuses, and for
+    :data:`HELD_SECONDS` while another program holds the file. Raises ``OSError``."""
     for wait in _READ_WAITS_SECONDS:
         try:
-            return read()
+            return _while_held(read, _HELD, HELD_SECONDS)
         except _GONE:
             raise
-        except OSError:
+        except OSError as error:
+            if _said_by_windows(error) in _HELD:
+                raise
             time.sleep(wait)
-    return read()
+    return _while_held(read, _HELD, HELD_SECONDS)
+
+
+def _while_held(work: Callable[[], T], reasons: tuple[int, ...], patience_s: float) -> T:
+    wait, give_up_at = _FIRST_WAIT_SECONDS, time.monotonic() + patience_s
+    while True:
+        try:
+            return work()
+        except PermissionError as error:
+            left = give_up_at - time.monotonic()
+            if _said_by_windows(error) not in reasons or left <= 0:
+                raise
+        time.sleep(min(wait, left))
+        wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+
+
+def _said_by_windows(error: OSError) -> int | None:
+    """Windows's own number of an error; None on other systems."""
+    found: int | None = getattr(error, "winerror", None)
+    return found
 
 
 def remove_tree(folder: Path) -> None:
@@ -135,6 +156,13 @@ def disk_sentence(error: OSError, path: Path) -> str:
         return f"The disk with {path} is full{free}. Free some space there."
     if error.errno == errno.EROFS:
         return f"{path} is on a disk that cannot be written to."
+    if _said_by_windows(error) in _HELD:
+        return f"{path} cannot be written: another program holds it. {_LEAVE_OUT}"
+    if _said_by_windows(error) == _DENIED:
+        return (
+            f"{path} cannot be written: another program holds it, or there is no permission. "
+            f"{_LEAVE_OUT} Or check who owns the folder."
+        )
     if isinstance(error, PermissionError):
         return f"{path} cannot be written: no permission. Check who owns the folder."
     return f"{path} cannot be written: {error.strerror or error}."
@@ -147,4 +175,5 @@ def _free_gib(path: Path) -> str:
         return ""
 
 
+_LEAVE_OUT = "Leave Fettle's folder out of the virus scanner and the indexer."
 _BINARY: int = getattr(os, "O_BINARY", 0)

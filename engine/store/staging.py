@@ -24,7 +24,14 @@ import msgspec
 
 from engine.failpoints import reach
 from engine.store.checkpoints import FOLDER, name_of
-from engine.store.files import disk_sentence, rename, sync_file, sync_folder, write_all
+from engine.store.files import (
+    HELD_SECONDS,
+    disk_sentence,
+    rename,
+    sync_file,
+    sync_folder,
+    write_all,
+)
 from engine.store.manifest import FORMAT, MANIFEST, FileEntry, Manifest, digest_of, hash_of, verify
 
 RESERVE_BYTES = 256 << 20
@@ -169,9 +176,9 @@ def _put_in_place(staging: Path, final: Path) -> Path:
     if final.exists():
         # A crash between the two renames leaves the old one under this name; see _take_back.
         shutil.rmtree(replaced, ignore_errors=True)
-        rename(final, replaced)
+        rename(final, replaced, patience_s=HELD_SECONDS)
     try:
-        rename(staging, final)
+        rename(staging, final, patience_s=HELD_SECONDS)
     except OSError:
         with contextlib.suppress(OSError):  # Else the next resume takes it back.
             rename(replaced, final)

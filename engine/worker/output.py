@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from engine.contract.spec import Spec
 from engine.contract.template_names import is_auto
 from engine.contract.toml import write as write_toml
-from engine.store.files import disk_sentence, rename, sync_file, sync_folder
+from engine.store.files import HELD_SECONDS, disk_sentence, rename, sync_file, sync_folder
 from engine.store.staging import CheckpointError, NoRoom
 from engine.worker.recipe import script
 
@@ -109,7 +109,7 @@ def _put_in_place(staging: Path, final: Path) -> Path:
     if final.exists():
         _replace(staging, final)
     else:
-        rename(staging, final)
+        rename(staging, final, patience_s=HELD_SECONDS)
     sync_folder(final.parent)
     return final
 
@@ -118,9 +118,9 @@ def _replace(staging: Path, final: Path) -> None:
     """The new result instead of the one before, which stays if that fails."""
     before = final.with_name(f".{FOLDER}-before")
     shutil.rmtree(before, ignore_errors=True)
-    rename(final, before)
+    rename(final, before, patience_s=HELD_SECONDS)
     try:
-        rename(staging, final)
+        rename(staging, final, patience_s=HELD_SECONDS)
     except OSError:
         rename(before, final)
         raise

@@ -181,7 +181,7 @@ def test_a_replacement_that_is_refused_leaves_the_older_one(
     save(tmp_path, 7, b"older")
     real = staging.rename
 
-    def rename(source: Path, target: Path) -> None:
+    def rename(source: Path, target: Path, **_options: object) -> None:
         if source.name.startswith(".staging"):
             raise PermissionError(errno.EACCES, "in use", str(target))
         real(source, target)

@@ -90,10 +90,10 @@ def test_the_result_before_is_put_back_if_the_new_one_cannot_take_its_place(
     (final / "mine.txt").write_text("kept")
     rename = output.rename
 
-    def refused(source: Path, target: Path) -> None:
+    def refused(source: Path, target: Path, **patience: float) -> None:
         if source.name.startswith(".output-") and source.name != ".output-before":
             raise PermissionError(13, "Permission denied")
-        rename(source, target)
+        rename(source, target, **patience)
 
     monkeypatch.setattr(output, "rename", refused)
     with pytest.raises(CheckpointError, match="no permission"):
