@@ -81,7 +81,7 @@ def newest_verified(run_folder: Path, *, passes_over: bool = False) -> Choice:
     :class:`SaveUnreadable` where the disk does not let it; that one stays. With ``passes_over`` an
     older sound one is given instead of an unreadable one, if there is any. Raises ``OSError``.
     """
-    _take_back(run_folder / FOLDER)
+    take_back(run_folder / FOLDER)
     earlier = set_aside(run_folder)
     chosen = _newest_standing(run_folder, passes_over=passes_over)
     for step, folder in reversed(earlier):
@@ -143,8 +143,8 @@ def _regained(step: int, folder: Path, chosen: Choice) -> Choice:
     return Choice(folder=final, step=step, notes=chosen.notes, taken_back=note)
 
 
-def _take_back(root: Path) -> None:
-    """Undo a replacement that a crash cut in half."""
+def take_back(root: Path) -> None:
+    """Undo a replacement that a crash cut in half. Raises ``OSError``."""
     for replaced in root.glob(".replaced-step-*"):
         final = root / replaced.name.removeprefix(".replaced-")
         if not final.exists():

@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 
 from engine.failpoints import reach
-from engine.store.checkpoints import FOLDER, name_of
+from engine.store.checkpoints import FOLDER, name_of, take_back
 from engine.store.files import (
     HELD_SECONDS,
     disk_sentence,
@@ -63,14 +63,25 @@ def stage(run_folder: Path, step: int, *, needs_bytes: int = 0) -> Path:
     try:
         reach("save.stage")
         root.mkdir(parents=True, exist_ok=True)
-        for left in [*root.glob(".staging-*"), *root.glob(".removed-*")]:
-            shutil.rmtree(left, ignore_errors=True)
+        _clear(root)
         if needs_bytes:
             _must_have_room(root, step, needs_bytes)
         staging.mkdir()
     except OSError as error:
         raise CheckpointError(disk_sentence(error, staging)) from error
     return staging
+
+
+def _clear(root: Path) -> None:
+    with contextlib.suppress(OSError):  # What is left then is not needed by this save.
+        take_back(root)
+    replaced = [each for each in root.glob(".replaced-step-*") if _in_place_of(each).exists()]
+    for left in [*root.glob(".staging-*"), *root.glob(".removed-*"), *replaced]:
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _in_place_of(replaced: Path) -> Path:
+    return replaced.with_name(replaced.name.removeprefix(".replaced-"))
 
 
 def _must_have_room(root: Path, step: int, needs_bytes: int) -> None:
@@ -174,7 +185,7 @@ def _put_in_place(staging: Path, final: Path) -> Path:
     reach("save.publish")
     replaced = final.with_name(f".replaced-{final.name}")
     if final.exists():
-        # A crash between the two renames leaves the old one under this name; see _take_back.
+        # A crash between the two renames leaves the old one under this name; see take_back.
         shutil.rmtree(replaced, ignore_errors=True)
         rename(final, replaced, patience_s=HELD_SECONDS)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -11,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import msgspec
+import psutil
 from peft import PeftModel
 from safetensors import SafetensorError
 
@@ -22,6 +24,8 @@ from engine.store.staging import CheckpointError, NoRoom
 from engine.worker.recipe import script
 
 FOLDER = "output"
+_BEFORE = f".{FOLDER}-before"
+_STAGING = re.compile(rf"\.{FOLDER}-(\d+)")
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
@@ -45,7 +49,7 @@ def write(run_folder: Path, spec: Spec, model: Any, tokenizer: Any, facts: Facts
     """
     staging = run_folder / f".{FOLDER}-{os.getpid()}"
     try:
-        shutil.rmtree(staging, ignore_errors=True)
+        clear(run_folder)
         staging.mkdir(parents=True)
         _fill(staging, spec, model, tokenizer, facts)
         return _put_in_place(staging, run_folder / FOLDER)
@@ -55,6 +59,36 @@ def write(run_folder: Path, spec: Spec, model: Any, tokenizer: Any, facts: Facts
         raise _refusal(_disk_error(error), staging) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def clear(run_folder: Path) -> None:
+    """Remove what a worker left that was ended while it wrote the result: it may be as large as the
+    model. What a living one writes stays, and so does a result that was to be replaced."""
+    found = [(path, _STAGING.fullmatch(path.name)) for path in run_folder.glob(f".{FOLDER}-*")]
+    written = {path: int(match[1]) for path, match in found if match}
+    at_work = {path for path, pid in written.items() if _is_at_work(path, pid)}
+    for path in written.keys() - at_work:
+        shutil.rmtree(path, ignore_errors=True)
+    before, final = run_folder / _BEFORE, run_folder / FOLDER
+    if at_work or not before.is_dir():
+        return
+    if final.exists():
+        shutil.rmtree(before, ignore_errors=True)
+        return
+    with contextlib.suppress(OSError):  # The next one tries it again.
+        rename(before, final)
+
+
+def _is_at_work(staging: Path, pid: int) -> bool:
+    """Whether another process writes there: one that has the number of a dead one began later."""
+    if pid == os.getpid():
+        return False
+    try:
+        return bool(psutil.Process(pid).create_time() <= staging.stat().st_mtime)
+    except (psutil.NoSuchProcess, FileNotFoundError):
+        return False
+    except (psutil.Error, OSError):
+        return True
 
 
 def _refusal(error: OSError, folder: Path) -> CheckpointError:
@@ -116,7 +150,7 @@ def _put_in_place(staging: Path, final: Path) -> Path:
 
 def _replace(staging: Path, final: Path) -> None:
     """The new result instead of the one before, which stays if that fails."""
-    before = final.with_name(f".{FOLDER}-before")
+    before = final.with_name(_BEFORE)
     shutil.rmtree(before, ignore_errors=True)
     rename(final, before, patience_s=HELD_SECONDS)
     try:

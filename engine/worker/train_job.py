@@ -83,6 +83,7 @@ def run(job: Job, report: Report) -> Done:
 
 def _train(job: Job, spec: Spec, compute: Compute, report: Report) -> Done:
     folder = Path(job.folder)
+    output.clear(folder)  # The saves may need the room.
     loaded = load(spec, compute, report)
     resumed = Resumed(Path(job.checkpoint)) if job.checkpoint else None
     course = plot_course(spec, report, folder, loaded, resumed=resumed)

@@ -204,6 +204,22 @@ def test_leftovers_of_a_crash_are_removed_by_the_next_save(tmp_path: Path) -> No
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == [f".staging-4-{os.getpid()}"]
 
 
+@pytest.mark.parametrize("is_cut_in_half", [False, True])
+def test_what_was_replaced_is_removed_by_the_next_save_or_taken_back(
+    tmp_path: Path, is_cut_in_half: bool
+) -> None:
+    """A crash came after the older save got out of the way, before or after it was removed."""
+    folder = save(tmp_path, 3)
+    replaced = folder.with_name(".replaced-step-00000003")
+    if is_cut_in_half:
+        folder.rename(replaced)
+    else:
+        shutil.copytree(folder, replaced)
+    save(tmp_path, 4)
+    assert sorted(p.name for p in folder.parent.iterdir()) == ["step-00000003", "step-00000004"]
+    assert verify(folder) == []
+
+
 def test_leftovers_that_cannot_be_removed_do_not_hinder_a_save(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

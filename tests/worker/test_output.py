@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -100,3 +101,32 @@ def test_the_result_before_is_put_back_if_the_new_one_cannot_take_its_place(
         output.write(tmp_path, SPEC, model, tokenizer, FACTS)
     assert (final / "mine.txt").read_text() == "kept"
     assert [path.name for path in tmp_path.iterdir()] == ["output"]
+
+
+def _folder(path: Path, content: str) -> Path:
+    path.mkdir()
+    (path / "adapter.safetensors").write_text(content)
+    return path
+
+
+def test_what_a_killed_worker_left_of_a_result_is_removed(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    reused = _folder(tmp_path / f".output-{os.getppid()}", "of an earlier process of that number")
+    os.utime(reused, (0, 0))
+    living = _folder(tmp_path / ".output-1", "just being written")
+    _folder(tmp_path / f".output-{process.pid}", "half")
+    _folder(tmp_path / f".output-{os.getpid()}", "of an earlier try")
+    output.clear(tmp_path)
+    assert list(tmp_path.iterdir()) == [living]
+
+
+@pytest.mark.parametrize("has_new", [True, False])
+def test_a_result_that_was_to_be_replaced_is_not_lost(tmp_path: Path, has_new: bool) -> None:
+    _folder(tmp_path / ".output-before", "older")
+    if has_new:
+        _folder(tmp_path / "output", "newer")
+    output.clear(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["output"]
+    kept = (tmp_path / "output" / "adapter.safetensors").read_text()
+    assert kept == ("newer" if has_new else "older")
