@@ -33,7 +33,11 @@ BATCH = "training.per_device_train_batch_size"
 ACCUMULATION = "training.gradient_accumulation_steps"
 """These two keep the result together, where their product stays."""
 OPTIM = "training.optim"
-"""Near within one rule, other from one rule to another."""
+"""Near within one rule, other from one rule to another, for a run that begins with it: a save is
+only taken up by an optimizer that remembers the same."""
+_SAME_MEMORY = (
+    frozenset({"adamw_torch", "adamw_torch_fused"}), frozenset({"adamw_8bit", "paged_adamw_8bit"})
+)  # fmt: skip
 _ADAMW = frozenset({"adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_8bit"})
 _DROPOUT = "lora.lora_dropout"
 
@@ -45,6 +49,11 @@ _SENTENCES: dict[Effect, str] = {
 _OTHER_DRAWS = (
     "The steps and their data stay the same; lora_dropout leaves out other inputs than before, so "
     "the result is as good, though not the same number for number."
+)
+
+_OTHER_MEMORY = (
+    "The result is as good, though not the same number for number. A save made before cannot be "
+    "taken up with it: the run would have to begin again."
 )
 
 
@@ -70,6 +79,8 @@ def sentence_of(patch: Patch, spec: dict[str, Any] | None = None) -> str:
     effect = effect_of(patch, spec)
     if effect == "near" and _draws_anew(patch, spec or {}):
         return _OTHER_DRAWS
+    if effect == "near" and _forgets(patch, spec or {}):
+        return _OTHER_MEMORY
     return _SENTENCES[effect]
 
 
@@ -99,6 +110,14 @@ def _draws_anew(patch: Patch, spec: dict[str, Any]) -> bool:
     if BATCH not in patch or patch[BATCH] == _value(spec, BATCH):
         return False
     return bool(_value(spec, _DROPOUT))
+
+
+def _forgets(patch: Patch, spec: dict[str, Any]) -> bool:
+    """Whether the optimizer afterwards cannot take up what the one before remembered."""
+    if OPTIM not in patch:
+        return False
+    both = {patch[OPTIM], _value(spec, OPTIM, patch[OPTIM])}
+    return len(both) > 1 and not any(both <= same for same in _SAME_MEMORY)
 
 
 _USUAL: dict[str, Any] = {

@@ -16,6 +16,7 @@ from engine.failpoints import reach
 from engine.worker import rng, state_files
 from engine.worker.batches import Collator, Rows, Window, WindowLoader
 from engine.worker.evaluating import evaluation_mode
+from engine.worker.failures import JobError
 from engine.worker.numeric_guard import Guard, NumericGuard
 from engine.worker.offload import Ring
 from engine.worker.publisher import Reason
@@ -80,7 +81,11 @@ class Course:
     def restore(self, trainer: Any) -> None:
         """Put optimizer and schedule to where the run stands."""
         if self._resumed is not None:
-            state_files.restore_training(self._resumed.folder, self._resumed.state, trainer)
+            try:
+                state_files.restore_training(self._resumed.folder, self._resumed.state, trainer)
+            except JobError:
+                self.tell_refusal()
+                raise
             if self.position.step >= self.total_steps:
                 # No step comes that could put it back.
                 self._put_random_back(trainer)
@@ -101,7 +106,7 @@ class Course:
             self.certify(trainer)
 
     def tell_refusal(self) -> None:
-        """The weights of the save do not fit: tell what differs, as far as it is known."""
+        """Weights or optimizer of the save do not fit: tell what differs, as far as it is known."""
         if self._resumed is not None:
             told = self._witness.refusal(self._resumed.folder, self._resumed.state)
             self._report.send(told)

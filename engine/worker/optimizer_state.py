@@ -20,10 +20,46 @@ class OptimizerState(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of each group, with ``names`` of its parameters."""
     scalars: dict[str, dict[str, Any]]
     """By parameter name: values that are no tensors."""
+    kind: str = ""
+    """Which optimizer it is, as :func:`kind_of` tells; empty in saves by an older Fettle."""
 
 
 class StateMismatch(ValueError):
     """The saved state belongs to another set of trained weights."""
+
+
+class OtherOptimizer(StateMismatch):
+    """The saved state is that of another optimizer, which this one cannot go on with."""
+
+    def __init__(self, saved: str) -> None:
+        super().__init__(f"The save holds the memory of {saved}.")
+        self.saved = saved
+        """A value of ``training.optim`` that can go on with it."""
+
+
+_NAMES = {
+    "torch.AdamW": "adamw_torch",
+    "bitsandbytes.AdamW": "adamw_8bit",
+    "torch.SGD": "sgd",
+    "transformers.Adafactor": "adafactor",
+}
+"""What each kind is in a spec. A fused and a plain AdamW remember the same; so do a paged and a
+plain one of 8 bits."""
+_MARKS = {
+    "amsgrad": "torch.AdamW",
+    "t_beta3": "bitsandbytes.AdamW",
+    "nesterov": "torch.SGD",
+    "clip_threshold": "transformers.Adafactor",
+}
+"""A setting of its groups that only that kind has: saves by an older Fettle do not name it."""
+_WAYS = frozenset({"fused", "foreach", "capturable", "differentiable"})
+"""Settings of a group that say how a step is computed, not what: the spec's hold."""
+
+
+def kind_of(optimizer: torch.optim.Optimizer) -> str:
+    """Library and class. Optimizers of the same kind remember the same."""
+    found = type(optimizer)
+    return f"{found.__module__.partition('.')[0]}.{found.__name__}"
 
 
 def bare(optimizer: Any) -> torch.optim.Optimizer:
@@ -48,7 +84,7 @@ def describe(
         | {"names": [names[id(parameter)] for parameter in group["params"]]}
         for group in optimizer.param_groups
     ]
-    return OptimizerState(groups=groups, scalars=scalars), tensors
+    return OptimizerState(groups=groups, scalars=scalars, kind=kind_of(optimizer)), tensors
 
 
 def restore(
@@ -57,7 +93,9 @@ def restore(
     tensors: Iterable[tuple[str, torch.Tensor]],
     parameters: dict[str, torch.nn.Parameter],
 ) -> None:
-    """Put a saved state back. Raises :class:`StateMismatch`."""
+    """Put a saved state back. Raises :class:`StateMismatch`, its kind :class:`OtherOptimizer`
+    before anything is changed."""
+    _must_be_of_kind(optimizer, state)
     _restore_groups(optimizer, state, parameters)
     places = _prepare_bitsandbytes(optimizer)
     for name, values in state.scalars.items():
@@ -73,6 +111,14 @@ def restore(
         _restore_tensor(optimizer, parameter, key, tensor)
 
 
+def _must_be_of_kind(optimizer: torch.optim.Optimizer, state: OptimizerState) -> None:
+    marks = {key for group in state.groups for key in group}
+    saved = state.kind or next((_MARKS[key] for key in _MARKS if key in marks), "")
+    if saved in _NAMES and saved != kind_of(optimizer):
+        is_fused = saved == "torch.AdamW" and any(group.get("fused") for group in state.groups)
+        raise OtherOptimizer("adamw_torch_fused" if is_fused else _NAMES[saved])
+
+
 def _restore_groups(
     optimizer: torch.optim.Optimizer, state: OptimizerState,
     parameters: dict[str, torch.nn.Parameter],
@@ -83,7 +129,7 @@ def _restore_groups(
         raise StateMismatch("The save holds the optimizer of other trained weights.")
     for group, saved in zip(optimizer.param_groups, state.groups, strict=True):
         for key, value in saved.items():
-            if key != "names":
+            if key != "names" and key not in _WAYS:
                 group[key] = tuple(value) if isinstance(group.get(key), tuple) else value
 
 

@@ -22,7 +22,7 @@ from peft import set_peft_model_state_dict
 from engine.store.staging import write_file
 from engine.worker import optimizer_state, rng, tensor_files
 from engine.worker.failures import JobError
-from engine.worker.optimizer_state import OptimizerState, StateMismatch, bare
+from engine.worker.optimizer_state import OptimizerState, OtherOptimizer, StateMismatch, bare
 from engine.worker.snapshot import Content
 from engine.worker.tensor_files import Chunk
 from engine.worker.trained import Trained
@@ -150,6 +150,8 @@ def restore_training(folder: Path, state: SavedState, trainer: Any) -> None:
         optimizer_state.restore(
             bare(trainer.optimizer), state.optimizer, tensors, trainer.trained.parameters
         )
+    except OtherOptimizer as error:
+        raise _other_optimizer(error.saved) from error
     except (StateMismatch, KeyError) as error:
         raise _other_model() from error
     trainer.lr_scheduler.load_state_dict(_as_scheduler_state(state.scheduler))
@@ -213,6 +215,17 @@ def _shapes(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 def _must_match(saved: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]]) -> None:
     if saved != wanted:
         raise _other_model()
+
+
+def _other_optimizer(saved: str) -> JobError:
+    """Dropping what it remembers would be another run, which nobody asked for."""
+    return JobError(
+        "checkpoint_mismatch",
+        "The save holds the memory of another optimizer.",
+        cause=f"It was made with training.optim = {saved}, and no other can take that up.",
+        remedy=f"Go on with training.optim = {saved}, or start a new run.",
+        patch={"training.optim": saved},
+    )
 
 
 def _other_model() -> JobError:

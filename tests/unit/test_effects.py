@@ -92,6 +92,27 @@ def test_a_micro_batch_with_dropout_is_not_told_to_be_the_same() -> None:
     assert next(rungs.batches(spec_of(per_device_train_batch_size=2))).effect == ""
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "is_taken_up"),
+    [
+        ("adamw_torch", "adamw_torch_fused", True),
+        ("paged_adamw_8bit", "adamw_8bit", True),
+        ("adamw_torch", "adamw_8bit", False),
+        ("paged_adamw_8bit", "adamw_torch_fused", False),
+    ],
+)
+def test_an_optimizer_that_cannot_take_up_a_save_is_told(
+    before: str, after: str, is_taken_up: bool
+) -> None:
+    patch, spec = {effects.OPTIM: after}, {"training": {"optim": before}}
+    assert effect_of(patch, spec) == "near"
+    told = sentence_of(patch, spec)
+    assert told.startswith("The result is as good")
+    assert ("A save made before cannot be taken up" not in told) == is_taken_up
+    matters = bearing_of(effects.OPTIM, before, after).matters
+    assert (matters in ("no", "last_digits")) == is_taken_up
+
+
 def test_rungs_are_judged_by_the_table() -> None:
     spec = spec_of(per_device_train_batch_size=4)
     assert next(rungs.smaller_optimizer(spec)).keeps_result
@@ -117,7 +138,7 @@ JUDGED_OTHERWISE = {
     "training.precision": "the certificate tells what it comes to under Device",
     "hardware.gpu": "the certificate tells the card under Device",
     "model.trust_remote_code": "a fix that lets foreign code run has to be asked for",
-    effects.OPTIM: "mid-run the optimizer's memory is rounded as well",
+    effects.OPTIM: "a save is only taken up by an optimizer that remembers the same",
 }
 
 

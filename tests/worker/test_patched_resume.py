@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from engine.contract.messages import Step
+from engine.contract.messages import ResumeCertificate, Step
 from engine.contract.patching import patched
 from engine.store.checkpoints import newest_verified
+from engine.worker.failures import JobError
 from tests.worker.conftest import Heard, make_spec, run_here
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -24,6 +25,7 @@ PATCHES: dict[str, dict[str, Any]] = {
     "safe mode": {"hardware.safe_mode": "on"},
     "attention": {"model.attn_implementation": "auto"},
     "precision": {"training.precision": "auto"},
+    "fused": {"training.optim": "adamw_torch_fused"},
     "no evaluations": {"training.eval_steps": 0},
 }
 
@@ -45,6 +47,25 @@ def test_a_save_is_taken_up_with_other_settings(
     report.close()
     assert (done.outcome, [step.step for step in steps]) == ("finished", [4, 5, 6])
     assert [step.loss for step in steps] == pytest.approx(losses[3:], rel=1e-3)
+
+
+def test_a_save_is_not_taken_up_by_an_optimizer_that_would_forget(
+    models: Callable[[str], Path], chats: Path, tmp_path: Path
+) -> None:
+    spec = make_spec(models("llama"), chats, max_steps=4, save_steps=3)
+    calm = Heard()
+    run_here(tmp_path, spec, calm)
+    calm.close()
+    report = Heard()
+    changed = patched(spec, [{"training.optim": "adamw_8bit"}])
+    with pytest.raises(JobError, match="another optimizer") as caught:
+        run_here(tmp_path / "again", changed, report, checkpoint=str(newest_of(tmp_path, 3)))
+    assert caught.value.patch == {"training.optim": "adamw_torch"}
+    assert caught.value.remedy.startswith("Go on with training.optim = adamw_torch, or start")
+    (told,) = report.of(ResumeCertificate)
+    report.close()
+    assert told.verdict == "refused"
+    assert "training.optim" in [line.subject for line in told.lines if line.matters == "yes"]
 
 
 def newest_of(folder: Path, step: int) -> Path:

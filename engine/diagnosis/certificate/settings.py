@@ -66,6 +66,9 @@ _BEARINGS: dict[str, Bearing] = {
 }  # fmt: skip
 _SAME_WEIGHTS = Bearing("no", "The replayed loss is equal, so its weights are the same.")
 _SAME_ROWS = Bearing("no", "The rows and tokens that come of it are the same.")
+_OTHER_MEMORY = Bearing(
+    "yes", "The save holds what another optimizer remembers, and this one cannot take that up."
+)
 _OPTIMIZERS: dict[frozenset[str], Bearing] = {
     frozenset({"adamw_8bit", "paged_adamw_8bit"}): Bearing(
         "no", "Its memory lies elsewhere and holds the same."
@@ -123,7 +126,7 @@ def bearing_of(
     if field in ("model.path", "model.revision") and is_replay_equal:
         return _SAME_WEIGHTS
     if field == "training.optim":
-        return _OPTIMIZERS.get(frozenset({str(old), str(new)}), _ORDINARY)
+        return _OPTIMIZERS.get(frozenset({str(old), str(new)}), _OTHER_MEMORY)
     return _BEARINGS.get(field, _ORDINARY)
 
 
