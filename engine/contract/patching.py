@@ -58,6 +58,19 @@ def changes(spec: dict[str, Any], patch: Patch) -> list[str]:
     return [f"{field} {old} → {new}" for field, old, new in pairs if old != new]
 
 
+def undoes(spec: dict[str, Any], patches: list[Patch], patch: Patch) -> list[str]:
+    """The fields that ``patch`` would bring back to a value that they had before one of
+    ``patches``, the changes of ``spec`` until now, the oldest first."""
+    states = [_with_defaults(patched(spec, patches[:n])) for n in range(len(patches) + 1)]
+    after = _with_defaults(patched(spec, [*patches, patch]))
+    return [field for field in patch if _returns([_shown(each, field) for each in states],
+                                                 _shown(after, field))]  # fmt: skip
+
+
+def _returns(values: list[str], new: str) -> bool:
+    return new != values[-1] and new in values
+
+
 def _with_defaults(raw: dict[str, Any]) -> Any:
     spec, _ = check(raw)
     return raw if spec is None else msgspec.to_builtins(spec)

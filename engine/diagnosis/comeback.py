@@ -19,6 +19,10 @@ FIRST_SECONDS = 8.0
 """Before the first new try: time to say no, and for what was in the way to go."""
 _GROWTH = 4
 _LONGEST_SECONDS = 900.0
+_LONGEST_SECONDS_TO_PATCH = 60.0
+"""Other settings seldom need that something passes first; the wait is against a quick loop."""
+MOST_PATCHES = 10
+"""Changes in a row without a newer save: from a batch of 128 down to the last rung."""
 
 _PASSING_CODES = {"worker_lost", "worker_not_ready", "stalled", "save_unreadable"}
 """What a new process may well not meet again."""
@@ -51,6 +55,10 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     changes_result: bool = False
     effect: str = ""
     """What the patch does to the result, as a sentence."""
+    undone: list[str] = []
+    """Fields that the patch would bring back to what Fettle had changed them from by itself."""
+    vain_patches: int = 0
+    """How often it was changed by itself since it last came further than its saves."""
     pool: MemoryPool = ""
     """Which memory ran out, if it was that."""
     has_progress: bool = False
@@ -77,19 +85,23 @@ def plan_comeback(ending: Ending, most_tries: int, first_seconds: float = FIRST_
     if ending.code in _NUMERIC_CODES or ending.problem in _WISHED_PROBLEMS:
         return Plan(action="stop")
     asks = bool(ending.patch) and ending.changes_result
+    hurdle = "" if asks else _why_not_patched(ending)
+    if hurdle:
+        ending = msgspec.structs.replace(ending, patch={}, effect="")
     if asks and not (_may_pass(ending) and _has_trained(ending) and ending.tries < most_tries):
         return _asked(ending)
     if not (ending.patch or _may_pass(ending)):
-        return Plan(action="stop")
+        return Plan(action="stop", reason=hurdle)
     if ending.tries >= most_tries:
-        return _given_up(ending, most_tries)
+        return _given_up(ending, most_tries, hurdle)
     if ending.patch and not asks:
-        return Plan(action="resume", patch=ending.patch, reason=ending.effect)
+        seconds = _seconds_to_patch(ending.vain_patches, first_seconds)
+        return Plan(action="resume", seconds=seconds, patch=ending.patch, reason=ending.effect)
     at_once = ending.is_lost and ending.tries == 0
     return Plan(
         action="resume",
         seconds=0.0 if at_once else _back_off(ending.tries, first_seconds),
-        reason=f"Try {ending.tries + 1} of {most_tries}.",
+        reason=f"{hurdle} Try {ending.tries + 1} of {most_tries}.".strip(),
     )
 
 
@@ -104,6 +116,26 @@ def _may_pass(ending: Ending) -> bool:
     # An error that nobody knows, in the midst of training, may be the machine's; before the first
     # step it comes again.
     return ending.code in ("", "unknown") and ending.has_progress
+
+
+def _why_not_patched(ending: Ending) -> str:
+    """Why the patch is not applied without a person, as a sentence; empty if it may be, or there is
+    none."""
+    if not ending.patch:
+        return ""
+    if ending.undone:
+        fields = " and ".join(ending.undone)
+        return f"What would help now takes back what helped before ({fields})."
+    if ending.vain_patches >= MOST_PATCHES:
+        return f"{ending.vain_patches} changes in a row have brought no newer save."
+    return ""
+
+
+def _seconds_to_patch(earlier: int, first_seconds: float) -> float:
+    """The first change is made at once, those after it in growing distance."""
+    if earlier == 0:
+        return 0.0
+    return min(_back_off(earlier - 1, first_seconds), _LONGEST_SECONDS_TO_PATCH)
 
 
 def _back_off(tries: int, first_seconds: float) -> float:
@@ -124,7 +156,7 @@ def _asked(ending: Ending) -> Plan:
     )
 
 
-def _given_up(ending: Ending, most_tries: int) -> Plan:
+def _given_up(ending: Ending, most_tries: int, hurdle: str) -> Plan:
     if most_tries == 0:
         return Plan(action="stop")
     tried = "once" if most_tries == 1 else f"{most_tries} times"
@@ -132,5 +164,5 @@ def _given_up(ending: Ending, most_tries: int) -> Plan:
     return Plan(
         action="stop",
         reason=f"It was resumed {tried} without coming further than {where}, and ended again. "
-        "Something does not pass by itself.",
+        + (hurdle or "Something does not pass by itself."),
     )

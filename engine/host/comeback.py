@@ -7,7 +7,7 @@ import time
 
 from engine.contract.lifecycle import Event, State
 from engine.contract.messages import Decision, Done
-from engine.contract.patching import Patch, changes
+from engine.contract.patching import Patch, changes, undoes
 from engine.diagnosis.comeback import Ending, Plan, plan_comeback
 from engine.host.book import spec_of
 from engine.host.course import Course
@@ -16,7 +16,7 @@ from engine.host.settings import Settings
 from engine.host.threads import begin
 from engine.paths import home
 from engine.planning.remembered import cost_of, sentence_of
-from engine.store import options
+from engine.store import options, tally
 from engine.store.options import Options
 from engine.store.upgrade import StoreError
 
@@ -89,12 +89,15 @@ def _change(course: Course, plan: Plan, lost: str) -> None:
 
 def _ending(course: Course, *, is_lost: bool) -> Ending:
     found, known = course.last_error, course.book.tallies[course.run]
+    # Only a known problem says of its remedy whether that keeps the result.
+    patch = _news(course, found.patch) if found and found.problem else {}
     return Ending(
         is_lost=is_lost,
         code=found.code if found else "",
         problem=found.problem if found else "",
-        # Only a known problem says of its remedy whether that keeps the result.
-        patch=_news(course, found.patch) if found and found.problem else {},
+        patch=patch,
+        undone=_undone(course, patch) if patch else [],
+        vain_patches=known.vain_patches,
         changes_result=found.changes_result if found else False,
         effect=found.effect if found else "",
         pool=found.pool if found else "",
@@ -110,6 +113,14 @@ def _news(course: Course, patch: Patch) -> Patch:
         return patch if changes(spec_of(course.book, course.run), patch) else {}
     except StoreError:
         return {}
+
+
+def _undone(course: Course, patch: Patch) -> list[str]:
+    """What the patch would take back of the changes that nobody was asked for."""
+    known = course.book.tallies[course.run]
+    chosen = len(known.patches) - known.own_patches
+    before = tally.spec_of(course.book.folder(course.run), known.patches[:chosen])
+    return undoes(before, known.patches[chosen:], patch)
 
 
 def _tell(

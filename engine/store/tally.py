@@ -113,6 +113,10 @@ class Tally(msgspec.Struct, kw_only=True):
     """The furthest step that was saved."""
     tries: int = 0
     """How often the run was to be resumed by itself since it last came further than its saves."""
+    own_patches: int = 0
+    """How many of the newest patches were made with nobody asked, since a person chose one."""
+    vain_patches: int = 0
+    """How many of those came since it was last saved further, or a person wanted it."""
     resumes_at: float | None = None
     """When it is, while it is recovering."""
     is_pausing: bool = False
@@ -139,16 +143,26 @@ class Tally(msgspec.Struct, kw_only=True):
             case Done():
                 self._apply_done(record)
             case Decision() if record.patch:
-                self.patches = [*self.patches, record.patch]
-                self.tries = 0  # With other settings it is another thing that is tried.
+                self._apply_patch(record.patch)
             case CheckpointSaved() if record.step > self.saved_step:
-                self.saved_step, self.tries = record.step, 0
+                self.saved_step, self.tries, self.vain_patches = record.step, 0, 0
             case _:
                 pass
 
+    def _apply_patch(self, patch: dict[str, Any]) -> None:
+        self.patches = [*self.patches, patch]
+        self.tries = 0  # With other settings it is another thing that is tried.
+        if self.state in LIVE:
+            self.own_patches += 1
+            self.vain_patches += 1
+        else:
+            # A person chose it, or what is remembered of another run did before this one began.
+            self.own_patches = self.vain_patches = 0
+
     def _apply_state(self, record: StateChanged) -> None:
         if record.state is State.QUEUED and self.state in RESTING:
-            self.tries = 0  # A person wants it; what was tried before does not count.
+            # A person wants it; what was tried before does not count.
+            self.tries = self.vain_patches = 0
         self.state = record.state
         # What it waits for changes while it does.
         self.sentence = "" if record.state is State.QUEUED else record.sentence

@@ -92,6 +92,15 @@ def test_a_fix_is_taken_at_once() -> None:
     assert (plan.action, plan.patch, plan.seconds) == ("resume", SMALLER, 0.0)
 
 
+def test_a_fix_that_undoes_an_earlier_one_is_left_to_people() -> None:
+    ending = Ending(code="shm", patch=SMALLER, undone=[*SMALLER])
+    plan = plan_comeback(ending, 3)
+    assert (plan.action, plan.patch) == ("stop", {})
+    assert "per_device_train_batch_size" in plan.reason
+    passing = msgspec.structs.replace(ending, pool="ram", tries=1)
+    assert (plan_comeback(passing, 3).patch, plan_comeback(passing, 3).seconds) == ({}, 32.0)
+
+
 def test_waits_grow_and_end() -> None:
     def seconds(tries: int) -> float:
         return plan_comeback(Ending(code="worker_lost", tries=tries), 100).seconds

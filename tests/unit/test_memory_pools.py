@@ -8,13 +8,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.contract.patching import patched
+from engine.contract.lifecycle import State
+from engine.contract.messages import CheckpointSaved, Decision, StateChanged
+from engine.contract.patching import changes, patched, undoes
 from engine.contract.toml import to_raw
 from engine.diagnosis import diagnose
-from engine.diagnosis.comeback import Ending, plan_comeback
+from engine.diagnosis.comeback import MOST_PATCHES, Ending, Plan, plan_comeback
 from engine.planning import remembered
 from engine.planning.facts import MachineFacts
 from engine.planning.remembered import Entry
+from engine.store.tally import Tally
 from tests.unit.problem_cases import MACHINE, SPEC, evidence_of
 
 CUDA = "CUDA out of memory. Tried to allocate 1.07 GiB. GPU 0 has a total capacity of 23.64 GiB."
@@ -111,6 +114,86 @@ def test_the_drivers_memory_has_a_ladder_of_its_own() -> None:
         {"hardware.safe_mode": "on"},
         {CHECKPOINTING: "full"},
     ]
+
+
+def rounds_until_it_ends(saves: bool, batch: int) -> list[Plan]:
+    """A run whose card is too small without offload and whose RAM is too small with it, as the host
+    takes it: its plans, the last of them the end."""
+    start = patched(to_raw(SPEC), [{BATCH: batch, STEPS: 1, CHECKPOINTING: "none"}])
+    known = Tally(run="r", name="r", created_at=0.0, state=State.TRAINING)
+    plans: list[Plan] = []
+    for number in range(1, 100):
+        spec = patched(start, known.patches)
+        offloads = spec["training"][CHECKPOINTING.partition(".")[2]] == "offload"
+        case = {"exit": -9, "oom_kills": 1} if offloads else {"error": "OOM", "text": CUDA}
+        evidence = evidence_of({**case, "steps": 3})
+        found = diagnose(msgspec.structs.replace(evidence, spec=spec))[0]
+        patch = found.patch if changes(spec, found.patch) else {}
+        chosen = len(known.patches) - known.own_patches
+        before = patched(start, known.patches[:chosen])
+        ending = Ending(
+            code=found.code, pool=found.pool, problem=found.id, patch=patch,
+            changes_result=found.changes_result, effect=found.effect, has_progress=True,
+            undone=undoes(before, known.patches[chosen:], patch), tries=known.tries,
+            vain_patches=known.vain_patches, saved_step=known.saved_step,
+        )  # fmt: skip
+        plans.append(plan_comeback(ending, 3))
+        if plans[-1].action != "resume":
+            return plans
+        if plans[-1].patch:
+            known.apply(Decision(at=0.0, title="T", reason="R", patch=plans[-1].patch))
+        for state in (State.RECOVERING, State.QUEUED, State.TRAINING):
+            known.apply(StateChanged(at=0.0, attempt=number, state=state))
+        if saves and number < 10:
+            known.apply(
+                CheckpointSaved(
+                    at=0.0, step=number, folder="c", bytes=1, seconds=1.0, reason="time"
+                )
+            )
+    raise AssertionError("it never ends")
+
+
+@pytest.mark.parametrize("saves", [False, True])
+def test_two_memories_that_are_both_too_small_end(saves: bool) -> None:
+    plans = rounds_until_it_ends(saves, 4)
+    assert [plan.patch for plan in plans if plan.patch] == [
+        {BATCH: 2, STEPS: 2},
+        {BATCH: 1, STEPS: 4},
+        {CHECKPOINTING: "full"},
+        {CHECKPOINTING: "offload"},
+    ]
+    assert plans[-1].action == "stop"
+    assert "takes back what helped before" in plans[-1].reason
+    waits = [plan.seconds for plan in plans]
+    assert waits[:4] == ([0.0] * 4 if saves else [0.0, 8.0, 32.0, 60.0])
+    assert all(plan.seconds >= 8.0 for plan in plans[4:-1])
+
+
+def test_changes_without_a_newer_save_are_bounded() -> None:
+    plans = rounds_until_it_ends(False, 4096)
+    assert sum(1 for plan in plans if plan.patch) == MOST_PATCHES
+    assert plans[-1].action == "stop"
+    assert "no newer save" in plans[-1].reason
+
+
+def test_what_a_person_chose_is_no_change_to_keep() -> None:
+    known = Tally(run="r", name="r", created_at=0.0, state=State.TRAINING)
+    known.apply(Decision(at=0.0, title="T", reason="R", patch={BATCH: 2}))
+    assert (known.own_patches, known.vain_patches) == (1, 1)
+    known.apply(StateChanged(at=0.0, state=State.STOPPED))
+    known.apply(StateChanged(at=0.0, state=State.QUEUED))
+    assert (known.own_patches, known.vain_patches) == (1, 0)
+    known.apply(Decision(at=0.0, title="T", reason="As you chose.", patch={BATCH: 4}))
+    assert (known.own_patches, known.vain_patches) == (0, 0)
+
+
+def test_a_value_is_taken_back_only_by_another_that_was_there() -> None:
+    raw = patched(to_raw(SPEC), [{BATCH: 4, CHECKPOINTING: "full"}])
+    offload = {CHECKPOINTING: "offload"}
+    assert undoes(raw, [offload], {CHECKPOINTING: "full", BATCH: 2}) == [CHECKPOINTING]
+    assert undoes(raw, [offload, {BATCH: 2}], offload) == []
+    assert undoes(raw, [offload], {BATCH: 2}) == []
+    assert undoes(raw, [], offload) == []
 
 
 # ---------------------------------------------------------------- remembered
