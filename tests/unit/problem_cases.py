@@ -17,9 +17,7 @@ from engine.planning.facts import GpuFacts, MachineFacts
 from tests.unit.conflict_cases import GIB, GPU, MACHINE, PACKAGES, SPEC
 
 DATA = Path(__file__).parents[1] / "data" / "problems"
-CASES: dict[str, dict[str, dict[str, Any]]] = tomllib.loads(
-    (DATA / "cases.toml").read_text("utf-8")
-)
+CASES: dict[str, dict[str, Any]] = tomllib.loads((DATA / "cases.toml").read_text("utf-8"))
 CARD_BYTES = 12 * GIB
 _PLATFORMS = {"windows": "win32", "wsl": "linux"}
 
@@ -42,6 +40,12 @@ def evidence_of(case: dict[str, Any]) -> Evidence:
         machine=machine_of(case),
         spec=patched(to_raw(SPEC), [case.get("spec", {})]),
     )
+
+
+def cases(side: str) -> list[tuple[str, dict[str, Any]]]:
+    """``yes`` or ``no`` of every problem, with its id; some have several."""
+    found = [(id, case[side]) for id, case in CASES.items()]
+    return [(id, each) for id, many in found for each in (many if type(many) is list else [many])]
 
 
 def _errors(case: dict[str, Any]) -> list[ErrorSeen]:

@@ -9,7 +9,7 @@ import pytest
 from engine.contract.patching import patched
 from engine.contract.validate import check
 from engine.diagnosis import Diagnosis, diagnose, problems
-from tests.unit.problem_cases import CASES, Mixed, blocks, embedded, evidence_of, mixed
+from tests.unit.problem_cases import CASES, Mixed, blocks, cases, embedded, evidence_of, mixed
 
 PROBLEMS = {problem.id: problem for problem in problems.load()}
 
@@ -26,9 +26,9 @@ def test_there_are_many_problems_and_each_has_its_cases() -> None:
     assert set(CASES) == set(PROBLEMS)
 
 
-@pytest.mark.parametrize("id", CASES)
-def test_a_problem_is_found_by_its_message(id: str) -> None:
-    found = found_in(CASES[id]["yes"])
+@pytest.mark.parametrize(("id", "case"), cases("yes"))
+def test_a_problem_is_found_by_its_message(id: str, case: dict[str, Any]) -> None:
+    found = found_in(case)
     assert [each.id for each in found][:1] == [id]
     best = found[0]
     assert best.why
@@ -37,16 +37,16 @@ def test_a_problem_is_found_by_its_message(id: str) -> None:
         assert text.endswith((".", "…"))
 
 
-@pytest.mark.parametrize("id", CASES)
-def test_a_problem_is_not_found_by_what_only_looks_like_it(id: str) -> None:
-    assert id not in [each.id for each in found_in(CASES[id]["no"])]
+@pytest.mark.parametrize(("id", "case"), cases("no"))
+def test_a_problem_is_not_found_by_what_only_looks_like_it(id: str, case: dict[str, Any]) -> None:
+    assert id not in [each.id for each in found_in(case)]
 
 
-@pytest.mark.parametrize("id", CASES)
-def test_a_patch_makes_a_sound_spec(id: str) -> None:
+@pytest.mark.parametrize(("id", "case"), cases("yes"))
+def test_a_patch_makes_a_sound_spec(id: str, case: dict[str, Any]) -> None:
     for fix in PROBLEMS[id].fixes:
         assert fix.patch
-    evidence = evidence_of(CASES[id]["yes"])
+    evidence = evidence_of(case)
     for each in diagnose(evidence):
         if each.patch:
             spec, complaints = check(patched(evidence.spec, [each.patch]))
