@@ -184,7 +184,7 @@ class Book:
         else:
             self.disk.note(self.folder(run), known)
         if journal.problem and not had_problem:
-            self.record(run, _finding_of(journal.problem, self.attempt(run)))
+            self.record(run, _finding_of(journal, self.attempt(run)))
 
     def move(
         self, run: str, event: Event, sentence: str = "", *, resumes_at: float | None = None
@@ -273,13 +273,15 @@ def give_up(book: Book, run: str, state: State, sentence: str) -> None:
     book.note(run, done)
 
 
-def _finding_of(problem: str, attempt: int) -> Finding:
+def _finding_of(journal: Journal, attempt: int) -> Finding:
+    when = "there is room" if journal.is_full else "the disk takes it"
     return Finding(
         at=time.time(),
         attempt=attempt,
-        severity="error",
-        code="disk_full",
+        # The run survives it: an error would be taken for the reason of whatever ends the run.
+        severity="warning",
+        code="disk_full" if journal.is_full else "disk_unwritable",
         title="The history of the run cannot be written.",
-        cause=problem,
-        remedy="Training goes on. What is missing is written once there is room.",
+        cause=journal.problem,
+        remedy=f"Training goes on. What is missing is written once {when}.",
     )

@@ -149,9 +149,14 @@ def hide_tree(folder: Path) -> Path:
     return hidden
 
 
+def is_full(error: OSError) -> bool:
+    """Whether it says that there is no room, and nothing worse."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def disk_sentence(error: OSError, path: Path) -> str:
     """Why writing at ``path`` failed and what to do, for people."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         free = _free_gib(path)
         return f"The disk with {path} is full{free}. Free some space there."
     if error.errno == errno.EROFS:

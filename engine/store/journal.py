@@ -17,7 +17,7 @@ import msgspec
 from engine.contract.messages import METRIC_TYPES, Record, encode
 from engine.failpoints import reach
 from engine.store.columns import SHEETS, Sheet, claim, release, sheet_of
-from engine.store.files import disk_sentence, write_all
+from engine.store.files import disk_sentence, is_full, write_all
 from engine.store.records import EVENTS, METRICS, lines_back, stamp_of
 
 _MOST_WAITING = 100_000
@@ -55,6 +55,8 @@ class Journal:
         """Up to here the files have everything."""
         self.problem = ""
         """Why records wait in memory, for people; empty while all goes to disk."""
+        self.is_full = False
+        """With a problem: whether it is want of room."""
         claim(folder)
         self._files: dict[str, _File] = {}
         self._rows: dict[str, _File] = {}
@@ -105,6 +107,7 @@ class Journal:
                 self._files[name].append(line)
             except OSError as error:
                 self.problem = disk_sentence(error, self.folder)
+                self.is_full = is_full(error)
                 if len(self._waiting) > _MOST_WAITING:
                     self._let_one_go()
                 return

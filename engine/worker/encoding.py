@@ -6,7 +6,6 @@ is trained on.
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +21,7 @@ from engine.formats.example import DatasetError
 from engine.formats.reading import Dataset, Unit, open_dataset
 from engine.store import encoded
 from engine.store.encoded import Meta
-from engine.store.files import disk_sentence
+from engine.store.files import disk_sentence, is_full
 from engine.worker import crew, fixes
 from engine.worker.chat import ensure_template
 from engine.worker.crew_wire import SentDataset, Task
@@ -82,14 +81,14 @@ def _made(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report, folder
     try:
         return _make(spec, tokenizer, report, folder)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise _no_room(error, folder) from error
+        if not is_full(error):
+            raise _not_kept(error, folder) from error
     # Older data can be made again, and nothing has to be looked at: a run needs its tokens alone.
     encoded.make_room(keep=0)
     try:
         return _make(spec, tokenizer, report, folder, shown_bytes=0)
     except OSError as error:
-        raise _no_room(error, folder) from error
+        raise _not_kept(error, folder) from error
 
 
 def _make(
@@ -203,10 +202,11 @@ def _tell(meta: Meta, tokenizer: PreTrainedTokenizerBase, report: Report) -> Non
         )
 
 
-def _no_room(error: OSError, folder: Path) -> JobError:
+def _not_kept(error: OSError, folder: Path) -> JobError:
+    first = "Free some space there" if is_full(error) else "Look after that drive"
     return JobError(
-        "disk_full",
+        "disk_full" if is_full(error) else "disk_unwritable",
         "The tokens of the dataset cannot be kept.",
         cause=disk_sentence(error, folder),
-        remedy="Free some space there, or move Fettle's folder: set FETTLE_HOME.",
+        remedy=f"{first}, or move Fettle's folder: set FETTLE_HOME.",
     )

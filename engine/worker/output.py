@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
@@ -19,7 +18,14 @@ from safetensors import SafetensorError
 from engine.contract.spec import Spec
 from engine.contract.template_names import is_auto
 from engine.contract.toml import write as write_toml
-from engine.store.files import HELD_SECONDS, disk_sentence, rename, sync_file, sync_folder
+from engine.store.files import (
+    HELD_SECONDS,
+    disk_sentence,
+    is_full,
+    rename,
+    sync_file,
+    sync_folder,
+)
 from engine.store.staging import CheckpointError, NoRoom
 from engine.worker.recipe import script
 
@@ -92,7 +98,7 @@ def _is_at_work(staging: Path, pid: int) -> bool:
 
 
 def _refusal(error: OSError, folder: Path) -> CheckpointError:
-    kind = NoRoom if error.errno in (errno.ENOSPC, errno.EDQUOT) else CheckpointError
+    kind = NoRoom if is_full(error) else CheckpointError
     return kind(disk_sentence(error, folder))
 
 

@@ -39,7 +39,6 @@ def _tell_waiting(report: Report, error: CheckpointError) -> None:
     report.found(
         "result_waits",
         "The run is done, and the disk has no room for its result.",
-        severity="error",
         cause=str(error),
         remedy="Free some space there. The finished weights are kept in memory and written as soon "
         "as there is room; to stop the run gives them up.",

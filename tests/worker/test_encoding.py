@@ -163,6 +163,7 @@ def test_a_full_disk_is_told_with_the_folder(
     with pytest.raises(JobError, match="cannot be kept") as caught:
         encoding_of(spec, tokenizer, report)
     assert "is full" in caught.value.cause
+    assert caught.value.code == "disk_full"
     assert list(encoded.folder_of("x").parent.iterdir()) == []
 
 
@@ -192,8 +193,9 @@ def test_what_cannot_be_put_in_place_is_told(
         raise PermissionError(errno.EACCES, "in use")
 
     monkeypatch.setattr(encoded_writer, "rename", held)
-    with pytest.raises(JobError, match="cannot be kept"):
+    with pytest.raises(JobError, match="cannot be kept") as caught:
         encoding_of(spec, tokenizer, report)
+    assert caught.value.code == "disk_unwritable"
 
 
 def test_only_the_newest_are_kept(tmp_path: Path, fettle_home: Path) -> None:

@@ -80,6 +80,8 @@ def test_finished_weights_wait_for_room(
     assert (Path(done.output or "") / "adapter_model.safetensors").exists()
     told = [found.code for found in report.of(Finding)]
     assert told == ["result_waits", "result_written"]
+    # An error would be taken for the reason of whatever ends it meanwhile.
+    assert [found.severity for found in report.of(Finding)] == ["warning", "info"]
 
 
 def test_the_result_before_is_put_back_if_the_new_one_cannot_take_its_place(
