@@ -172,7 +172,7 @@ class Conversation(QObject):
 
     def _handle(self, message: Message | Garbage) -> None:
         if isinstance(message, Garbage):
-            log.warning("Skipped a line: %s (%r)", message.reason, message.line)
+            log.warning("Skipped a line: %s", message)
         elif isinstance(message, Reply | Refusal):
             self._on_answer(message)
         else:

@@ -1,5 +1,5 @@
 """Takes out of a text what must not leave the computer: tokens, names of people and computers,
-folders of users, and rows of data. Pure.
+serial numbers of cards, folders of users, and rows of data. Pure.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _HOMES = (
     r"(?<![\w/])/(?:home|Users)/[^/\s\"':]+",
     r"(?<![\w/])/root(?=[/\s\"':]|$)",
 )
+_CARD = re.compile(r"(?i)\b((?:MIG-)?GPU|MIG)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TOO_COMMON = frozenset(
     {"root", "user", "admin", "administrator", "test", "home", "guest", "runner", "ubuntu",
      "debian", "data", "model", "train", "localhost", "default", "python", "fettle"}
@@ -48,7 +49,7 @@ class Hidden(msgspec.Struct, frozen=True, kw_only=True):
 
 def redacted(text: str, hidden: Hidden) -> str:
     """The text without all that."""
-    text = masked(text, hidden.secrets)
+    text = _CARD.sub(r"\1-[removed]", masked(text, hidden.secrets))
     text = _without_rows(text, hidden.rows)
     for folder in sorted(hidden.folders, key=len, reverse=True):
         for written in {folder, folder.replace("\\", "\\\\"), folder.replace("\\", "/")}:

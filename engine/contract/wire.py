@@ -7,6 +7,9 @@ caller counts it, logs it and goes on. Whatever a worker's C libraries print, th
 
 from __future__ import annotations
 
+import hashlib
+import re
+
 import msgspec
 
 from engine.contract.messages import Message, decode_line, encode
@@ -14,13 +17,21 @@ from engine.contract.messages import Message, decode_line, encode
 MAX_LINE = 1 << 20
 """Longest line either side accepts, line feed excluded, in bytes."""
 
+_QUOTED = re.compile(r"'.*'", re.DOTALL)
+
 
 class Garbage(msgspec.Struct, frozen=True, kw_only=True):
     """A line that is no message of this protocol."""
 
-    line: bytes
-    """Its first 200 bytes, for the log."""
     reason: str
+    size: int
+    """In bytes, as far as it was read."""
+    digest: str
+    """The beginning of its SHA-256."""
+
+    def __str__(self) -> str:
+        """For the log, which must not hold what the line does: it may be a row of the data."""
+        return f"{self.reason} ({self.size} bytes, SHA-256 {self.digest}…)"
 
 
 class FrameTooLong(ValueError):
@@ -76,7 +87,7 @@ class LineReader:
         try:
             return decode_line(line)
         except msgspec.MsgspecError as error:
-            return self._refuse(line, str(error))
+            return self._refuse(line, _QUOTED.sub("'…'", str(error)))
         except UnicodeDecodeError:
             return self._refuse(line, "not UTF-8")
         except RecursionError:
@@ -84,4 +95,5 @@ class LineReader:
 
     def _refuse(self, line: bytes, reason: str) -> Garbage:
         self.garbage_count += 1
-        return Garbage(line=line[:200], reason=reason)
+        digest = hashlib.sha256(line).hexdigest()[:12]
+        return Garbage(reason=reason, size=len(line), digest=digest)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from engine.contract.redaction import Hidden, redacted, redacted_value
-from engine.diagnosis.dataless import by_shape, record_without_data, without_quotes
+from engine.diagnosis.dataless import by_shape, notes_without_data, record_without_data
 
 ROOT = "fettle-report"
 """The folder in the archive."""
@@ -25,7 +25,8 @@ A report of the run {run}, made by Fettle {version}.
   stall-*.txt     where it stood, if it stood still: calls in code, no values
   machine.json    the machine; doctor.txt says the same for people
 {data}
-Taken out: tokens and passwords, users' folders (written as ~), names of user and computer.
+Taken out: tokens and passwords, users' folders (written as ~), names of user and computer,
+serial numbers of cards (UUIDs).
 {rows}Look it through before you give it to anybody: a program cannot know everything that
 is private.
 """
@@ -105,9 +106,7 @@ def _log(text: str, is_dataless: bool) -> str:
 
 
 def _notes(text: str, is_dataless: bool) -> str:
-    if not is_dataless:
-        return text
-    return "".join(f"{without_quotes(line)}\n" for line in text.splitlines())
+    return notes_without_data(text) if is_dataless else text
 
 
 def _lines(text: str, hidden: Hidden, is_dataless: bool = False) -> Iterator[str]:

@@ -32,9 +32,15 @@ _HEADINGS = frozenset(
 _QUOTES = (
     # From the first sign to the last: what is quoted may hold such signs itself.
     (re.compile(r"“.*”", re.DOTALL), "“…”"),
-    (re.compile(r"(?<!\w)'.*'(?!\w)", re.DOTALL), "'…'"),
-    (re.compile(r'(?<!\w)".*"(?!\w)', re.DOTALL), '"…"'),
+    (re.compile(r"(?<!\w)[bfruBFRU]{0,2}'.*'(?!\w)", re.DOTALL), "'…'"),
+    (re.compile(r'(?<!\w)[bfruBFRU]{0,2}".*"(?!\w)', re.DOTALL), '"…"'),
+    # And what was cut within a quote.
+    (re.compile(r"“(?!…”).*", re.DOTALL), "“…"),
+    (re.compile(r"(?<![^\s(\[{=:,])[bfruBFRU]{0,2}'(?!…').*", re.DOTALL), "'…"),
+    (re.compile(r'(?<![^\s(\[{=:,])[bfruBFRU]{0,2}"(?!…").*', re.DOTALL), '"…'),
 )
+_NOTE = re.compile(r"(?m)^(?=\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ [\w.]+: )")
+"""Where a note of the host begins."""
 _SENTENCES = ("title", "cause", "remedy", "why", "sentence", "reason", "cost")
 _ESCAPED = re.compile(r"\\[^\w]")
 
@@ -82,6 +88,20 @@ def without_quotes(text: str) -> str:
     for pattern, instead in _QUOTES:
         text = pattern.sub(instead, text)
     return text
+
+
+def notes_without_data(text: str) -> str:
+    """The host's log without what it quotes: the first line of each note is a sentence of Fettle,
+    and what comes below it, such as a traceback, is kept by its shape."""
+    return "".join(_note(each) for each in _NOTE.split(text))
+
+
+def _note(text: str) -> str:
+    if not _NOTE.match(text):
+        return by_shape(text)  # The end of a note whose beginning is not there.
+    sentence, *below = re.split(r"(?m)^(?=Traceback \(most recent call last\):$)", text, maxsplit=1)
+    first, *rest = without_quotes(sentence).rstrip("\n").split("\n")
+    return f"{first}\n{by_shape(chr(10).join([*rest, *below]))}"
 
 
 def record_without_data(record: Any) -> Any:

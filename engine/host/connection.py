@@ -123,7 +123,8 @@ class Connection:
         else:
             count = self._lines.garbage_count
             if count & (count - 1) == 0:
-                log.warning("From a client, %d lines skipped by now: %r", count, message)
+                what = message if isinstance(message, Garbage) else type(message).__name__
+                log.warning("From a client, %d lines skipped by now: %s", count, what)
 
     async def _handle(self, request: Request) -> None:
         try:

@@ -132,10 +132,7 @@ class Worker(asyncio.SubprocessProtocol):
     def _note_garbage(self, garbage: Garbage) -> None:
         count = self._lines.garbage_count
         if count <= _LOGGED_GARBAGE or count & (count - 1) == 0:
-            log.warning(
-                "Worker %d: line %d skipped, %s: %r",
-                self.pid, count, garbage.reason, garbage.line,
-            )  # fmt: skip
+            log.warning("Worker %d: line %d skipped, %s", self.pid, count, garbage)
 
     def _end_family(self) -> None:
         if not self.ended.done():

@@ -83,7 +83,7 @@ class Inbox:
             case SaveNow():
                 self.wishes.save.set()
             case Garbage():
-                log.warning("Skipped a line from the host: %s", message.reason)
+                log.warning("Skipped a line from the host: %s", message)
 
     def _on_signalled(self, number: int, frame: FrameType | None) -> None:
         # SimpleQueue.put may be called from a signal handler.

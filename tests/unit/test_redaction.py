@@ -20,7 +20,7 @@ from engine.contract.redaction import ROW, Hidden, pieces_of, redacted, redacted
 from engine.contract.toml import EXAMPLE, to_raw
 from engine.contract.validate import check
 from engine.diagnosis.bundle import ROOT, Contents, files_of
-from engine.diagnosis.dataless import LEFT_OUT, by_shape, without_quotes
+from engine.diagnosis.dataless import LEFT_OUT, by_shape, notes_without_data, without_quotes
 from engine.discreet import discreet
 
 HUB = "hf_" + "aB3" * 12
@@ -266,6 +266,51 @@ def test_nothing_of_what_a_finding_quotes_is_kept(row: str) -> None:
     assert without_quotes(f"It said “{row}”.") == "It said “…”."
     said = without_quotes(f"The last error says “KeyError: {row!r}” here.")
     assert said == "The last error says “…” here."
+
+
+@pytest.mark.parametrize("prefix", ["", "b", "rb", "f", "r", "B", "u"])
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_a_quote_with_a_prefix_is_none_less(prefix: str, quote: str) -> None:
+    said = f"Worker 5: line 1 skipped: {prefix}{quote}{CAT}{quote}"
+    assert without_quotes(said) == f"Worker 5: line 1 skipped: {quote}…{quote}"
+    cut = f"Worker 5: line 1 skipped: {prefix}{quote}{CAT}"
+    assert "Whiskers" not in without_quotes(cut)
+    assert without_quotes(f"It holds “{CAT}") == "It holds “…"
+
+
+TRACE = f'''Traceback (most recent call last):
+  File "{sys.prefix}/x.py", line 3, in f
+    g()
+'''
+HEAD = "2026-11-22 22:15:03,412 WARNING engine.host.worker:"
+
+
+@pytest.mark.parametrize(
+    ("notes", "kept"),
+    [
+        (f"{HEAD} It holds “a\n{CAT}\nb” here.\n", f"{HEAD} It holds “…” here.\n"),
+        (f"{HEAD} It holds 'a\n{CAT}\nb' here.\n", f"{HEAD} It holds '…' here.\n"),
+        (f"{HEAD} It holds 'a\n{CAT}\n{HEAD} Gone\n", f"{HEAD} It holds '…\n{HEAD} Gone\n"),
+        (f"{CAT}' here.\n{HEAD} Gone\n", f"{LEFT_OUT}\n{HEAD} Gone\n"),
+        (f"{HEAD} It broke\n{CAT}\n", f"{HEAD} It broke\n{LEFT_OUT}\n"),
+        (
+            f"{HEAD} It broke\n{TRACE}ValueError: {CAT}\n",
+            f"{HEAD} It broke\n{TRACE}ValueError {LEFT_OUT}\n",
+        ),
+        (f"{HEAD} Worker 5 started\n", f"{HEAD} Worker 5 started\n"),
+    ],
+)
+def test_the_hosts_notes_quote_nothing_over_several_lines(notes: str, kept: str) -> None:
+    assert notes_without_data(notes) == kept
+
+
+def test_a_card_has_no_serial_number_in_a_report() -> None:
+    serial = "GPU-6d1f0a4c-13ab-9f00-8e21-0123456789ab"
+    machine = {"gpus": [{"index": 0, "uuid": serial}]}
+    contents = msgspec.structs.replace(CONTENTS, machine=machine, doctor=f"Hidden: {serial}.")
+    whole = b"\n".join(files_of(contents, HIDDEN).values()).decode()
+    assert "6d1f0a4c" not in whole
+    assert "GPU-[removed]" in whole
 
 
 def test_the_models_own_words_stay() -> None:
