@@ -12,10 +12,24 @@ import time
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import unquote
 
+from engine import hugging_face
 from engine.contract.masking import LEAST_LENGTH, masked
 
-_NAME = re.compile(r"(?:^|_)(?:TOKEN|API_?KEY|SECRET|PASSWORD|PASSWD|ACCESS_KEY|CREDENTIAL)(?:_|$)")
+_NAME = re.compile(
+    r"(?:^|_)(?:TOKEN|API_?KEY|SECRET|PASSWORD|PASSWD|ACCESS_KEY|CREDENTIAL)(?:_|$)"
+    r"|PASSWORD$|(?:^|_)(?:KEY|PASS|PASSPHRASE|PAT|AUTH)$|_PWD$"
+)
+_LOGIN = re.compile(r"[a-z][a-z0-9+.-]{1,20}://([^\s/@:'\"]*):([^\s/'\"]+)@", re.IGNORECASE)
+_TOKEN_AS_USER = re.compile(r"[a-z][a-z0-9+.-]{1,20}://([^\s/@:'\"]{16,}):?@", re.IGNORECASE)
+_PATH = re.compile(r"[/~.\\]|[A-Za-z]:[\\/]|file:")
+_COMMON = frozenset(
+    {"password", "passwort", "changeme", "postgres", "rabbitmq", "required", "optional", "disabled",
+     "external", "kerberos", "negotiate", "anonymous", "keyboard", "publickey", "undefined",
+     "x-access-token", "x-oauth-basic"}
+)  # fmt: skip
+"""What stands in such variables and is no secret, or a word of half of all messages."""
 _TOKEN_FILES = ("token", "stored_tokens")
 _LARGEST_BYTES = 1 << 16
 _GOOD_FOR_SECONDS = 30.0
@@ -43,18 +57,31 @@ def _known(period: int) -> tuple[str, ...]:
 def find(environ: Mapping[str, str]) -> tuple[str, ...]:
     """The secrets in an environment and in the files that it points to."""
     found = {value for name, value in environ.items() if _NAME.search(name.upper())}
+    found |= {word for value in environ.values() for word in _in_urls(value)}
     found |= {word for path in _files(environ) for word in _words(path)}
-    kept = (secret for secret in found if len(secret) >= LEAST_LENGTH and "/" not in secret[:1])
-    return tuple(sorted(kept, key=len, reverse=True))
+    return tuple(sorted(filter(_is_secret, found), key=len, reverse=True))
+
+
+def _is_secret(value: str) -> bool:
+    is_word = len(value) < LEAST_LENGTH or value.lower() in _COMMON
+    return not (is_word or _PATH.match(value))
+
+
+def _in_urls(value: str) -> Iterator[str]:
+    """Passwords in URLs, and tokens that stand in place of a user, as they are written there and as
+    they are."""
+    if "://" not in value:
+        return
+    passwords = [password for _, password in _LOGIN.findall(value)]
+    for secret in [*passwords, *_TOKEN_AS_USER.findall(value)]:
+        yield from (secret, unquote(secret))
 
 
 def _files(environ: Mapping[str, str]) -> Iterator[Path]:
     """Where Hugging Face's libraries keep their tokens."""
     if given := environ.get("HF_TOKEN_PATH"):
         yield Path(given)
-    cache_home = environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    base = Path(environ.get("HF_HOME") or Path(cache_home, "huggingface")).expanduser()
-    yield from (base / name for name in _TOKEN_FILES)
+    yield from (hugging_face.home(environ) / name for name in _TOKEN_FILES)
 
 
 def _words(path: Path) -> Iterator[str]:

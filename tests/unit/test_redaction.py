@@ -93,6 +93,45 @@ def test_own_tokens_are_found_where_libraries_look(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "secrets"),
+    [
+        ("OPENAI_KEY", "abcd1234efgh", {"abcd1234efgh"}),
+        ("DB_PASS", "abcd1234efgh", {"abcd1234efgh"}),
+        ("PGPASSWORD", "abcd1234efgh", {"abcd1234efgh"}),
+        ("MYSQL_PWD", "abcd1234efgh", {"abcd1234efgh"}),
+        ("GITHUB_PAT", "abcd1234efgh", {"abcd1234efgh"}),
+        ("NPM_AUTH", "abcd1234efgh", {"abcd1234efgh"}),
+        (
+            "PIP_INDEX_URL",
+            "https://ada:s3cret%2Fword@pypi.example/simple",
+            {"s3cret%2Fword", "s3cret/word"},
+        ),
+        (
+            "PIP_EXTRA_INDEX_URL",
+            "https://pypi.org/simple https://glpat0123456789abcdef@x.example/simple",
+            {"glpat0123456789abcdef"},
+        ),
+        ("DATABASE_URL", "postgres://ada:postgres@db/x", set()),
+        ("DB_PASS", "short", set()),
+        ("PROXY_AUTH", "Required", set()),
+        ("SSH_AUTH_SOCK", "/run/user/1000/agent.socket", set()),
+        ("SSH_AUTH_SOCK", r"\\.\pipe\openssh-agent", set()),
+        ("XAUTHORITY", "/home/ada/.Xauthority", set()),
+        ("SSL_KEY", "~/keys/server.pem", set()),
+        ("SSL_KEY", r"C:\keys\server.pem", set()),
+        ("PWD", "/home/ada/fettle", set()),
+        ("MONKEY", "abcd1234efgh", set()),
+        ("GIT_SSH_URL", "ssh://git@github.com/ada/x", set()),
+        ("HF_ENDPOINT", "https://huggingface.co/a:b@c", set()),
+    ],
+)
+def test_secrets_have_many_names_and_not_all_values_are_some(
+    name: str, value: str, secrets: set[str], tmp_path: Path
+) -> None:
+    assert set(own_secrets.find({name: value, "HF_HOME": str(tmp_path)})) == secrets
+
+
 def test_a_record_is_masked_and_stays_a_record() -> None:
     finding = Finding(at=1.0, severity="error", code="x", title=HUB, detail=f"a {HUB} b", why=HUB)
     assert HUB not in str(discreet(finding))
