@@ -26,6 +26,7 @@ from engine.host.power import Nothing, SleepGuard, choose_inhibitor
 from engine.host.recovery import Recovery
 from engine.host.rehearsal import Rehearsals
 from engine.host.scheduler import Scheduler
+from engine.host.session_end import SessionEnd, watch
 from engine.host.settings import Settings
 from engine.host.tracing import Tracer
 
@@ -66,13 +67,14 @@ class Host:
 
     async def run(self) -> None:
         """Serve until the host leaves: idle, told to, or ended by the system."""
-        self._take_signals()
+        session = self._take_signals()
         async with _listening(self._on_connected):
             self._spawn(self._parts.scheduler.work(self._parts.recovery.work()))
             self._spawn(self._parts.rehearsals.sweep())
             self._spawn(self._leave_when_idle())
             await self._leaving.wait()
         await self._end()
+        session.saved()
 
     # ------------------------------------------------------------ clients
 
@@ -109,14 +111,19 @@ class Host:
 
     # ------------------------------------------------------------ the end
 
-    def _take_signals(self) -> None:
+    def _take_signals(self) -> SessionEnd:
+        """Whatever way the system has to say that this host is to end."""
         loop = asyncio.get_running_loop()
+        leave = partial(loop.call_soon_threadsafe, self._on_signalled)
+        session = SessionEnd(leave, self._settings.leave_seconds)
+        watch(session)
         if sys.platform == "win32":
-            signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(self._on_signalled))
-            return
+            signal.signal(signal.SIGINT, lambda *_: leave())
+            return session
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signalled)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        return session
 
     def _on_signalled(self) -> None:
         log.info("The system ends this host; its worker is asked to save")
