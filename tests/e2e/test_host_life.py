@@ -332,7 +332,10 @@ def test_an_orphan_that_does_not_end_is_ended(hosts: HostUnderTest) -> None:
     _crash(hosts)
     hosts.start()
     client = hosts.connect()
-    assert summary_of(client, run).sentence.startswith("Fettle's host had ended")
+    until(
+        lambda: summary_of(client, run).sentence.startswith("Fettle's host had ended"),
+        "it waits for the worker",
+    )
     client.request(Stop(id=0, run=run, now=True))
     wait_for_state(client, run)
     assert is_gone(worker)

@@ -281,7 +281,7 @@ def test_a_resume_with_other_fixes_is_named(models: Models, tmp_path: Path, repo
     run_here(tmp_path / "run", spec, report)
     (saved, *_) = sorted((tmp_path / "run" / "checkpoints").iterdir())
     spec["dataset"]["fixes"] = ["drop_duplicates"]
-    with pytest.raises(JobError, match="data has changed"):
+    with pytest.raises(JobError, match="With these settings the data is another"):
         run_here(tmp_path / "run", spec, report, checkpoint=str(saved))
     (certificate,) = report.of(ResumeCertificate)
     (data,) = [line for line in certificate.lines if line.subject == "data"]
