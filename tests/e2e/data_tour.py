@@ -127,6 +127,8 @@ def go(tour: Tour, app: App, model: str, data: Path) -> None:
         lambda: app.window.shown == "run" and tour.run.feed.run,
     )  # fmt: skip
     tour.stop("finished", lambda: None, lambda: state(tour) == "finished")
+    QTest.qWait(1500)  # The graphs follow a moment later.
+    tour.picture("finished")
 
 
 # ---------------------------------------------------------------- what a person does
