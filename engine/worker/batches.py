@@ -12,7 +12,7 @@ import torch
 
 from engine.worker.packing import Row
 from engine.worker.samples import IGNORED, Samples
-from engine.worker.schedule import Schedule, Turn
+from engine.worker.schedule import Schedule, Turn, in_batches
 
 Batch = dict[str, torch.Tensor]
 
@@ -29,6 +29,12 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True):
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+def row_lengths(data: Rows) -> list[int]:
+    """Tokens of each row."""
+    lengths = data.samples.lengths.tolist()
+    return [sum(lengths[sample] for sample in row) for row in data.rows]
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,10 +96,6 @@ class Collator:
         # A sample's first token must not be told from the sample before it.
         return ids, np.where(learnt & (positions > 0), ids, IGNORED), positions
 
-    def split(self, indices: Sequence[int], size: int) -> list[Batch]:
-        """Batches of at most ``size`` rows."""
-        return [self(indices[at : at + size]) for at in range(0, len(indices), size)]
-
 
 class WindowLoader:
     """What the trainer takes for its data loader: one window a step, from the cursor on.
@@ -109,6 +111,7 @@ class WindowLoader:
         self.dataset = data
         self._counts = data.samples.target_counts
         self._lengths = data.samples.lengths
+        self._row_lengths = row_lengths(data)
         self._collator = collator
         self._schedule = schedule
         self._micro_batch = micro_batch
@@ -129,9 +132,9 @@ class WindowLoader:
 
     def _window(self, turn: Turn, asked: float) -> Window:
         samples = [sample for row in turn.rows for sample in self.dataset.rows[row]]
-        batches = self._collator.split(turn.rows, self._micro_batch)
+        parts = in_batches(turn.rows, self._row_lengths, self._micro_batch)
         return Window(
-            batches=batches,
+            batches=[self._collator(part) for part in parts],
             tokens=int(self._lengths[samples].sum()),
             targets=int(self._counts[samples].sum()),
             cursor=turn.cursor,

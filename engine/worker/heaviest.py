@@ -8,8 +8,7 @@ from itertools import islice
 
 import msgspec
 
-from engine.worker.batches import Rows
-from engine.worker.schedule import Schedule, Turn
+from engine.worker.schedule import Schedule, Turn, in_batches
 
 WINDOWS_LOOKED_AT = 200_000
 """Steps of the run that are gone through; the heaviest batch of so many is hardly surpassed."""
@@ -60,12 +59,6 @@ class Chosen(Schedule, frozen=True, kw_only=True):
             yield Turn(rows=rows, cursor=cursor, epoch=0.0)
 
 
-def row_lengths(data: Rows) -> list[int]:
-    """Tokens of each row."""
-    lengths = data.samples.lengths.tolist()
-    return [sum(lengths[sample] for sample in row) for row in data.rows]
-
-
 def shape_of(lengths: Sequence[int], *, one_line: bool = False) -> Shape:
     """The batch of rows with these lengths."""
     if one_line:
@@ -109,9 +102,8 @@ class _Steps:
     def shapes(self, rows: Sequence[int]) -> list[Shape]:
         """The batches of one step."""
         return [
-            shape_of([self._lengths[row] for row in rows[at : at + self._size]],
-                     one_line=self._one_line)
-            for at in range(0, len(rows), self._size)
+            shape_of([self._lengths[row] for row in part], one_line=self._one_line)
+            for part in in_batches(rows, self._lengths, self._size)
         ]  # fmt: skip
 
     def best(self, schedule: Schedule) -> tuple[list[int], list[int], dict[int, int]]:

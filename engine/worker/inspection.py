@@ -219,9 +219,12 @@ def packed(samples: Samples, spec: Spec) -> Packing | None:
 def _in_batches(lengths: Ints, spec: Spec) -> Packing:
     micro = spec.training.per_device_train_batch_size
     window = micro * spec.training.gradient_accumulation_steps
-    starts = np.arange(0, len(lengths), micro)
-    longest = np.maximum.reduceat(lengths, starts)
-    sizes = np.diff(np.append(starts, len(lengths)))
+    steps = np.zeros((-(-len(lengths) // window), window), np.int64)
+    steps.flat[: len(lengths)] = lengths
+    # As :func:`engine.worker.schedule.in_batches`: the first of a batch is its longest.
+    steps = -np.sort(-steps, axis=1)
+    longest = steps[:, ::micro]
+    sizes = np.add.reduceat(steps > 0, np.arange(0, window, micro), axis=1)
     computed = int((longest * sizes).sum())
     return Packing(
         steps=-(-len(lengths) // window),

@@ -20,7 +20,7 @@ from engine.contract.spec import Spec
 from engine.store.checkpoints import FOLDER, name_of
 from engine.store.manifest import read_manifest
 from engine.worker import heaviest
-from engine.worker.batches import Rows
+from engine.worker.batches import Rows, row_lengths
 from engine.worker.course import Resumed
 from engine.worker.failures import JobError
 from engine.worker.heaviest import Chosen, Pick, Shape
@@ -164,7 +164,7 @@ class _Rehearsal:
         self._rows = make_rows(loaded.prepared.train, self._real)
         self._schedule = make_schedule(self._real, len(self._rows))
         return heaviest.pick(
-            heaviest.row_lengths(self._rows),
+            row_lengths(self._rows),
             self._schedule,
             self._real.training.per_device_train_batch_size,
             one_line=self._rows.packed and self._rows.one_line,

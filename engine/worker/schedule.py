@@ -7,7 +7,7 @@ about what comes next, so a resume looks nothing up and replays nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -58,6 +58,14 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
                 offset += len(rows)
                 cursor += len(rows)
                 yield Turn(rows=rows.tolist(), cursor=cursor, epoch=cursor / self.row_count)
+
+
+def in_batches(rows: Sequence[int], lengths: Sequence[int], size: int) -> list[list[int]]:
+    """The rows of a step in batches of at most ``size``, the longest first; ``lengths`` is of all
+    rows. Rows of like length stand together, so that little is padding: a step is the same sum in
+    whatever batches. Its heaviest batch comes before there are gradients, and takes least then."""
+    order = sorted(rows, key=lambda row: -lengths[row])
+    return [order[at : at + size] for at in range(0, len(order), size)]
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,7 @@ from itertools import islice
 from engine.worker.batches import Batch, Collator, Rows, WindowLoader
 from engine.worker.packing import packed, unpacked
 from engine.worker.samples import Samples
-from engine.worker.schedule import Schedule
+from engine.worker.schedule import Schedule, in_batches
 
 SAMPLES = Samples.of([(range(n), [True] * n) for n in (3, 8, 5, 2, 7, 4)])
 
@@ -22,10 +22,21 @@ def loader(data: Rows, collator: Collator | None = None, batch: int = 4) -> Wind
 def test_a_window_counts_its_tokens_with_and_without_padding() -> None:
     data = Rows(samples=SAMPLES, rows=unpacked(len(SAMPLES)))
     for window in loader(data):
-        lengths = [int(SAMPLES.lengths[row]) for row in window.rows]
+        lengths = sorted((int(SAMPLES.lengths[row]) for row in window.rows), reverse=True)
         pairs = [lengths[n : n + 2] for n in range(0, len(lengths), 2)]
         assert window.tokens == sum(lengths)
         assert window.padded_tokens == sum(len(pair) * max(pair) for pair in pairs)
+
+
+def test_rows_of_like_length_share_a_batch_and_the_longest_come_first() -> None:
+    assert in_batches([4, 0, 2, 3], [7, 5, 9, 7, 3], 2) == [[2, 0], [3, 4]]
+    assert in_batches([1, 3, 0], [7, 5, 9, 7], 2) == [[3, 0], [1]], (
+        "of the same length as they come"
+    )
+    data = Rows(samples=SAMPLES, rows=unpacked(len(SAMPLES)))
+    for window in loader(data):
+        widths = [batch["input_ids"].shape[1] for batch in window.batches]
+        assert widths == sorted(widths, reverse=True)
 
 
 def test_packed_rows_have_little_padding() -> None:

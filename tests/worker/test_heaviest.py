@@ -8,14 +8,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.worker.batches import Rows
+from engine.worker.batches import Rows, row_lengths
 from engine.worker.heaviest import (
     Chosen,
     Shape,
     longest_batch,
     padded_tokens,
     pick,
-    row_lengths,
     shape_of,
 )
 from engine.worker.packing import packed, unpacked
@@ -47,10 +46,12 @@ def test_no_batch_of_the_run_is_heavier(
 ) -> None:
     schedule = _schedule(len(lengths), size * accumulation, num_train_epochs=epochs)
     steps = [turn.rows for turn in islice(schedule.turns(), schedule.total_steps)]
-    batches = [
-        [_weight(lengths, rows[at : at + size]) for at in range(0, len(rows), size)]
-        for rows in steps
-    ]
+    batches = []
+    for rows in steps:
+        order = sorted(rows, key=lambda row: lengths[row], reverse=True)
+        batches.append(
+            [_weight(lengths, order[at : at + size]) for at in range(0, len(order), size)]
+        )
     found = pick(lengths, schedule, size)
     assert found.shape.weight == max(max(step) for step in batches)
     assert found.windows[0] == found.windows[1]

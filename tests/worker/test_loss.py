@@ -31,7 +31,8 @@ def _summed_loss(model: Any, rows: Rows, size: int) -> tuple[float, int]:
     """Sum of token losses over all rows by plain cross entropy, and the number of targets."""
     collate = Collator(rows, pad_id=0)
     total, targets = 0.0, 0
-    for batch in collate.split(range(len(rows)), size):
+    for at in range(0, len(rows), size):
+        batch = collate(range(at, min(at + size, len(rows))))
         labels = batch.pop("labels")[:, 1:].reshape(-1)
         with torch.no_grad():
             # With a cache, transformers does not look for the borders of samples. TRL has none.
