@@ -47,6 +47,7 @@ The order of the samples and the choice of held-back ones differ from Fettle's; 
 same.{fixes}  python train.py
 """
 
+import json
 from pathlib import Path
 
 import fsspec

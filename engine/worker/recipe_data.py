@@ -91,11 +91,15 @@ def to_example(row):
     if "label" in row and "completion" in row:
         return answered(row, row["completion"])
     if "instruction" in row:
-        question = "\\n".join(part for part in (row["instruction"], row.get("input")) if part)
-        return {"messages": [
-            {"role": "user", "content": question},
-            {"role": "assistant", "content": row["output"]},
-        ]}
+        given = row.get("input") or row.get("context")
+        question = "\\n".join(part for part in (row["instruction"], given) if part)
+        answer = row["output"] if row.get("output") is not None else row["response"]
+        system = [("system", row["system"])] if row.get("system") else []
+        earlier = row.get("history") or []
+        earlier = json.loads(earlier) if isinstance(earlier, str) else earlier
+        said = [part for asked, told in earlier for part in (("user", asked), ("assistant", told))]
+        said = [*system, *said, ("user", question), ("assistant", answer)]
+        return {"messages": [{"role": role, "content": text} for role, text in said]}
     for name in ("messages", "conversations", "conversation"):
         if name in row:
             return {"messages": turns(row[name])}

@@ -44,7 +44,7 @@ def _loaded(spec: Spec, *, knows_tools: bool = True) -> dict[str, Any]:
 
     names: dict[str, Any] = {
         "SEED": 1, "EVAL_FRACTION": spec.dataset.eval_fraction, "DATA": spec.dataset.path,
-        "KNOWS_TOOLS": knows_tools, "Path": Path, "fsspec": fsspec, "Dataset": Dataset,
+        "KNOWS_TOOLS": knows_tools, "json": json, "Path": Path, "fsspec": fsspec, "Dataset": Dataset,
         "load_dataset": load_dataset, "concatenate_datasets": concatenate_datasets,
     }  # fmt: skip
     exec(_data(spec), names)
@@ -97,6 +97,22 @@ def test_speakers_are_those_that_the_engine_knows(tmp_path: Path, knows_tools: b
     if not knows_tools:
         expected[0]["messages"][7]["role"] = "user"
     assert _loaded(spec, knows_tools=knows_tools)["data"].to_list() == expected
+
+
+def test_an_instruction_has_its_system_its_history_and_what_was_given(tmp_path: Path) -> None:
+    whole = {"instruction": "q", "input": "i", "output": "a", "system": "s"}
+    rows = [
+        {**whole, "history": [["q1", "a1"], ["q2", "a2"]]},
+        {**whole, "system": "", "history": []},
+    ]
+    spec = _spec(tmp_path, {"path": _rows(tmp_path / "a.jsonl", rows)})
+    assert _loaded(spec)["data"].to_list() == _of_engine(spec)
+    dolly = [{"instruction": "q", "context": "c", "response": "a"}]
+    spec = _spec(tmp_path, {"path": _rows(tmp_path / "b.jsonl", dolly)})
+    assert _loaded(spec)["data"].to_list() == _of_engine(spec)
+    written = [{**whole, "history": json.dumps([["q1", "a1"]])}]
+    spec = _spec(tmp_path, {"path": _rows(tmp_path / "c.jsonl", written)})
+    assert _loaded(spec)["data"].to_list() == _of_engine(spec)
 
 
 def test_roles_and_fields_by_other_names_are_found(tmp_path: Path) -> None:
