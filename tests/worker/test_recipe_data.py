@@ -44,7 +44,8 @@ def _loaded(spec: Spec, *, knows_tools: bool = True) -> dict[str, Any]:
 
     names: dict[str, Any] = {
         "SEED": 1, "EVAL_FRACTION": spec.dataset.eval_fraction, "DATA": spec.dataset.path,
-        "KNOWS_TOOLS": knows_tools, "json": json, "Path": Path, "fsspec": fsspec, "Dataset": Dataset,
+        "KNOWS_TOOLS": knows_tools, "json": json, "Path": Path, "fsspec": fsspec,
+        "Dataset": Dataset,
         "load_dataset": load_dataset, "concatenate_datasets": concatenate_datasets,
     }  # fmt: skip
     exec(_data(spec), names)
