@@ -142,11 +142,11 @@ def busy_with(summary: RunSummary) -> str:
         before = "Next in the queue" if place == 1 else f"{ordinal(place)} in the queue"
         if summary.is_behind_paused:
             return (
-                f"{before}, behind {summary.behind}, which is paused. Continue or stop that one "
+                f"{before}, behind “{summary.behind}”, which is paused. Continue or stop that one "
                 "to let this one begin."
             )
         if summary.behind:
-            before = f"{before}, behind {summary.behind}"
+            before = f"{before}, behind “{summary.behind}”"
         return f"{before}. One run trains at a time."
     if summary.state is State.PAUSED:
         return (

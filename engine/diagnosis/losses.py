@@ -19,6 +19,7 @@ _SPIKE_SIGMAS = 10.0
 _SPIKE_TIMES = 2.0
 _SPIKE_NATS = 1.0
 _RECENT = 8
+_FEW = 3
 _RUINED_TIMES = 2.5
 _RUINED_NATS = 1.5
 _OF_CHANCE = 0.55
@@ -83,8 +84,17 @@ class Losses:
         recent, best = self.recent, self.best
         if recent is None or best is None:
             return False
-        bar = max(_RUINED_TIMES * best, best + _RUINED_NATS, _OF_CHANCE * self._chance)
-        return recent > bar
+        return recent > self._bar(best)
+
+    @property
+    def may_be_ruined(self) -> bool:
+        """As :attr:`seems_ruined`, of the last three losses: a save must not wait for eight."""
+        if self.best is None or not self._losses:
+            return False
+        return median([*self._losses][-_FEW:]) > self._bar(self.best)
+
+    def _bar(self, best: float) -> float:
+        return max(_RUINED_TIMES * best, best + _RUINED_NATS, _OF_CHANCE * self._chance)
 
     @property
     def norm_growth(self) -> float:

@@ -160,6 +160,8 @@ def resolve(text: str, names: Sequence[str], store: Path) -> str:
         return wanted
     fitting = [name for name in names if wanted and name.startswith(wanted)]
     fitting = fitting or [n for n in names if wanted and n[_STAMP_LENGTH:].startswith(wanted)]
+    if not fitting and wanted:  # As it was called when it was made.
+        fitting = [n for n in names if n[_STAMP_LENGTH:] == slug(wanted)]
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:

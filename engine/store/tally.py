@@ -18,6 +18,7 @@ from engine.contract.messages import (
     Decision,
     Done,
     Evaluated,
+    Finding,
     PhaseChanged,
     Record,
     RunSummary,
@@ -35,6 +36,8 @@ from engine.store.runs import RunFile, read_run
 from engine.store.upgrade import STATUS_FORMAT, StoreError, read_versioned
 
 STATUS_FILE = "status.json"
+RESULT_WAITS, RESULT_WRITTEN = "result_waits", "result_written"
+"""Codes of findings: what a run waits for at its very end stands in its summary."""
 _CURVE_POINTS = 60
 _SPEED_STEPS = 20
 """Steps that speed and time left are averaged over."""
@@ -142,6 +145,10 @@ class Tally(msgspec.Struct, kw_only=True):
                 self.eval_loss = record.eval_loss
             case Done():
                 self._apply_done(record)
+            case Finding() if record.code == RESULT_WAITS:
+                self.sentence = f"{record.title} {record.remedy}"
+            case Finding() if record.code == RESULT_WRITTEN:
+                self.sentence = ""
             case Decision() if record.patch:
                 self._apply_patch(record.patch)
             case CheckpointSaved() if record.step > self.saved_step:

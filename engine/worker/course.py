@@ -12,6 +12,7 @@ import torch
 from engine.contract.lifecycle import Phase
 from engine.contract.messages import Evaluated, Step
 from engine.contract.spec import Spec
+from engine.diagnosis.certificate import OtherWeights
 from engine.failpoints import reach
 from engine.worker import rng, state_files
 from engine.worker.batches import Collator, Rows, Window, WindowLoader
@@ -105,11 +106,14 @@ class Course:
             self._random_is_due = False
             self.certify(trainer)
 
-    def tell_refusal(self) -> None:
-        """Weights or optimizer of the save do not fit: tell what differs, as far as it is known."""
-        if self._resumed is not None:
-            told = self._witness.refusal(self._resumed.folder, self._resumed.state)
-            self._report.send(told)
+    def tell_refusal(self) -> OtherWeights | None:
+        """Weights or optimizer of the save do not fit: tell what differs, as far as it is known.
+        Gives the settings that made it so; None if it was none of them."""
+        if self._resumed is None:
+            return None
+        told, why = self._witness.refusal(self._resumed.folder, self._resumed.state)
+        self._report.send(told)
+        return why
 
     def certify(self, trainer: Any) -> None:
         """Tell whether this is the run that was saved."""
@@ -157,6 +161,8 @@ class Course:
     def _save_if_due(self, trainer: Any) -> Reason | None:
         reason = self._saver.due(self.position.step)
         if reason is not None:
+            if reason not in LAST:
+                self._guard.before_save(trainer, self.position.step)
             self._saver.save(trainer, self.position, reason, self._scores)
         return reason
 
@@ -250,6 +256,7 @@ class Course:
 
     def save_at_end(self, trainer: Any) -> None:
         """Save the last step, so that a crash while writing the result costs nothing."""
+        self._guard.before_save(trainer, self.position.step)
         self._saver.save(trainer, self.position, "end", self._scores)
 
     def close(self) -> None:

@@ -48,6 +48,9 @@ class Guard(Protocol):
     ) -> None:
         """Look at a step that is done. Raises JobErrors where the run must end."""
 
+    def before_save(self, trainer: Any, step: int) -> None:
+        """Look at a state that nobody asked to save. Raises JobErrors where the run must end."""
+
 
 class NumericGuard:
     """Looks at the numbers of every step of a course."""
@@ -91,6 +94,12 @@ class NumericGuard:
         self._first = self._first or (self._samples_of(window), loss)
         if losses.seems_ruined and step >= self._look_again_at:
             self._look_again_at = step + _RUIN_GAP
+            self._must_know_what_it_knew(trainer, step)
+
+    def before_save(self, trainer: Any, step: int) -> None:
+        """Look at what is about to be saved: a run that went on from a ruined state would end in
+        one. Raises JobError."""
+        if self._first and self._losses and self._losses.may_be_ruined:
             self._must_know_what_it_knew(trainer, step)
 
     # ------------------------------------------------------------ no numbers

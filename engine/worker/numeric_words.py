@@ -103,10 +103,9 @@ def ruined(step: int, spec: Spec, before: float, now: float, why: str) -> JobErr
         "diverged",
         f"The training ruins the model: the loss of its first samples rose from {before:.2f} to "
         f"{now:.2f} at step {step}.",
-        cause="The learning rate is too high. The run ends before newer saves push out the last "
-        "good one.",
+        cause="The learning rate is too high. The run ends before this state is saved.",
         remedy=f"Lower training.learning_rate, {spec.training.learning_rate:g} → "
-        f"{patch['training.learning_rate']:g}, and start from an earlier save or anew.",
+        f"{patch['training.learning_rate']:g}: the run goes on from its last save, or anew.",
         why=why,
         patch=patch,
     )
@@ -152,7 +151,7 @@ def why_grown(growth: float, losses: Losses | None) -> str:
     if growth >= GROWN:
         parts.append(f"gradients grew {_times(growth)} in the last steps")
     if losses and losses.recent and losses.best and losses.recent > 1.5 * losses.best:
-        parts.append(f"the loss rose from {losses.best:.2f} to {losses.recent:.2f}")
+        parts.append(f"the steps' loss rose from {losses.best:.2f} to {losses.recent:.2f}")
     text = " and ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else ""
 

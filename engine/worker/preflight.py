@@ -13,6 +13,7 @@ from engine.worker.failures import JobError
 from engine.worker.origins import place_of
 from engine.worker.prepared import Prepared
 from engine.worker.report import Report
+from engine.worker.row_hashes import first_copies
 from engine.worker.samples import Samples
 from engine.worker.untrained_tokens import Weight
 
@@ -79,6 +80,19 @@ def pad_within(tokenizer: PreTrainedTokenizerBase, embedding_rows: int, report: 
         f"The tokenizer's own {named} is token {pad}, for which the model has no row. Padding is "
         "never learnt, so the result is the same.",
     )
+
+
+def tell_copies(encoding: Encoding, report: Report) -> None:
+    """Say if most rows are the same as others."""
+    count = len(encoding.hashes)
+    copies = int((first_copies(encoding.hashes) != np.arange(count)).sum())
+    if count and copies / count >= _WASTED:
+        report.found(
+            "mostly_copies",
+            f"{copies} of {count} rows are the same as an earlier one.",
+            cause="Each is learnt as often as it is there, so the run learns little else.",
+            remedy='Leave them out: dataset.fixes = ["drop_duplicates"].',
+        )
 
 
 def must_have_answers(spec: Spec, encoding: Encoding) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.store.staging import CheckpointError, NoRoom
+from engine.store.tally import RESULT_WAITS, RESULT_WRITTEN
 from engine.worker.report import Report
 
 TRY_EVERY_SECONDS = 5.0
@@ -30,18 +31,18 @@ def written(write: Callable[[], Path], report: Report) -> Path:
                 raise
         else:
             if is_told:
-                report.found("result_written", "There was room again: the result is written.",
+                report.found(RESULT_WRITTEN, "There was room again: the result is written.",
                              severity="info")  # fmt: skip
             return made
 
 
 def _tell_waiting(report: Report, error: CheckpointError) -> None:
     report.found(
-        "result_waits",
+        RESULT_WAITS,
         "The run is done, and the disk has no room for its result.",
         cause=str(error),
-        remedy="Free some space there. The finished weights are kept in memory and written as soon "
-        "as there is room; to stop the run gives them up.",
+        remedy="The finished weights are kept in memory and written as soon as there is room; to "
+        "stop the run gives them up.",
     )
 
 

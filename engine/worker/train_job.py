@@ -140,9 +140,13 @@ def set_out(
     if resumed:
         try:
             state_files.restore_weights(resumed.folder, trainer.model)
-        except JobError:
-            course.tell_refusal()
-            raise
+        except JobError as error:
+            why = course.tell_refusal()
+            if why is None:
+                raise
+            raise JobError(
+                error.code, why.title, cause=why.cause, remedy=why.remedy, patch=why.patch
+            ) from error
     return trainer
 
 

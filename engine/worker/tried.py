@@ -51,6 +51,9 @@ class Unguarded:
     def after_step(self, *_: Any) -> None:
         """Nothing to say."""
 
+    def before_save(self, *_: Any) -> None:
+        """Nothing to keep."""
+
 
 class Tried(Course):
     """A course that ends after ``wanted`` steps have changed the weights, and some more.

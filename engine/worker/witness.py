@@ -24,7 +24,14 @@ from engine import own_secrets
 from engine.contract.masking import masked
 from engine.contract.messages import ResumeCertificate
 from engine.contract.spec import Spec
-from engine.diagnosis.certificate import Facts, OtherData, certify, why_other_data
+from engine.diagnosis.certificate import (
+    Facts,
+    OtherData,
+    OtherWeights,
+    certify,
+    why_other_data,
+    why_other_weights,
+)
 from engine.diagnosis.certificate.facts import (
     ComputeFacts,
     DataFacts,
@@ -92,9 +99,13 @@ class Witness:
         )
         return _certify(now, folder, state, began)
 
-    def refusal(self, folder: Path, state: SavedState) -> ResumeCertificate:
-        """What differs, as far as it is known, where the save cannot be taken up."""
-        return _certify(self._early, folder, state, time.monotonic(), is_refused=True)
+    def refusal(
+        self, folder: Path, state: SavedState
+    ) -> tuple[ResumeCertificate, OtherWeights | None]:
+        """What differs, as far as it is known, where the save cannot be taken up; and the settings
+        that made its weights others, if any did."""
+        why = why_other_weights(_facts_of(folder, state), self._early)
+        return _certify(self._early, folder, state, time.monotonic(), is_refused=True), why
 
     def _facts(self, trainer: Any, position: Position) -> Facts:
         optimizer = bare(trainer.optimizer)

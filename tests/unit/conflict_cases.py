@@ -208,6 +208,8 @@ CASES: dict[str, tuple[Case, Case]] = {
         spec(training__optim="adamw_8bit").on(Case(packages={"bitsandbytes": None})),
         Case(packages={"bitsandbytes": "0.50.2"})),
     "rate_that_ruins": (spec(training__learning_rate=5.0), spec(training__learning_rate=0.01)),
+    "rate_that_ruins_all": (
+        spec(lora=None, training__learning_rate=5.0), spec(training__learning_rate=0.01)),
     "sgd_small_rate": (spec(training__optim="sgd"), spec(training__learning_rate=0.01)),
     "rate_of_full_with_lora": (spec(training__learning_rate=1e-5), FULL),
     "rate_of_lora_with_full": (FULL, spec(training__learning_rate=2e-5)),

@@ -64,10 +64,10 @@ def summary(state: State = State.TRAINING, **fields: Any) -> RunSummary:
     ("place", "behind", "seconds", "told"),
     [
         (1, "", None, "next"),
-        (1, "demo", 430, "next, behind demo, which has about 7 min left"),
-        (3, "demo", 7900, "number 3 in line, behind demo, which has about 2 h 12 min left"),
-        (1, "demo", 20, "next, behind demo, which has less than a minute left"),
-        (1, "demo", None, "next, behind demo"),
+        (1, "demo", 430, "next, behind “demo”, which has about 7 min left"),
+        (3, "demo", 7900, "number 3 in line, behind “demo”, which has about 2 h 12 min left"),
+        (1, "demo", 20, "next, behind “demo”, which has less than a minute left"),
+        (1, "demo", None, "next, behind “demo”"),
     ],
 )
 def test_a_place_in_the_queue(place: int, behind: str, seconds: float | None, told: str) -> None:
@@ -77,7 +77,7 @@ def test_a_place_in_the_queue(place: int, behind: str, seconds: float | None, to
 def test_a_place_behind_a_paused_run() -> None:
     told = in_line(2, "demo", None, is_paused=True)
     assert told == (
-        "number 2 in line, behind demo, which is paused: it begins once you continue or stop that"
+        "number 2 in line, behind “demo”, which is paused: it begins once you continue or stop that"
     )
 
 

@@ -117,6 +117,7 @@ NAMES = ["20261123-010000-bot", "20261122-221503-bot-b", "20261122-221503-bot-a"
         ("/s/store/20261101-1-x", NAMES[3]),
         ("/s/store/20261101-1-x/", NAMES[3]),
         ("20261101-1-x/", NAMES[3]),
+        ("Bot B", NAMES[1]),
     ],
 )
 def test_a_run_is_found_by_what_people_write(text: str, found: str) -> None:

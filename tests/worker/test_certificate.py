@@ -195,7 +195,7 @@ def test_an_adapter_of_another_size_is_named_before_it_is_refused(
     saved: Saved, tmp_path: Path
 ) -> None:
     report = Heard()
-    with pytest.raises(JobError, match="does not belong"):
+    with pytest.raises(JobError, match="other weights are trained") as refused:
         run_here(
             tmp_path, patched(saved.spec, [{"lora.r": 8}]), report,
             checkpoint=str(saved.checkpoint), attempt=2,
@@ -205,6 +205,9 @@ def test_an_adapter_of_another_size_is_named_before_it_is_refused(
     assert found.verdict == "refused"
     line = _different(found)["lora.r"]
     assert (line.before, line.now, line.matters) == ("4", "8", "yes")
+    assert "lora.r 4 → 8" in refused.value.cause
+    assert "lora.r = 4, as it was" in refused.value.remedy
+    assert refused.value.patch == {"lora.r": 4}
 
 
 def test_a_save_without_facts_says_what_it_does_not_tell(saved: Saved, tmp_path: Path) -> None:

@@ -241,6 +241,23 @@ def test_a_rate_far_too_high_stops_with_the_last_good_save(
     assert all(torch.isfinite(value).all() for value in weights_of(tmp_path / "run").values())
 
 
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_model_in_ruins_is_neither_saved_nor_handed_over(
+    ends: bool, models: Models, chats: Path, tmp_path: Path, report: Heard
+) -> None:
+    """A resume would go on from the ruins."""
+    spec = plain(models("llama"), chats, max_steps=5 if ends else 40, learning_rate=10.0,
+                 max_grad_norm=0.0, lr_scheduler_type="constant", warmup_steps=1,
+                 save_steps=0 if ends else 5)  # fmt: skip
+    del spec["lora"]
+    with pytest.raises(JobError, match="ruins the model") as caught:
+        run_here(tmp_path / "run", spec, report)
+    assert caught.value.code == "diverged"
+    assert report.of(Step)[-1].step == 5
+    assert not report.of(CheckpointSaved)
+    assert not (tmp_path / "run" / "output").exists()
+
+
 def test_weights_that_grow_without_bound_end_the_run(
     models: Models, chats: Path, tmp_path: Path, report: Heard
 ) -> None:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from engine.contract.dataset_report import DatasetReport, RowFinding
-from engine.contract.messages import Decision, Inspected, Job, ResumeCertificate
+from engine.contract.messages import Decision, Finding, Inspected, Job, ResumeCertificate
 from engine.host.checks import complaints_about
 from engine.worker import inspect_job, train_job
 from engine.worker.failures import JobError
@@ -272,6 +272,20 @@ def test_several_fixes_share_their_rows(models: Models, tmp_path: Path, report: 
     done = {each.code: each.rows for each in found.findings if each.is_done}
     assert done == {"fixed_drop_empty": [8, 9], "fixed_drop_duplicates": [7]}
     assert found.left_out == 3
+
+
+def test_a_run_of_copies_says_so(models: Models, tmp_path: Path, report: Heard) -> None:
+    path = write(tmp_path, [good(0)] * 9 + [good(n) for n in range(1, 5)])
+    spec = spec_for(models("llama"), path)
+    spec["training"].update(max_steps=1)
+    run_here(tmp_path / "run", spec, report)
+    (told,) = [each for each in report.of(Finding) if each.code == "mostly_copies"]
+    assert told.title == "8 of 13 rows are the same as an earlier one."
+    spec["dataset"]["fixes"] = ["drop_duplicates"]
+    again = Heard()
+    run_here(tmp_path / "again", spec, again)
+    again.close()
+    assert "mostly_copies" not in [each.code for each in again.of(Finding)]
 
 
 def test_a_resume_with_other_fixes_is_named(models: Models, tmp_path: Path, report: Heard) -> None:

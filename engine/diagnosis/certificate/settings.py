@@ -64,6 +64,11 @@ _BEARINGS: dict[str, Bearing] = {
         "yes", "The frozen weights are rounded otherwise than those that were trained with."
     ),
 }  # fmt: skip
+_SHAPES_WEIGHTS = (
+    "lora.r", "lora.target_modules", "lora.modules_to_save", "lora.use_dora",
+    "lora.trainable_tokens", "model.path", "model.revision",
+)  # fmt: skip
+_OTHER_WEIGHTS = Bearing("yes", "Other weights are trained, or of other sizes, than were saved.")
 _SAME_WEIGHTS = Bearing("no", "The replayed loss is equal, so its weights are the same.")
 _SAME_ROWS = Bearing("no", "The rows and tokens that come of it are the same.")
 _OTHER_MEMORY = Bearing(
@@ -82,6 +87,11 @@ _OPTIMIZERS: dict[frozenset[str], Bearing] = {
 def shapes_data(field: str) -> bool:
     """Whether a setting decides which samples there are."""
     return field in SHAPES_DATA or field.startswith("dataset.")
+
+
+def shapes_weights(field: str) -> bool:
+    """Whether a setting decides which weights are trained, and of which sizes."""
+    return field in _SHAPES_WEIGHTS
 
 
 def differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -127,6 +137,8 @@ def bearing_of(
         return _SAME_WEIGHTS
     if field == "training.optim":
         return _OPTIMIZERS.get(frozenset({str(old), str(new)}), _OTHER_MEMORY)
+    if shapes_weights(field) and field not in _BEARINGS:
+        return _OTHER_WEIGHTS
     return _BEARINGS.get(field, _ORDINARY)
 
 
