@@ -76,16 +76,16 @@ def _waste(report: DatasetReport) -> TileText:
         return TileText(
             label="Waste if padded", number=_percent(report.padded.waste), small=" ", tip=tip
         )
-    gain = report.padded.computed / max(report.packed.computed, 1)
+    share = _percent(report.packed.computed / max(report.padded.computed, 1))
     return TileText(
         label="Waste if padded", number=_percent(report.padded.waste),
         small=f"packed {_percent(report.packed.waste)}",
-        tip=f"{tip}\nPacked: {_packing(report.packed)}, {gain:.1f} × fewer tokens to compute",
+        tip=f"{tip}\nPacked: {_packing(report.packed)}, {share} of the tokens to compute",
     )  # fmt: skip
 
 
 def _packing(packing: Packing) -> str:
-    return f"{_percent(packing.waste)} waste, {words.count(packing.steps)} steps an epoch"
+    return f"{_percent(packing.waste)} waste, {words.counted(packing.steps, 'step')} an epoch"
 
 
 def _copies(report: DatasetReport) -> TileText:

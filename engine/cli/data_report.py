@@ -89,7 +89,8 @@ def about_tokens(report: DatasetReport, name: str, output: Output) -> list[str]:
     ]
     lines = [output.paint(name, "bold"), *(f"  {key:<13}{value}" for key, value in figures)]
     if report.counts:
-        lines += ["", f"  0 {_histogram(report)} {count(report.edges[-1])} tokens"]
+        more = " or more" if report.longest > report.edges[-1] else ""
+        lines += ["", f"  0 {_histogram(report)} {count(report.edges[-1])} tokens{more}"]
     for finding in report.findings:
         lines += ["", *_finding(finding, output)]
     return lines
@@ -141,13 +142,14 @@ def _batch_lines(report: DatasetReport) -> list[tuple[str, str]]:
         return []
     lines = [("Padding", _packing(report.padded))]
     if report.packed is not None:
-        gain = report.padded.computed / max(report.packed.computed, 1)
-        lines.append(("Packed", f"{_packing(report.packed)}, {gain:.1f} × fewer tokens computed"))
+        share = report.packed.computed / max(report.padded.computed, 1)
+        lines.append(("Packed", f"{_packing(report.packed)}, {share:.0%} of the tokens to compute"))
     return lines
 
 
 def _packing(packing: Packing) -> str:
-    return f"{packing.waste:.1%} waste, {count(packing.steps)} steps an epoch"
+    noun = "step" if packing.steps == 1 else "steps"
+    return f"{packing.waste:.1%} waste, {count(packing.steps)} {noun} an epoch"
 
 
 def _histogram(report: DatasetReport) -> str:

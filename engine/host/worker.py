@@ -7,6 +7,7 @@ Whatever a worker prints, however it ends and whoever it leaves behind, this end
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -33,6 +34,10 @@ _ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONUTF8": "1",
 }
+_SAME_SUMS = {"MKL_DYNAMIC": "FALSE", "MKL_CBWR": "AUTO"}
+"""Without these MKL may share a sum out among threads in another way each time, and a run on the
+processor is then another in its last digits. On others than Intel's processors the second would
+cost most of their speed, and is left out."""
 _PIPE_SECONDS = 3.0
 """How long children of a dead worker may hold its stdout open."""
 _LOGGED_GARBAGE = 20
@@ -173,7 +178,16 @@ def _environment() -> dict[str, str]:
     given = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([root, given]) if given else root
     wsl = wsl_settings(os.environ) if is_wsl() else {}
-    return {**os.environ, **_ENVIRONMENT, **wsl, "PYTHONPATH": path}
+    return {**same_sums(), **os.environ, **_ENVIRONMENT, **wsl, "PYTHONPATH": path}
+
+
+def same_sums(cpu_info: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
+    """What has MKL sum in the same way each time, as far as that is cheap on this processor."""
+    maker = os.environ.get("PROCESSOR_IDENTIFIER", "")
+    with contextlib.suppress(OSError):
+        maker += cpu_info.read_text("utf-8", "replace")
+    is_intel = "GenuineIntel" in maker
+    return {name: value for name, value in _SAME_SUMS.items() if is_intel or name != "MKL_CBWR"}
 
 
 def _own_group() -> dict[str, Any]:

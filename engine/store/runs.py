@@ -6,6 +6,7 @@ letters.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -18,9 +19,13 @@ from typing import Any
 import msgspec
 
 from engine.store.files import disk_sentence, hide_tree, rename, sync_folder, write_atomic
-from engine.store.upgrade import RUN_FORMAT, RUN_STEPS, StoreError, read_versioned
+from engine.store.upgrade import RUN_FORMAT, RUN_STEPS, NotWhole, StoreError, read_versioned
+
+log = logging.getLogger(__name__)
 
 RUN_FILE = "run.json"
+COPY = "run.json.copy"
+"""The same as it was made: should a disk damage the one, there is the other."""
 WORKER_LOG = "worker.log"
 OUTPUT = "output"
 """The folder of what a finished run has made."""
@@ -80,7 +85,8 @@ def create(
             plan=plan or {},
         )  # fmt: skip
         text = msgspec.json.format(msgspec.json.encode(content), indent=1)
-        write_atomic(hidden / RUN_FILE, text)
+        for file in (RUN_FILE, COPY):
+            write_atomic(hidden / file, text)
         rename(hidden, final)
         sync_folder(store)
     except OSError as error:
@@ -98,8 +104,26 @@ def _free_name(store: Path, stem: str) -> Path:
 
 
 def read_run(folder: Path) -> RunFile:
-    """The ``run.json`` of a run, of whatever older version. Raises :class:`StoreError`."""
+    """The ``run.json`` of a run, of whatever older version; should it be damaged, its copy, which
+    takes its place. Raises :class:`StoreError`."""
     path = folder / RUN_FILE
+    try:
+        return _read(path)
+    except NotWhole as error:
+        copy = folder / COPY
+        try:
+            found = _read(copy)
+            write_atomic(path, copy.read_bytes())
+        except (StoreError, OSError):
+            saves = folder / "checkpoints"
+            raise StoreError(
+                f"{error} Put back a good copy of it. The saves in {saves} are not touched by that."
+            ) from None
+        log.warning("%s It was put back from its copy", error)
+        return found
+
+
+def _read(path: Path) -> RunFile:
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -108,7 +132,7 @@ def read_run(folder: Path) -> RunFile:
     try:
         return msgspec.convert(raw, RunFile)
     except msgspec.ValidationError as error:
-        raise StoreError(f"{path} is damaged: {error}.") from None
+        raise NotWhole(f"{path} is damaged: {error}.") from None
 
 
 def folders(store: Path) -> list[Path]:

@@ -26,6 +26,10 @@ class StoreError(Exception):
     """Something in the store cannot be used; the text is a sentence for people."""
 
 
+class NotWhole(StoreError):
+    """A file is not what was once written there."""
+
+
 def read_versioned(
     data: bytes, what: str, current: int, steps: Mapping[int, Step]
 ) -> dict[str, Any]:
@@ -33,7 +37,7 @@ def read_versioned(
     try:
         raw = msgspec.json.decode(data, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise StoreError(f"{what} is damaged: {error}.") from None
+        raise NotWhole(f"{what} is damaged: {error}.") from None
     version = raw.get("format")
     if not isinstance(version, int) or version < 1:
         raise StoreError(f"{what} does not say which format it has.")

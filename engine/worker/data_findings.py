@@ -151,15 +151,15 @@ def _cut(look: Look, counted: Counted) -> list[RowFinding]:
     longer = min(proposed_length(counted.lengths), look.context or 1 << 30)
     still = int((counted.lengths > longer).sum())
     share = total / len(counted.lengths)
-    helps = longer > max_length
+    helps = longer > max_length and still < total
     longer_helps = f"With max_length = {longer} {_would_be(still)}. " if helps else ""
-    why = f"They are longer than {max_length} tokens."
+    why = f"Longer than {max_length} tokens."
     return [
         RowFinding(
             code="cut",
             severity="warning" if answers else "info",
             title=sentence(total, f"loses its end ({share:.1%})", f"lose their end ({share:.1%})"),
-            cause=f"{why} An answer is cut in {answers} of them." if answers else why,
+            cause=f"{why} An answer is cut in {answers}." if answers else why,
             remedy=f"{longer_helps}With the fix drop_overlong they are left out instead.",
             row_count=total,
             rows=rows,

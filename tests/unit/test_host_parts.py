@@ -336,3 +336,15 @@ def test_a_list_of_runs_always_fits_a_line(count: int) -> None:
         assert fitting == summaries
     if left_out > 0:
         assert fitting[-1].loss_curve == []
+
+
+def test_sums_are_the_same_each_time_where_that_is_cheap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PROCESSOR_IDENTIFIER", raising=False)
+    info = tmp_path / "cpuinfo"
+    info.write_text("vendor_id\t: GenuineIntel\n")
+    assert worker.same_sums(info) == {"MKL_DYNAMIC": "FALSE", "MKL_CBWR": "AUTO"}
+    info.write_text("vendor_id\t: AuthenticAMD\n")
+    assert worker.same_sums(info) == {"MKL_DYNAMIC": "FALSE"}
+    assert worker.same_sums(tmp_path / "nowhere") == {"MKL_DYNAMIC": "FALSE"}

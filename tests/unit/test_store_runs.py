@@ -25,7 +25,7 @@ from engine.contract.messages import (
 from engine.store import checkpoints, runs, tally, upgrade
 from engine.store.journal import Journal
 from engine.store.records import read_records, saved_checkpoints
-from engine.store.runs import create, folders, read_run, resolve, slug
+from engine.store.runs import COPY, RUN_FILE, create, folders, read_run, resolve, slug
 from engine.store.upgrade import StoreError, read_versioned
 
 NOW = datetime(2026, 11, 22, 22, 15, 3, tzinfo=UTC)
@@ -147,6 +147,20 @@ def test_no_runs_at_all_is_said(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------- versions
+
+
+def test_a_damaged_run_file_is_put_back_from_its_copy(tmp_path: Path) -> None:
+    folder = create(tmp_path, name="x", spec={"name": "x"}, versions={}, now=datetime.now(UTC))
+    whole = (folder / RUN_FILE).read_bytes()
+    (folder / RUN_FILE).write_bytes(b'{"broken')
+    assert read_run(folder).spec == {"name": "x"}
+    assert (folder / RUN_FILE).read_bytes() == whole
+    (folder / RUN_FILE).write_bytes(whole[:-20])
+    (folder / COPY).unlink()
+    with pytest.raises(StoreError, match="Put back a good copy") as told:
+        read_run(folder)
+    assert f"The saves in {folder / 'checkpoints'} are not touched" in str(told.value)
+    assert (folder / RUN_FILE).read_bytes() == whole[:-20]
 
 
 def test_newer_and_damaged_files_are_refused_in_a_sentence() -> None:
