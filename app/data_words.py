@@ -10,6 +10,7 @@ from app.form_words import choice
 from app.tile_words import TileText
 from engine.contract.dataset_fixes import FIELD
 from engine.contract.dataset_report import DatasetReport, Packing, RowFinding
+from engine.contract.messages import Complaint
 from engine.store.encoded_view import Sample
 
 TONES = {"error": "danger", "warning": "warning", "info": "info"}
@@ -191,3 +192,11 @@ def progress(done: int, total: int, seconds: float) -> str:
     text = f"Making tokens: {words.count(done)}{of} rows · {words.count(rate)} rows/s"
     left = (total - done) / rate if total > done and rate > 0 else None
     return f"{text} · {words.span(left)} left" if left is not None else text
+
+
+def refused(complaint: Complaint) -> str:
+    """Why data cannot be looked at, and what to do about it here."""
+    text = f"{complaint.problem} {complaint.remedy}".strip()
+    if "[dataset.columns]" in text:
+        text += " New run has a list for each column."
+    return text

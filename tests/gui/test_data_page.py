@@ -125,6 +125,21 @@ def test_the_spec_of_a_run_in_the_making_is_asked_for_as_it_is(
     assert page.source.model.text() == "some/model"
 
 
+def test_a_file_that_is_refused_has_its_own_name_and_a_way_on(
+    page: DataPage, host: HostDouble, qtbot: QtBot
+) -> None:
+    reported(page, host, qtbot)
+    assert page.title.text() == "chats.jsonl"
+    look(page, host, qtbot, "/data/frage.csv")
+    told = Complaint(
+        field="dataset.path", problem="No format fits.",
+        remedy="Say which column is which, as in [dataset.columns] instruction = …",
+    )  # fmt: skip
+    host.send(Inspected(run=NAME, complaint=told))
+    qtbot.waitUntil(lambda: "New run has a list for each column." in page.text.text())
+    assert page.title.text() == "frage.csv"
+
+
 def test_progress_is_shown_with_what_is_left(
     page: DataPage, host: HostDouble, qtbot: QtBot
 ) -> None:

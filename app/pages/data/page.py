@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal
@@ -175,14 +175,14 @@ class DataPage(QWidget):
         if refusal.code == "not_found":
             self.look()
             return
-        lines = [f"{c.problem} {c.remedy}".strip() for c in refusal.complaints]
+        lines = [data_words.refused(complaint) for complaint in refusal.complaints]
         self.templates.show_draft(self._draft)
         self._show_state("This cannot be looked at", "\n".join(lines) or refusal.sentence)
 
     def _on_ended(self, message: Inspected) -> None:
         if message.report is None:
             told = message.complaint
-            text = f"{told.problem} {told.remedy}".strip() if told else ""
+            text = data_words.refused(told) if told else ""
             self.templates.show_draft(self._draft)
             self._show_state("This cannot be learnt from", text)
             return
@@ -195,7 +195,7 @@ class DataPage(QWidget):
     def show_report(self, report: DatasetReport) -> None:
         """Show this one."""
         self.report = report
-        self.title.setText(PurePath(self.source.path.text().strip()).name or "Data")
+        self.title.setText(self.source.title)
         self.chip.show_word(data_words.format_chip(report), "good")
         self.tiles.show_texts(data_words.tiles_of(report))
         self.findings.show_report(report)
@@ -204,6 +204,7 @@ class DataPage(QWidget):
         self._arrange(has_report=True)
 
     def _show_state(self, headline: str, text: str, *, busy: bool = False) -> None:
+        self.title.setText(self.source.title)
         self.headline.setText(headline)
         self.text.setText(text)
         self.bar.setRange(0, 0)

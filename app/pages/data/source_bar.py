@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from PySide6.QtCore import QStringListModel, Qt, Signal
@@ -71,6 +71,11 @@ class SourceBar(QWidget):
         path, _ = QFileDialog.getOpenFileName(self, "Choose data", folder, FILTER)
         if path:
             self.take(path)
+
+    @property
+    def title(self) -> str:
+        """Of the page: the file's name."""
+        return PurePath(self.path.text().strip()).name or "Data"
 
     def take(self, path: str) -> None:
         """A file was chosen on this machine."""
