@@ -19,6 +19,9 @@ class GrowingArea(QScrollArea):
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        # As high as its width asks for: what its wrapped texts would take at their narrowest is far
+        # more, and would leave a void to scroll through.
+        body.setMinimumHeight(1)
         self.setWidget(body)
         body.installEventFilter(self)
 
@@ -42,7 +45,8 @@ class GrowingArea(QScrollArea):
     def _fit(self) -> None:
         body, wanted = self._body, 0
         if self._is_grown:
-            wanted = max(body.heightForWidth(self.viewport().width()), body.sizeHint().height())
+            wanted = body.heightForWidth(self.viewport().width())
+            wanted = body.sizeHint().height() if wanted < 0 else wanted
         if self._most_px and self._is_grown:
             wanted = min(wanted, self._most_px)
             self.setMaximumHeight(wanted)

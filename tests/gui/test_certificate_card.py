@@ -13,6 +13,8 @@ from app.pages.run import RunPage
 from app.preferences import Preferences
 from app.run_words import entry_of
 from app.theme import Theme
+from app.widgets.certificate_card import CertificateCard
+from app.widgets.growing_area import GrowingArea
 from engine.contract.messages import CertificateLine, Record, ResumeCertificate
 from tests.gui.host_double import HostDouble
 from tests.gui.pages import has_runs, host, link, opened, tell, theme
@@ -117,3 +119,21 @@ def test_the_activity_list_says_it_in_a_line() -> None:
         "Effective batch 2 × 4 = 8 → 1 × 8 = 8, learning_rate 0.0002 → 0.0001. "
         "3 other checks found no difference."
     )
+
+
+def test_its_lines_are_scrolled_to_and_nothing_below_them(theme: Theme, qtbot: QtBot) -> None:
+    card = CertificateCard(theme.tokens)
+    qtbot.addWidget(card)
+    card.setFixedWidth(300)
+    card.show()
+    long = "Every generator stands where it stood, so dropout draws what it would have drawn."
+    lines = [
+        CertificateLine(subject=f"s{n}", title=f"Line {n}", standing="same", sentence=long)
+        for n in range(12)
+    ]
+    card.show_certificate(msgspec.structs.replace(CALM, lines=lines))
+    card.folder.head.setChecked(True)
+    (area,) = card.findChildren(GrowingArea)
+    qtbot.waitUntil(lambda: area.verticalScrollBar().maximum() > 0)
+    body = area.widget()
+    assert body.height() == body.heightForWidth(body.width())
