@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from argparse import Namespace
 from operator import itemgetter
 from typing import Any
@@ -70,8 +71,8 @@ def _coloured(line: str, state: State | None, output: Output) -> str:
     return line.replace(state.value, output.paint(state.value, colour), 1)
 
 
-_GOES_ON = "Nothing: it goes on by itself in a moment, from its last save."
-_BEGINS_ANEW = "Nothing: it begins anew by itself in a moment, as there was no save yet."
+_GOES_ON = "Nothing: it goes on by itself {when}, from its last save."
+_BEGINS_ANEW = "Nothing: it begins anew by itself {when}, as there was no save yet."
 
 
 def show(arguments: Namespace, output: Output) -> Exit:
@@ -99,13 +100,19 @@ def show(arguments: Namespace, output: Output) -> Exit:
         )
         facts.append(("Resumed", shown.get("passed_over")))
         if summary.state is State.RECOVERING:
-            remedy = _GOES_ON if saved else _BEGINS_ANEW
+            when = _until(summary.resumes_at)
+            remedy = (_GOES_ON if saved else _BEGINS_ANEW).format(when=when)
             failure = msgspec.structs.replace(failure, remedy=remedy) if failure else None
         for name, text in [*filter(itemgetter(1), facts), *_reasons(failure)]:
             output.say(f"{output.paint(f'{name:<12}', 'dim')}{text}")
         certificate.say(shown.get("certificate"), output)
         pace.say(shown.get("pace", {}), output)
     return Exit.FINISHED
+
+
+def _until(resumes_at: float | None) -> str:
+    left = (resumes_at or 0.0) - time.time()
+    return f"in {words.duration(left)}" if left > 2 else "in a moment"
 
 
 def _facts(summary: RunSummary, saved: list[CheckpointSaved], limit: int) -> list[tuple[str, Any]]:

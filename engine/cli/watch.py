@@ -211,7 +211,7 @@ def report(output: Output, done: Done, said: str = "") -> None:
     if done.output:
         output.say(f"Output: {done.output}")
     if _would_fail_again(done):
-        output.say("Nothing was trained yet. Correct the spec and train anew.")
+        output.say("Nothing was trained yet, and the same again would end so: mend it first.")
     elif done.outcome == "failed":
         output.say(f"When that is mended, go on with it: fettle resume {done.run}")
     elif done.outcome != "finished":

@@ -361,7 +361,7 @@ def test_who_failed_before_the_first_step_is_not_told_to_resume(bench: Bench) ->
     bench.worker("fail at=0 save=0")
     result = bench.fettle("train", bench.spec)
     assert result.code == 20
-    assert "Correct the spec and train anew." in result.out
+    assert "the same again would end so: mend it first." in result.out
     assert "fettle resume" not in result.out
 
 
