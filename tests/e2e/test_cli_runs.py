@@ -254,7 +254,7 @@ def test_stop_of_a_run_that_waits_in_the_queue(bench: Bench) -> None:
     shown = bench.show(second)
     assert (shown["state"], shown["queue_place"], shown["behind"]) == ("queued", 1, "Bench run")
     told = bench.fettle("show", second).out
-    assert "queued: next, behind Bench run" in told
+    assert "queued: next, behind “Bench run”" in told
     stopped = bench.fettle("stop", second, "--json")
     assert (stopped.code, stopped.last["outcome"]) == (0, "stopped")
     assert bench.show(first)["state"] == "training"

@@ -175,7 +175,7 @@ POISONS: dict[str, Poison] = {
         fix="drop_control_tokens",
     ),
     "a_million_characters": Poison(
-        lambda: put({"instruction": "say", "output": "w" * 1_000_000}), "cut", says="max_length",
+        lambda: put({"instruction": "say", "output": "w" * 1_000_000}), "cut", says="Longer than",
     ),
     "one_long_row": Poison(
         lambda: put({"instruction": "say", "output": said(80, 300)}), "cut", says="max_length",

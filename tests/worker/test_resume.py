@@ -234,7 +234,7 @@ def test_a_save_of_another_model_is_refused(
     first, second = StopsAt(3), Heard()
     run_here(tmp_path / "run", spec, first)
     spec["lora"]["r"] = 8
-    with pytest.raises(JobError, match="does not belong"):
+    with pytest.raises(JobError, match="other weights are trained"):
         run_here(tmp_path / "run", spec, second, checkpoint=_newest(tmp_path / "run"))
     first.close()
     second.close()
