@@ -57,19 +57,20 @@ def name_of(step: int) -> str:
 
 def published(run_folder: Path) -> list[tuple[int, Path]]:
     """``(step, folder)`` of everything with a checkpoint's name, oldest step first; unverified."""
-    root = run_folder / FOLDER
-    if not root.is_dir():
-        return []
-    matches = ((_NAME.fullmatch(path.name), path) for path in root.iterdir())
-    return sorted((int(match[1]), path) for match, path in matches if match)
+    return _named(run_folder, _NAME)
 
 
 def set_aside(run_folder: Path) -> list[tuple[int, Path]]:
     """``(step, folder)`` of everything that was found damaged once, oldest step first."""
+    return _named(run_folder, _SET_ASIDE)
+
+
+def _named(run_folder: Path, pattern: re.Pattern[str]) -> list[tuple[int, Path]]:
+    """Those whose names fit, by the step in it."""
     root = run_folder / FOLDER
     if not root.is_dir():
         return []
-    matches = ((_SET_ASIDE.fullmatch(path.name), path) for path in root.iterdir())
+    matches = ((pattern.fullmatch(path.name), path) for path in root.iterdir())
     return sorted((int(match[1]), path) for match, path in matches if match)
 
 
