@@ -172,7 +172,7 @@ def test_a_plan_comes_within_two_seconds_of_a_warm_worker(fettle: Planner) -> No
     # The worker that traced is the one that was warm.
     assert before[0] == between[0]
     # Below 2 s on a quiet machine; beside other work the same costs more of a processor's time.
-    assert is_within(min(anew), 3.0, time.thread_time)
+    assert is_within(min(anew), 3.5, time.thread_time)
     # What is left of the time then goes into what could be changed.
     assert is_within(min(again), 3.0, time.thread_time)
 
