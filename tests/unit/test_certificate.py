@@ -335,6 +335,12 @@ def test_a_save_that_is_older_than_the_settings_meant_their_defaults() -> None:
     assert differing(certificate(now(template=""), older)) == {}
 
 
+def test_a_setting_that_shapes_the_trained_weights_says_so() -> None:
+    found = certificate(now(settings={"lora.r": 8}))
+    (line,) = [line for line in found.lines if line.subject == "lora.r"]
+    assert line.sentence == "Other weights are trained, or of other sizes, than were saved."
+
+
 @pytest.mark.parametrize(
     ("settings", "file", "title", "cause", "remedy"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import time
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,11 @@ def summary(state: State = State.TRAINING, **fields: Any) -> RunSummary:
 )
 def test_a_place_in_the_queue(place: int, behind: str, seconds: float | None, told: str) -> None:
     assert in_line(place, behind, seconds) == told
+
+
+def test_when_a_run_goes_on_by_itself() -> None:
+    assert listing._until(time.time() + 125) == "in 2 min 05 s"
+    assert listing._until(time.time() - 5) == listing._until(None) == "in a moment"
 
 
 def test_a_place_behind_a_paused_run() -> None:

@@ -69,3 +69,23 @@ def test_two_pools_do_not_change_a_run_to_and_fro(tmp_path: Path, fettle_home: P
     assert isinstance(list(tally.read_records(book.folder(run)))[-1], Done)
     # And a host that is started anew knows as much.
     assert tally.load(book.folder(run)).own_patches == 1
+
+
+def test_a_pause_says_what_ended_the_run_before_it_could(tmp_path: Path, fettle_home: Path) -> None:
+    book = Book(tmp_path / "runs", Listener())
+    book.load()
+
+    async def work() -> str:
+        now = datetime.now().astimezone()
+        raw = to_raw(EXAMPLE)
+        run = await book.add(runs.create(book.store, name="t", spec=raw, versions={}, now=now))
+        begin(book, run)
+        Course(book, run).rest("The card ran out of memory.")
+        await book.close_all()
+        return run
+
+    known = book.tallies[asyncio.run(work())]
+    assert known.state is State.PAUSED
+    assert known.sentence == (
+        "The card ran out of memory. The card is free. There is no save: Continue begins anew."
+    )
