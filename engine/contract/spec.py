@@ -319,6 +319,11 @@ class Spec(Table, frozen=True, kw_only=True):
         return self.quantization.bits if self.quantization is not UNSET else 16
 
     @property
+    def packs_rows(self) -> bool:
+        """Whether samples share rows. Blocks of pretraining are full as they are."""
+        return self.training.packing and self.method != "pretrain"
+
+    @property
     def kind(self) -> str:
         """How it is tuned, in the words of the field."""
         if self.lora is UNSET:

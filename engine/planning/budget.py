@@ -7,7 +7,17 @@ import msgspec
 from engine.contract.spec import Spec
 from engine.planning import figures
 from engine.planning.choices import is_cpu, point_of
-from engine.planning.form import PARTS, Coefficients, Form, Moment, Peak, Point, peak, value
+from engine.planning.form import (
+    PARTS,
+    Coefficients,
+    Form,
+    Moment,
+    Peak,
+    Point,
+    peak,
+    shape,
+    value,
+)
 from engine.planning.hardware import Machine
 from engine.planning.plan import Budget, Item, Verdict
 from engine.planning.profiles import CUBLAS_THREADS
@@ -191,8 +201,7 @@ def _ram_sentence(found: Sizes, machine: Machine) -> str:
 
 def budget(form: Form, spec: Spec, machine: Machine, moment: Moment) -> Budget:
     """One moment's peak with all its items. Raises ValueError if the form has none of it."""
-    point = point_of(spec)
-    found = peak(form, point, moment)
+    found = peak(form, point_of(spec), moment)
     items = [_item(part, found, form, spec, moment) for part in PARTS if part in found.parts]
     items += _beside(machine)
     total = sum(item.size_bytes for item in items)
@@ -206,7 +215,7 @@ def budget(form: Form, spec: Spec, machine: Machine, moment: Moment) -> Budget:
 
 
 def _item(part: str, found: Peak, form: Form, spec: Spec, moment: Moment) -> Item:
-    point = point_of(spec)
+    point = shape(form, point_of(spec))
     coefficients = _coefficients(part, found, form, point, moment)
     how = _how(part, form, spec)
     if coefficients:

@@ -109,9 +109,6 @@ def attention_of(spec: Spec, machine: Machine) -> Choice:
         value="sdpa",
         reason="It is in torch itself, needs no build and takes the quickest kernel there is. "
         "The few models that cannot use it compute attention step by step.",
-        cost="Packed rows need a mask, which grows with the square of the length."
-        if spec.training.packing
-        else "",
     )
 
 

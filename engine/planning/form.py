@@ -13,8 +13,9 @@ from operator import itemgetter
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
-FORMAT = 1
+FORMAT = 2
 
 Part = Literal[
     "weights",  # frozen base weights, whatever their type
@@ -153,6 +154,9 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     rounding: list[tuple[int, int]] = []
     """Tokens of a micro-batch, and bytes that the allocator then holds beyond what training asked
     for at its peak; rising. No polynomial: how blocks fit into each other is no matter of size."""
+    one_line: bool = False
+    """Whether a micro-batch's rows lie one behind the other, as packed ones do: its tensors are
+    those of one long row."""
     traced_at: list[Point] = []
     seconds: float = 0.0
     """How long the trace took."""
@@ -177,9 +181,17 @@ class Peak(msgspec.Struct, frozen=True, kw_only=True):
         return sum(self.parts.values())
 
 
+def shape(form: Form, point: Point) -> Point:
+    """The point at which the form's segments hold."""
+    if not form.one_line:
+        return point
+    return replace(point, batch=1, length=point.batch * point.length)
+
+
 def peak(form: Form, point: Point, moment: Moment = "train") -> Peak:
     """The segment with the greatest need, and what it is made of. Raises ValueError if the form
     has none of this moment."""
+    point = shape(form, point)
     found = _highest(form, point, moment)
     if not form.rounding:
         return found

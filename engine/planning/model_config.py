@@ -75,7 +75,7 @@ def layout_of(
         optim=spec.training.optim,
         gradient_checkpointing=spec.training.gradient_checkpointing,
         attn_implementation=spec.model.attn_implementation,
-        packing=spec.training.packing and spec.method != "pretrain",
+        packing=spec.packs_rows,
         padded=spec.method != "pretrain",
         triton=sys.platform == "linux",
         **quantization,

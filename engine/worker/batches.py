@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import accumulate, islice
+from typing import Any
 
 import msgspec
 import numpy as np
 import torch
 
+from engine.worker.by_sample import BORDERS
 from engine.worker.packing import Row
 from engine.worker.samples import IGNORED, Samples
 from engine.worker.schedule import Schedule, Turn, in_batches
 
-Batch = dict[str, torch.Tensor]
+Batch = dict[str, Any]
+"""Tensors by the names of the model's arguments, and maybe the borders of samples."""
 
 
 class Rows(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,8 +27,10 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True):
     rows: list[Row]
     packed: bool = False
     one_line: bool = False
-    """Put the rows of a packed batch one behind the other: flash attention finds the borders of
-    samples only in a batch of one."""
+    """Put the rows of a packed batch one behind the other: attention that looks at one sample after
+    the other has nothing to compute in between."""
+    has_borders: bool = False
+    """Tell where samples end, for :mod:`engine.worker.by_sample`; flash attention finds out."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -67,7 +72,7 @@ class Collator:
     def __call__(self, indices: Sequence[int]) -> Batch:
         """The batch of these rows; shapes are (rows, longest row)."""
         rows = [self._data.rows[index] for index in indices]
-        if self._data.packed and self._data.one_line:
+        if self._data.one_line:
             rows = [tuple(sample for row in rows for sample in row)]
         parts = [self._join(row) for row in rows]
         longest = max(len(ids) for ids, _, _ in parts)
@@ -85,7 +90,11 @@ class Collator:
         # transformers keeps packed samples apart by their positions, but only without a mask.
         extra = {"position_ids": positions} if self._data.packed else {"attention_mask": mask}
         arrays = {"input_ids": ids, "labels": labels, **extra}
-        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+        batch: Batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        if self._data.has_borders:
+            lengths = self._data.samples.lengths[list(rows[0])].tolist()
+            batch[BORDERS] = [0, *accumulate(lengths)]
+        return batch
 
     def _join(self, row: Row) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ids, labels and positions of a row's samples, one behind the other."""
@@ -95,6 +104,15 @@ class Collator:
         positions = np.concatenate([np.arange(len(tokens)) for tokens, _ in parts])
         # A sample's first token must not be told from the sample before it.
         return ids, np.where(learnt & (positions > 0), ids, IGNORED), positions
+
+
+def first_tokens(batch: Batch, count: int) -> Batch:
+    """The batch with so many tokens of each row."""
+    cut = {name: part[:, :count] for name, part in batch.items() if name != BORDERS}
+    if BORDERS in batch:
+        width = cut["input_ids"].shape[1]
+        cut[BORDERS] = [*(place for place in batch[BORDERS] if place < width), width]
+    return cut
 
 
 class WindowLoader:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from engine.contract.dataset_fixes import FIELD
 from engine.contract.lifecycle import Phase
 from engine.contract.messages import Complaint, Inspected, Job
-from engine.contract.spec import Spec
+from engine.contract.spec import ModelSpec, Spec
 from engine.formats.example import DatasetError
 from engine.planning import chat_templates
 from engine.planning.model_config import config_of
 from engine.planning.model_folder import Problem
 from engine.worker import template_check, templates
+from engine.worker.by_sample import would_attend_by_sample
 from engine.worker.embedding_file import stored_rows
 from engine.worker.encoding import Encoding, encoding_of
 from engine.worker.failures import JobError
@@ -55,11 +57,12 @@ def answer(job: Job, report: Report) -> Inspected:
     except JobError as error:
         nothing = error
     strange, nothing = _strange(spec, tokenizer, encoding, nothing)
-    sizes = _sizes(spec.model.path, spec.model.revision)
+    sizes = _sizes(spec.model)
     look = Look(
         spec=spec, encoding=encoding, prepared=prepared, nothing=nothing,
         unlearnt=strange, template=odd, vocabulary=sizes.get("vocab_size"),
         context=sizes.get("max_position_embeddings"),
+        one_line=_takes_one_line(spec),
     )  # fmt: skip
     return Inspected(run=job.run, report=report_of(look))
 
@@ -77,12 +80,23 @@ def _strange(
         return None, nothing or error
 
 
-def _sizes(path: str, revision: str | None) -> dict[str, int]:
-    """What the model's config says of its size; nothing where it is only on the hub."""
-    try:
-        found = config_of(path, revision)
-    except Problem:
-        return {}
-    config = found[0] if found else {}
+def _takes_one_line(spec: Spec) -> bool:
+    """Whether the run's attention would take packed rows one behind the other."""
+    wanted = spec.model.attn_implementation
+    return wanted == "flash_attention_2" or would_attend_by_sample(_config(spec.model), wanted)
+
+
+def _sizes(model: ModelSpec) -> dict[str, int]:
+    """What the model's config says of its size."""
+    config = _config(model)
     parts = {**(config.get("text_config") or {}), **config}
     return {name: size for name, size in parts.items() if isinstance(size, int)}
+
+
+def _config(model: ModelSpec) -> dict[str, Any]:
+    """The model's config.json; nothing where it is only on the hub."""
+    try:
+        found = config_of(model.path, model.revision)
+    except Problem:
+        return {}
+    return found[0] if found else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from engine.contract.dataset_report import DatasetReport, Packing, RowFinding
 from engine.contract.spec import Spec
@@ -46,6 +47,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of the model's embedding, if known."""
     context: int | None
     """Most tokens that the model was made for, if known."""
+    one_line: bool = False
+    """Whether packed rows of a batch are put one behind the other."""
 
 
 class Counted(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +127,7 @@ def report_of(look: Look) -> DatasetReport:
         languages=counted.mix.shares,
         edges=edges, counts=counts,
         padded=padded(train, spec) if train else None,
-        packed=packed(train, spec) if train and is_cut else None,
+        packed=packed(train, spec, one_line=look.one_line) if train and is_cut else None,
         picks=picks(counted, look.encoding.places),
         findings=findings_of(look, counted),
         sources=look.prepared.sources if look.prepared else shares(spec, look.encoding, None),
@@ -206,14 +209,16 @@ def padded(samples: Samples, spec: Spec) -> Packing:
     return _in_batches(lengths[permutation(len(lengths), spec.training.seed, 0)], spec)
 
 
-def packed(samples: Samples, spec: Spec) -> Packing | None:
-    """Rows filled with several samples each. None for more samples than are worth the time."""
+def packed(samples: Samples, spec: Spec, *, one_line: bool) -> Packing | None:
+    """Rows filled with several samples each; in one line they need no padding. None for more
+    samples than are worth the time."""
     lengths = samples.lengths
     if len(lengths) > _MOST_PACKED:
         return None
     rows = packing.packed(lengths.tolist(), spec.training.max_length)
     filled = np.array([sum(int(lengths[place]) for place in row) for row in rows], np.int64)
-    return _in_batches(filled[permutation(len(filled), spec.training.seed, 0)], spec)
+    found = _in_batches(filled[permutation(len(filled), spec.training.seed, 0)], spec)
+    return replace(found, computed=int(filled.sum()), waste=0.0) if one_line else found
 
 
 def _in_batches(lengths: Ints, spec: Spec) -> Packing:

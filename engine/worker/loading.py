@@ -27,6 +27,7 @@ from engine.contract.spec import LoraSpec, ModelSpec, Spec
 from engine.planning.cards import chosen, visible
 from engine.planning.safe_mode import NOTHING_LEFT_OUT, SafeMode
 from engine.worker import int8_inputs, safely
+from engine.worker.by_sample import attend_by_sample
 from engine.worker.failures import JobError
 from engine.worker.hub_reach import must_be_reachable
 from engine.worker.report import Report
@@ -169,6 +170,8 @@ def load_model(spec: Spec, compute: Compute) -> PreTrainedModel:
             # Never a pickle, even where a repository has nothing else.
             use_safetensors=True,
         )
+    if spec.packs_rows:
+        attend_by_sample(model)
     return model
 
 

@@ -161,13 +161,13 @@ class _Rehearsal:
         return loaded
 
     def _pick(self, loaded: Loaded) -> Pick:
-        self._rows = make_rows(loaded.prepared.train, self._real)
+        self._rows = make_rows(loaded.prepared.train, self._real, loaded.model)
         self._schedule = make_schedule(self._real, len(self._rows))
         return heaviest.pick(
             row_lengths(self._rows),
             self._schedule,
             self._real.training.per_device_train_batch_size,
-            one_line=self._rows.packed and self._rows.one_line,
+            one_line=self._rows.one_line,
         )
 
     # ------------------------------------------------------------ trying

@@ -33,6 +33,7 @@ from engine.worker import (
     untrained_tokens,
 )
 from engine.worker.batches import Rows
+from engine.worker.by_sample import attends_by_sample
 from engine.worker.course import Course, Resumed
 from engine.worker.embedding_file import stored_rows
 from engine.worker.failures import JobError
@@ -164,7 +165,7 @@ def plot_course(
     """Rows, order and saving of the run. Raises JobError if the data is not that of the save."""
     prepared = loaded.prepared
     digest = prepared.train.digest()
-    rows = make_rows(prepared.train, spec)
+    rows = make_rows(prepared.train, spec, loaded.model)
     if resumed and resumed.state.data != digest:
         refusal, why = refuse_other_data(spec, rows, digest, resumed.folder, resumed.state)
         report.send(refusal)
@@ -214,15 +215,17 @@ def held_back_rows(prepared: Prepared) -> Rows:
     return Rows(samples=prepared.evaluation, rows=unpacked(len(prepared.evaluation)))
 
 
-def make_rows(samples: Samples, spec: Spec) -> Rows:
-    """The samples in rows, packed if the spec says so. Pretraining blocks are full already."""
-    if not spec.training.packing or spec.method == "pretrain":
+def make_rows(samples: Samples, spec: Spec, model: Any) -> Rows:
+    """The samples in rows as the model takes them, packed if the spec says so."""
+    if not spec.packs_rows:
         return Rows(samples=samples, rows=unpacked(len(samples)))
+    has_borders = attends_by_sample(model)
     return Rows(
         samples=samples,
         rows=packed(samples.lengths.tolist(), spec.training.max_length),
         packed=True,
-        one_line=spec.model.attn_implementation == "flash_attention_2",
+        one_line=has_borders or spec.model.attn_implementation == "flash_attention_2",
+        has_borders=has_borders,
     )
 
 

@@ -47,7 +47,7 @@ from engine.formats.example import DatasetError
 from engine.planning import chat_templates
 from engine.store.manifest import read_manifest
 from engine.worker import optimizer_state, rng
-from engine.worker.batches import Batch, Collator, Rows
+from engine.worker.batches import Batch, Collator, Rows, first_tokens
 from engine.worker.encoding_key import prints_of
 from engine.worker.optimizer_state import bare
 from engine.worker.schedule import Schedule, permutation
@@ -142,7 +142,7 @@ class Witness:
         return ReplayFacts(loss=loss if is_number else None, tokens=batch["input_ids"].shape[1])
 
     def _first_tokens(self, row: int) -> Batch:
-        batch = {name: part[:, :REPLAYED_TOKENS] for name, part in self._collator([row]).items()}
+        batch = first_tokens(self._collator([row]), REPLAYED_TOKENS)
         return {**batch, "labels": batch["input_ids"]}
 
 

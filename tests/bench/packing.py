@@ -2,7 +2,8 @@
 
     python tests/bench/packing.py [--data ../shared/data] [--hidden 256] [--rounds 4] [--out FILE]
 
-Waste is what of the computed tokens is padding, with the rows of a whole epoch. Speed is that of
+Waste is what of an epoch's computed tokens is padding; of packed rows, which attention by sample
+computes without any, what of their places stays empty. Speed is that of
 real runs on this machine that take turns: batches of 8 padded rows, and one packed row, at a
 max_length of 2048; what counts is the ratio of their tokens a second, padding not counted.
 """
@@ -60,14 +61,21 @@ def spec(folder: Path, model: Path, data: Path, way: str) -> Path:
 
 def waste(data: Path, model: Path) -> dict[str, Any]:
     """Of a file's rows, padded in batches of 8 and packed."""
-    with tempfile.TemporaryDirectory() as folder:
-        text = fettle("data", str(spec(Path(folder), model, data, "padded")), "--json")
-        (report,) = (told for line in text.splitlines() if "packed" in (told := json.loads(line)))
+    padded, packed = report(data, model, "padded"), report(data, model, "packed")
+    rows = packed["packed"]["steps"]
     return {
-        "samples": report["samples"], "padded": report["padded"]["waste"],
-        "packed": report["packed"]["waste"], "padded_steps": report["padded"]["steps"],
-        "packed_steps": report["packed"]["steps"],
+        "samples": padded["samples"], "padded": padded["padded"]["waste"],
+        "packed": 1 - packed["tokens"] / (rows * MAX_LENGTH),
+        "padded_steps": padded["padded"]["steps"], "packed_rows": rows,
     }  # fmt: skip
+
+
+def report(data: Path, model: Path, way: str) -> dict[str, Any]:
+    """What an inspection tells of a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        text = fettle("data", str(spec(Path(folder), model, data, way)), "--json")
+    (found,) = (told for line in text.splitlines() if "packed" in (told := json.loads(line)))
+    return dict(found)
 
 
 def tokens_per_second(path: Path) -> float:

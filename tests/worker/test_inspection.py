@@ -12,6 +12,7 @@ import pytest
 
 from engine.contract.dataset_report import DatasetReport, RowFinding
 from engine.contract.messages import Job
+from engine.contract.spec import ModelSpec
 from engine.worker import inspect_job
 from engine.worker.data_findings import proposed_length
 from engine.worker.inspection import histogram
@@ -205,7 +206,7 @@ def test_tokens_that_the_model_does_not_know_are_an_error(
 
 
 def test_the_vocabulary_is_that_of_the_model(models: Callable[[str], Path]) -> None:
-    assert inspect_job._sizes(str(models("llama")), None)["vocab_size"] == 600
+    assert inspect_job._sizes(ModelSpec(path=str(models("llama"))))["vocab_size"] == 600
 
 
 def test_a_file_that_cannot_be_read_is_a_complaint(

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from engine.contract.messages import Step
-from engine.worker.batches import Collator, Rows
+from engine.worker.batches import Collator, Rows, first_tokens
+from engine.worker.by_sample import BORDERS, attend_by_sample, attends_by_sample
 from engine.worker.packing import packed, unpacked
 from engine.worker.samples import Samples
 from tests.worker.conftest import FAMILIES, Heard, make_spec, run_here
@@ -42,22 +43,38 @@ def _summed_loss(model: Any, rows: Rows, size: int) -> tuple[float, int]:
     return total, targets
 
 
-@pytest.mark.parametrize("one_line", [False, True])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_packed_rows_have_the_loss_of_their_samples(
-    family: str, one_line: bool, models: Callable[[str], Path]
-) -> None:
+WAYS: dict[str, dict[str, bool]] = {
+    "masked": {}, "one line": {"one_line": True},
+    "by sample": {"one_line": True, "has_borders": True},
+}  # fmt: skip
+
+
+def _model(folder: Path, **settings: Any) -> Any:
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(models(family), dtype=torch.float64)
-    model.eval()
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, **settings).eval()
+
+
+def _packed(samples: Samples, **way: bool) -> Rows:
+    rows = packed(samples.lengths.tolist(), 48)
+    return Rows(samples=samples, rows=rows, packed=True, **way)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_packed_rows_have_the_loss_of_their_samples(
+    family: str, way: str, models: Callable[[str], Path]
+) -> None:
+    model = _model(models(family))
     samples = _samples()
     apart = Rows(samples=samples, rows=unpacked(len(samples)))
-    together = Rows(
-        samples=samples, rows=packed(samples.lengths.tolist(), 48), packed=True, one_line=one_line
-    )
+    together = _packed(samples, **WAYS[way])
     assert len(together) < len(apart)
     wanted, targets = _summed_loss(model, apart, 1)
+    if way == "by sample":
+        attend_by_sample(model)
+        assert attends_by_sample(model)
+        assert _summed_loss(model, apart, 3)[0] == pytest.approx(wanted, rel=1e-7), "padded rows"
     found, packed_targets = _summed_loss(model, together, 3)
     assert targets == packed_targets == samples.target_counts.sum()
     assert found == pytest.approx(wanted, rel=1e-7)
@@ -65,16 +82,45 @@ def test_packed_rows_have_the_loss_of_their_samples(
 
 def test_samples_of_a_packed_row_do_not_see_each_other(models: Callable[[str], Path]) -> None:
     # The check above must be able to fail: without positions the loss is another.
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(models("llama"), dtype=torch.float64)
-    samples = _samples()
-    rows = Rows(samples=samples, rows=packed(samples.lengths.tolist(), 48), packed=True)
-    batch = Collator(rows, pad_id=0)([0])
+    model = _model(models("llama"))
+    batch = Collator(_packed(_samples()), pad_id=0)([0])
     with torch.no_grad():
         apart = model(**batch, use_cache=False).logits
         mixed = model(input_ids=batch["input_ids"], use_cache=False).logits
     assert not torch.allclose(apart, mixed)
+
+
+def test_a_sample_longer_than_the_window_looks_back_no_further(
+    models: Callable[[str], Path],
+) -> None:
+    model = _model(models("mistral"), sliding_window=8)
+    samples = _samples()
+    assert samples.lengths.max() > 16
+    whole = _summed_loss(_model(models("mistral")), _packed(samples), 3)
+    wanted = _summed_loss(model, _packed(samples), 3)
+    assert wanted != pytest.approx(whole, rel=1e-4)
+    attend_by_sample(model)
+    assert _summed_loss(model, _packed(samples, **WAYS["by sample"]), 3) == pytest.approx(wanted)
+
+
+def test_borders_that_do_not_come_through_are_no_silent_loss(
+    models: Callable[[str], Path],
+) -> None:
+    model = _model(models("llama"))
+    attend_by_sample(model)
+    batch = Collator(_packed(_samples(), **WAYS["by sample"]), pad_id=0)([0])
+    del batch[BORDERS]
+    with pytest.raises(RuntimeError, match="borders"):
+        model(**batch, use_cache=False)
+
+
+def test_a_packed_batch_is_cut_with_its_borders() -> None:
+    batch = Collator(_packed(_samples(), **WAYS["by sample"]), pad_id=0)([0])
+    begin, first, second, *_ = batch[BORDERS]
+    cut = first_tokens(batch, second - 1)
+    assert cut[BORDERS] == [begin, first, second - 1]
+    assert cut["input_ids"].tolist() == batch["input_ids"][:, : second - 1].tolist()
+    assert first_tokens(batch, 10**6)[BORDERS] == batch[BORDERS]
 
 
 SPLITS = [(8, 1), (4, 2), (2, 4), (1, 8)]

@@ -14,6 +14,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from engine.contract.spec import LoraSpec
 from engine.planning.form import Layout
+from engine.worker.by_sample import attend_by_sample
 from engine.worker.failures import JobError
 from engine.worker.late_bitsandbytes import without_bitsandbytes
 from engine.worker.library_names import CHECKPOINTING
@@ -90,6 +91,8 @@ def build(layout: Layout, *, layers: int, rank: int) -> Built:
     dtype = torch.float32 if layout.lora is None else compute
     with torch.device("meta"):
         base = _bare(config, _attention(layout), dtype)
+    if layout.packing:
+        attend_by_sample(base)
     _quantize(base, layout, compute)
     model = base
     if layout.lora is not None:

@@ -17,6 +17,8 @@ from trl.kernels import chunked_logprob
 from trl.trainer import utils as trl_utils
 
 from engine.planning.form import Layout
+from engine.worker.batches import Batch
+from engine.worker.by_sample import BORDERS, attends_by_sample
 from engine.worker.loading import trainable
 from engine.worker.trace import optimizers, ram
 from engine.worker.trace.fit import EVALUATION
@@ -76,7 +78,7 @@ class _Step:
         self.recorder = recorder
         self._turn = 0
         self._is_forward = False
-        self._batch: dict[str, torch.Tensor] = {}
+        self._batch: Batch = {}
         self._optimizer: torch.optim.Optimizer | None = None
         self.in_ram: Any = sizes.formula(0)
 
@@ -146,12 +148,15 @@ class _Step:
         for state in optimizer.state.values():
             self.recorder.hold([v for v in state.values() if torch.is_tensor(v)], "optimizer")
 
-    def _inputs(self) -> dict[str, torch.Tensor]:
+    def _inputs(self) -> Batch:
         shape = (self._sizes.batch, self._sizes.length)
         names = ["input_ids", "labels"]
         names.append("position_ids" if self._layout.packing else "attention_mask")
         made = {name: torch.empty(shape, dtype=torch.int64, device="meta") for name in names}
         self.recorder.hold(made.values(), "inputs")
+        if attends_by_sample(self._built.base):
+            # One sample that fills its row: the memory of many, and the most to compute.
+            return {**made, BORDERS: [0, self._sizes.length]}
         return made
 
     # ------------------------------------------------------------ a micro-batch
@@ -164,7 +169,7 @@ class _Step:
             if parameter.grad is not None:
                 self.recorder.hold([parameter.grad], "gradients")
 
-    def _forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _forward(self, inputs: Batch) -> torch.Tensor:
         """As TRL's ``compute_loss``; the worst case, every position is a target."""
         self._is_forward = True
         self.recorder.at(self._turn, "forward")

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from engine.planning.form import PARTS, Form, Layout, Point, Segment
+from engine.worker.by_sample import would_attend_by_sample
 from engine.worker.loading import trainable
 from engine.worker.trace import fit, rounding
 from engine.worker.trace import model as models
@@ -89,14 +90,24 @@ def _first_depth(depth: int, period: int) -> int:
 
 def _regimes(layout: Layout) -> list[Regime]:
     window = models.window(layout.config)
+    one_line = _is_one_line(layout)
+    rows = [] if one_line else [Regime(batch=True)]
     needs_no_mask = layout.attn_implementation == "flash_attention_2"
-    if window is None or layout.packing or needs_no_mask:
-        return [Regime(batch=False), Regime(batch=True)]
+    has_mask = layout.packing and not one_line
+    if window is None or has_mask or needs_no_mask:
+        return [Regime(batch=False), *rows]
     return [
         Regime(batch=False, max_length=window - 1),
         Regime(batch=False, min_length=window),
-        Regime(batch=True),
+        *rows,
     ]
+
+
+def _is_one_line(layout: Layout) -> bool:
+    wanted = layout.attn_implementation
+    return layout.packing and would_attend_by_sample(
+        layout.config, "sdpa" if wanted == "flash_attention_2" else wanted
+    )
 
 
 def _pass(subject: _Subject, regime: Regime, earlier: list[_Pass]) -> _Pass:
@@ -200,6 +211,7 @@ def _form(subject: _Subject, last: _Pass, segments: list[Segment], seconds: floa
         backward_flops=as_coefficients(counted(Work.flops, "backward")),
         saved_bytes_moved=as_coefficients(counted(Work.moved, "forward", "loss", "backward")),
         rounding=_rounding(layout, last),
+        one_line=_is_one_line(layout),
         traced_at=[Point(batch=sizes.batch, length=sizes.length, rank=sizes.rank)],
         seconds=seconds,
         versions={name: importlib.metadata.version(name) for name in VERSIONS},
