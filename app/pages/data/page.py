@@ -23,6 +23,7 @@ from app.pages.data.template_desk import TemplateDesk
 from app.pages.new_run.starter import as_the_engine_reads
 from app.preferences import Preferences
 from app.theme import Theme, Tokens
+from app.widgets.length_bars import LengthBars
 from app.widgets.parts import Card, Chip, button, column, label, row
 from app.widgets.tiles import TileRow
 from engine.contract.dataset_report import DatasetReport
@@ -80,9 +81,12 @@ class DataPage(QWidget):
             self.state.column.addWidget(part)
         self.tiles = TileRow()
         self.samples = SampleCard(tokens)
+        self.lengths = LengthBars(tokens)
         self.findings = FindingsCard()
         self.templates = TemplateDesk(self._link, preferences, self.samples, tokens, self)
-        self.desk = Desk(self.samples, self.findings, self.templates.card)
+        lengths = Card("Length in tokens")
+        lengths.column.addWidget(self.lengths)
+        self.desk = Desk(self.samples, lengths, self.findings, self.templates.card)
         page = column(
             row(self.title, self.chip, None, self.stop, self.use, spacing=12), self.source,
             self.templates.bar, self.state, self.tiles, self.desk,
@@ -113,6 +117,7 @@ class DataPage(QWidget):
         self.inspector.found.connect(self.samples.show_found)
         theme.changed.connect(self.samples.view.set_tokens)
         theme.changed.connect(self.templates.card.set_tokens)
+        theme.changed.connect(self.lengths.set_tokens)
 
     # ------------------------------------------------------------ looking
 
@@ -198,6 +203,7 @@ class DataPage(QWidget):
         self.title.setText(self.source.title)
         self.chip.show_word(data_words.format_chip(report), "good")
         self.tiles.show_texts(data_words.tiles_of(report))
+        self.lengths.show_report(report)
         self.findings.show_report(report)
         self.samples.show_report(report)
         self.templates.show_draft(self._draft, report.format)
@@ -224,7 +230,9 @@ class DataPage(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Qt override: where there is little height, the samples have it."""
         super().resizeEvent(event)
-        self.tiles.set_low(is_low=self.height() < _LOW_HEIGHT)
+        is_low = self.height() < _LOW_HEIGHT
+        self.tiles.set_low(is_low=is_low)
+        self.desk.set_low(is_low=is_low)
 
     # ------------------------------------------------------------ files dropped here
 
