@@ -196,7 +196,11 @@ def progress(done: int, total: int, seconds: float) -> str:
 
 def refused(complaint: Complaint) -> str:
     """Why data cannot be looked at, and what to do about it here."""
-    text = f"{complaint.problem} {complaint.remedy}".strip()
-    if "[dataset.columns]" in text:
-        text += " New run has a list for each column."
-    return text
+    # Its lists stand below, under a heading that says the same.
+    remedy = "" if wants_columns(complaint) else complaint.remedy
+    return f"{complaint.problem} {remedy}".strip()
+
+
+def wants_columns(complaint: Complaint) -> bool:
+    """Whether lists of columns would help, which stand below it."""
+    return complaint.remedy.startswith("Say which column is which")

@@ -23,11 +23,15 @@ from engine.contract.messages import (
     Complaint,
     Inspect,
     Inspected,
+    PreviewDataset,
     Progress,
     Refusal,
     ShowSamples,
     StopInspection,
 )
+from engine.contract.spec import DatasetSpec
+from engine.formats import DatasetError, preview
+from engine.formats.reading import open_dataset
 from engine.store.encoded_view import Sample, Token
 from tests.gui.host_double import HostDouble
 from tests.gui.pages import host, link, opened, theme
@@ -126,35 +130,50 @@ def test_the_spec_of_a_run_in_the_making_is_asked_for_as_it_is(
 
 
 def test_a_file_that_is_refused_has_its_own_name_and_a_way_on(
-    page: DataPage, host: HostDouble, qtbot: QtBot
+    page: DataPage, host: HostDouble, qtbot: QtBot, tmp_path: Path
 ) -> None:
     reported(page, host, qtbot)
     assert page.title.text() == "chats.jsonl"
-    look(page, host, qtbot, "/data/frage.csv")
-    told = Complaint(
-        field="dataset.path", problem="No format fits.",
-        remedy="Say which column is which, as in [dataset.columns] instruction = …",
-    )  # fmt: skip
-    host.send(Inspected(run=NAME, complaint=told))
-    qtbot.waitUntil(lambda: "New run has a list for each column." in page.text.text())
-    assert page.title.text() == "frage.csv"
+    path = tmp_path / "frage.jsonl"
+    path.write_text('{"Frage": "Wo?", "Antwort": "Hier."}\n' * 2)
+    host.replies["preview_dataset"] = preview(path)
+    with pytest.raises(DatasetError) as refused:
+        open_dataset(DatasetSpec(path=str(path)), "sft")
+    look(page, host, qtbot, str(path))
+    host.send(Inspected(run=NAME, complaint=refused.value.complaint))
+    columns = page.state.columns
+    qtbot.waitUntil(columns.isVisible)
+    assert page.state.text.text().endswith("`Frage`, `Antwort`.")
+    assert page.title.text() == "frage.jsonl"
+    # One list alone is no way to read the rows yet.
+    question, answer = columns.lists["Frage"], columns.lists["Antwort"]
+    before = len(asked(host, Inspect))
+    question.setCurrentIndex(question.findData("instruction"))
+    qtbot.waitUntil(lambda: asked(host, PreviewDataset)[-1].columns == {"instruction": "Frage"})
+    assert len(asked(host, Inspect)) == before
+    wanted = {"instruction": "Frage", "output": "Antwort"}
+    host.replies["preview_dataset"] = preview(path, columns=wanted)
+    answer.setCurrentIndex(answer.findData("output"))
+    qtbot.waitUntil(lambda: len(asked(host, Inspect)) > before)
+    assert asked(host, Inspect)[-1].spec["dataset"] == {"path": str(path), "columns": wanted}
+    assert not columns.isVisible(), "it is looked at"
 
 
 def test_progress_is_shown_with_what_is_left(
     page: DataPage, host: HostDouble, qtbot: QtBot
 ) -> None:
     look(page, host, qtbot)
-    assert page.bar.isVisible()
+    assert page.state.bar.isVisible()
     host.send(Progress(run=NAME, phase="tokenising", done=500, total=2000, unit="rows"))
-    qtbot.waitUntil(lambda: "500 of about 2" in page.text.text())
-    assert "left" in page.text.text()
-    assert (page.bar.value(), page.bar.maximum()) == (500, 2000)
+    qtbot.waitUntil(lambda: "500 of about 2" in page.state.text.text())
+    assert "left" in page.state.text.text()
+    assert (page.state.bar.value(), page.state.bar.maximum()) == (500, 2000)
     host.send(Progress(run="another", phase="tokenising", done=1, total=2))
     qtbot.wait(30)
-    assert page.bar.value() == 500
+    assert page.state.bar.value() == 500
     page.stop.click()
     qtbot.waitUntil(lambda: bool(asked(host, StopInspection)))
-    assert not page.bar.isVisible()
+    assert not page.state.bar.isVisible()
     host.send(Inspected(run=NAME, report=REPORT))
     qtbot.wait(30)
     assert page.report is None
@@ -198,7 +217,7 @@ def test_what_is_wrong_with_the_data_is_told(
     page.source.fill("/data/x.jsonl", "m", "sft")
     page.source.look.click()
     qtbot.waitUntil(lambda: "Line 3 is broken. Mend it." in texts(page))
-    assert not page.bar.isVisible()
+    assert not page.state.bar.isVisible()
 
 
 def test_a_worker_that_cannot_is_told(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:
@@ -212,7 +231,7 @@ def test_a_lost_connection_ends_it(page: DataPage, host: HostDouble, qtbot: QtBo
     look(page, host, qtbot)
     host.drop()
     qtbot.waitUntil(lambda: not page.inspector.is_busy)
-    assert not page.bar.isVisible()
+    assert not page.state.bar.isVisible()
 
 
 def test_tokens_that_are_gone_are_made_again(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QResizeEvent
-from PySide6.QtWidgets import QProgressBar, QWidget
+from PySide6.QtWidgets import QWidget
 
 from app import data_words
 from app.form import Draft
@@ -19,6 +18,7 @@ from app.pages.data.desk import Desk
 from app.pages.data.findings_card import FindingsCard
 from app.pages.data.sample_card import SampleCard
 from app.pages.data.source_bar import SourceBar
+from app.pages.data.state_card import StateCard
 from app.pages.data.template_desk import TemplateDesk
 from app.pages.new_run.starter import as_the_engine_reads
 from app.preferences import Preferences
@@ -56,7 +56,6 @@ class DataPage(QWidget):
         """Of what is shown."""
         self._wanted = Draft()
         """Of what was asked for last."""
-        self._began = 0.0
         self.report: DatasetReport | None = None
         self.inspector = Inspector(link, self)
         self._build(theme.tokens, preferences)
@@ -72,13 +71,7 @@ class DataPage(QWidget):
         self.stop = button("Stop", tip="Look no further")
         self.use = button("Use in a run", "primary", tip="Fill it into New run")
         self.source = SourceBar(self._link, preferences)
-        self.state = Card()
-        self.headline = label("", "headline", wrap=True)
-        self.text = label("", "muted", wrap=True)
-        self.bar = QProgressBar(textVisible=False)
-        self.bar.setAccessibleName("Making tokens")
-        for part in (self.headline, self.text, self.bar):
-            self.state.column.addWidget(part)
+        self.state = StateCard(self._link)
         self.tiles = TileRow()
         self.samples = SampleCard(tokens)
         self.lengths = LengthBars(tokens)
@@ -105,10 +98,11 @@ class DataPage(QWidget):
         self.samples.search_wanted.connect(self.inspector.search)
         self.findings.rows_wanted.connect(self.samples.go_through)
         self.findings.patch_wanted.connect(self._on_patch_wanted)
+        self.state.columns_wanted.connect(self._on_columns_wanted)
         self.templates.patch_wanted.connect(self._on_patch_wanted)
         self.templates.editing_changed.connect(self.desk.set_editing)
         self.inspector.begun.connect(self._on_begun)
-        self.inspector.advanced.connect(self._on_advanced)
+        self.inspector.advanced.connect(self.state.advance)
         self.inspector.ended.connect(self._on_ended)
         self.inspector.refused.connect(self._on_refused)
         self.inspector.shown.connect(self.samples.show_sample)
@@ -160,21 +154,18 @@ class DataPage(QWidget):
             self._draft = draft
             self.templates.show_draft(draft)
 
+    def _on_columns_wanted(self, columns: dict[str, str]) -> None:
+        self._look_at(self._wanted.with_patch({"dataset.columns": columns}))
+
     def _on_use(self) -> None:
         self.use_wanted.emit(self._draft)
 
     # ------------------------------------------------------------ what arrives
 
     def _on_begun(self) -> None:
-        self._began = time.monotonic()
         self._show_state(
             "Looking at the data …", "Reading rows and making tokens of them.", busy=True
         )
-
-    def _on_advanced(self, done: int, total: int) -> None:
-        self.bar.setRange(0, total)
-        self.bar.setValue(done)
-        self.text.setText(data_words.progress(done, total, time.monotonic() - self._began))
 
     def _on_refused(self, refusal: Refusal) -> None:
         if refusal.code == "not_found":
@@ -183,6 +174,8 @@ class DataPage(QWidget):
         lines = [data_words.refused(complaint) for complaint in refusal.complaints]
         self.templates.show_draft(self._draft)
         self._show_state("This cannot be looked at", "\n".join(lines) or refusal.sentence)
+        if any(map(data_words.wants_columns, refusal.complaints)):
+            self.state.ask_for_columns(self._wanted)
 
     def _on_ended(self, message: Inspected) -> None:
         if message.report is None:
@@ -190,6 +183,8 @@ class DataPage(QWidget):
             text = data_words.refused(told) if told else ""
             self.templates.show_draft(self._draft)
             self._show_state("This cannot be learnt from", text)
+            if told is not None and data_words.wants_columns(told):
+                self.state.ask_for_columns(self._wanted)
             return
         # What was refused is not tried again with the next file.
         self._draft = self._wanted
@@ -211,9 +206,7 @@ class DataPage(QWidget):
 
     def _show_state(self, headline: str, text: str, *, busy: bool = False) -> None:
         self.title.setText(self.source.title)
-        self.headline.setText(headline)
-        self.text.setText(text)
-        self.bar.setRange(0, 0)
+        self.state.show_words(headline, text, busy=busy)
         self._arrange(has_report=False, busy=busy)
 
     def _show_empty(self, text: str) -> None:
@@ -221,7 +214,6 @@ class DataPage(QWidget):
 
     def _arrange(self, *, has_report: bool, busy: bool = False) -> None:
         self.state.setVisible(not has_report)
-        self.bar.setVisible(busy)
         self.stop.setVisible(busy)
         for part in (self.tiles, self.use, self.chip):
             part.setVisible(has_report)

@@ -1,0 +1,86 @@
+"""What stands on the Data page while there is no report: what is going on, or why there is none."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QProgressBar
+
+from app import data_words
+from app.form import Draft
+from app.link import HostLink
+from app.pages.new_run.column_map import ColumnMap
+from app.pages.new_run.starter import as_the_engine_reads
+from app.widgets.parts import Card, label
+from engine.contract.messages import PreviewDataset
+
+
+class StateCard(Card):
+    """A headline and a text; while tokens are made a progress bar, and lists of columns where only
+    the person can say which is which.
+
+    Signals:
+        columns_wanted: what columns are, once rows can be read by it (dict as dataset.columns).
+    """
+
+    columns_wanted = Signal(object)
+
+    def __init__(self, link: HostLink) -> None:
+        super().__init__()
+        self._link = link
+        self._began = 0.0
+        self._draft = Draft()
+        """Of the data whose columns are asked for."""
+        self._named: dict[str, str] = {}
+        self.headline = label("", "headline", wrap=True)
+        self.text = label("", "muted", wrap=True)
+        self.bar = QProgressBar(textVisible=False)
+        self.bar.setAccessibleName("Making tokens")
+        self.columns = ColumnMap()
+        self.columns.mapped.connect(self._on_mapped)
+        for part in (self.headline, self.text, self.bar, self.columns):
+            self.column.addWidget(part)
+
+    def show_words(self, headline: str, text: str, *, busy: bool = False) -> None:
+        """Say this; ``busy`` until it is known how far it is."""
+        self.headline.setText(headline)
+        self.text.setText(text)
+        self.bar.setRange(0, 0)
+        self.bar.setVisible(busy)
+        self._began = time.monotonic()
+        self.columns.hide()
+
+    def advance(self, done: int, total: int) -> None:
+        """So many rows are tokens, of about ``total`` (0 if unknown)."""
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+        self.text.setText(data_words.progress(done, total, time.monotonic() - self._began))
+
+    def ask_for_columns(self, draft: Draft) -> None:
+        """Let the person say what the columns of a draft's file are."""
+        named = draft.get("dataset.columns")
+        self._draft, self._named = draft, dict(named) if isinstance(named, dict) else {}
+        self._ask(self._named)
+
+    def _ask(self, named: dict[str, str]) -> None:
+        spec = as_the_engine_reads(
+            {"dataset": {"path": self._draft.get("dataset.path")}}, self._link.place
+        )
+        pending = self._link.ask(PreviewDataset, path=spec["dataset"]["path"], columns=named)
+        pending.setProperty("about", self.headline.text())
+        pending.setProperty("named", named)
+        pending.replied.connect(self._on_preview)
+
+    def _on_mapped(self, named: dict[str, str]) -> None:
+        self._ask(named)
+
+    def _on_preview(self, facts: dict[str, Any]) -> None:
+        if self.sender().property("about") != self.headline.text():
+            return  # Something else is going on by now.
+        named = dict(self.sender().property("named"))
+        if named != self._named and facts.get("format") != "unknown":
+            self.columns_wanted.emit(named)
+            return
+        self.columns.show_columns(facts, named)
