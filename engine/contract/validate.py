@@ -1,8 +1,8 @@
 """Checks a spec: raw values in, a :class:`Spec` or *all* complaints out.
 
 Pure. Each field is converted by itself, so that one mistake does not hide the next; fields that
-need each other are checked by the rules below, which run only on tables that are sound by
-themselves.
+need each other are checked by :mod:`engine.contract.spec_rules`, which run only on tables that are
+sound by themselves.
 """
 
 from __future__ import annotations
@@ -12,22 +12,16 @@ import functools
 import re
 import reprlib
 import types
-import unicodedata
-from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
-from msgspec import UNSET
 
-from engine.contract.dataset_rules import DATASET_RULES, data_is_missing
-from engine.contract.fix_rules import fixes_suit_method
-from engine.contract.masking import has_secret, masked
+from engine.contract.dataset_rules import data_is_missing
+from engine.contract.masking import masked
 from engine.contract.messages import Complaint
-from engine.contract.spec import LoraSpec, Spec, Table
-from engine.contract.template_names import is_file
-from engine.contract.template_rules import pretrain_has_no_turns, template_is_known
+from engine.contract.spec import Spec, Table
+from engine.contract.spec_rules import RULES
 
-EMBEDDING_MODULES = ("embed_tokens", "lm_head")
 LONGEST_NAME = 80
 """Of what a person wrote, no more is looked at or shown."""
 _MISSING = object()
@@ -239,141 +233,3 @@ def choices_of(hint: Any) -> tuple[Any, ...]:
 
 def _describe(hint: Any) -> str:
     return " ".join(str(meta.description) for meta in getattr(hint, "__metadata__", ()))
-
-
-# ---------------------------------------------------------------- rules over several fields
-
-
-def _adapter_for_quantized(spec: Spec) -> Iterator[Complaint]:
-    if spec.bits != 16 and spec.lora is UNSET:
-        yield Complaint(
-            field="quantization.bits",
-            problem=f"{spec.bits}-bit weights cannot be trained in full.",
-            remedy="Add a [lora] table, or set bits = 16.",
-            patch={"lora.r": LoraSpec().r},
-        )
-
-
-def _embedding_rate_is_used(spec: Spec) -> Iterator[Complaint]:
-    if spec.training.embedding_learning_rate is None or spec.lora is UNSET:
-        return
-    if spec.lora.trainable_tokens:
-        return
-    if not set(spec.lora.modules_to_save) & set(EMBEDDING_MODULES):
-        yield Complaint(
-            field="training.embedding_learning_rate",
-            problem="Neither embed_tokens nor lm_head is trained, so this rate has no effect.",
-            remedy='Remove it, or add lora.modules_to_save = ["embed_tokens", "lm_head"].',
-            patch={"training.embedding_learning_rate": None},
-        )
-
-
-def _steps_make_sense(spec: Spec) -> Iterator[Complaint]:
-    if spec.training.max_steps == 0:
-        yield Complaint(
-            field="training.max_steps",
-            problem="0 steps would train nothing.",
-            remedy="Write a number of steps, or -1 to go by num_train_epochs.",
-            patch={"training.max_steps": -1},
-        )
-
-
-def _texts_are_visible(spec: Spec) -> Iterator[Complaint]:
-    texts = {"name": spec.name, "model.path": spec.model.path}
-    if is_file(spec.dataset.chat_template):
-        texts["dataset.chat_template"] = spec.dataset.chat_template
-    for field, text in texts.items():
-        if not text.strip() or any(unicodedata.category(c) == "Cc" for c in text):
-            yield Complaint(
-                field=field,
-                problem="This is blank or holds control characters.",
-                remedy="Write a few plain words." if field == "name" else "Write a path.",
-            )
-
-
-def _holds_no_secret(spec: Spec) -> Iterator[Complaint]:
-    """A run's folder is there to be shown to others."""
-    for field, text in _texts_of(msgspec.to_builtins(spec), ""):
-        if has_secret(text):
-            yield Complaint(
-                field=field,
-                problem="This holds what looks like a token or a password.",
-                remedy="Take it out, and log in with `hf auth login` instead: a run keeps its "
-                "settings as they are written.",
-            )
-
-
-def _texts_of(value: Any, field: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        yield field, value
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _texts_of(inner, f"{field}.{name}".lstrip("."))
-    elif isinstance(value, list):
-        for number, inner in enumerate(value, start=1):
-            yield from _texts_of(inner, f"{field}[{number}]" if isinstance(inner, dict) else field)
-
-
-def _targets_are_named(spec: Spec) -> Iterator[Complaint]:
-    if spec.lora is UNSET:
-        return
-    if not spec.lora.target_modules and not spec.lora.modules_to_save:
-        yield Complaint(
-            field="lora.target_modules",
-            problem="No layer gets an adapter.",
-            remedy='Write target_modules = "all-linear".',
-            patch={"lora.target_modules": "all-linear"},
-        )
-    for field in ("target_modules", "modules_to_save", "trainable_tokens"):
-        names = getattr(spec.lora, field)
-        if isinstance(names, list) and not all(name.strip() for name in names):
-            yield Complaint(
-                field=f"lora.{field}",
-                problem="One of the names is empty.",
-                remedy="Remove it.",
-            )
-
-
-def _tokens_are_trained_once(spec: Spec) -> Iterator[Complaint]:
-    if spec.lora is UNSET or not spec.lora.trainable_tokens:
-        return
-    targets = spec.lora.target_modules
-    named = {*spec.lora.modules_to_save, *(targets if isinstance(targets, list) else [])}
-    if named & set(EMBEDDING_MODULES):
-        yield Complaint(
-            field="lora.trainable_tokens",
-            problem="embed_tokens or lm_head is trained as a whole, with these tokens in it.",
-            remedy="Remove trainable_tokens, or take the layer out of the other list.",
-        )
-
-
-def _numbers_are_finite(spec: Spec) -> Iterator[Complaint]:
-    for table in ("training", "dataset", "lora"):
-        struct = getattr(spec, table)
-        if struct is UNSET:
-            continue
-        for name in struct.__struct_fields__:
-            value = getattr(struct, name)
-            if isinstance(value, float) and not (-float("inf") < value < float("inf")):
-                yield Complaint(
-                    field=f"{table}.{name}",
-                    problem=f"{value} is not a number to compute with.",
-                    remedy="Write a finite number.",
-                )
-
-
-RULES: tuple[Callable[[Spec], Iterator[Complaint]], ...] = (
-    _adapter_for_quantized,
-    _embedding_rate_is_used,
-    *DATASET_RULES,
-    template_is_known,
-    pretrain_has_no_turns,
-    fixes_suit_method,
-    _steps_make_sense,
-    _texts_are_visible,
-    _holds_no_secret,
-    _targets_are_named,
-    _tokens_are_trained_once,
-    _numbers_are_finite,
-)
-"""Checks over several fields; each yields what it finds."""

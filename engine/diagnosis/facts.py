@@ -9,7 +9,8 @@ from typing import Any
 
 from engine.contract.messages import Step, Telemetry
 from engine.contract.spec import Spec
-from engine.contract.validate import EMBEDDING_MODULES, check
+from engine.contract.spec_rules import EMBEDDING_MODULES
+from engine.contract.validate import check
 from engine.diagnosis.evidence import Evidence
 from engine.planning import conflict_facts, rungs
 from engine.planning.conflict_facts import Known

@@ -18,14 +18,11 @@ from engine import environment
 from engine.contract import messages as m
 from engine.contract.lifecycle import RESTING, Event, IllegalMove
 from engine.contract.toml import to_raw
-from engine.host import dataset_requests
+from engine.host import dataset_requests, looking
 from engine.host.book import spec_of
 from engine.host.checks import finding_of, look_over
 from engine.host.choosing import change_options, read_options
 from engine.host.connection import Answer, Connection, Refused
-from engine.host.follow import Follower
-from engine.host.hub import RunSource, fit_to_line
-from engine.host.pace_facts import read_pace
 from engine.host.parts import Parts
 from engine.host.rehearsal import make_name
 from engine.host.remembering import begins_with
@@ -34,16 +31,8 @@ from engine.host.resuming import LEAVING_WORKER_SECONDS, alone, pause, resume
 from engine.host.threads import apart, to_its_end
 from engine.host.waiting import sentence_for
 from engine.planning import facts
-from engine.planning.examination import examine_machine
-from engine.planning.inventory import list_models
 from engine.store import runs
 from engine.store.files import disk_sentence
-from engine.store.records import (
-    newest_certificate,
-    newest_failure,
-    newest_passed_over,
-    saved_checkpoints,
-)
 from engine.store.soundness import check_saves
 from engine.store.upgrade import StoreError
 
@@ -123,83 +112,6 @@ async def warm(parts: Parts, connection: Connection, request: m.Warm) -> Answer:
     parts.pool.ask()
     parts.keep_warm()
     return Answer()
-
-
-# ---------------------------------------------------------------- looking
-
-
-async def list_runs(parts: Parts, connection: Connection, request: m.ListRuns) -> Answer:
-    summaries = [parts.book.summary(run) for run in parts.book.names()]
-    fitting, left_out = fit_to_line(summaries)
-    data: dict[str, Any] = {"runs": [msgspec.to_builtins(summary) for summary in fitting]}
-    return Answer({**data, "left_out": left_out} if left_out else data)
-
-
-async def show(parts: Parts, connection: Connection, request: m.Show) -> Answer:
-    run = parts.book.find(request.run)
-    folder = parts.book.folder(run)
-    content = runs.read_run(folder)
-    saved = await apart(saved_checkpoints, folder)
-    pace = await apart(read_pace, folder)
-    data = {
-        "summary": msgspec.to_builtins(parts.book.summary(run)),
-        "spec": spec_of(parts.book, run),
-        "checkpoints": [msgspec.to_builtins(checkpoint) for checkpoint in saved],
-        "failure": msgspec.to_builtins(await apart(newest_failure, folder)),
-        "passed_over": await apart(newest_passed_over, folder),
-        "certificate": msgspec.to_builtins(await apart(newest_certificate, folder)),
-        "versions": content.versions,
-        "pace": msgspec.to_builtins(pace) if pace else {},
-    }
-    return Answer(data)
-
-
-async def follow(parts: Parts, connection: Connection, request: m.Follow) -> Answer:
-    run = parts.book.find(request.run)
-    follower = Follower(
-        RunSource(parts.book, run),
-        connection.send_line,
-        since=request.since,
-        as_columns=request.columns,
-    )
-    # First it is offered what is new, then it is told what is old: so nothing falls between.
-    parts.hub.add_follower(run, connection, follower)
-    newest = await parts.book.newest(run)
-    data = {
-        "run": run,
-        "folder": str(parts.book.folder(run)),
-        "summary": msgspec.to_builtins(parts.book.summary(run)),
-        "seq": newest,
-    }
-    return Answer(data, then=partial(connection.follow, run, follower, newest))
-
-
-async def unfollow(parts: Parts, connection: Connection, request: m.Unfollow) -> Answer:
-    run = parts.book.find(request.run)
-    connection.unfollow(run)
-    parts.hub.remove_follower(run, connection)
-    return Answer()
-
-
-async def watch(parts: Parts, connection: Connection, request: m.Watch) -> Answer:
-    connection.watches = True
-    return Answer()
-
-
-async def machine_facts(parts: Parts, connection: Connection, request: m.Facts) -> Answer:
-    return Answer({"facts": await apart(_examine, parts)})
-
-
-def _examine(parts: Parts) -> dict[str, Any]:
-    return examine_machine(parts.book.store, may_measure=not parts.is_busy())
-
-
-async def trace(parts: Parts, connection: Connection, request: m.Trace) -> Answer:
-    return await parts.tracer.answer(request, is_busy=parts.is_busy, computes=parts.computes)
-
-
-async def models(parts: Parts, connection: Connection, request: m.ListModels) -> Answer:
-    return Answer({"models": await apart(list_models, request.folders)})
 
 
 # ---------------------------------------------------------------- changing
@@ -316,20 +228,20 @@ HANDLERS: dict[type[m.Request], Handler] = {
     m.Hello: hello,
     m.Leave: leave,
     m.Warm: warm,
-    m.ListRuns: list_runs,
-    m.Show: show,
-    m.Follow: follow,
-    m.Unfollow: unfollow,
-    m.Watch: watch,
-    m.Facts: machine_facts,
-    m.Trace: trace,
+    m.ListRuns: looking.list_runs,
+    m.Show: looking.show,
+    m.Follow: looking.follow,
+    m.Unfollow: looking.unfollow,
+    m.Watch: looking.watch,
+    m.Facts: looking.machine_facts,
+    m.Trace: looking.trace,
     m.PreviewDataset: dataset_requests.preview_dataset,
     m.Inspect: dataset_requests.inspect,
     m.StopInspection: dataset_requests.stop_inspection,
     m.TryTemplate: dataset_requests.try_template,
     m.KeepTemplate: dataset_requests.keep_template,
     m.ShowSamples: dataset_requests.samples,
-    m.ListModels: models,
+    m.ListModels: looking.models,
     m.Check: check,
     m.Rehearse: rehearse,
     m.StopRehearsal: stop_rehearsal,

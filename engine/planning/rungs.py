@@ -9,7 +9,7 @@ import msgspec
 
 from engine.contract.effects import changes_result, effect_of, sentence_of
 from engine.contract.spec import Spec
-from engine.contract.validate import EMBEDDING_MODULES
+from engine.contract.spec_rules import EMBEDDING_MODULES
 from engine.planning.figures import count
 
 _CHECKPOINTING = ("none", "full", "offload")
