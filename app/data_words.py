@@ -72,6 +72,12 @@ def _cut(report: DatasetReport) -> TileText:
 def _waste(report: DatasetReport) -> TileText:
     if report.padded is None:
         return TileText(label="Waste if padded", number=words.NONE)
+    if not report.padded.waste and report.packed is not None:
+        return TileText(
+            label="Padding", number="none",
+            small=f"{words.counted(report.padded.steps, 'step')}, packed {report.packed.steps}",
+            tip="Samples of a batch lie one behind the other. The steps are those of an epoch.",
+        )  # fmt: skip
     tip = f"Padded: {_packing(report.padded)}"
     if report.packed is None:
         return TileText(

@@ -149,7 +149,8 @@ def _batch_lines(report: DatasetReport) -> list[tuple[str, str]]:
 
 def _packing(packing: Packing) -> str:
     noun = "step" if packing.steps == 1 else "steps"
-    return f"{packing.waste:.1%} waste, {count(packing.steps)} {noun} an epoch"
+    waste = f"{packing.waste:.1%} waste" if packing.waste else "none"
+    return f"{waste}, {count(packing.steps)} {noun} an epoch"
 
 
 def _histogram(report: DatasetReport) -> str:

@@ -801,7 +801,8 @@ class Rehearsed(Message, frozen=True, kw_only=True, tag=_snake):
     """The heaviest batch, such as ``4 rows of 2 048 tokens``."""
     heaviest_rows: int = 0
     heaviest_tokens: int = 0
-    """Of its longest row: what a plan has to be made for to be compared."""
+    """Of its longest row, or of each if they lie in line: what a plan has to be made for to be
+    compared."""
     device: str = ""
     """``cuda`` or ``cpu``."""
     seconds: float = 0.0

@@ -144,7 +144,7 @@ class TrainingSpec(Table, frozen=True, kw_only=True):
     packing: Annotated[
         bool,
         Meta(
-            description="Put several short samples into one row, kept apart: less padding, much "
+            description="Put several short samples into one row, kept apart: steps are fuller, and "
             "faster on short data."
         ),
     ] = False

@@ -7,17 +7,7 @@ import msgspec
 from engine.contract.spec import Spec
 from engine.planning import figures
 from engine.planning.choices import is_cpu, point_of
-from engine.planning.form import (
-    PARTS,
-    Coefficients,
-    Form,
-    Moment,
-    Peak,
-    Point,
-    peak,
-    shape,
-    value,
-)
+from engine.planning.form import PARTS, Coefficients, Form, Moment, Peak, Point, peak, value
 from engine.planning.hardware import Machine
 from engine.planning.plan import Budget, Item, Verdict
 from engine.planning.profiles import CUBLAS_THREADS
@@ -215,7 +205,7 @@ def budget(form: Form, spec: Spec, machine: Machine, moment: Moment) -> Budget:
 
 
 def _item(part: str, found: Peak, form: Form, spec: Spec, moment: Moment) -> Item:
-    point = shape(form, point_of(spec))
+    point = point_of(spec)
     coefficients = _coefficients(part, found, form, point, moment)
     how = _how(part, form, spec)
     if coefficients:

@@ -13,7 +13,6 @@ from operator import itemgetter
 from typing import Any, Literal
 
 import msgspec
-from msgspec.structs import replace
 
 FORMAT = 2
 
@@ -117,8 +116,8 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     min_length: int = 0
     max_length: int | None = None
     accumulates: bool | None = None
-    """These five: for which points it holds; None for all. A batch of one is never padded, and
-    short rows need no mask for a sliding window."""
+    """These five: for which points it holds; None for all. A batch of one is neither padded nor in
+    line with others, and short rows need no mask for a sliding window."""
 
     def holds_at(self, point: Point) -> bool:
         """Whether the step at this point comes by here."""
@@ -154,9 +153,6 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     rounding: list[tuple[int, int]] = []
     """Tokens of a micro-batch, and bytes that the allocator then holds beyond what training asked
     for at its peak; rising. No polynomial: how blocks fit into each other is no matter of size."""
-    one_line: bool = False
-    """Whether a micro-batch's rows lie one behind the other, as packed ones do: its tensors are
-    those of one long row."""
     traced_at: list[Point] = []
     seconds: float = 0.0
     """How long the trace took."""
@@ -181,17 +177,9 @@ class Peak(msgspec.Struct, frozen=True, kw_only=True):
         return sum(self.parts.values())
 
 
-def shape(form: Form, point: Point) -> Point:
-    """The point at which the form's segments hold."""
-    if not form.one_line:
-        return point
-    return replace(point, batch=1, length=point.batch * point.length)
-
-
 def peak(form: Form, point: Point, moment: Moment = "train") -> Peak:
     """The segment with the greatest need, and what it is made of. Raises ValueError if the form
     has none of this moment."""
-    point = shape(form, point)
     found = _highest(form, point, moment)
     if not form.rounding:
         return found

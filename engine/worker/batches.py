@@ -27,8 +27,8 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True):
     rows: list[Row]
     packed: bool = False
     one_line: bool = False
-    """Put the rows of a packed batch one behind the other: attention that looks at one sample after
-    the other has nothing to compute in between."""
+    """Put the rows of a batch one behind the other, for attention that looks at one sample after
+    the other and has nothing to compute in between."""
     has_borders: bool = False
     """Tell where samples end, for :mod:`engine.worker.by_sample`; flash attention finds out."""
 
@@ -70,7 +70,7 @@ class Collator:
         self._pad_id = pad_id
 
     def __call__(self, indices: Sequence[int]) -> Batch:
-        """The batch of these rows; shapes are (rows, longest row)."""
+        """The batch of these rows; shapes are (rows, longest row), or (1, all tokens)."""
         rows = [self._data.rows[index] for index in indices]
         if self._data.one_line:
             rows = [tuple(sample for row in rows for sample in row)]
@@ -87,11 +87,13 @@ class Collator:
             positions[place, :size] = row_positions
             positions[place, size:] = np.arange(longest - size)
             mask[place, :size] = 1
-        # transformers keeps packed samples apart by their positions, but only without a mask.
-        extra = {"position_ids": positions} if self._data.packed else {"attention_mask": mask}
+        has_borders = self._data.has_borders and len(rows[0]) > 1
+        # transformers keeps samples of a row apart by their positions, but only without a mask.
+        is_apart = self._data.packed or has_borders
+        extra = {"position_ids": positions} if is_apart else {"attention_mask": mask}
         arrays = {"input_ids": ids, "labels": labels, **extra}
         batch: Batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        if self._data.has_borders:
+        if has_borders:
             lengths = self._data.samples.lengths[list(rows[0])].tolist()
             batch[BORDERS] = [0, *accumulate(lengths)]
         return batch

@@ -1,9 +1,9 @@
-"""Attention within each sample of a packed row, in torch's own kernels.
+"""Attention within each sample of a batch that is one long row, in torch's own kernels.
 
-transformers keeps packed samples apart by a mask, with which SDPA computes all pairs of a row's
-tokens and throws most away; only flash attention, which many cards and Windows lack, is told where
-samples end. Here SDPA is called for each sample by itself: the same numbers without a mask, for as
-many pairs as the samples have.
+Rows of unequal length cost twice: padding is computed, and a mask, which keeps it or the other
+samples of a packed row out, makes SDPA compute all pairs of tokens and throw most away. Only flash
+attention, which many cards and Windows lack, is told where samples end. Here samples lie one behind
+the other, and SDPA is called for each by itself: the same numbers without padding and mask.
 """
 
 from __future__ import annotations
@@ -13,28 +13,30 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from transformers import (
-    CONFIG_MAPPING,
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    AttentionInterface,
-    AttentionMaskInterface,
-    PreTrainedConfig,
-)
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 BY_SAMPLE = "sdpa_by_sample"
 BORDERS = "sample_borders"
 """Name in a batch of the places between samples: the first is 0, the last the row's length."""
-_KINDS = frozenset({"full_attention", "sliding_attention"})
-"""Of layers that look at nothing but what is before them in their sample."""
+MODELS = frozenset({
+    "apertus", "arcee", "cohere", "cohere2", "exaone4", "gemma", "gemma3_text", "glm", "glm4",
+    "gpt2", "gpt_bigcode", "gpt_neox", "granite", "helium", "internlm3", "llama", "ministral3",
+    "mistral", "mixtral", "olmo", "olmo2", "olmo3", "phi", "phi3", "qwen2", "qwen2_moe", "qwen3",
+    "qwen3_moe", "seed_oss", "smollm3", "starcoder2",
+})  # fmt: skip
+"""In these nothing but attention looks at other tokens, and it is told of the borders. Others may
+have layers, such as convolutions, that look into the sample before."""
 
 
 def attend_by_sample(model: Any) -> None:
-    """Let a model that computes with SDPA attend within samples, if it can. It then takes a batch
-    of packed rows as one row, with the borders of samples."""
-    if model.config._attn_implementation == "sdpa" and _can_attend(type(model), model.config):
+    """Let a model that computes with SDPA attend within samples, if it is known to. It then takes a
+    batch of several samples as one row, with their borders."""
+    if model.config._attn_implementation == "sdpa" and model.config.model_type in MODELS:
         model.set_attn_implementation(BY_SAMPLE)
+        # It would build a plan for every new length.
+        torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def attends_by_sample(model: Any) -> bool:
@@ -43,25 +45,8 @@ def attends_by_sample(model: Any) -> bool:
 
 
 def would_attend_by_sample(config: Mapping[str, Any], attn_implementation: str) -> bool:
-    """Whether the model of a config.json will, where rows are packed."""
-    name = config.get("model_type")
-    if name not in CONFIG_MAPPING or attn_implementation not in ("auto", "sdpa"):
-        return False
-    kind = CONFIG_MAPPING[name]
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        return False
-    model = MODEL_FOR_CAUSAL_LM_MAPPING[kind]
-    return bool(model._supports_sdpa) and _can_attend(model, kind.from_dict(dict(config)))
-
-
-def _can_attend(model: Any, config: PreTrainedConfig) -> bool:
-    text = config.get_text_config()
-    return (
-        bool(model._supports_attention_backend)
-        and _KINDS.issuperset(getattr(text, "layer_types", None) or ())
-        and not getattr(text, "attention_chunk_size", None)
-        and bool(getattr(text, "is_causal", True))
-    )
+    """Whether the model of a config.json will."""
+    return config.get("model_type") in MODELS and attn_implementation in ("auto", "sdpa")
 
 
 def attention(
@@ -83,27 +68,43 @@ def attention(
             module, query, key, value, attention_mask, sliding_window=sliding_window, **kwargs
         )
     if sample_borders is None:
-        raise RuntimeError("This model does not pass the borders of packed samples on.")
+        raise RuntimeError("This model does not pass the borders of samples on.")
     lengths = [end - begin for begin, end in pairwise(sample_borders)]
+    tensors = (query, key, value)
+    return apart(module, tensors, lengths, sliding_window=sliding_window, **kwargs), None
+
+
+def apart(
+    module: torch.nn.Module, tensors: Sequence[torch.Tensor], lengths: list[int], **kwargs: Any
+) -> torch.Tensor:
+    """Attention of samples of these lengths, one by one: query, key and value are (1, heads,
+    tokens, head size), the result is (1, tokens, heads, head size)."""
     # Views whose gradients come back as one tensor; those of slices are as large as all.
-    samples = zip(*(torch.split(each, lengths, dim=2) for each in (query, key, value)), strict=True)
-    return torch.cat([
-        sdpa_attention_forward(
-            module, *sample, _band(sample[0], sliding_window), sliding_window=sliding_window,
-            **kwargs,
-        )[0]
-        for sample in samples
-    ], dim=1), None  # fmt: skip
+    samples = zip(*(torch.split(each, lengths, dim=2) for each in tensors), strict=True)
+    return torch.cat([one(module, sample, **kwargs) for sample in samples], dim=1)
+
+
+def one(
+    module: torch.nn.Module, sample: Sequence[torch.Tensor], *, sliding_window: int | None,
+    **kwargs: Any,
+) -> torch.Tensor:  # fmt: skip
+    """Attention within a sample, or several of one length as rows."""
+    band = _band(sample[0], sliding_window)
+    found: torch.Tensor
+    found, _ = sdpa_attention_forward(
+        module, *sample, band, sliding_window=sliding_window, **kwargs
+    )
+    return found
 
 
 def _band(query: torch.Tensor, window: int | None) -> torch.Tensor | None:
-    """The mask of a sample that is longer than what its tokens look back at: (1, 1, tokens,
+    """The mask of a sample that is longer than what its tokens look back at: (rows, 1, tokens,
     tokens)."""
-    length = query.shape[2]
+    rows, _, length, _ = query.shape
     if window is None or length <= window:
         return None
-    every = torch.ones(length, length, dtype=torch.bool, device=query.device)
-    return every.tril().triu(1 - window)[None, None]
+    every = torch.ones(rows, 1, length, length, dtype=torch.bool, device=query.device)
+    return every.tril().triu(1 - window)
 
 
 def _mask(**kwargs: Any) -> torch.Tensor | None:
@@ -112,7 +113,7 @@ def _mask(**kwargs: Any) -> torch.Tensor | None:
     if kwargs["attention_mask"] is not None or kwargs["allow_is_causal_skip"]:
         found: torch.Tensor | None = sdpa_mask(**kwargs)
         return found
-    return torch.empty(0, 0, 0, 0, dtype=torch.bool, device=kwargs["device"])
+    return torch.empty(0, 0, 0, 0, dtype=torch.bool, device=kwargs.get("device"))
 
 
 AttentionInterface.register(BY_SAMPLE, attention)

@@ -19,12 +19,18 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
     rows: int
     width: int
-    """Tokens of its longest row."""
+    """Tokens of its longest row, or of all rows where they lie in one line."""
+    one_line: bool = False
 
     @property
     def weight(self) -> tuple[int, int]:
         """Sorts batches by the memory they need: padded tokens, then length, for attention."""
-        return self.rows * self.width, self.width
+        return (self.width if self.one_line else self.rows * self.width), self.width
+
+    @property
+    def length(self) -> int:
+        """Tokens of a row: as many rows of this length take as much."""
+        return -(-self.width // self.rows) if self.one_line else self.width
 
 
 class Pick(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +68,7 @@ class Chosen(Schedule, frozen=True, kw_only=True):
 def shape_of(lengths: Sequence[int], *, one_line: bool = False) -> Shape:
     """The batch of rows with these lengths."""
     if one_line:
-        return Shape(rows=1, width=sum(lengths))
+        return Shape(rows=len(lengths), width=sum(lengths), one_line=True)
     return Shape(rows=len(lengths), width=max(lengths))
 
 
@@ -123,14 +129,19 @@ class _Steps:
         return heaviest[1], later[1], sums
 
 
-def longest_batch(lengths: Sequence[int], size: int) -> list[int]:
+def longest_batch(lengths: Sequence[int], size: int, *, one_line: bool = False) -> list[int]:
     """The heaviest batch of an evaluation, which goes through the rows in order; empty if there
     are none."""
     batches = [list(range(at, min(at + size, len(lengths)))) for at in range(0, len(lengths), size)]
-    weights = [shape_of([lengths[row] for row in batch]).weight for batch in batches]
+    weights = [
+        shape_of([lengths[row] for row in batch], one_line=one_line).weight for batch in batches
+    ]
     return max(zip(weights, batches, strict=True))[1] if batches else []
 
 
-def padded_tokens(lengths: Sequence[int], size: int) -> int:
+def padded_tokens(lengths: Sequence[int], size: int, *, one_line: bool = False) -> int:
     """Of a whole evaluation, padding included."""
-    return sum(shape_of(lengths[at : at + size]).weight[0] for at in range(0, len(lengths), size))
+    return sum(
+        shape_of(lengths[at : at + size], one_line=one_line).weight[0]
+        for at in range(0, len(lengths), size)
+    )

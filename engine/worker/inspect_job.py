@@ -62,7 +62,7 @@ def answer(job: Job, report: Report) -> Inspected:
         spec=spec, encoding=encoding, prepared=prepared, nothing=nothing,
         unlearnt=strange, template=odd, vocabulary=sizes.get("vocab_size"),
         context=sizes.get("max_position_embeddings"),
-        one_line=_takes_one_line(spec),
+        by_sample=_attends_by_sample(spec),
     )  # fmt: skip
     return Inspected(run=job.run, report=report_of(look))
 
@@ -80,10 +80,10 @@ def _strange(
         return None, nothing or error
 
 
-def _takes_one_line(spec: Spec) -> bool:
-    """Whether the run's attention would take packed rows one behind the other."""
+def _attends_by_sample(spec: Spec) -> bool:
+    """Whether the run's batches will have no padding."""
     wanted = spec.model.attn_implementation
-    return wanted == "flash_attention_2" or would_attend_by_sample(_config(spec.model), wanted)
+    return spec.method != "pretrain" and would_attend_by_sample(_config(spec.model), wanted)
 
 
 def _sizes(model: ModelSpec) -> dict[str, int]:

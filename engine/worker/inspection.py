@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from msgspec.structs import replace
 
 from engine.contract.dataset_report import DatasetReport, Packing, RowFinding
 from engine.contract.spec import Spec
@@ -47,8 +46,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of the model's embedding, if known."""
     context: int | None
     """Most tokens that the model was made for, if known."""
-    one_line: bool = False
-    """Whether packed rows of a batch are put one behind the other."""
+    by_sample: bool = False
+    """Whether the samples of a batch are put one behind the other, without padding."""
 
 
 class Counted(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,8 +125,8 @@ def report_of(look: Look) -> DatasetReport:
         left_out_rows=_left_out(look.encoding),
         languages=counted.mix.shares,
         edges=edges, counts=counts,
-        padded=padded(train, spec) if train else None,
-        packed=packed(train, spec, one_line=look.one_line) if train and is_cut else None,
+        padded=padded(train, look) if train else None,
+        packed=packed(train, look) if train and is_cut else None,
         picks=picks(counted, look.encoding.places),
         findings=findings_of(look, counted),
         sources=look.prepared.sources if look.prepared else shares(spec, look.encoding, None),
@@ -203,27 +202,30 @@ def picks(counted: Counted, kept: Ints | None = None) -> dict[str, list[int]]:
 # ---------------------------------------------------------------- into batches
 
 
-def padded(samples: Samples, spec: Spec) -> Packing:
-    """Batches as the first epoch has them, each row as long as the longest beside it."""
-    lengths = samples.lengths
-    return _in_batches(lengths[permutation(len(lengths), spec.training.seed, 0)], spec)
+def padded(samples: Samples, look: Look) -> Packing:
+    """Batches as the first epoch has them, each row as long as the longest beside it, or rows one
+    behind the other."""
+    return _in_batches(samples.lengths, look.spec, one_line=look.by_sample)
 
 
-def packed(samples: Samples, spec: Spec, *, one_line: bool) -> Packing | None:
-    """Rows filled with several samples each; in one line they need no padding. None for more
-    samples than are worth the time."""
+def packed(samples: Samples, look: Look) -> Packing | None:
+    """The same with rows that are filled with several samples each. None for more samples than are
+    worth the time."""
     lengths = samples.lengths
     if len(lengths) > _MOST_PACKED:
         return None
-    rows = packing.packed(lengths.tolist(), spec.training.max_length)
+    rows = packing.packed(lengths.tolist(), look.spec.training.max_length)
     filled = np.array([sum(int(lengths[place]) for place in row) for row in rows], np.int64)
-    found = _in_batches(filled[permutation(len(filled), spec.training.seed, 0)], spec)
-    return replace(found, computed=int(filled.sum()), waste=0.0) if one_line else found
+    flash = look.spec.model.attn_implementation == "flash_attention_2"
+    return _in_batches(filled, look.spec, one_line=look.by_sample or flash)
 
 
-def _in_batches(lengths: Ints, spec: Spec) -> Packing:
+def _in_batches(rows: Ints, spec: Spec, *, one_line: bool) -> Packing:
     micro = spec.training.per_device_train_batch_size
     window = micro * spec.training.gradient_accumulation_steps
+    if one_line:
+        return Packing(steps=-(-len(rows) // window), computed=int(rows.sum()), waste=0.0)
+    lengths = rows[permutation(len(rows), spec.training.seed, 0)]
     steps = np.zeros((-(-len(lengths) // window), window), np.int64)
     steps.flat[: len(lengths)] = lengths
     # As :func:`engine.worker.schedule.in_batches`: the first of a batch is its longest.

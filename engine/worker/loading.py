@@ -170,7 +170,7 @@ def load_model(spec: Spec, compute: Compute) -> PreTrainedModel:
             # Never a pickle, even where a repository has nothing else.
             use_safetensors=True,
         )
-    if spec.packs_rows:
+    if spec.method != "pretrain":  # Its blocks are full, and all of one length.
         attend_by_sample(model)
     return model
 

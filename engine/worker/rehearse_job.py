@@ -20,13 +20,13 @@ from engine.contract.spec import Spec
 from engine.store.checkpoints import FOLDER, name_of
 from engine.store.manifest import read_manifest
 from engine.worker import heaviest
-from engine.worker.batches import Rows, row_lengths
+from engine.worker.batches import row_lengths
+from engine.worker.by_sample import attends_by_sample
 from engine.worker.course import Resumed
 from engine.worker.failures import JobError
 from engine.worker.heaviest import Chosen, Pick, Shape
 from engine.worker.loading import Compute, choose_compute
 from engine.worker.meter import Meter
-from engine.worker.packing import unpacked
 from engine.worker.prepared import Prepared
 from engine.worker.report import Report
 from engine.worker.safely import adjusted, make_offload_ring
@@ -34,6 +34,7 @@ from engine.worker.save_timing import Cost
 from engine.worker.train_job import (
     Loaded,
     fresh_model,
+    held_back_rows,
     load,
     make_rows,
     make_saver,
@@ -131,7 +132,7 @@ class _Rehearsal:
             checkpoint_bytes=size,
             heaviest=in_words(pick.shape),
             heaviest_rows=pick.shape.rows,
-            heaviest_tokens=pick.shape.width,
+            heaviest_tokens=pick.shape.length,
             device=compute.device,
             seconds=time.monotonic() - began,
         )
@@ -202,8 +203,10 @@ class _Rehearsal:
         began = time.monotonic()
         course.evaluate(trainer)
         seconds = time.monotonic() - began
-        longest = [lengths[row] for row in heaviest.longest_batch(lengths, size)]
-        share = heaviest.shape_of(longest).weight[0] / heaviest.padded_tokens(lengths, size)
+        one_line = attends_by_sample(trainer.model)
+        batch = heaviest.longest_batch(lengths, size, one_line=one_line)
+        longest = heaviest.shape_of([lengths[row] for row in batch], one_line=one_line)
+        share = longest.weight[0] / heaviest.padded_tokens(lengths, size, one_line=one_line)
         self._times.evaluation = seconds / share
 
     def _saved_by(self, saved: Saved) -> Path:
@@ -241,7 +244,8 @@ class _Rehearsal:
         training = self._spec.training
         size = training.per_device_train_batch_size
         held_back = loaded.prepared.evaluation
-        longest = held_back.take(heaviest.longest_batch(held_back.lengths.tolist(), size))
+        one_line = attends_by_sample(loaded.model)
+        batch = heaviest.longest_batch(held_back.lengths.tolist(), size, one_line=one_line)
         chosen = Chosen(
             row_count=len(self._rows), batch=size, seed=training.seed, windows=windows, steps=steps
         )
@@ -249,7 +253,7 @@ class _Rehearsal:
         return Tried(
             self._spec, self._report, chosen,
             train=self._rows,
-            evaluation=Rows(samples=longest, rows=unpacked(len(longest))),
+            evaluation=held_back_rows(held_back.take(batch), loaded.model),
             saver=make_saver(
                 self._spec, self._report, self._folder, digest, resumed,
                 may_pin=may_pin(loaded.compute),
@@ -301,9 +305,12 @@ def total_seconds(spec: Spec, total_steps: int, times: _Times) -> float:
 
 
 def in_words(shape: Shape) -> str:
-    """``4 rows of 2 048 tokens``."""
+    """``4 rows of 2 048 tokens``, or ``4 rows with 5 120 tokens in all``."""
     rows = "1 row" if shape.rows == 1 else f"{shape.rows} rows"
-    return f"{rows} of {shape.width:,} tokens".replace(",", " ")
+    tokens = f"{shape.width:,} tokens".replace(",", " ")
+    if shape.one_line and shape.rows > 1:
+        return f"{rows} with {tokens} in all"
+    return f"{rows} of {tokens}"
 
 
 def _forget() -> None:

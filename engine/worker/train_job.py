@@ -173,7 +173,7 @@ def plot_course(
     return Course(
         spec, report, make_schedule(spec, len(rows)),
         train=rows,
-        evaluation=held_back_rows(prepared),
+        evaluation=held_back_rows(prepared.evaluation, loaded.model),
         saver=make_saver(spec, report, folder, digest, resumed, may_pin=may_pin(loaded.compute)),
         pad_id=loaded.tokenizer.pad_token_id,
         offload_safely=offloads(spec, loaded.compute, pinned=False),
@@ -210,22 +210,24 @@ def may_pin(compute: Compute) -> bool:
     return compute.device == "cuda" and compute.safe.offload == "pinned"
 
 
-def held_back_rows(prepared: Prepared) -> Rows:
-    """The rows of the evaluation; they are never packed."""
-    return Rows(samples=prepared.evaluation, rows=unpacked(len(prepared.evaluation)))
+def held_back_rows(samples: Samples, model: Any) -> Rows:
+    """The rows of an evaluation as the model takes them; they are never packed."""
+    by_sample = attends_by_sample(model)
+    rows = unpacked(len(samples))
+    return Rows(samples=samples, rows=rows, one_line=by_sample, has_borders=by_sample)
 
 
 def make_rows(samples: Samples, spec: Spec, model: Any) -> Rows:
     """The samples in rows as the model takes them, packed if the spec says so."""
     if not spec.packs_rows:
-        return Rows(samples=samples, rows=unpacked(len(samples)))
-    has_borders = attends_by_sample(model)
+        return held_back_rows(samples, model)
+    by_sample = attends_by_sample(model)
     return Rows(
         samples=samples,
         rows=packed(samples.lengths.tolist(), spec.training.max_length),
         packed=True,
-        one_line=has_borders or spec.model.attn_implementation == "flash_attention_2",
-        has_borders=has_borders,
+        one_line=by_sample or spec.model.attn_implementation == "flash_attention_2",
+        has_borders=by_sample,
     )
 
 

@@ -133,8 +133,11 @@ def factory(venv: Path, home: Path, model: Path, data: Path, steps: int) -> Side
     return Side(command, lambda line: 0.0 if "'loss':" in line else None, environment)
 
 
-def plain(home: Path, model: Path, data: Path, steps: int) -> Side:
-    """A script with TRL alone."""
+def plain(
+    home: Path, model: Path, data: Path, steps: int,
+    sizes: tuple[int, int, int] = (BATCH, ACCUMULATION, MAX_LENGTH),
+) -> Side:  # fmt: skip
+    """A script with TRL alone; ``sizes`` are batch, accumulation and max_length."""
     rows = json.loads(data.read_text(encoding="utf-8"))
     pairs = [
         {"prompt": f"{row['instruction']}\n{row['input']}\n", "completion": row["output"]}
@@ -142,8 +145,8 @@ def plain(home: Path, model: Path, data: Path, steps: int) -> Side:
     ]
     path = home / "rows.json"
     path.write_text(json.dumps(pairs), encoding="utf-8")
-    sizes = [str(number) for number in (steps, BATCH, ACCUMULATION, MAX_LENGTH)]
-    command = [PYTHON, "tests/bench/bare_trl.py", str(model), str(path), *sizes]
+    numbers = [str(number) for number in (steps, *sizes)]
+    command = [PYTHON, "tests/bench/bare_trl.py", str(model), str(path), *numbers]
     return Side(command, lambda line: 0.0 if line.startswith("step_ms") else None)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from msgspec.structs import replace
 
 from engine.planning.form import Form, Point, Segment, peak, value
 
@@ -44,18 +43,6 @@ def test_the_peak_is_the_greatest_segment_that_holds() -> None:
     assert peak(form, Point(batch=1, length=10), "export").parts == {"weights": 9}
     with pytest.raises(ValueError, match="no segment of resume"):
         peak(form, Point(batch=1, length=10), "resume")
-
-
-def test_packed_rows_take_what_one_long_row_takes() -> None:
-    form = _form(
-        Segment(name="f", moment="train", parts={"activations": (0, 0, 2)}, max_batch=1),
-        Segment(name="m", moment="train", parts={"inputs": (9_000,)}, min_length=40),
-    )  # fmt: skip
-    with pytest.raises(ValueError, match="no segment"):
-        peak(form, Point(batch=3, length=10))
-    line = replace(form, one_line=True)
-    assert peak(line, Point(batch=3, length=10)).parts == {"activations": 60}
-    assert peak(line, Point(batch=4, length=10)).segment == "m", "as long as four rows"
 
 
 def test_a_form_survives_json() -> None:

@@ -88,10 +88,11 @@ def test_the_ordinary_step_is_nearest_to_the_mean() -> None:
 
 
 def test_rows_in_one_line_count_together() -> None:
-    assert shape_of([4, 6], one_line=True) == Shape(rows=1, width=10)
+    line = shape_of([4, 7], one_line=True)
+    assert line == Shape(rows=2, width=11, one_line=True)
+    assert (line.weight, line.length) == ((11, 11), 6)
     found = pick([4, 6, 5, 5], _schedule(4, 2), 2, one_line=True)
-    assert found.shape.rows == 1
-    assert found.shape.width >= 10
+    assert found.shape == Shape(rows=2, width=11, one_line=True)
 
 
 def test_packed_rows_are_as_long_as_their_samples_together() -> None:

@@ -12,9 +12,9 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 import engine.methods.sft.train as sft
 from engine.contract.spec import DatasetSpec, LoraSpec, ModelSpec, Spec, TrainingSpec
-from engine.planning.form import Form, Layout, Point, shape, value
+from engine.planning.form import Form, Layout, Point, value
 from engine.worker import train_job
-from engine.worker.by_sample import attend_by_sample
+from engine.worker.by_sample import attend_by_sample, would_attend_by_sample
 from engine.worker.loading import DTYPES, Compute, add_adapter
 from engine.worker.prepared import Prepared
 from engine.worker.report import Report
@@ -106,10 +106,10 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _lengths(case: Case) -> list[int]:
-    """A batch has a row of full length and, if it has more, shorter ones. Of two, the last one has
-    gradients beside it, and is all but as full as the first. Packed rows are not padded: the most
-    that they take is when all are full."""
-    batch = [case.length] + [case.length - (0 if case.packing else 3)] * (case.batch - 1)
+    """A batch has a row of full length and, if it has more, shorter ones where they are padded;
+    those in line take most when all are full. Of two, the last one has gradients beside it."""
+    in_line = would_attend_by_sample(case.config, case.attention)
+    batch = [case.length] + [case.length - (0 if in_line else 3)] * (case.batch - 1)
     return [case.length] * case.batch + batch if case.accumulates else batch
 
 
@@ -136,8 +136,7 @@ def trainer_of(case: Case, tokenizer: Any, report: Report, folder: Path) -> Any:
     model: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
         config, trust_remote_code=False, attn_implementation=case.attention, dtype=dtype
     )
-    if case.packing:
-        attend_by_sample(model)
+    attend_by_sample(model)
     if case.bits == 4:
         _quantize(model)
     if spec.lora:
@@ -192,7 +191,6 @@ def _marked(live: LiveBytes, stage: str, function: Any) -> Any:
 def stages_of(form: Form, point: Point) -> dict[str, int]:
     """The form's peak of each stage that :func:`measure` tells apart."""
     found: dict[str, int] = {}
-    point = shape(form, point)
     for segment in form.segments:
         if segment.moment == "train" and segment.holds_at(point):
             stage = "forward" if segment.name == "loss" else segment.name

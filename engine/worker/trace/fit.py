@@ -34,10 +34,18 @@ EVALUATION = 3
 class Regime(msgspec.Struct, frozen=True, kw_only=True):
     """Points at which a step takes one course."""
 
-    batch: bool
-    """More than one row, of unequal length."""
+    min_batch: int
+    """Of 1 or 2 rows on; a batch of one alone where there is a regime for more."""
+    max_batch: int | None = None
+    line: bool = False
+    """Rows lie one behind the other."""
     min_length: int = 0
     max_length: int | None = None
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether there are several rows."""
+        return self.min_batch > 1
 
     def points(self, *, rank: bool) -> list[Point]:
         """Among these the peaks are looked for."""
@@ -47,7 +55,7 @@ class Regime(msgspec.Struct, frozen=True, kw_only=True):
             if length >= max(8, self.min_length)
             and (self.max_length is None or length <= self.max_length)
         ]
-        batches, ranks = (_BATCHES if self.batch else (1,)), (_RANKS if rank else (0,))
+        batches, ranks = (_BATCHES if self.is_batch else (1,)), (_RANKS if rank else (0,))
         return [
             Point(batch=b, length=s, rank=r)
             for b, s, r in product(batches, lengths, ranks)
@@ -140,7 +148,7 @@ def _peaks(
 def where(regime: Regime) -> dict[str, Any]:
     """For which points a segment of this regime holds."""
     return {
-        "min_batch": 2 if regime.batch else 1, "max_batch": None if regime.batch else 1,
+        "min_batch": regime.min_batch, "max_batch": regime.max_batch,
         "min_length": regime.min_length, "max_length": regime.max_length,
     }  # fmt: skip
 

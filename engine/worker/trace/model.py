@@ -14,7 +14,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from engine.contract.spec import LoraSpec
 from engine.planning.form import Layout
-from engine.worker.by_sample import attend_by_sample
+from engine.worker.by_sample import attend_by_sample, would_attend_by_sample
 from engine.worker.failures import JobError
 from engine.worker.late_bitsandbytes import without_bitsandbytes
 from engine.worker.library_names import CHECKPOINTING
@@ -91,7 +91,7 @@ def build(layout: Layout, *, layers: int, rank: int) -> Built:
     dtype = torch.float32 if layout.lora is None else compute
     with torch.device("meta"):
         base = _bare(config, _attention(layout), dtype)
-    if layout.packing:
+    if line_from(layout) is not None:
         attend_by_sample(base)
     _quantize(base, layout, compute)
     model = base
@@ -103,6 +103,17 @@ def build(layout: Layout, *, layers: int, rank: int) -> Built:
     base.forward = kernels.casting(base.forward)
     model.train()
     return Built(model=model, base=base, layers=_layers(base, layers), kernels=kernels)
+
+
+def line_from(layout: Layout) -> int | None:
+    """Rows of a batch from which on they lie one behind the other; None if they never do."""
+    wanted = layout.attn_implementation
+    if layout.packing and wanted == "flash_attention_2":
+        # It attends as SDPA does by sample.
+        wanted = "sdpa"
+    if not layout.padded or not would_attend_by_sample(layout.config, wanted):
+        return None
+    return 1 if layout.packing else 2
 
 
 def _attention(layout: Layout) -> str | None:

@@ -7,7 +7,7 @@ sizes it is a product of, and one trace gives every coefficient exactly.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
 import msgspec
@@ -20,6 +20,7 @@ MONOMIALS = 9
 _ROWS = 8
 _USUAL_KEY, _LEAST_KEY = 71, 17
 """Small primes divide more dimensions."""
+_USUAL_LINE = 200
 _PLACES = {
     (0, 0, 0): 0, (1, 0, 0): 1, (1, 1, 0): 2, (1, 2, 0): 3, (0, 0, 1): 4, (1, 1, 1): 5,
     (0, 1, 0): 6, (0, 2, 0): 7,
@@ -34,7 +35,8 @@ class CannotTrace(ValueError):
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     """Where a step is traced. ``length`` is ``times``·``key`` + 1, so that the positions that
-    predict, one fewer, are known by a prime too; ``rows`` of the head are computed at once."""
+    predict, one fewer, are known by a prime too; in a ``line``, where all rows are one, the whole
+    of it is. ``rows`` of the head are computed at once."""
 
     batch: int
     length: int
@@ -42,6 +44,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     key: int
     times: int
     rows: int
+    line: bool = False
 
     def formula(self, number: int) -> np.ndarray:
         """The coefficients of a number of bytes or operations. Raises CannotTrace."""
@@ -56,6 +59,10 @@ def _formula(sizes: Sizes, number: int) -> np.ndarray:
     left, rows = _divide(number, sizes.rows, 1)
     if rows:
         found[_ROWS] = left
+        if sizes.line:
+            # Of b·s positions of a line only the last predicts nothing, not one of each row.
+            found[_PLACES[1, 0, 0]] += left
+            found[_PLACES[0, 0, 0]] -= left
         return found
     left, rank = _divide(left, sizes.rank, 1) if sizes.rank else (left, 0)
     left, batch = _divide(left, sizes.batch, 1) if sizes.batch > 1 else (left, 0)
@@ -66,7 +73,8 @@ def _formula(sizes: Sizes, number: int) -> np.ndarray:
         left, shifted = left * sizes.key**shifted, 0
     left //= sizes.times**shifted
     for power, factor in _expanded(length, shifted):
-        found[_place(sizes, batch, power, rank, number)] += factor * left
+        rows = batch + (power - length) * sizes.line
+        found[_place(sizes, rows, power, rank, number)] += factor * left
     return found
 
 
@@ -89,24 +97,26 @@ def _divide(number: int, by: int, times: int) -> tuple[int, int]:
 
 
 def _expanded(length: int, shifted: int) -> Iterator[tuple[int, int]]:
-    """Powers of s and their factors in s^length · (s - 1)^shifted."""
+    """Powers of s and their factors in s^length · (s - 1)^shifted; in a line s - 1 is b·s - 1."""
     factors = {0: [(0, 1)], 1: [(1, 1), (0, -1)], 2: [(2, 1), (1, -2), (0, 1)]}[shifted]
     return ((power + length, factor) for power, factor in factors)
 
 
 def choose(
     dimensions: Iterable[int], *, batch: bool, rank: int, at_least: int = 0,
-    at_most: int | None = None,
+    at_most: int | None = None, line: bool = False,
 ) -> Sizes:  # fmt: skip
     """Sizes that none of a model's dimensions is a multiple of, with more than one row in a batch
-    or one only, and rows of ``at_least`` to ``at_most`` tokens. Raises CannotTrace if there are
-    none."""
+    or one only, and rows of ``at_least`` to ``at_most`` tokens, one behind the other in a ``line``.
+    Raises CannotTrace if there are none."""
     taken = {int(dimension) for dimension in dimensions} | {rank}
 
     def is_free(number: int) -> bool:
         return _is_prime(number) and not any(d and d % number == 0 for d in taken)
 
     longest = at_most or 1_000_000
+    if line and batch:
+        return _choose_line(is_free, max(at_least, _USUAL_LINE), longest, rank)
     for at_least_key in (_USUAL_KEY, _LEAST_KEY):
         for key, times in _keys(at_least_key, at_least, longest):
             length = times * key + 1
@@ -119,6 +129,20 @@ def choose(
                 if is_free(rows) and (rows_in == 1 or is_free(rows_in)):
                     return Sizes(
                         batch=rows_in, length=length, rank=rank, key=key, times=times, rows=rows
+                    )  # fmt: skip
+    raise CannotTrace("There are no sizes at which this model could be traced.")
+
+
+def _choose_line(is_free: Callable[[int], bool], at_least: int, at_most: int, rank: int) -> Sizes:
+    for length in range(at_least, min(at_most, 20_000) + 1):
+        for batch in _BATCHES if is_free(length) else ():
+            predict = batch * length - 1
+            for times in (2, 4, 6, 8, 10, 12):
+                key, rest = divmod(predict, times)
+                if not rest and all(map(is_free, (key, batch, predict - 1))):
+                    return Sizes(
+                        batch=batch, length=length, rank=rank, key=key, times=times,
+                        rows=predict - 1, line=True,
                     )  # fmt: skip
     raise CannotTrace("There are no sizes at which this model could be traced.")
 

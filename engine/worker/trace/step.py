@@ -3,9 +3,9 @@ second is a repetition, clipping, the optimizer; then an evaluation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Literal
 from unittest import mock
 
 import msgspec
@@ -17,8 +17,9 @@ from trl.kernels import chunked_logprob
 from trl.trainer import utils as trl_utils
 
 from engine.planning.form import Layout
+from engine.worker import by_sample
 from engine.worker.batches import Batch
-from engine.worker.by_sample import BORDERS, attends_by_sample
+from engine.worker.by_sample import BORDERS
 from engine.worker.loading import trainable
 from engine.worker.trace import optimizers, ram
 from engine.worker.trace.fit import EVALUATION
@@ -35,33 +36,37 @@ class Traced(msgspec.Struct):
     """Bytes of activations and paged states in the computer's memory."""
 
 
+Arrangement = Literal["alone", "full", "padded", "by a mask", "by borders"]
+"""How what lies in a batch is kept apart: there is one row; all are of one length, or not; packed
+samples have a mask, or samples lie one behind the other and attention is told of their borders."""
+
+
 def trace_step(
-    layout: Layout, built: Built, sizes: Sizes, *, padded: bool, evaluates: bool
+    layout: Layout, built: Built, sizes: Sizes, rows: Arrangement, *, evaluates: bool
 ) -> Traced:
-    """Trace a step of these sizes. ``padded``: rows of a batch are of unequal length;
-    ``evaluates``: an evaluation follows."""
-    with _stepping(layout, built, sizes, padded=padded) as step:
+    """Trace a step of these sizes. ``evaluates``: an evaluation follows."""
+    with _stepping(layout, built, sizes, rows) as step:
         step.train()
         if evaluates:
             step.evaluate()
     return Traced(step.recorder, step.in_ram)
 
 
-def trace_forward(layout: Layout, built: Built, sizes: Sizes, *, padded: bool) -> Recorder:
+def trace_forward(layout: Layout, built: Built, sizes: Sizes, rows: Arrangement) -> Recorder:
     """Trace a step up to its loss."""
-    with _stepping(layout, built, sizes, padded=padded) as step:
+    with _stepping(layout, built, sizes, rows) as step:
         step.begin()
         step.forward()
     return step.recorder
 
 
 @contextmanager
-def _stepping(layout: Layout, built: Built, sizes: Sizes, *, padded: bool) -> Iterator[_Step]:
+def _stepping(layout: Layout, built: Built, sizes: Sizes, rows: Arrangement) -> Iterator[_Step]:
     devices = ("meta", "cpu") if layout.device == "cpu" else ("meta",)
     recorder = Recorder(sizes, devices)
-    step = _Step(layout, built, sizes, recorder)
+    step = _Step(layout, built, sizes, rows, recorder)
     with ExitStack() as around:
-        for patch in _patches(layout, built, sizes, recorder, padded=padded):
+        for patch in _patches(layout, built, sizes, rows, recorder):
             around.enter_context(patch)
         for hook in step.hooks():
             around.enter_context(hook)
@@ -71,10 +76,13 @@ def _stepping(layout: Layout, built: Built, sizes: Sizes, *, padded: bool) -> It
 
 
 class _Step:
-    def __init__(self, layout: Layout, built: Built, sizes: Sizes, recorder: Recorder) -> None:
+    def __init__(
+        self, layout: Layout, built: Built, sizes: Sizes, rows: Arrangement, recorder: Recorder
+    ) -> None:
         self._layout = layout
         self._built = built
         self._sizes = sizes
+        self._rows = rows
         self.recorder = recorder
         self._turn = 0
         self._is_forward = False
@@ -149,14 +157,17 @@ class _Step:
             self.recorder.hold([v for v in state.values() if torch.is_tensor(v)], "optimizer")
 
     def _inputs(self) -> Batch:
-        shape = (self._sizes.batch, self._sizes.length)
+        rows, length = self._sizes.batch, self._sizes.length
+        in_line = self._rows == "by borders"
+        shape = (1, rows * length) if in_line else (rows, length)
         names = ["input_ids", "labels"]
-        names.append("position_ids" if self._layout.packing else "attention_mask")
+        is_apart = self._rows in ("by a mask", "by borders")
+        names.append("position_ids" if is_apart else "attention_mask")
         made = {name: torch.empty(shape, dtype=torch.int64, device="meta") for name in names}
         self.recorder.hold(made.values(), "inputs")
-        if attends_by_sample(self._built.base):
-            # One sample that fills its row: the memory of many, and the most to compute.
-            return {**made, BORDERS: [0, self._sizes.length]}
+        if in_line:
+            # Samples that fill their rows: the memory of many, and the most to compute.
+            return {**made, BORDERS: list(range(0, rows * length + 1, length))}
         return made
 
     # ------------------------------------------------------------ a micro-batch
@@ -262,11 +273,13 @@ class _Torch:
 
 
 def _patches(
-    layout: Layout, built: Built, sizes: Sizes, recorder: Recorder, *, padded: bool
+    layout: Layout, built: Built, sizes: Sizes, rows: Arrangement, recorder: Recorder
 ) -> Iterator[Any]:
     """Where transformers and TRL look at values, which are not there, say what they would be."""
-    yield mock.patch.object(masking_utils, "is_tracing", _always(padded or layout.packing))
+    is_odd = rows in ("padded", "by a mask", "by borders")
+    yield mock.patch.object(masking_utils, "is_tracing", _always(is_odd))
     yield mock.patch.object(masking_utils, "fast_all", _always(True))
+    yield mock.patch.object(by_sample, "apart", _all_at_once)
     yield mock.patch.object(chunked_logprob, "TOKEN_CHUNK_SIZE", sizes.rows)
     yield mock.patch.object(chunked_logprob, "torch", _Torch(built))
     if layout.device == "cuda":
@@ -282,6 +295,21 @@ def _always(answer: bool) -> Any:
         return answer
 
     return ask
+
+
+def _all_at_once(
+    module: nn.Module, tensors: Sequence[torch.Tensor], lengths: list[int], **kwargs: Any
+) -> torch.Tensor:
+    """As :func:`engine.worker.by_sample.apart` for samples of one length. What each takes is so
+    known to grow with their number; of what is there for a moment, that of all is counted."""
+    # A split of one piece copies its gradient, as one of many does.
+    whole = [torch.split(each, [each.shape[2]], dim=2)[0] for each in tensors]
+    rows = [
+        each.reshape(each.shape[1], len(lengths), -1, each.shape[3]).transpose(0, 1)
+        for each in whole
+    ]
+    found = by_sample.one(module, rows, **kwargs)
+    return torch.cat([found.flatten(0, 1)[None]], dim=1)
 
 
 def _takes_nothing(*args: Any, **kwargs: Any) -> None:

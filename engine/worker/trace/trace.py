@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from engine.planning.form import PARTS, Form, Layout, Point, Segment
-from engine.worker.by_sample import would_attend_by_sample
 from engine.worker.loading import trainable
 from engine.worker.trace import fit, rounding
 from engine.worker.trace import model as models
@@ -20,7 +20,7 @@ from engine.worker.trace.model import Built
 from engine.worker.trace.optimizers import USUAL_RANK
 from engine.worker.trace.recorder import Recorder
 from engine.worker.trace.sizes import Sizes, as_coefficients, choose
-from engine.worker.trace.step import Traced, trace_forward, trace_step
+from engine.worker.trace.step import Arrangement, Traced, trace_forward, trace_step
 from engine.worker.trace.work import Work
 
 VERSIONS = ("torch", "transformers", "peft", "trl")
@@ -90,24 +90,20 @@ def _first_depth(depth: int, period: int) -> int:
 
 def _regimes(layout: Layout) -> list[Regime]:
     window = models.window(layout.config)
-    one_line = _is_one_line(layout)
-    rows = [] if one_line else [Regime(batch=True)]
+    begin = models.line_from(layout)
     needs_no_mask = layout.attn_implementation == "flash_attention_2"
-    has_mask = layout.packing and not one_line
+    has_mask = layout.packing and begin is None
     if window is None or has_mask or needs_no_mask:
-        return [Regime(batch=False), *rows]
-    return [
-        Regime(batch=False, max_length=window - 1),
-        Regime(batch=False, min_length=window),
-        *rows,
+        lengths: list[tuple[int, int | None]] = [(0, None)]
+    else:
+        lengths = [(0, window - 1), (window, None)]
+    alone = [
+        Regime(min_batch=1, max_batch=1, line=begin == 1, min_length=least, max_length=most)
+        for least, most in lengths
     ]
-
-
-def _is_one_line(layout: Layout) -> bool:
-    wanted = layout.attn_implementation
-    return layout.packing and would_attend_by_sample(
-        layout.config, "sdpa" if wanted == "flash_attention_2" else wanted
-    )
+    if begin is None:
+        return [*alone, Regime(min_batch=2)]
+    return [*alone, *(replace(each, min_batch=2, max_batch=None, line=True) for each in alone)]
 
 
 def _pass(subject: _Subject, regime: Regime, earlier: list[_Pass]) -> _Pass:
@@ -121,20 +117,35 @@ def _pass(subject: _Subject, regime: Regime, earlier: list[_Pass]) -> _Pass:
         if size % _RANK
     }
     sizes = choose(
-        dimensions, batch=regime.batch, rank=_RANK if layout.lora is not None else 0,
-        at_least=regime.min_length, at_most=regime.max_length,
+        dimensions, batch=regime.is_batch, rank=_RANK if layout.lora is not None else 0,
+        at_least=regime.min_length, at_most=regime.max_length, line=regime.line,
     )  # fmt: skip
-    padded = regime.batch and layout.padded
+    rows = _rows(layout, regime)
     first, *others = subject.built
-    comparable = [done for done in earlier if done.regime.batch == regime.batch]
+    comparable = [
+        done
+        for done in earlier
+        if _rows(layout, done.regime) is rows and done.regime.is_batch is regime.is_batch
+    ]
     if comparable:
-        ahead = trace_forward(layout, first, sizes, padded=padded)
+        ahead = trace_forward(layout, first, sizes, rows)
         for done in comparable:
             if ahead.begins_like(done.traced[0].recorder):
                 return _Pass(regime, sizes, done.traced, done.course)
-    traced = [trace_step(layout, first, sizes, padded=padded, evaluates=True)]
-    traced += [trace_step(layout, built, sizes, padded=padded, evaluates=False) for built in others]
+    traced = [trace_step(layout, first, sizes, rows, evaluates=True)]
+    traced += [trace_step(layout, built, sizes, rows, evaluates=False) for built in others]
     return _Pass(regime, sizes, traced, _course(subject, [each.recorder for each in traced]))
+
+
+def _rows(layout: Layout, regime: Regime) -> Arrangement:
+    """How the rows of a batch are kept apart."""
+    if regime.line:
+        return "by borders"
+    if layout.packing:
+        return "by a mask"
+    if regime.is_batch:
+        return "padded" if layout.padded else "full"
+    return "alone"
 
 
 def _course(subject: _Subject, recorders: list[Recorder]) -> Course:
@@ -211,7 +222,6 @@ def _form(subject: _Subject, last: _Pass, segments: list[Segment], seconds: floa
         backward_flops=as_coefficients(counted(Work.flops, "backward")),
         saved_bytes_moved=as_coefficients(counted(Work.moved, "forward", "loss", "backward")),
         rounding=_rounding(layout, last),
-        one_line=_is_one_line(layout),
         traced_at=[Point(batch=sizes.batch, length=sizes.length, rank=sizes.rank)],
         seconds=seconds,
         versions={name: importlib.metadata.version(name) for name in VERSIONS},

@@ -1,0 +1,70 @@
+"""Attention by sample in every model that is said to have it: what a sample gives is what it gives
+alone, and nothing looks into the one before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+
+from engine.worker.by_sample import (
+    BORDERS,
+    MODELS,
+    attend_by_sample,
+    attends_by_sample,
+    would_attend_by_sample,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+
+LENGTHS = [5, 9, 1, 3]
+_WINDOW = 4
+_SIZES: dict[str, Any] = {
+    "vocab_size": 60, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
+    "max_position_embeddings": 128, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+    "sliding_window": _WINDOW, "sliding_window_pattern": 2, "num_experts": 4,
+    "num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
+    "shared_expert_intermediate_size": 32,
+}  # fmt: skip
+_OTHER_NAMES = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128}
+
+
+def _tiny(kind: str) -> Any:
+    names = _OTHER_NAMES if kind in ("gpt2", "gpt_bigcode") else {}
+    config = CONFIG_MAPPING[kind](**{**_SIZES, **names})
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config).eval()  # type: ignore[no-untyped-call]
+
+
+def _logits(model: Any, ids: torch.Tensor, **more: Any) -> torch.Tensor:
+    with torch.no_grad():
+        found: torch.Tensor = model(input_ids=ids, use_cache=False, **more).logits
+    return found
+
+
+@pytest.mark.parametrize("kind", sorted(MODELS))
+def test_samples_in_line_give_what_each_gives_alone(kind: str) -> None:
+    model = _tiny(kind)
+    ids = torch.randint(3, 60, (1, sum(LENGTHS)), generator=torch.Generator().manual_seed(1))
+    alone = torch.cat([_logits(model, part) for part in ids.split(LENGTHS, dim=1)], dim=1)
+    assert would_attend_by_sample(model.config.to_dict(), "auto")
+    attend_by_sample(model)
+    assert attends_by_sample(model)
+    positions = torch.cat([torch.arange(length) for length in LENGTHS])[None]
+    borders = {BORDERS: [0, *torch.tensor(LENGTHS).cumsum(0).tolist()]}
+    in_line = _logits(model, ids, position_ids=positions, **borders)
+    torch.testing.assert_close(in_line, alone, rtol=1e-5, atol=1e-6)
+    mixed = _logits(model, ids, position_ids=torch.arange(sum(LENGTHS))[None])
+    assert not torch.allclose(mixed, alone, rtol=1e-3, atol=1e-4), "the check must be able to fail"
+
+
+def test_others_keep_the_attention_that_they_have() -> None:
+    model = _tiny("opt")
+    attend_by_sample(model)
+    assert not attends_by_sample(model)
+    assert not would_attend_by_sample({"model_type": "opt"}, "auto")
+    assert not would_attend_by_sample({"model_type": "llama"}, "eager")
+    assert not would_attend_by_sample({}, "auto")
