@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
-from app.words import GIB, SPACE, count, seconds, size, span
+from app.words import GIB, SPACE, count, counted, seconds, size, span
 from engine.planning.figures import file_size
 from engine.planning.plan import Budget, Item, Plan, Rung, Timing
 
@@ -117,13 +119,23 @@ def price(rung: Rung) -> str:
 
 
 def forecast(timing: Timing | None) -> str:
-    """The time a run takes: ``Estimated 2 h 50 m · 12.1 s per step``."""
+    """The time a run takes: ``Estimated 2 h 50 m · 12.1 s per step``; where earlier runs taught
+    it, ``About 2 h 50 m (2 h 30 m to 3 h 10 m) · 12.1 s per step``."""
     if timing is None:
         return ""
-    step = f"{seconds(timing.step_seconds)} per step"
+    head = "About" if timing.learnt.runs else "Estimated"
+    step = seconds(timing.step_seconds)
     if timing.total_seconds is None:
-        return f"Estimated {step}"
-    return f"Estimated {span(timing.total_seconds)} · {step}"
+        return f"{head} {step}{_between(timing, timing.step_seconds, seconds)} per step"
+    whole = span(timing.total_seconds)
+    return f"{head} {whole}{_between(timing, timing.total_seconds, span)} · {step} per step"
+
+
+def _between(timing: Timing, middle: float, told: Callable[[float], str]) -> str:
+    """Between what it lies, as far as earlier runs taught that."""
+    known = timing.learnt
+    least, most = told(known.least * middle), told(known.most * middle)
+    return f" ({least} to {most})" if least != most else ""
 
 
 def forecast_why(timing: Timing | None) -> str:
@@ -131,9 +143,16 @@ def forecast_why(timing: Timing | None) -> str:
     if timing is None:
         return ""
     bound = f" Held back by {timing.bound_by}." if timing.bound_by else ""
+    speed = f"about {count(timing.tokens_per_second)} tokens a second, all rows full"
+    known = timing.learnt
+    if not known.runs:
+        return (
+            f"A rough estimate: {speed}, from the published rates of what computes.{bound} Try it "
+            "first measures it, and each finished run here teaches it."
+        )
     return (
-        f"An estimate: about {count(timing.tokens_per_second)} tokens a second, from the card's "
-        f"published rates.{bound} Try it first measures it."
+        f"An estimate: {speed}. {counted(known.runs, 'earlier run')} here took {known.ratio:.2g} "
+        f"times what the published rates give; how far apart they were is the span.{bound}"
     )
 
 

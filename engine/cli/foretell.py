@@ -35,9 +35,10 @@ def machine_for(client: Client, spec: Spec, profile: str, platform: str | None =
 class Traces:
     """Forms from the host, as long as there is time."""
 
-    def __init__(self, client: Client, machine: Machine) -> None:
+    def __init__(self, client: Client, machine: Machine, *, only_kept: bool = False) -> None:
         self._client = client
         self._machine = machine
+        self._only_kept = only_kept
         self._deadline: float | None = None
         self._least = 0
         self._usual_seconds = 0.0
@@ -52,6 +53,7 @@ class Traces:
             spec=to_raw(spec),
             device=device_of(self._machine),
             precision=precision_of(spec, self._machine)[0],
+            only_kept=self._only_kept,
         )
         try:
             reply = self._client.request(request, TRACE_SECONDS)
@@ -82,14 +84,16 @@ class Traces:
 
 
 def foretold(client: Client, spec: Spec, output: Output) -> dict[str, Any]:
-    """What is foretold of a run that is about to start on this machine's card, for the run's folder
-    and to learn from; a warning if it is not to fit. Empty without a card, or without a trace."""
+    """What is foretold of a run that is about to start on this machine, for the run's folder and to
+    learn from; a warning if it is not to fit. Empty without a trace. Without a card there is one
+    only where the run was planned before: such runs are small, and not worth a wait."""
     try:
         machine = machine_for(client, spec, AUTO)
-        if is_cpu(machine) or client.host.get("busy"):
+        if client.host.get("busy"):
             return {}
         settled, _ = settle(spec, machine)
-        plan = make_plan(spec, Traces(client, machine).first(settled)[0], machine)
+        traces = Traces(client, machine, only_kept=is_cpu(machine))
+        plan = make_plan(spec, traces.first(settled)[0], machine)
     except (Refused, HostFailed):
         return {}
     if plan.verdict == "does_not_fit":

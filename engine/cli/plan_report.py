@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from engine.cli import words
 from engine.cli.output import Output
 from engine.planning import figures
-from engine.planning.plan import Choice, Item, Plan, Rung, Verdict
+from engine.planning.plan import Choice, Item, Plan, Rung, Timing, Verdict
 
 _COLOURS: dict[Verdict, str] = {
     "fits": "green", "tight": "yellow", "does_not_fit": "red", "unknown": "dim",
@@ -101,7 +101,7 @@ def _facts(plan: Plan, output: Output, layers: Sequence[str]) -> list[str]:
     if layers:
         lines += [("Linear layers", ", ".join(layers))]
     if plan.timing:
-        lines += [("Time", _time(plan))]
+        lines += [("Time", _time(plan.timing)), ("", _time_source(plan.timing))]
     return [f"  {output.paint(f'{name:<20}', 'dim')}{text}" for name, text in lines]
 
 
@@ -122,16 +122,29 @@ def _file(plan: Plan) -> str:
     return figures.file_size(plan.adapter_file_bytes)
 
 
-def _time(plan: Plan) -> str:
-    timing = plan.timing
-    assert timing
-    text = f"about {timing.step_seconds:.2g} s a step, "
-    if timing.step_seconds >= 10:
-        text = f"about {timing.step_seconds:.0f} s a step, "
+def _time(timing: Timing) -> str:
+    step = timing.step_seconds
+    text = f"about {_seconds(step)} a step of {figures.count(timing.step_tokens)} tokens, "
     text += f"{figures.count(timing.tokens_per_second)} tokens/s"
     if timing.total_seconds:
         text += f", {words.duration(timing.total_seconds)} in all"
-    return f"{text} (an estimate, bound by {timing.bound_by})"
+    return text
+
+
+def _time_source(timing: Timing) -> str:
+    """What the time rests on, and between what it lies as far as earlier runs taught that."""
+    learnt = timing.learnt
+    if not learnt.runs:
+        return f"a rough estimate, bound by {timing.bound_by}"
+    told = words.duration if timing.total_seconds else _seconds
+    middle = timing.total_seconds or timing.step_seconds
+    least, most = told(learnt.least * middle), told(learnt.most * middle)
+    runs = "1 earlier run" if learnt.runs == 1 else f"{learnt.runs} earlier runs"
+    return f"{least} to {most} by {runs} here, bound by {timing.bound_by}"
+
+
+def _seconds(number: float) -> str:
+    return f"{number:.0f} s" if number >= 10 else f"{number:.2g} s"
 
 
 # ---------------------------------------------------------------- choices and ladder

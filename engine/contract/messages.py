@@ -301,6 +301,8 @@ class Trace(Request, frozen=True, kw_only=True, tag=_snake):
     """What to trace for; need not be here."""
     precision: Literal["bf16", "fp16", "fp32"] = "bf16"
     """What ``auto`` comes to on that device."""
+    only_kept: bool = False
+    """Refuse instead of tracing, where this machine has not traced such a step before."""
 
 
 class Rehearse(Request, frozen=True, kw_only=True, tag=_snake):

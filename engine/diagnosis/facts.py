@@ -68,7 +68,7 @@ def _memory_facts(evidence: Evidence, table: Table) -> Table:
     ram = max((t.ram_used_bytes or 0 for t in evidence.telemetry), default=0)
     total_gib = table.get("machine.ram_gib")
     peak = evidence.plan.get("peak_bytes")
-    peak_gib = peak / _GIB if isinstance(peak, int) else None
+    peak_gib = peak / _GIB if isinstance(peak, int) and peak else None
     card_gib = table.get("gpu.memory_gib")
     return {
         "memory.card_share": share,

@@ -61,7 +61,7 @@ class Attempt:
         self._reason = ""
         """Why this host killed the worker; empty if it did not."""
         self._lesson = Lesson()
-        self._pace = PaceKeeper(self.course)
+        self._pace = PaceKeeper(self.course, self._lesson.note)
         self._kills = RecentKills()
         self._comeback = comeback
         self._watchdog = Watchdog(settings, self.course, worker)

@@ -1,13 +1,18 @@
-"""A finished run teaches how far its plan was off, so that the next plan on this card is nearer."""
+"""A finished run teaches how far its plan was off, so that the next plan on this machine is nearer:
+its memory on a card, and the time of its steps.
+"""
 
 from __future__ import annotations
 
 import logging
+import statistics
+from collections import deque
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from engine.contract.messages import Done, Message, Step, Telemetry
+from engine.contract.messages import Done, Finding, Message, Step, Telemetry
 from engine.paths import home
 from engine.planning import learnt
 from engine.planning.learnt import Expected
@@ -16,28 +21,55 @@ from engine.store.upgrade import StoreError
 
 log = logging.getLogger(__name__)
 
+FIRST_STEPS = 3
+"""Of an attempt, which compile and warm up."""
+LEAST_STEPS = 20
+"""After them; the time of fewer is more of a chance."""
+_MOST_STEPS = 2000
+"""The newest that are looked at."""
+_TROUBLE = frozenset({"spill", "throttled", "starved", "card_shared", "slower", "slow_creep"})
+"""Findings after which a run's time says little of the machine."""
+
+
+class _Timed(NamedTuple):
+    seconds: float
+    tokens: int
+
 
 class Lesson:
-    """Notes the greatest memory of an attempt. Sizes in bytes."""
+    """Notes the greatest memory of an attempt and the time of its steps. Sizes in bytes."""
 
     def __init__(self) -> None:
         self._reserved = 0
         self._process = 0
+        self._step_count = 0
+        self._steps: deque[_Timed] = deque(maxlen=_MOST_STEPS)
+        self._is_troubled = False
         self._is_finished = False
 
     def note(self, message: Message) -> None:
-        """Take from a record what it says of the card's memory, and how the run ended."""
+        """Take from a record what it says of memory and time, and how the run ended."""
         if isinstance(message, Step):
             self._reserved = max(self._reserved, message.vram_peak_bytes or 0)
+            self._step_count += 1
+            if self._step_count > FIRST_STEPS:
+                tokens = message.padded_tokens or message.tokens
+                self._steps.append(_Timed(message.step_ms / 1000, tokens))
         elif isinstance(message, Telemetry):
             self._process = max(self._process, message.vram_process_bytes or 0)
+        elif isinstance(message, Finding):
+            self._is_troubled = self._is_troubled or message.code in _TROUBLE
         elif isinstance(message, Done):
             self._is_finished = message.outcome == "finished"
 
     @property
     def has_something(self) -> bool:
-        """Whether the attempt finished on a card."""
-        return self._is_finished and self._reserved > 0
+        """Whether the attempt finished and teaches of a card's memory, or of time."""
+        return self._is_finished and (self._reserved > 0 or self._tells_time)
+
+    @property
+    def _tells_time(self) -> bool:
+        return len(self._steps) >= LEAST_STEPS and not self._is_troubled
 
     def learn(self, folder: Path) -> None:
         """Compare with the plan in the run's folder, if it has one. A failure is only logged."""
@@ -45,13 +77,29 @@ class Lesson:
             raw = read_run(folder).plan
             if raw:
                 expected = msgspec.convert(raw, Expected)
-                learnt.record(home(), expected, self.measured_bytes(expected))
+                size, ratio = self.measured_bytes(expected), self.time_ratio(expected)
+                if size or ratio:
+                    learnt.record(home(), expected, size, ratio)
         except (StoreError, msgspec.ValidationError, OSError) as error:
             log.warning("%s: nothing is learnt from it: %s", folder.name, error)
 
-    def measured_bytes(self, expected: Expected) -> int:
-        """What the run took of the card at its peak. The driver knows best, where it tells; it is
-        asked once a second, so what torch says is the least that it was."""
+    def measured_bytes(self, expected: Expected) -> int | None:
+        """What the run took of the card at its peak; None without one. The driver knows best, where
+        it tells; it is asked once a second, so what torch says is the least that it was."""
+        if not (self._reserved and expected.peak_bytes):
+            return None
         if self._process >= self._reserved:
             return self._process
         return self._reserved + expected.context_bytes
+
+    def time_ratio(self, expected: Expected) -> float | None:
+        """What a step took, as a multiple of the bare estimate for as many tokens as it had, so
+        that it says how quick the machine is and not how full the rows were; the median. None
+        where it would say something else."""
+        if not (self._tells_time and expected.step_tokens and expected.step_seconds > 0):
+            return None
+        known = [step for step in self._steps if step.tokens and step.seconds > 0]
+        if not known:
+            return None
+        times = statistics.median(s.seconds / expected.seconds_at(s.tokens) for s in known)
+        return times * expected.time_ratio

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import psutil
 
-from engine.contract.messages import Record
+from engine.contract.messages import Finding, Record
 from engine.diagnosis.pace.causes import Platform
 from engine.diagnosis.pace.watch import PaceWatch
 from engine.diagnosis.pace.words import Machine
@@ -16,10 +17,11 @@ from engine.planning.facts import is_wsl
 
 
 class PaceKeeper:
-    """Shows an attempt's records to the watch, and records what it finds."""
+    """Shows an attempt's records to the watch, records what it finds and tells ``hears`` of it."""
 
-    def __init__(self, course: Course) -> None:
+    def __init__(self, course: Course, hears: Callable[[Finding], None] | None = None) -> None:
         self._course = course
+        self._hears = hears
         self.begin({})
 
     def begin(self, spec: dict[str, Any]) -> None:
@@ -32,6 +34,8 @@ class PaceKeeper:
         for finding in self._watch.note(record):
             if not self._course.is_over:
                 self._course.take(finding)
+            if self._hears is not None:
+                self._hears(finding)
 
 
 def spills() -> Platform:

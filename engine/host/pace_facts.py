@@ -107,6 +107,7 @@ def facts_of(
     waits = [step.wait_ms / 1000 for step in steps if step.wait_ms is not None]
     busy = [s.gpu_busy_percent / 100 for s in samples if s.gpu_busy_percent is not None]
     planned = _expected(plan)
+    tokens = round(fmean(step.padded_tokens or step.tokens for step in steps))
     return Facts(
         steps=len(steps),
         step_seconds=fmean(step.step_ms for step in steps) / 1000,
@@ -116,7 +117,7 @@ def facts_of(
         recompute_share=recompute_share(spec),
         saving_share=pauses.get(Phase.SAVING, 0.0),
         evaluating_share=pauses.get(Phase.EVALUATING, 0.0),
-        planned_seconds=planned.step_seconds if planned and planned.step_seconds else None,
+        planned_seconds=planned.seconds_at(tokens) if planned and planned.step_seconds else None,
         planned_parts=planned.parts if planned else {},
         has_card=any(s.vram_total_bytes is not None for s in samples)
         or any(step.vram_reserved_bytes is not None for step in steps),

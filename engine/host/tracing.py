@@ -97,6 +97,8 @@ class Tracer:
             kept = await apart(_kept, _place(spec, config, request))
             if kept is not None:
                 return {"form": kept, "config": config, "source": source, "cached": True}
+        if request.only_kept:
+            raise Refused("No such step was traced here yet.")
         async with lend(spec) as worker:
             traced = await self._ask(worker, spec, config, request)
         if not traced.form:

@@ -94,6 +94,8 @@ class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the processor."""
     cpu_count: int | None = None
     """Cores that this process may use, hyper-threads counted."""
+    cpu_cores: int | None = None
+    """Cores of the computer, hyper-threads not counted."""
     ram_total_bytes: int | None = None
     """Of the computer, or what its container or WSL may have."""
     ram_available_bytes: int | None = None
@@ -167,6 +169,7 @@ def judge(seen: Seen) -> MachineFacts:
         container=platforms.container(seen),
         cpu=seen.cpu,
         cpu_count=seen.cpu_count,
+        cpu_cores=seen.cpu_cores,
         ram_total_bytes=total,
         ram_available_bytes=available,
         swap_total_bytes=seen.memory.swap_total_bytes,

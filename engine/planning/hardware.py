@@ -22,6 +22,7 @@ from engine.planning.profiles import (
     problems,
     profile_of,
     profiles,
+    with_cores,
 )
 
 __all__ = ["AUTO", "CPU", "Machine", "PlatformKind", "Profile", "UnknownProfile", "find",
@@ -65,6 +66,10 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """What earlier runs on this card and driver took beyond the plan; may be below 0."""
     error_share: float = 0.05
     """How far off a plan may be, as a share; smaller once runs were measured."""
+    time: learnt.TimeLesson = learnt.TimeLesson()
+    """What earlier runs took beside the estimate."""
+    processor: str = ""
+    """Name and cores of the processor of this machine, where it is what trains."""
     packages: dict[str, str] = {}
     driver: str | None = None
 
@@ -91,7 +96,7 @@ def machine_of(
     if card is None:
         cpu = find(CPU)
         assert cpu is not None
-        return _machine(facts, cpu, kind, None, is_detected=True)
+        return _machine(facts, with_cores(cpu, _cores(facts)), kind, None, is_detected=True)
     found = profile_of(card)
     return _machine(
         facts, found, kind, _available(card, found, kind), is_detected=True, driver=card.driver
@@ -150,7 +155,10 @@ def _machine(
 ) -> Machine:  # fmt: skip
     where = {"linux": "", "windows": ", Windows", "wsl": ", WSL"}[kind]
     measured = facts.pinned if kind == platform_of(facts) else None
-    lesson = _lesson(facts, profile, driver) if is_detected else learnt.Lesson()
+    is_processor = is_detected and profile.memory_bytes is None
+    processor = f"{facts.cpu or profile.name}, {profile.cores} cores" if is_processor else ""
+    key = learnt.key(processor or profile.name, driver, facts.packages.get("torch"))
+    lesson = facts.lessons.get(key, learnt.Lesson()) if is_detected else learnt.Lesson()
     return Machine(
         name=profile.name + where,
         profile=profile,
@@ -164,6 +172,8 @@ def _machine(
         else None,
         learnt_offset_bytes=lesson.offset_bytes,
         error_share=lesson.error_share,
+        time=lesson.time,
+        processor=processor,
         packages=facts.packages,
         driver=driver,
     )
@@ -176,6 +186,7 @@ def _ram_free(facts: MachineFacts) -> int | None:
     return max(total - _SYSTEM_RAM_BYTES, 0) if total is not None else None
 
 
-def _lesson(facts: MachineFacts, profile: Profile, driver: str | None) -> learnt.Lesson:
-    key = learnt.key(profile.name, driver, facts.packages.get("torch"))
-    return facts.lessons.get(key, learnt.Lesson())
+def _cores(facts: MachineFacts) -> int | None:
+    """That torch computes with: hyper-threads of a core add nothing to its products."""
+    counts = [number for number in (facts.cpu_cores, facts.cpu_count) if number]
+    return min(counts, default=None)

@@ -55,6 +55,7 @@ def look(store: Path, home: Path | None = None) -> Seen:
         pci_vendors=_display_vendors(Path("/sys/bus/pci/devices")),
         cpu=_cpu_name(),
         cpu_count=_cpu_count(),
+        cpu_cores=_cpu_cores(),
         memory=memory(),
         store=disk(store),
         cache=disk(hub_cache.folder()),
@@ -119,6 +120,15 @@ def _cpu_name() -> str | None:
 def _cpu_count() -> int | None:
     allowed = getattr(os, "sched_getaffinity", None)
     return len(allowed(0)) if allowed else os.cpu_count()
+
+
+def _cpu_cores() -> int | None:
+    try:
+        import psutil
+    except ImportError:
+        return None
+    found: int | None = psutil.cpu_count(logical=False)
+    return found
 
 
 def _display_vendors(devices: Path) -> list[str]:

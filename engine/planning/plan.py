@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from engine.planning.form import Moment
+from engine.planning.learnt import TimeLesson
 
 Verdict = Literal["fits", "tight", "does_not_fit", "unknown"]
 """``tight``: fits by less than the estimate may be off. ``unknown``: no card to compare with."""
@@ -68,17 +69,26 @@ class Rung(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """An estimate from the card's published rates."""
+    """An estimate from the card's published rates, and from what earlier runs here took."""
 
     step_seconds: float
+    step_tokens: int = 0
+    """Of this step: every row is taken to be full."""
     tokens_per_second: float
     total_seconds: float | None = None
     """None where the number of steps is not known before the data is tokenised."""
     bound_by: str = ""
-    """``compute``, ``memory traffic`` or ``offload copies``."""
+    """``compute``, ``memory traffic``, ``kernel launches`` or ``offload copies``."""
     parts: dict[str, float] = {}
     """Seconds of a step by what they go into; together ``step_seconds``. Copies only count as far
     as they are not hidden behind the computation."""
+    hidden_seconds: float = 0.0
+    """Of a step's kernel launches, what a card's work hides, and less of it would not."""
+    fixed_seconds: float = 0.0
+    """Of a step's memory traffic, what is the same for fewer tokens: that of the weights."""
+    learnt: TimeLesson = TimeLesson()
+    """What earlier runs taught, which is in these figures: they lie between ``least`` and ``most``
+    times what is told."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

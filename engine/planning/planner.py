@@ -123,17 +123,22 @@ def _notes(budgets: list[Budget], machine: Machine) -> list[str]:
 
 def expectation(plan: Plan, machine: Machine) -> dict[str, Any]:
     """What of the plan goes into a run's folder, so that the run can teach; empty where the plan
-    was not made for the card that the run gets."""
-    if not machine.is_detected or is_cpu(machine):
+    was not made for the card that the run gets. A processor is only taught how long steps take."""
+    if not machine.is_detected:
         return {}
+    peak = plan.budgets[0].total_bytes - budget.learnt_bytes(machine)
     expected = Expected(
-        card=machine.profile.name,
+        card=machine.processor or machine.profile.name,
         driver=machine.driver or "",
         torch=machine.packages.get("torch", ""),
-        peak_bytes=plan.budgets[0].total_bytes - budget.learnt_bytes(machine),
+        peak_bytes=0 if is_cpu(machine) else peak,
         context_bytes=machine.profile.context_bytes,
         step_seconds=plan.timing.step_seconds if plan.timing else 0.0,
         parts=plan.timing.parts if plan.timing else {},
+        step_tokens=plan.timing.step_tokens if plan.timing else 0,
+        hidden_seconds=plan.timing.hidden_seconds if plan.timing else 0.0,
+        fixed_seconds=plan.timing.fixed_seconds if plan.timing else 0.0,
+        time_ratio=machine.time.ratio,
     )
     raw: dict[str, Any] = msgspec.to_builtins(expected)
     return raw

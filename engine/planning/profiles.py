@@ -55,6 +55,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     card_count: int = 1
     context_bytes: int = 0
     """What CUDA itself takes on the card before the first tensor: measured or typical."""
+    cores: int = 0
+    """Of a processor, that its rates are for; 0 for a card, and where nobody says."""
     workspace_bytes: int = 0
     """Scratch of cuBLAS, which torch's allocator holds: :data:`WORKSPACE_BYTES` on a card."""
     driver_names: tuple[str, ...] = ()
@@ -76,6 +78,7 @@ class _Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     driver_names: tuple[str, ...] = ()
     context_mib: int = 350
     card_count: int = 1
+    cores: int = 0
     has_display: bool = True
 
 
@@ -177,6 +180,7 @@ def _profile(card: _Card) -> Profile:
         card_count=card.card_count,
         context_bytes=card.context_mib * _MIB if is_card else 0,
         workspace_bytes=WORKSPACE_BYTES if is_card else 0,
+        cores=0 if is_card else card.cores,
         driver_names=card.driver_names,
         has_display=card.has_display,
     )
@@ -199,6 +203,19 @@ def profile_of(card: GpuFacts) -> Profile:
 def plain_name(name: str | None) -> str:
     """A card's name without its maker's."""
     return re.sub(r"^(NVIDIA|nvidia)\s+", "", (name or "").strip())
+
+
+def with_cores(profile: Profile, cores: int | None) -> Profile:
+    """A processor's profile with the rates of so many cores; all share the memory's bandwidth."""
+    if not cores or not profile.cores:
+        return profile
+    times = cores / profile.cores
+    return msgspec.structs.replace(
+        profile,
+        cores=cores,
+        half_flops=times * profile.half_flops,
+        single_flops=times * profile.single_flops,
+    )
 
 
 def _same_memory(profile: Profile, found: int | None) -> bool:

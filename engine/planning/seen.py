@@ -110,6 +110,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """Vendor of each display controller on the PCI bus, such as ``0x10de`` for NVIDIA."""
     cpu: str | None = None
     cpu_count: int | None = None
+    cpu_cores: int | None = None
     memory: MemorySeen = MemorySeen()
     store: DiskSeen = DiskSeen(path="")
     cache: DiskSeen | None = None

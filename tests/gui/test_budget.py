@@ -22,7 +22,18 @@ from app.pages.new_run.model_list import facts_at, level_for
 from app.pages.new_run.profile_menu import ProfileMenu, grouped, profile_words
 from app.pages.new_run.todo_items import heading, patch_words, todos
 from app.pages.new_run.traces import Traced, key_of
-from app.plan_words import brief, change, forecast, gib, headline, lines, price, remarks, story
+from app.plan_words import (
+    brief,
+    change,
+    forecast,
+    forecast_why,
+    gib,
+    headline,
+    lines,
+    price,
+    remarks,
+    story,
+)  # fmt: skip
 from app.preferences import Preferences
 from app.theme import Theme, load_tokens
 from app.transport import LocalTransport
@@ -43,6 +54,7 @@ from engine.planning import catalogue, learnt
 from engine.planning.conflicts import Conflict
 from engine.planning.form import PARTS
 from engine.planning.hardware import profiles
+from engine.planning.learnt import TimeLesson
 from engine.planning.plan import Rung
 from tests.gui.host_double import HostDouble
 from tests.gui.pages import theme
@@ -539,6 +551,7 @@ def test_the_figures_of_the_design() -> None:
         "start. The adapter file will be 80\u00a0MiB."
     )
     assert forecast(found.timing) == "Estimated 2\u00a0h\u00a050\u00a0m · 12.1\u00a0s per step"
+    assert forecast_why(found.timing).startswith("A rough estimate: about 1")
     assert [price(rung) for rung in LADDER] == [
         "+1.4\u00a0GiB · 18\u00a0% faster",
         "−1.6\u00a0GiB · 12\u00a0% slower",
@@ -548,6 +561,19 @@ def test_the_figures_of_the_design() -> None:
     assert price(msgspec.structs.replace(LADDER[1], fits=False)).endswith(" · not enough")
     assert change(0) == "same memory"
     assert len(remarks(found)) == 1
+
+
+def test_the_time_that_runs_taught_has_its_span() -> None:
+    timing = plan().timing
+    assert timing
+    taught = TimeLesson(ratio=1.4, least=0.9, most=1.25, runs=4)
+    timing = msgspec.structs.replace(timing, learnt=taught)
+    assert forecast(timing).replace("\u00a0", " ") == (
+        "About 2 h 50 m (2 h 33 m to 3 h 32 m) · 12.1 s per step"
+    )
+    step = msgspec.structs.replace(timing, total_seconds=None)
+    assert forecast(step).replace("\u00a0", " ") == "About 12.1 s (10.9 s to 15.1 s) per step"
+    assert "4 earlier runs here took 1.4 times" in forecast_why(timing)
 
 
 def test_small_parts_are_one_line_and_nothing_is_lost() -> None:

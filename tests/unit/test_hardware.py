@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine.contract.validate import check
 from engine.planning import conflicts, hardware, learnt
 from engine.planning.facts import GpuFacts, MachineFacts, judge
-from engine.planning.hardware import UnknownProfile, machine_of
+from engine.planning.hardware import UnknownProfile, find, machine_of
 from tests.unit.machines import (
     GIB,
     MIB,
@@ -215,6 +216,27 @@ def test_no_card_is_the_processor() -> None:
     assert machine.profile.id == "cpu"
     assert machine.available_bytes is None
     assert machine.pinned_budget_bytes is None
+
+
+def test_the_processor_has_the_rates_of_its_cores_and_its_own_lessons(fettle_home: Path) -> None:
+    here = msgspec.structs.replace(
+        facts(), cpu="Ryzen 7", cpu_count=16, cpu_cores=8, packages={"torch": "2.13.0"}
+    )
+    half = msgspec.structs.replace(here, cpu_count=4)
+    assert machine_of(here).processor == "Ryzen 7, 8 cores", "hyper-threads are no cores"
+    assert machine_of(half).processor == "Ryzen 7, 4 cores", "a process may have fewer"
+    eight, four = (machine_of(seen).profile for seen in (here, half))
+    assert eight == find("cpu")
+    assert four.single_flops == eight.single_flops / 2
+    assert four.bandwidth_bytes_per_second == eight.bandwidth_bytes_per_second
+    expected = learnt.Expected(
+        card="Ryzen 7, 8 cores", driver="", torch="2.13.0", peak_bytes=0, context_bytes=0
+    )
+    learnt.record(fettle_home, expected, ratio=1.7)
+    taught = msgspec.structs.replace(here, lessons=learnt.read(fettle_home))
+    assert machine_of(taught).time.ratio == 1.7
+    assert machine_of(taught, "cpu").time.runs == 0, "a profile chosen by hand is another machine"
+    assert machine_of(msgspec.structs.replace(taught, cpu_count=4)).time.runs == 0
 
 
 def test_the_card_of_a_number() -> None:

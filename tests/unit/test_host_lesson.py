@@ -1,4 +1,4 @@
-"""A finished run on a card teaches; any other does not."""
+"""A finished run teaches: of a card its memory, and of any machine how long steps take."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from engine.contract.lifecycle import Event
-from engine.contract.messages import Done, Message, Step, Telemetry
-from engine.host.lesson import Lesson
+from engine.contract.messages import Done, Finding, Message, Step, Telemetry
+from engine.host.lesson import FIRST_STEPS, LEAST_STEPS, Lesson
 from engine.planning import learnt
 from engine.planning.learnt import Expected
 from engine.store import runs
@@ -68,10 +68,54 @@ def test_without_the_driver_torch_tells_what_it_took_and_cuda_comes_on_top(
     assert known(fettle_home).offset_bytes == -100 * MIB
 
 
-def test_runs_that_did_not_finish_or_had_no_card_teach_nothing() -> None:
+def test_runs_that_did_not_finish_or_had_neither_card_nor_steps_teach_nothing() -> None:
     assert not lesson_of(step(7600 * MIB), done("failed")).has_something
     assert not lesson_of(step(7600 * MIB)).has_something
     assert not lesson_of(step(None), done()).has_something
+
+
+FORETOLD = msgspec.structs.replace(
+    EXPECTED, step_seconds=1.0, step_tokens=1000, time_ratio=2.0,
+    parts={"compute": 0.8, "optimizer": 0.2},
+)  # fmt: skip
+
+
+def timed(count: int = 40, ms: float = 900.0, padded: int = 500) -> list[Message]:
+    """Steps of 0.9 s whose rows are half full, after a slow first one."""
+    first = msgspec.structs.replace(step(None), step_ms=60_000.0, tokens=1, padded_tokens=padded)
+    usual = msgspec.structs.replace(first, step_ms=ms)
+    return [first, *[usual] * (count - 1)]
+
+
+def test_the_time_of_steps_is_learnt_whatever_their_tokens(fettle_home: Path) -> None:
+    run = make_run(fettle_home / "runs", msgspec.to_builtins(FORETOLD))
+    lesson = lesson_of(*timed(), done())
+    assert lesson.has_something, "a run without a card teaches as well"
+    lesson.learn(run)
+    # 0.2 + 0.8 × 500 / 1000 = 0.6 s were foretold, with twice the bare estimate.
+    assert known(fettle_home).time.ratio == pytest.approx(2.0 * 0.9 / 0.6)
+    assert known(fettle_home).runs == 0
+    lesson_of(*timed(ms=1500.0, padded=1000), done()).learn(run)
+    assert known(fettle_home).time.most == pytest.approx(1.1), "full rows tell the same"
+
+
+@pytest.mark.parametrize("code", ["spill", "throttled", "starved", "card_shared", "slower"])
+def test_a_run_that_was_held_up_teaches_no_time(fettle_home: Path, code: str) -> None:
+    trouble = Finding(at=1.0, code=code, severity="warning", title="t", cause="c", remedy="r")
+    assert not lesson_of(*timed(), trouble, done()).has_something
+    lesson = lesson_of(step(7600 * MIB), *timed(), trouble, done())
+    lesson.learn(make_run(fettle_home / "runs", msgspec.to_builtins(FORETOLD)))
+    assert (known(fettle_home).runs, known(fettle_home).time.runs) == (1, 0)
+
+
+def test_few_steps_say_nothing_of_time(fettle_home: Path) -> None:
+    few = FIRST_STEPS + LEAST_STEPS - 1
+    assert not lesson_of(*timed(few), done()).has_something
+    assert lesson_of(*timed(few + 1), done()).has_something
+    assert not lesson_of(*timed(), done("stopped")).has_something
+    lesson = lesson_of(*timed(), done())
+    lesson.learn(make_run(fettle_home / "runs", msgspec.to_builtins(EXPECTED)))
+    assert not (fettle_home / learnt.FILE).exists(), "nothing was foretold of its time"
 
 
 @pytest.mark.parametrize("plan", [{}, {"card": 7}])

@@ -68,6 +68,8 @@ def test_while_a_run_trains_a_gentle_worker_traces_beside_it(fettle_home: Path) 
         assert psutil.Process(beside.pid).environ()["CUDA_VISIBLE_DEVICES"] == ""
         again = (await house.ask(request_of(fettle_home))).data
         assert again["cached"]
+        only_kept = msgspec.structs.replace(request_of(fettle_home), only_kept=True)
+        assert (await house.ask(only_kept)).data["cached"]
         assert msgspec.convert(again["form"], Form) == msgspec.convert(first["form"], Form)
         # A plan asks for several: they share its imports, and none waits in the pool.
         await house.ask(request_of(fettle_home, optim="sgd"))
@@ -103,6 +105,18 @@ def test_a_run_that_only_waits_is_in_nobodys_way(fettle_home: Path) -> None:
         house.book.queue.append("a run")
         assert (await house.ask(request_of(fettle_home))).data["cached"] is False
         assert house.parts.tracer._beside._worker is None
+
+    run_async(work)
+
+
+def test_what_was_not_traced_yet_is_refused_where_only_that_is_wanted(fettle_home: Path) -> None:
+    async def work() -> None:
+        house = house_of(fettle_home)
+        asked = request_of(fettle_home)
+        only_kept = msgspec.structs.replace(asked, only_kept=True)
+        with pytest.raises(Refused, match="traced here yet"):
+            await house.ask(only_kept)
+        assert not (fettle_home / "started").exists()
 
     run_async(work)
 

@@ -11,9 +11,11 @@ from msgspec import UNSET
 
 from engine.cli.output import Output
 from engine.cli.plan_report import report
+from engine.cli.words import duration
 from engine.contract.spec import Spec
 from engine.planning.choices import settle
 from engine.planning.hardware import Machine
+from engine.planning.learnt import TimeLesson
 from engine.planning.plan import Plan
 from engine.planning.planner import make_plan
 from tests.unit.plan_forms import form_of, machine, spec_of
@@ -43,7 +45,23 @@ def test_the_verdict_comes_first_and_no_line_is_long(spec: Spec, place: Machine)
     lines = lines_of(spec, place)
     assert lines[0] == f"{place.name}  {plan_of(spec, place).sentence}"
     assert max(map(len, lines)) <= 120
-    assert any("(an estimate, bound by" in line for line in lines)
+    assert any("a rough estimate, bound by" in line for line in lines)
+
+
+def test_the_time_that_earlier_runs_taught_has_its_span() -> None:
+    taught = TimeLesson(ratio=2.0, least=0.8, most=1.25, runs=4)
+    place = machine("t4", time=taught)
+    spec = spec_of(max_steps=1000)
+    whole = plan_of(spec, place).timing
+    assert whole
+    assert whole.total_seconds
+    least, most = (duration(share * whole.total_seconds) for share in (0.8, 1.25))
+    text = "\n".join(lines_of(spec, place))
+    assert f"{duration(whole.total_seconds)} in all" in text
+    assert f"{least} to {most} by 4 earlier runs here, bound by" in text
+    assert "rough" not in text
+    step = "\n".join(lines_of(spec_of(), place))
+    assert re.search(r" [0-9.]+ s to [0-9.]+ s by 4 earlier runs here", step)
 
 
 @pytest.mark.parametrize(("spec", "place"), CASES)
@@ -78,5 +96,5 @@ def test_rungs_say_what_they_save_and_what_they_change() -> None:
 
 
 def test_steps_that_are_known_give_the_whole_time() -> None:
-    assert "in all (an estimate" in "\n".join(lines_of(*CASES[1]))
-    assert "in all (an estimate" not in "\n".join(lines_of(*CASES[0]))
+    assert re.search(r"tokens/s, .+ in all\n", "\n".join(lines_of(*CASES[1])))
+    assert " in all" not in "\n".join(lines_of(*CASES[0]))
