@@ -27,6 +27,8 @@ LEAST_STEPS = 20
 """After them; the time of fewer is more of a chance."""
 _MOST_STEPS = 2000
 """The newest that are looked at."""
+MOST_TIMES = 8.0
+"""That a bare estimate may be off, either way: beyond it something else had the machine."""
 _TROUBLE = frozenset({"spill", "throttled", "starved", "card_shared", "slower", "slow_creep"})
 """Findings after which a run's time says little of the machine."""
 
@@ -102,4 +104,5 @@ class Lesson:
         if not known:
             return None
         times = statistics.median(s.seconds / expected.seconds_at(s.tokens) for s in known)
-        return times * expected.time_ratio
+        ratio = times * expected.time_ratio
+        return ratio if 1 / MOST_TIMES <= ratio <= MOST_TIMES else None

@@ -13,7 +13,7 @@ import pytest
 
 from engine.contract.lifecycle import Event
 from engine.contract.messages import Done, Finding, Message, Step, Telemetry
-from engine.host.lesson import FIRST_STEPS, LEAST_STEPS, Lesson
+from engine.host.lesson import FIRST_STEPS, LEAST_STEPS, MOST_TIMES, Lesson
 from engine.planning import learnt
 from engine.planning.learnt import Expected
 from engine.store import runs
@@ -106,6 +106,17 @@ def test_a_run_that_was_held_up_teaches_no_time(fettle_home: Path, code: str) ->
     lesson = lesson_of(step(7600 * MIB), *timed(), trouble, done())
     lesson.learn(make_run(fettle_home / "runs", msgspec.to_builtins(FORETOLD)))
     assert (known(fettle_home).runs, known(fettle_home).time.runs) == (1, 0)
+
+
+def test_a_machine_that_others_took_all_along_teaches_no_time(fettle_home: Path) -> None:
+    """Nothing gets slower then, so that no finding tells of it."""
+    run = make_run(fettle_home / "runs", msgspec.to_builtins(FORETOLD))
+    # 0.6 s were foretold, with twice the bare estimate.
+    lesson_of(*timed(ms=600 * MOST_TIMES / 2 + 1), done()).learn(run)
+    lesson_of(*timed(ms=600 / MOST_TIMES / 2 - 1), done()).learn(run)
+    assert not (fettle_home / learnt.FILE).exists()
+    lesson_of(*timed(ms=600 * MOST_TIMES / 2 - 1), done()).learn(run)
+    assert known(fettle_home).time.ratio == pytest.approx(MOST_TIMES, rel=0.01)
 
 
 def test_few_steps_say_nothing_of_time(fettle_home: Path) -> None:
