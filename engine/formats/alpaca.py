@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from engine.formats import columns
 from engine.formats.example import Conversation, Guess, RawRow, RowError, Turn
 
+INSTRUCTION = ("instruction",)
+SYSTEM = ("system",)
 INPUT = ("input", "context")
 OUTPUT = ("output", "response")
 
@@ -27,15 +29,14 @@ def _fits(row: RawRow) -> bool:
 def to_example(row: object) -> Conversation:
     """The row as a conversation. Raises RowError."""
     row = columns.as_row(row)
-    instruction = columns.text_at(row, columns.column(row, ("instruction",)))
+    instruction = columns.text_at(row, columns.column(row, INSTRUCTION))
     output = columns.text_at(row, columns.column(row, OUTPUT))
     given = columns.optional_text(row, INPUT)
     question = f"{instruction}\n{given}" if instruction and given else instruction or given
-    system = columns.optional_text(row, ("system",))
-    messages = [Turn(role="system", content=system)] if system else []
-    messages += _history(row)
-    messages += [Turn(role="user", content=question), Turn(role="assistant", content=output)]
-    return Conversation(messages=messages)
+    asked, told = Turn(role="user", content=question), Turn(role="assistant", content=output)
+    system = columns.optional_text(row, SYSTEM)
+    begin = [Turn(role="system", content=system)] if system else []
+    return Conversation(messages=[*begin, *_history(row), asked, told])
 
 
 def _history(row: RawRow) -> list[Turn]:

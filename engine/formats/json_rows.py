@@ -103,6 +103,9 @@ def _line_runs(source: Source) -> Iterator[Run]:
 
 def _filled(data: bytes) -> int:
     """How many lines have something in them."""
+    ends = data.count(b"\n") + (not data.endswith(b"\n"))
+    if data.startswith(b"{") and data.count(b"\n{") == ends - 1:
+        return ends  # As nearly always: each of them begins an object.
     lines = data.split(b"\n")
     return len(lines) - lines.count(b"") - sum(map(bytes.isspace, lines))
 
@@ -111,7 +114,7 @@ def _lines(source: Source, run: Run) -> Iterator[Row]:
     number, end = run.number - 1, run.end - len(run.data)
     for line, data in enumerate(io.BytesIO(run.data), start=run.line):
         end += len(data)
-        if not data.strip():
+        if data.isspace():
             continue
         number += 1
         try:
