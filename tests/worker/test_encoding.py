@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from transformers import AutoTokenizer
 
 from engine.contract.messages import Decision, Finding
 from engine.contract.spec import Spec
@@ -20,15 +21,18 @@ from engine.store import encoded
 from engine.store.encoded_view import Encoded
 from engine.worker import encoded_writer, encoding, encoding_key
 from engine.worker.batches import Collator, Rows
+from engine.worker.chat import Rendered
 from engine.worker.encoded_writer import EncodedWriter
 from engine.worker.encoding import encoding_of
 from engine.worker.encoding_key import key_of
 from engine.worker.failures import JobError
 from engine.worker.packing import unpacked
 from engine.worker.part import Part, Shown
+from engine.worker.quick_tokenizer import quick_of
 from engine.worker.report import Halted
 from engine.worker.row_encoder import RowEncoder
 from engine.worker.samples import IGNORED
+from engine.worker.tokenise import encode
 from tests.worker.conftest import FAMILIES, Heard, make_spec
 
 
@@ -351,3 +355,25 @@ def test_a_tokenizer_without_places_is_not_shown_but_trains(
     found = encoding_of(spec, tokenizer, report)
     assert len(found.samples) == 30
     assert not Encoded(found.folder).sample(3).is_shown
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_learnt_is_the_same_without_the_places_of_all_tokens(
+    models: Callable[[str], Path], family: str
+) -> None:
+    quick = quick_of(AutoTokenizer.from_pretrained(models(family)))
+    assert quick is not None
+    texts = ["Say it: é☃😀 twice,  and\n\n\ttwice again   ", "  a b  ", "😀😀", "x", ""]
+    items = [
+        Rendered(text=text, spans=[(begin, end), (begin // 2, begin // 2 + 3)])
+        for text in texts
+        for begin in range(len(text))
+        for end in range(begin, len(text) + 1)
+    ]
+    items += [Rendered(text=text, spans=spans) for text in texts for spans in (None, [])]
+    shown = list(encode(quick, items, always_places=True))
+    quickly = list(encode(quick, items))
+    assert any(one.places is None for one in quickly)
+    for one, other in zip(shown, quickly, strict=True):
+        assert one.ids.tolist() == other.ids.tolist()
+        assert one.flags.tolist() == other.flags.tolist()
