@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,16 +44,20 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
         rest = rest[written:]
 
 
-def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
+def write_atomic(
+    path: Path, data: bytes | Iterable[memoryview], *, durable: bool = True
+) -> None:  # fmt: skip
     """Replace the file at ``path``: a reader sees the old or the new content, never a mixture.
 
-    ``durable`` also forces it to the disk, so that a power cut cannot take it back.
+    ``data`` may come in pieces. ``durable`` also forces it to the disk, so that a power cut cannot
+    take it back.
     """
     # Threads may replace the same file at the same time: each writes one of its own beside it.
     fresh = path.with_name(f".{path.name}.{os.getpid()}-{next(_NUMBERS)}.new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY, 0o644)
     try:
-        write_all(descriptor, data)
+        for piece in [data] if isinstance(data, bytes) else data:
+            write_all(descriptor, piece)
         if durable:
             os.fsync(descriptor)
     except OSError:

@@ -9,10 +9,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from engine.worker import large
 from engine.worker.by_sample import BORDERS
-from engine.worker.packing import Row
+from engine.worker.rows import AnyRows, Row
 from engine.worker.samples import IGNORED, Samples
 from engine.worker.schedule import Schedule, Turn, in_batches
 
@@ -24,7 +26,7 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True):
     """Samples, and how they are put into rows."""
 
     samples: Samples
-    rows: list[Row]
+    rows: AnyRows
     packed: bool = False
     one_line: bool = False
     """Put the rows of a batch one behind the other, for attention that looks at one sample after
@@ -36,10 +38,9 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.rows)
 
 
-def row_lengths(data: Rows) -> list[int]:
+def row_lengths(data: Rows) -> npt.NDArray[np.int64]:
     """Tokens of each row."""
-    lengths = data.samples.lengths.tolist()
-    return [sum(lengths[sample] for sample in row) for row in data.rows]
+    return data.rows.sums(data.samples.lengths)
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,12 +154,12 @@ class WindowLoader:
     def _window(self, turn: Turn, asked: float) -> Window:
         samples = [sample for row in turn.rows for sample in self.dataset.rows[row]]
         parts = in_batches(turn.rows, self._row_lengths, self._micro_batch)
+        batches = [self._collator(part) for part in parts]
+        tokens, targets = int(self._lengths[samples].sum()), int(self._counts[samples].sum())
+        # Samples come from all over the files; in the end all of them would be in memory.
+        self.dataset.samples.give_back()
+        large.give_back(self._lengths, self._counts, self._row_lengths)
         return Window(
-            batches=[self._collator(part) for part in parts],
-            tokens=int(self._lengths[samples].sum()),
-            targets=int(self._counts[samples].sum()),
-            cursor=turn.cursor,
-            epoch=turn.epoch,
-            rows=turn.rows,
-            wait_ms=1000 * (time.monotonic() - asked),
-        )
+            batches=batches, tokens=tokens, targets=targets, cursor=turn.cursor, epoch=turn.epoch,
+            rows=turn.rows, wait_ms=1000 * (time.monotonic() - asked),
+        )  # fmt: skip

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from engine.contract.dataset_fixes import FIELD, FIXES, without_fix
 from engine.contract.dataset_report import RowFinding
+from engine.worker import large
 from engine.worker.finding_parts import MAX_ROWS, fix, rows_at, rows_of
 from engine.worker.near_copies import MOST_SAMPLES, NEAR, RUN
 from engine.worker.row_words import sentence
@@ -44,7 +45,7 @@ def _fixed(look: Look, counted: Counted) -> list[RowFinding]:
 
 
 def _copies(look: Look, counted: Counted) -> list[RowFinding]:
-    mask = counted.first_copy != np.arange(len(counted.first_copy))
+    mask = large.moved(counted.first_copy)
     if not mask.any():
         return []
     share, many = _share(mask)
@@ -63,7 +64,7 @@ def _copies(look: Look, counted: Counted) -> list[RowFinding]:
 
 
 def _near(look: Look, counted: Counted) -> list[RowFinding]:
-    mask = counted.near != np.arange(len(counted.near))
+    mask = large.moved(counted.near)
     if not mask.any():
         return []
     share, many = _share(mask)
@@ -87,11 +88,18 @@ def _near(look: Look, counted: Counted) -> list[RowFinding]:
 def _leak(look: Look, counted: Counted) -> list[RowFinding]:
     if not len(counted.held):
         return []
-    mask = np.zeros(len(counted.near), np.bool_)
+    mask = large.empty(len(counted.near), np.bool_)
+    mask[:] = False
     mask[counted.held] = True
     exact = counted.first_copy
-    alike = np.bincount(exact, minlength=len(exact))[exact] > 1
-    name = "drop_duplicates" if alike[counted.held].all() else "drop_near_duplicates"
+    # The first of several that are the same is one of them too.
+    copies = large.moved(exact)
+    is_copied = large.empty(len(exact), np.bool_)
+    is_copied[:] = False
+    for part in large.parts(copies, exact):
+        is_copied[exact[part][copies[part]]] = True
+    alike = copies[counted.held] | is_copied[counted.held]
+    name = "drop_duplicates" if alike.all() else "drop_near_duplicates"
     total, rows = rows_at(look, mask)
     return [
         RowFinding(
@@ -109,18 +117,18 @@ def _leak(look: Look, counted: Counted) -> list[RowFinding]:
 
 
 def _title(mask: np.ndarray, of_one: str, of_many: str) -> str:
-    return sentence(int(mask.sum()), of_one, of_many)
+    return sentence(large.total(mask), of_one, of_many)
 
 
 def _share(mask: np.ndarray) -> tuple[str, bool]:
-    share = float(mask.mean())
+    share = large.total(mask) / len(mask)
     return f"{share:.1%}", share >= _MANY
 
 
 def _like(look: Look, mask: np.ndarray, first: Ints) -> dict[str, Any]:
     """Fields that name the rows, and those that they are like."""
     total, rows = rows_at(look, mask)
-    places = np.flatnonzero(mask)[:MAX_ROWS]
+    places = large.places_of(mask)[:MAX_ROWS]
     heads = rows_of(look, first[places].tolist())
     groups: dict[int, list[int]] = {}
     for head, row in zip(heads, rows, strict=True):

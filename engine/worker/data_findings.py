@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.contract.dataset_report import RowFinding
-from engine.worker import copy_findings, text_findings
-from engine.worker.finding_parts import MAX_ROWS, rows_at, rows_of
+from engine.worker import copy_findings, large, text_findings
+from engine.worker.finding_parts import MAX_ROWS, rows_at
 from engine.worker.row_words import sentence
 
 if TYPE_CHECKING:
@@ -51,22 +51,23 @@ def _outside(look: Look, counted: Counted) -> list[RowFinding]:
     samples = look.encoding.samples
     if look.vocabulary is None or _highest(samples.pieces()) < look.vocabulary:
         return []
-    ids = ((place, samples[place][0]) for place in range(len(samples)))
-    outside = [place for place, row in ids if len(row) and int(row.max()) >= look.vocabulary]
+    vocabulary = look.vocabulary
+    mask = samples.with_tokens(lambda ids: ids >= vocabulary)
+    total, rows = rows_at(look, mask)
     return [
         RowFinding(
             code="ids_out_of_range",
             severity="error",
             title=sentence(
-                len(outside),
+                total,
                 "has tokens that the model does not know",
                 "have tokens that the model does not know",
             ),
             cause=f"The tokenizer makes ids of {look.vocabulary} and more; the model has rows for "
             f"{look.vocabulary} tokens.",
             remedy="Use the tokenizer that came with the model.",
-            row_count=len(outside),
-            rows=rows_of(look, outside[:MAX_ROWS]),
+            row_count=total,
+            rows=rows,
         )
     ]
 
@@ -103,8 +104,9 @@ def _template(look: Look, counted: Counted) -> list[RowFinding]:
 def _untaught(look: Look, counted: Counted) -> list[RowFinding]:
     if look.spec.method == "pretrain":
         return []
-    empty = counted.targets == 0
-    cut_off = (counted.kept_targets == 0) & ~empty
+    targets, kept = counted.targets, counted.kept_targets
+    empty = large.flags(lambda part: targets[part] == 0, targets)
+    cut_off = large.flags(lambda part: (kept[part] == 0) & (targets[part] > 0), targets, kept)
     found = []
     if (number := rows_at(look, empty))[0]:
         found.append(
@@ -144,12 +146,14 @@ def _untaught(look: Look, counted: Counted) -> list[RowFinding]:
 
 def _cut(look: Look, counted: Counted) -> list[RowFinding]:
     max_length = look.spec.training.max_length
-    if look.spec.method == "pretrain" or not (counted.lengths > max_length).any():
+    if look.spec.method == "pretrain":
         return []
-    total, rows = rows_at(look, counted.lengths > max_length)
-    answers = int((counted.lost_targets > 0).sum())
+    total, rows = rows_at(look, large.over(counted.lengths, max_length))
+    if not total:
+        return []
+    answers = large.total(large.over(counted.lost_targets, 0))
     longer = min(proposed_length(counted.lengths), look.context or 1 << 30)
-    still = int((counted.lengths > longer).sum())
+    still = large.total(large.over(counted.lengths, longer))
     share = total / len(counted.lengths)
     helps = longer > max_length and still < total
     longer_helps = f"With max_length = {longer} {_would_be(still)}. " if helps else ""
@@ -174,8 +178,9 @@ def _would_be(still: int) -> str:
 
 def proposed_length(lengths: Sequence[int] | np.ndarray) -> int:
     """A length in steps of 64 that leaves nearly all samples whole."""
-    order = np.sort(np.asarray(lengths))
-    wanted = int(order[math.ceil(_ENOUGH * len(order)) - 1])
+    numbers, often = large.counts_of(np.asarray(lengths, np.int64))
+    enough = math.ceil(_ENOUGH * len(lengths)) - 1
+    wanted = int(numbers[np.searchsorted(np.cumsum(often), enough, "right")])
     return 64 * math.ceil(wanted / 64)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,7 +21,7 @@ from engine.formats.reading import Dataset, Unit, open_dataset
 from engine.store import encoded
 from engine.store.encoded import Meta
 from engine.store.files import disk_sentence, is_full
-from engine.worker import crew, fixes
+from engine.worker import crew, fixes, large
 from engine.worker.chat import ensure_template
 from engine.worker.crew_wire import SentDataset, Task
 from engine.worker.encoded_parts import Encoding
@@ -60,18 +59,13 @@ def load(folder: Path) -> Encoding:
     """What is in such a folder, mapped. Raises ``OSError``."""
     meta = encoded.read_meta(folder)
     samples = Samples.adjoining(
-        _mapped(folder / encoded.TOKENS, np.int32),
-        _mapped(folder / encoded.LEARNT, np.bool_),
-        np.fromfile(folder / encoded.STARTS, np.int64),
-        np.fromfile(folder / encoded.ROWS, np.int64),
+        large.mapped(folder / encoded.TOKENS, np.int32),
+        large.mapped(folder / encoded.LEARNT, np.bool_),
+        large.mapped(folder / encoded.STARTS, np.int64),
+        large.mapped(folder / encoded.ROWS, np.int64),
     )
     hashes = RowHashes(folder / encoded.DIGESTS)
     return Encoding(folder=folder, meta=meta, samples=samples, hashes=hashes)
-
-
-def _mapped(path: Path, kind: Any) -> Any:
-    # An empty file cannot be mapped.
-    return np.memmap(path, kind, "r") if path.stat().st_size else np.zeros(0, kind)
 
 
 # ---------------------------------------------------------------- making it

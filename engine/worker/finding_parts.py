@@ -9,6 +9,7 @@ import numpy as np
 
 from engine.contract.dataset_fixes import FIELD, FIXES, with_fix
 from engine.contract.spec import Spec
+from engine.worker import large
 
 if TYPE_CHECKING:
     from engine.worker.inspection import Look
@@ -26,7 +27,7 @@ def rows_of(look: Look, places: Iterable[int]) -> list[int]:
 
 def rows_at(look: Look, mask: np.ndarray) -> tuple[int, list[int]]:
     """How many samples the mask takes, and the rows of the first of them."""
-    places = np.flatnonzero(mask)
+    places = large.places_of(mask)
     return len(places), rows_of(look, places[:MAX_ROWS].tolist())
 
 

@@ -14,10 +14,10 @@ from engine.contract.dataset_fixes import FIXES, in_order
 from engine.contract.spec import Spec
 from engine.store import encoded
 from engine.store.files import write_atomic
-from engine.worker import suspects
+from engine.worker import large, suspects
 from engine.worker.encoded_parts import Encoding, Fixed
 from engine.worker.failures import JobError
-from engine.worker.near_copies import near_copies
+from engine.worker.near_copies import MOST_SAMPLES, near_copies
 from engine.worker.report import Report
 from engine.worker.row_hashes import SomeHashes, first_copies
 from engine.worker.row_words import named, sentence
@@ -34,20 +34,23 @@ def fixed(spec: Spec, whole: Encoding, report: Report) -> Encoding:
     names = in_order(spec.dataset.fixes)
     if not names:
         return whole
-    left = np.ones(len(whole.samples), np.bool_)
+    left = large.empty(len(whole.samples), np.bool_)
+    left[:] = True
     told: list[Fixed] = []
     for name in names:
         if name == "reencode":
             told.append(_repaired(whole))
             continue
-        out = left & _OUT[name](spec, whole, left)
-        left &= ~out
-        told.append(_dropped(name, whole, np.flatnonzero(out)))
+        out = _OUT[name](spec, whole, left)
+        for part in large.parts(left, out):
+            out[part] &= left[part]
+            left[part] &= ~out[part]
+        told.append(_dropped(name, whole, large.places_of(out)))
     for each in told:
         _tell(each, report)
     if len(left) and not left.any():
         raise _nothing_left(names)
-    return _taken(whole, np.flatnonzero(left), told)
+    return _taken(whole, large.places_of(left), told)
 
 
 def _taken(whole: Encoding, places: Ints, told: list[Fixed]) -> Encoding:
@@ -80,26 +83,25 @@ def _suspected(kind: str) -> Callable[[Spec, Encoding, Flags], Flags]:
             raise _too_many(kind)
         origins = whole.samples.origins
         assert origins is not None
-        found: Flags = np.isin(origins, np.asarray(rows, np.int64))
-        return found
+        return large.are_in(origins, rows)
 
     return find
 
 
 def _overlong(spec: Spec, whole: Encoding, left: Flags) -> Flags:
-    found: Flags = whole.samples.lengths > spec.training.max_length
-    return found
+    return large.over(whole.samples.lengths, spec.training.max_length)
 
 
 def _copies(spec: Spec, whole: Encoding, left: Flags) -> Flags:
-    found: Flags = first_copies(whole.hashes) != np.arange(len(left))
-    return found
+    return large.moved(first_copies(whole.hashes))
 
 
 def _near(spec: Spec, whole: Encoding, left: Flags) -> Flags:
     near = near_of(whole)
     # What is near to a row that is left out itself is all that is left of both.
-    found: Flags = (near != np.arange(len(near))) & left[near]
+    found = large.moved(near)
+    for part in large.parts(found, near):
+        found[part] &= left[near[part]]
     return found
 
 
@@ -120,27 +122,30 @@ def near_of(encoding: Encoding) -> Ints:
     if there is none. Worked out once and kept beside the tokens."""
     if encoding.base is None or encoding.places is None:
         return _kept_near(encoding)
-    now = np.full(len(encoding.base.samples), -1, np.int64)
-    now[encoding.places] = own = np.arange(len(encoding.places))
-    near = now[_kept_near(encoding.base)[encoding.places]]
-    return np.where(near < 0, own, near)
+    kept, places = _kept_near(encoding.base), encoding.places
+    found = large.empty(len(places), np.int64)
+    for part in large.parts(found, places):
+        earlier = kept[places[part]]
+        now = np.minimum(np.searchsorted(places, earlier), len(places) - 1)
+        own = np.arange(part.start, part.stop)
+        found[part] = np.where(places[now] == earlier, now, own)
+        large.give_back(kept)
+    return found
 
 
 def _kept_near(whole: Encoding) -> Ints:
     path = whole.folder / encoded.NEAR
     count = whole.meta.samples
-    try:
-        kept = np.fromfile(path, np.int64)
-    except OSError:
-        kept = np.zeros(0, np.int64)
-    if len(kept) == count:
-        return kept
-    found = np.arange(count)
-    own = np.flatnonzero(first_copies(whole.hashes) == found)
-    near = near_copies(whole.samples, own)
+    with contextlib.suppress(OSError):
+        if len(kept := large.mapped(path, np.int64)) == count:
+            return kept
+    is_copy = large.moved(first_copies(whole.hashes))
+    own = large.places_of(large.flags(lambda part: ~is_copy[part], is_copy))
+    near = near_copies(whole.samples, own[:MOST_SAMPLES])
+    found = large.counting(count)
     found[own[: len(near)]] = near
     with contextlib.suppress(OSError):  # It can be worked out again.
-        write_atomic(path, found.tobytes())
+        write_atomic(path, (found[part].data for part in large.parts(found)))
     return found
 
 

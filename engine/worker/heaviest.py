@@ -5,10 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import TypeAlias
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
+from engine.worker import large
 from engine.worker.schedule import Schedule, Turn, in_batches
+
+Lengths: TypeAlias = Sequence[int] | npt.NDArray[np.int64]
 
 WINDOWS_LOOKED_AT = 200_000
 """Steps of the run that are gone through; the heaviest batch of so many is hardly surpassed."""
@@ -65,14 +71,14 @@ class Chosen(Schedule, frozen=True, kw_only=True):
             yield Turn(rows=rows, cursor=cursor, epoch=0.0)
 
 
-def shape_of(lengths: Sequence[int], *, one_line: bool = False) -> Shape:
+def shape_of(lengths: Lengths, *, one_line: bool = False) -> Shape:
     """The batch of rows with these lengths."""
     if one_line:
-        return Shape(rows=len(lengths), width=sum(lengths), one_line=True)
-    return Shape(rows=len(lengths), width=max(lengths))
+        return Shape(rows=len(lengths), width=int(sum(lengths)), one_line=True)
+    return Shape(rows=len(lengths), width=int(max(lengths)))
 
 
-def pick(lengths: Sequence[int], schedule: Schedule, size: int, *, one_line: bool = False) -> Pick:
+def pick(lengths: Lengths, schedule: Schedule, size: int, *, one_line: bool = False) -> Pick:
     """The heaviest steps of a run with rows of these lengths, in batches of at most ``size``.
 
     The first comes twice: only from the second step on is the optimizer's state there. If its
@@ -100,7 +106,7 @@ def _turn(schedule: Schedule, place: int) -> list[int]:
 class _Steps:
     """Goes through the steps of a run."""
 
-    def __init__(self, lengths: Sequence[int], size: int, *, one_line: bool) -> None:
+    def __init__(self, lengths: Lengths, size: int, *, one_line: bool) -> None:
         self._lengths = lengths
         self._size = size
         self._one_line = one_line
@@ -121,6 +127,8 @@ class _Steps:
         count = min(schedule.total_steps, WINDOWS_LOOKED_AT)
         for place, turn in enumerate(islice(schedule.turns(), count)):
             weights = [shape.weight for shape in self.shapes(turn.rows)]
+            if isinstance(self._lengths, np.ndarray):
+                large.give_back(self._lengths)
             sums[place] = sum(cells for cells, _ in weights)
             if max(weights) > heaviest[0]:
                 heaviest = max(weights), turn.rows
@@ -129,17 +137,19 @@ class _Steps:
         return heaviest[1], later[1], sums
 
 
-def longest_batch(lengths: Sequence[int], size: int, *, one_line: bool = False) -> list[int]:
+def longest_batch(lengths: Lengths, size: int, *, one_line: bool = False) -> list[int]:
     """The heaviest batch of an evaluation, which goes through the rows in order; empty if there
     are none."""
-    batches = [list(range(at, min(at + size, len(lengths)))) for at in range(0, len(lengths), size)]
-    weights = [
-        shape_of([lengths[row] for row in batch], one_line=one_line).weight for batch in batches
-    ]
-    return max(zip(weights, batches, strict=True))[1] if batches else []
+
+    def weight(at: int) -> tuple[tuple[int, int], int]:
+        return shape_of(lengths[at : at + size], one_line=one_line).weight, at
+
+    # Of equally heavy ones the last.
+    first = max(range(0, len(lengths), size), key=weight, default=0)
+    return list(range(first, min(first + size, len(lengths))))
 
 
-def padded_tokens(lengths: Sequence[int], size: int, *, one_line: bool = False) -> int:
+def padded_tokens(lengths: Lengths, size: int, *, one_line: bool = False) -> int:
     """Of a whole evaluation, padding included."""
     return sum(
         shape_of(lengths[at : at + size], one_line=one_line).weight[0]

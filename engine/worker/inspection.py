@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from engine.contract.dataset_report import DatasetReport, Packing, RowFinding
 from engine.contract.spec import Spec
-from engine.worker import packing
+from engine.worker import large, packing
 from engine.worker.data_findings import findings_of
 from engine.worker.encoding import Encoding
 from engine.worker.failures import JobError
@@ -25,8 +27,6 @@ Ints = npt.NDArray[np.int64]
 PICKED = 50
 _MOST_LEFT_OUT = 20_000
 BINS = 40
-_MOST_PACKED = 2_000_000
-"""Samples up to which packing is worked out: it takes a second for each 100 000."""
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +50,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the samples of a batch are put one behind the other, without padding."""
 
 
-class Counted(msgspec.Struct, frozen=True, kw_only=True):
+class Counted(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Of each sample."""
 
     lengths: Ints
@@ -68,10 +68,12 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
     mix: Mix
     """Languages."""
 
-    @property
+    @cached_property
     def lost_targets(self) -> Ints:
         """Targets beyond the cut."""
-        lost: Ints = self.targets - self.kept_targets
+        lost = large.empty(len(self.targets), np.int64)
+        for part in large.parts(lost, self.targets, self.kept_targets):
+            lost[part] = self.targets[part] - self.kept_targets[part]
         return lost
 
 
@@ -89,7 +91,7 @@ def count(look: Look) -> Counted:
         kept_targets=kept.target_counts,
         first_copy=first,
         near=near,
-        held=_leaked(look, near[first]),
+        held=_leaked(look, large.taken(near, first)),
         mix=mix_of(encoding),
     )
 
@@ -101,8 +103,9 @@ def report_of(look: Look) -> DatasetReport:
     max_length = spec.training.max_length
     counted = count(look)
     lengths = counted.lengths
-    edges, counts = histogram(lengths, 4 * max_length if is_cut else int(lengths.max(initial=0)))
-    copies = counted.first_copy != np.arange(len(lengths))
+    spread = large.counts_of(lengths)
+    longest = int(spread[0].max(initial=0))
+    edges, counts = histogram(*spread, 4 * max_length if is_cut else longest)
     train = look.prepared.train if look.prepared else None
     held = look.prepared.evaluation if look.prepared else None
     return DatasetReport(
@@ -111,15 +114,15 @@ def report_of(look: Look) -> DatasetReport:
         train=len(train) if train else 0, held_back=len(held) if held else 0,
         held_border=_border(look), context=look.context,
         max_length=max_length,
-        tokens=int(train.lengths.sum()) if train else 0,
-        trained_tokens=int(train.target_counts.sum()) if train else 0,
-        longest=int(lengths.max(initial=0)),
-        shortest=int(lengths.min()) if len(lengths) else 0,
-        median=int(np.median(lengths)) if len(lengths) else 0,
-        cut=int((lengths > max_length).sum()) if is_cut else 0,
-        cut_answers=int((counted.lost_targets > 0).sum()),
-        duplicates=int(copies.sum()),
-        near_duplicates=int((counted.near != np.arange(len(lengths))).sum()),
+        tokens=large.total(train.lengths) if train else 0,
+        trained_tokens=large.total(train.target_counts) if train else 0,
+        longest=longest,
+        shortest=int(spread[0][0]) if len(lengths) else 0,
+        median=_median(*spread) if len(lengths) else 0,
+        cut=int(spread[1][spread[0] > max_length].sum()) if is_cut else 0,
+        cut_answers=large.total(large.over(counted.lost_targets, 0)),
+        duplicates=large.total(large.moved(counted.first_copy)),
+        near_duplicates=large.total(large.moved(counted.near)),
         duplicates_across=len(counted.held),
         left_out=meta.samples - len(lengths),
         left_out_rows=_left_out(look.encoding),
@@ -142,7 +145,7 @@ def _border(look: Look) -> tuple[str, int] | None:
         return None
     rows = look.encoding.samples.origins
     assert rows is not None
-    places = np.searchsorted(rows, held.origins)
+    places = large.found_in(rows, held.origins)
     last = largest(look.encoding.hashes, places)
     kept = look.encoding.places
     return look.encoding.hashes[last].hex(), last if kept is None else int(kept[last])
@@ -154,7 +157,10 @@ def _left_out(encoding: Encoding) -> list[int]:
         return []
     rows = encoding.base.samples.origins
     assert rows is not None
-    found: list[int] = np.delete(rows, encoding.places)[:_MOST_LEFT_OUT].tolist()
+    is_out = large.empty(len(rows), np.bool_)
+    is_out[:] = True
+    is_out[encoding.places] = False
+    found: list[int] = rows[large.places_of(is_out)[:_MOST_LEFT_OUT]].tolist()
     return found
 
 
@@ -166,34 +172,48 @@ def _leaked(look: Look, alike: Ints) -> Ints:
         return none
     rows = look.encoding.samples.origins
     assert rows is not None
-    trained, held = (
-        np.searchsorted(rows, origins)
-        for origins in (prepared.train.origins, prepared.evaluation.origins)
-    )
-    leaked: Ints = np.sort(held[np.isin(alike[held], alike[trained])])
+    is_trained = large.empty(len(alike), np.bool_)
+    is_trained[:] = False
+    origins = prepared.train.origins
+    for part in large.parts(origins):
+        is_trained[large.at(alike, large.found_in(rows, origins[part]))] = True
+        large.give_back(is_trained)
+    held = large.found_in(rows, prepared.evaluation.origins)
+    leaked: Ints = np.sort(held[is_trained[large.taken(alike, held)]])
+    large.give_back(held, is_trained)
     return leaked
 
 
-def histogram(lengths: Ints, last: int) -> tuple[list[int], list[int]]:
-    """Borders and counts; what is longer than ``last`` is in the last bin."""
+def _median(lengths: Ints, often: Ints) -> int:
+    """The middle one, or between the middle two, rounded down."""
+    ends = np.cumsum(often)
+    middle = np.searchsorted(ends, [(ends[-1] - 1) // 2, ends[-1] // 2], "right")
+    return int(lengths[middle].sum()) // 2
+
+
+def histogram(lengths: Ints, often: Ints, last: int) -> tuple[list[int], list[int]]:
+    """Borders and counts of lengths, each of which is there so often; what is longer than ``last``
+    is in the last bin."""
     if not len(lengths):
         return [], []
     most = min(int(lengths.max()), last)
     step = max(1, -(-(most + 1) // BINS))
     edges = np.arange(0, most + step + 1, step, dtype=np.int64)
     bins = np.minimum(lengths // step, len(edges) - 2)
-    return edges.tolist(), np.bincount(bins, minlength=len(edges) - 1).tolist()
+    counts = np.zeros(len(edges) - 1, np.int64)
+    np.add.at(counts, bins, often)
+    return edges.tolist(), counts.tolist()
 
 
 def picks(counted: Counted, kept: Ints | None = None) -> dict[str, list[int]]:
     """Places worth a look, the most telling first. ``kept``: where these samples are among all."""
-    order = np.argsort(-counted.lengths, kind="stable")
-    lost = np.argsort(-counted.lost_targets, kind="stable")
+    lengths, lost, taught = counted.lengths, counted.lost_targets, counted.kept_targets
+    most_lost = large.first_by(PICKED, lambda part: -lost[part], lost)
     found = {
-        "longest": order,
-        "shortest": order[::-1],
-        "most_cut": lost[: int((counted.lost_targets > 0).sum())],
-        "untaught": np.flatnonzero(counted.kept_targets == 0),
+        "longest": large.first_by(PICKED, lambda part: -lengths[part], lengths),
+        "shortest": large.first_by(PICKED, lambda part: lengths[part], lengths, last=True),
+        "most_cut": most_lost[large.at(lost, most_lost) > 0],
+        "untaught": large.places_of(large.flags(lambda part: taught[part] == 0, taught)),
     }
     near = {name: places[:PICKED] for name, places in found.items()}
     return {name: (p if kept is None else kept[p]).tolist() for name, p in near.items()}
@@ -208,33 +228,36 @@ def padded(samples: Samples, look: Look) -> Packing:
     return _in_batches(samples.lengths, look.spec, one_line=look.by_sample)
 
 
-def packed(samples: Samples, look: Look) -> Packing | None:
-    """The same with rows that are filled with several samples each. None for more samples than are
-    worth the time."""
+def packed(samples: Samples, look: Look) -> Packing:
+    """The same with rows that are filled with several samples each."""
     lengths = samples.lengths
-    if len(lengths) > _MOST_PACKED:
-        return None
-    rows = packing.packed(lengths.tolist(), look.spec.training.max_length)
-    filled = np.array([sum(int(lengths[place]) for place in row) for row in rows], np.int64)
+    filled = packing.packed(lengths, look.spec.training.max_length).sums(lengths)
     flash = look.spec.model.attn_implementation == "flash_attention_2"
     return _in_batches(filled, look.spec, one_line=look.by_sample or flash)
 
 
-def _in_batches(rows: Ints, spec: Spec, *, one_line: bool) -> Packing:
+def _in_batches(lengths: Ints, spec: Spec, *, one_line: bool) -> Packing:
+    """Of rows with these lengths, in the order of the first epoch."""
     micro = spec.training.per_device_train_batch_size
     window = micro * spec.training.gradient_accumulation_steps
     if one_line:
-        return Packing(steps=-(-len(rows) // window), computed=int(rows.sum()), waste=0.0)
-    lengths = rows[permutation(len(rows), spec.training.seed, 0)]
-    steps = np.zeros((-(-len(lengths) // window), window), np.int64)
-    steps.flat[: len(lengths)] = lengths
-    # As :func:`engine.worker.schedule.in_batches`: the first of a batch is its longest.
-    steps = -np.sort(-steps, axis=1)
-    longest = steps[:, ::micro]
-    sizes = np.add.reduceat(steps > 0, np.arange(0, window, micro), axis=1)
-    computed = int((longest * sizes).sum())
+        steps = -(-len(lengths) // window)
+        return Packing(steps=steps, computed=large.total(lengths), waste=0.0)
+    order = permutation(len(lengths), spec.training.seed, 0)
+    computed = 0
+    many = window * max(1, large.CHUNK // window)
+    for at in range(0, len(order), many):
+        here = large.at(lengths, order[at : at + many])
+        large.give_back(order)
+        rows = np.zeros((-(-len(here) // window), window), np.int64)
+        rows.flat[: len(here)] = here
+        # As :func:`engine.worker.schedule.in_batches`: the first of a batch is its longest.
+        rows = -np.sort(-rows, axis=1)
+        longest = rows[:, ::micro]
+        sizes = np.add.reduceat(rows > 0, np.arange(0, window, micro), axis=1)
+        computed += int((longest * sizes).sum())
     return Packing(
         steps=-(-len(lengths) // window),
         computed=computed,
-        waste=1 - int(lengths.sum()) / computed if computed else 0.0,
+        waste=1 - large.total(lengths) / computed if computed else 0.0,
     )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import mmap
 from collections import Counter
-from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from engine.formats.languages import LOOKED_AT, language_of
 from engine.store import encoded
+from engine.worker import large
 from engine.worker.encoded_parts import Encoding
 
 MOST_SAMPLES = 2000
@@ -35,15 +34,19 @@ class Mix(msgspec.Struct, frozen=True, kw_only=True):
 def mix_of(encoding: Encoding) -> Mix:
     """What the learnt texts are written in; of a sample kept without its text nothing is said."""
     count = encoding.meta.shown
-    places = encoding.places if encoding.places is not None else np.arange(len(encoding.samples))
-    known = np.flatnonzero(places < count)
-    if not len(known):
+    places = encoding.places
+    # Those that are kept as text come first.
+    known = count if places is None else int(np.searchsorted(places, count))
+    if not known:
         return Mix()
-    spread = np.linspace(0, len(known) - 1, min(MOST_SAMPLES, len(known))).astype(np.int64)
-    chosen = known[np.unique(spread)]
+    spread = np.linspace(0, known - 1, min(MOST_SAMPLES, known)).astype(np.int64)
+    chosen = np.unique(spread).tolist()
     reader = _Texts(encoding)
-    found = [language_of(reader.learnt(place, int(places[place]))) for place in chosen.tolist()]
-    return _mixed(chosen.tolist(), found)
+    found = [
+        language_of(reader.learnt(place, place if places is None else int(places[place])))
+        for place in chosen
+    ]
+    return _mixed(chosen, found)
 
 
 def _mixed(places: list[int], found: list[str | None]) -> Mix:
@@ -65,15 +68,20 @@ class _Texts:
     def __init__(self, encoding: Encoding) -> None:
         folder = encoding.folder
         self._samples = encoding.samples
-        self._begins = np.fromfile(folder / encoded.STARTS, np.int64)
-        self._texts = np.fromfile(folder / encoded.TEXTS, np.int64)
-        self._spans = _mapped(folder / encoded.SPANS)
-        with (folder / encoded.TEXT).open("rb") as file:
-            size = encoding.meta.text_bytes
-            self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+        self._begins = large.mapped(folder / encoded.STARTS, np.int64)
+        self._texts = large.mapped(folder / encoded.TEXTS, np.int64)
+        self._spans = large.mapped(folder / encoded.SPANS, np.uint32).reshape(-1, 2)
+        self._data = large.mapped(folder / encoded.TEXT, np.uint8)
 
     def learnt(self, place: int, stored: int) -> str:
         """``place`` among the samples, ``stored`` among those in the folder."""
+        found = self._found(place, stored)
+        # They are spread over the files: in the end much of those would be in memory.
+        self._samples.give_back()
+        large.give_back(self._begins, self._texts, self._spans, self._data)
+        return found
+
+    def _found(self, place: int, stored: int) -> str:
         learnt = self._samples[place][1]
         begin = int(self._begins[stored])
         spans = self._spans[begin : begin + len(learnt)][learnt]
@@ -81,11 +89,7 @@ class _Texts:
         if not len(spans):
             return ""
         low, high = int(self._texts[stored]), int(self._texts[stored + 1])
-        text = self._data[low : min(high, low + _MOST_BYTES)].decode(errors="ignore")
+        data = self._data[low : min(high, low + _MOST_BYTES)].tobytes()
+        text = data.decode(errors="ignore")
         first = int(spans[0, 0])
         return text[first : min(int(spans[-1, 1]), first + LOOKED_AT)]
-
-
-def _mapped(path: Path) -> np.ndarray:
-    flat = np.memmap(path, np.uint32, "r") if path.stat().st_size else np.zeros(0, np.uint32)
-    return flat.reshape(-1, 2)

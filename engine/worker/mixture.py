@@ -15,6 +15,7 @@ from engine.contract.dataset_report import SourceShare
 from engine.contract.spec import Spec
 from engine.formats.learnt import DECIDED
 from engine.store.encoded import Meta
+from engine.worker import large
 from engine.worker.encoded_parts import Encoding
 from engine.worker.failures import JobError
 from engine.worker.report import Report
@@ -37,12 +38,14 @@ def weighed(spec: Spec, encoding: Encoding, train: Samples) -> Samples:
         return train
     assert train.origins is not None
     assert encoding.samples.origins is not None
-    places = np.searchsorted(encoding.samples.origins, train.origins)
-    parts = parts_of(encoding.meta.parts, train.origins)
     weights = np.array([entry.weight for entry in spec.dataset.entries])
-    copies = copies_of(encoding.hashes.matrix()[places], weights[parts])
+    copies = large.empty(len(train), np.int64)
+    for some in large.parts(copies, train.origins):
+        origins = train.origins[some]
+        hashes = encoding.hashes.at(large.found_in(encoding.samples.origins, origins))
+        copies[some] = copies_of(hashes, weights[parts_of(encoding.meta.parts, origins)])
     # Pass by pass: side by side in one block, the second would be read off the first.
-    passes = [np.flatnonzero(copies > done) for done in range(copies.max(initial=0))]
+    passes = [large.places_of(large.over(copies, done)) for done in range(copies.max(initial=0))]
     if not passes:
         raise JobError(
             "bad_data",
@@ -74,8 +77,11 @@ def shares(spec: Spec, encoding: Encoding, train: Samples | None) -> list[Source
         return []
     counts = [0] * len(entries)
     if train is not None and train.origins is not None:
-        parts = parts_of(encoding.meta.parts, train.origins)
-        counts = np.bincount(parts, minlength=len(entries)).tolist()
+        found = np.zeros(len(entries), np.int64)
+        for some in large.parts(train.origins):
+            parts = parts_of(encoding.meta.parts, train.origins[some])
+            found += np.bincount(parts, minlength=len(entries))
+        counts = found.tolist()
     return [
         SourceShare(
             path=entry.path, rows=rows, trained=trained, weight=entry.weight,

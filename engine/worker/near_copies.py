@@ -10,12 +10,14 @@ documents", 1997); each of them is then compared run by run, so that whatever is
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
+from engine.worker import large
 from engine.worker.samples import Samples
 
 Ints = npt.NDArray[np.int64]
@@ -41,6 +43,10 @@ _MOST_TRIES = 4
 """Comparisons of a sample with earlier ones."""
 _REMEMBERED = 512
 """Samples whose runs are kept for the next comparison."""
+_HELD = 8
+"""Samples read before their pages are given back."""
+_LATER = 1 << 12
+"""Samples whose candidates are looked for together."""
 _CHUNK = 1 << 18
 """Tokens looked at together: what is computed of them stays in the processor's cache."""
 
@@ -53,16 +59,19 @@ def near_copies(samples: Samples, places: Ints) -> Ints:
     if len(places) < 2:
         return found
     looked = _Looked(samples, places)
-    nearest = list(range(len(places)))
-    tried: dict[int, set[int]] = {}
+    nearest = array("i", range(len(places)))
+    at = -1
+    tried: set[int] = set()
     for later, earlier in looked.candidates():
+        if later != at:
+            at, tried = later, set()
         first = nearest[earlier]
-        if nearest[later] != later or len(before := tried.setdefault(later, set())) >= _MOST_TRIES:
+        if nearest[later] != later or len(tried) >= _MOST_TRIES:
             continue
-        if first not in before and looked.near(first, later):
+        if first not in tried and looked.near(first, later):
             nearest[later] = first
-        before.add(first)
-    found[:] = places[nearest]
+        tried.add(first)
+    found[:] = places[np.frombuffer(nearest, np.intc)]
     return found
 
 
@@ -71,6 +80,7 @@ class _Looked:
 
     def __init__(self, samples: Samples, places: Ints) -> None:
         self._samples = samples.take(places)
+        self._read = 0
         self._common = self._common_runs()
         self._runs_of = lru_cache(_REMEMBERED)(self._runs)
 
@@ -79,7 +89,14 @@ class _Looked:
         ids, learnt = self._samples[number]
         runs = _hashes(ids[:_MOST_TOKENS])
         counted = ~self._common[runs % _BUCKETS] | learnt[RUN - 1 : _MOST_TOKENS]
+        self._give_back()
         return np.unique(runs[counted])
+
+    def _give_back(self) -> None:
+        """Of samples that are spread over the files: each leaves up to a MB around it in memory."""
+        self._read += 1
+        if self._read % _HELD == 0:
+            self._samples.give_back()
 
     def _common_runs(self) -> npt.NDArray[np.bool_]:
         """Of each bucket of hashes, whether runs in it are common."""
@@ -89,6 +106,7 @@ class _Looked:
         for number in chosen.tolist():
             ids = self._samples[number][0][:_MOST_TOKENS]
             seen[np.unique(_hashes(ids) % _BUCKETS)] += 1
+            self._give_back()
         return seen > max(_COMMON_LEAST, _COMMON_SHARE * len(chosen))
 
     def near(self, first: int, later: int) -> bool:
@@ -97,31 +115,36 @@ class _Looked:
         both = len(np.intersect1d(one, other, assume_unique=True))
         return both >= NEAR * (len(one) + len(other) - both)
 
-    def candidates(self) -> list[tuple[int, int]]:
+    def candidates(self) -> Iterator[tuple[int, int]]:
         """Pairs that may be near, the later sample first, in its order."""
         signatures, counts = self._signatures()
         known = np.flatnonzero(counts >= _FEWEST_RUNS)
-        signatures, counts = signatures[known], counts[known]
-        pairs = [
-            pair
-            for band in range(_BANDS)
-            for pair in _pairs(signatures[:, band * _ROWS : (band + 1) * _ROWS])
-        ]
-        found = np.unique(np.concatenate(pairs), axis=0) if pairs else np.zeros((0, 2), np.int64)
-        likely = [
-            part[_agree(signatures, counts, part)]
-            for part in np.array_split(found, 1 + len(found) // 100_000)
-        ]
-        return [(int(known[a]), int(known[b])) for part in likely for a, b in part.tolist()]
+        earlier = large.empty((2 * _BANDS, len(known)), np.int32)
+        for band in range(_BANDS):
+            keys = _keys(signatures, known, slice(band * _ROWS, (band + 1) * _ROWS))
+            earlier[2 * band], earlier[2 * band + 1] = _earlier(keys)
+            large.give_back(earlier)
+        for begin in range(0, len(known), _LATER):
+            here = earlier[:, begin : begin + _LATER]
+            column, later = np.nonzero(here >= 0)
+            found = np.unique((begin + later) << 32 | here[column, later])
+            ones, others = known[found >> 32], known[found & 0xFFFFFFFF]
+            likely = _agree(signatures, ones, others)
+            large.give_back(earlier, signatures)
+            self._samples.give_back()
+            yield from zip(ones[likely].tolist(), others[likely].tolist(), strict=True)
 
     def _signatures(self) -> tuple[Runs, Ints]:
         """Of each sample its signature and how many runs it has."""
         count = len(self._samples)
-        signatures = np.full((count, _BANDS * _ROWS), np.iinfo(np.uint32).max, np.uint32)
+        signatures = large.empty((count, _BANDS * _ROWS), np.uint32)
         counts = np.zeros(count, np.int64)
         for first, last, runs, starts in self._chunks():
             sizes = np.diff(np.append(starts, len(runs)))
             counts[first:last] = sizes
+            signatures[first:last] = np.iinfo(np.uint32).max
+            large.give_back(signatures)
+            self._samples.give_back()
             filled = np.flatnonzero(sizes)
             if not len(filled):
                 continue
@@ -153,25 +176,31 @@ class _Looked:
         return runs[counted], np.searchsorted(owner[counted], np.arange(len(lengths)))
 
 
-def _pairs(band: Runs) -> Iterator[Ints]:
-    """Samples that have the same in a band: each with the first of them, and with the one before
-    it. Yields arrays of shape (pairs, 2), the later sample first."""
-    keys = np.zeros(len(band), np.uint64)
-    for part in range(band.shape[1]):
-        keys = keys * np.uint64(0x9E3779B97F4A7C15) + band[:, part].astype(np.uint64) + np.uint64(1)
+def _keys(signatures: Runs, known: Ints, band: slice) -> npt.NDArray[np.uint64]:
+    """Of each of the known samples what it has in a band."""
+    keys = np.zeros(len(known), np.uint64)
+    for part in large.parts(keys, signatures):
+        here = signatures[known[part], band].astype(np.uint64)
+        for column in range(here.shape[1]):
+            keys[part] = keys[part] * np.uint64(0x9E3779B97F4A7C15) + here[:, column] + np.uint64(1)
+    return keys
+
+
+def _earlier(keys: npt.NDArray[np.uint64]) -> tuple[Ints, Ints]:
+    """Of each sample the first of those that have the same in a band, and the one before it among
+    them; -1 for the first."""
     order = np.argsort(keys, kind="stable")
     same = keys[order][1:] == keys[order][:-1]
     begins = np.flatnonzero(np.concatenate([[True], ~same])[: len(order)])
     firsts = np.repeat(order[begins], np.diff(np.append(begins, len(order))))
     rest = np.flatnonzero(same) + 1
-    yield np.stack([order[rest], firsts[rest]], axis=1)
-    yield np.stack([order[rest], order[rest - 1]], axis=1)
+    first, before = np.full(len(keys), -1), np.full(len(keys), -1)
+    first[order[rest]], before[order[rest]] = firsts[rest], order[rest - 1]
+    return first, before
 
 
-def _agree(signatures: Runs, counts: Ints, pairs: Ints) -> npt.NDArray[np.bool_]:
-    one, other = pairs[:, 0], pairs[:, 1]
-    alike = (signatures[one] == signatures[other]).mean(axis=1) >= _LIKELY
-    found: npt.NDArray[np.bool_] = alike
+def _agree(signatures: Runs, ones: Ints, others: Ints) -> npt.NDArray[np.bool_]:
+    found: npt.NDArray[np.bool_] = (signatures[ones] == signatures[others]).mean(axis=1) >= _LIKELY
     return found
 
 

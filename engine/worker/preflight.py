@@ -3,11 +3,10 @@ are loaded, where the model's files say enough."""
 
 from __future__ import annotations
 
-import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from engine.contract.spec import Spec
-from engine.worker import suspects, untrained_tokens
+from engine.worker import large, suspects, untrained_tokens
 from engine.worker.encoded_parts import Encoding
 from engine.worker.failures import JobError
 from engine.worker.origins import place_of
@@ -85,7 +84,7 @@ def pad_within(tokenizer: PreTrainedTokenizerBase, embedding_rows: int, report: 
 def tell_copies(encoding: Encoding, report: Report) -> None:
     """Say if most rows are the same as others."""
     count = len(encoding.hashes)
-    copies = int((first_copies(encoding.hashes) != np.arange(count)).sum())
+    copies = large.total(large.moved(first_copies(encoding.hashes)))
     if count and copies / count >= _WASTED:
         report.found(
             "mostly_copies",
@@ -101,10 +100,11 @@ def must_have_answers(spec: Spec, encoding: Encoding) -> None:
     if spec.dataset.loss_on == "everything" or origins is None or not len(origins):
         return
     rows = encoding.meta.suspects.get(suspects.EMPTY_ANSWERS, [])
-    empty = int(np.isin(origins, rows).sum())
+    is_empty = large.are_in(origins, rows)
+    empty = large.total(is_empty)
     if empty <= _WASTED * len(origins):
         return
-    first = int(np.flatnonzero(np.isin(origins, rows))[0])
+    first = int(large.places_of(is_empty)[0])
     raise JobError(
         "bad_data",
         f"{empty} of {len(origins)} rows have an empty answer.",

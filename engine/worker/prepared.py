@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from engine.contract.dataset_report import SourceShare
+from engine.worker import large
 from engine.worker.failures import JobError
 from engine.worker.report import Report
 from engine.worker.row_words import named
@@ -21,30 +23,34 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """What each dataset of a mixture gives."""
 
 
+_NAMED = 100
+"""Rows that teach nothing, of which as many are named as there is room for."""
 _IDLE = "Within max_length they have no answer, or no text at all."
 
 
 def without_idle(samples: Samples, what: str, report: Report) -> Samples:
     """The samples that teach something; says how many do not."""
     counts = samples.target_counts
-    idle = int((counts == 0).sum())
+    teaches = large.over(counts, 0)
+    idle = len(samples) - large.total(teaches)
     if idle:
         report.found(
             "nothing_to_learn",
             f"{idle} of {len(samples)} {what} teach nothing and are left out.",
-            cause=f"{_IDLE} {_rows(samples)}".rstrip(),
+            cause=f"{_IDLE} {_rows(samples, teaches)}".rstrip(),
             remedy="Raise training.max_length, or look at those rows.",
         )
-        samples = samples.take([int(place) for place in counts.nonzero()[0]])
+        samples = samples.take(large.places_of(teaches))
     return samples
 
 
-def _rows(samples: Samples) -> str:
-    """Which of them teach nothing."""
+def _rows(samples: Samples, teaches: npt.NDArray[np.bool_]) -> str:
+    """Which of them do not."""
     if samples.origins is None:
         return ""
-    idle = np.flatnonzero(samples.target_counts == 0)
-    return named(np.unique(samples.origins[idle]).tolist(), len(idle))
+    idle = large.places_of(large.flags(lambda part: ~teaches[part], teaches))
+    rows = np.unique(large.taken(samples.origins, idle))
+    return named(rows[:_NAMED].tolist(), len(idle))
 
 
 def must_have_some(samples: Samples, read: int) -> None:

@@ -195,8 +195,8 @@ class _Rehearsal:
 
     def _evaluate(self, course: Tried, trainer: Any, prepared: Prepared) -> None:
         size = self._spec.training.per_device_train_batch_size
-        lengths = prepared.evaluation.lengths.tolist()
-        if not lengths:
+        lengths = prepared.evaluation.lengths
+        if not len(lengths):
             return
         self._stage.meter.enter("evaluate")
         self._stage.tell(Phase.EVALUATING, "evaluation of the longest held-back batch")
@@ -205,7 +205,7 @@ class _Rehearsal:
         seconds = time.monotonic() - began
         one_line = attends_by_sample(trainer.model)
         batch = heaviest.longest_batch(lengths, size, one_line=one_line)
-        longest = heaviest.shape_of([lengths[row] for row in batch], one_line=one_line)
+        longest = heaviest.shape_of(lengths[batch], one_line=one_line)
         share = longest.weight[0] / heaviest.padded_tokens(lengths, size, one_line=one_line)
         self._times.evaluation = seconds / share
 
@@ -245,7 +245,7 @@ class _Rehearsal:
         size = training.per_device_train_batch_size
         held_back = loaded.prepared.evaluation
         one_line = attends_by_sample(loaded.model)
-        batch = heaviest.longest_batch(held_back.lengths.tolist(), size, one_line=one_line)
+        batch = heaviest.longest_batch(held_back.lengths, size, one_line=one_line)
         chosen = Chosen(
             row_count=len(self._rows), batch=size, seed=training.seed, windows=windows, steps=steps
         )

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 
+from engine.worker import large
+
 BYTES = 32
 _CHUNK = 1 << 18
 """Hashes read together."""
+_GROUP = 1 << 20
+"""Hashes that are sorted together."""
+_BITS = 16
+"""Of a number, looked at together."""
 Heads = npt.NDArray[np.uint64]
+Matrix = npt.NDArray[np.uint8]
 Places = npt.NDArray[np.int64]
 
 
@@ -45,17 +53,28 @@ class RowHashes(Sequence[bytes]):
             while found := file.read(BYTES):
                 yield found
 
+    @cached_property
     def heads(self) -> Heads:
         """The first eight bytes of each, as numbers that are in the same order."""
-        heads = np.empty(self._count, np.uint64)
+        heads: Heads = large.empty(self._count, np.uint64)
         with self._path.open("rb") as file:
             for at in range(0, self._count, _CHUNK):
                 heads[at : at + _CHUNK] = _heads(file.read(_CHUNK * BYTES))
+                large.give_back(heads)
         return heads
 
-    def matrix(self) -> npt.NDArray[np.uint8]:
-        """All of them, mapped: shape (hashes, 32)."""
-        return np.memmap(self._path, np.uint8, "r", shape=(self._count, BYTES))
+    @cached_property
+    def first(self) -> Places:
+        """As :func:`first_copies` has it."""
+        return _first_copies(self)
+
+    @cached_property
+    def _matrix(self) -> Matrix:
+        return large.mapped(self._path, np.uint8).reshape(-1, BYTES)
+
+    def at(self, places: Places) -> Matrix:
+        """Those at some places, not many: shape (places, 32)."""
+        return large.at(self._matrix, places)
 
 
 class SomeHashes(Sequence[bytes]):
@@ -78,19 +97,25 @@ class SomeHashes(Sequence[bytes]):
             return [self._whole[int(place)] for place in self._places[index]]
         return self._whole[int(self._places[index])]
 
+    @cached_property
     def heads(self) -> Heads:
         """The first eight bytes of each, as numbers that are in the same order."""
-        return heads_of(self._whole)[self._places]
+        return large.taken(self._whole.heads, self._places)
 
-    def matrix(self) -> npt.NDArray[np.uint8]:
-        """All of them: shape (hashes, 32)."""
-        return _matrix(self._whole)[self._places]
+    @cached_property
+    def first(self) -> Places:
+        """As :func:`first_copies` has it."""
+        return _first_copies(self)
+
+    def at(self, places: Places) -> Matrix:
+        """Those at some places, not many: shape (places, 32)."""
+        return self._whole.at(self._places[places])
 
 
 def heads_of(hashes: Sequence[bytes]) -> Heads:
     """The first eight bytes of each, as numbers that are in the same order."""
     if isinstance(hashes, RowHashes | SomeHashes):
-        return hashes.heads()
+        return hashes.heads
     return _heads(b"".join(hashes))
 
 
@@ -98,55 +123,104 @@ def _heads(data: bytes) -> Heads:
     return np.frombuffer(data, ">u8").reshape(-1, BYTES // 8)[:, 0].astype(np.uint64)
 
 
-def smallest(hashes: Sequence[bytes], count: int) -> list[int]:
+def _at(hashes: Sequence[bytes], places: Places) -> Matrix:
+    if isinstance(hashes, RowHashes | SomeHashes):
+        return hashes.at(places)
+    chosen = b"".join(hashes[place] for place in places.tolist())
+    return np.frombuffer(chosen, np.uint8).reshape(-1, BYTES)
+
+
+# ---------------------------------------------------------------- the smallest
+
+
+def smallest(hashes: Sequence[bytes], count: int) -> Places:
     """Places of the ``count`` smallest, in order; of the same ones those that come first."""
     if not count:
-        return []
+        return np.zeros(0, np.int64)
     heads = heads_of(hashes)
-    border = np.partition(heads, count - 1)[count - 1]
-    below = np.flatnonzero(heads < border)
+    border = _in_order(heads, count - 1)
+    chosen = large.flags(lambda part: heads[part] < border, heads)
     # Eight bytes are as good as all but for copies, and one pair in billions.
-    same = np.flatnonzero(heads == border).tolist()
-    ends = heapq.nsmallest(count - len(below), same, key=lambda place: (hashes[place], place))
-    found: list[int] = np.sort(np.concatenate([below, np.array(ends, np.int64)])).tolist()
-    return found
+    likely = large.places_of(large.flags(lambda part: heads[part] == border, heads))
+    left = count - large.total(chosen)
+    if all((_at(hashes, likely[p]) == _at(hashes, likely[:1])).all() for p in large.parts(likely)):
+        chosen[likely[:left]] = True
+    else:
+        ends = heapq.nsmallest(left, likely.tolist(), key=lambda place: (hashes[place], place))
+        chosen[ends] = True
+    return large.places_of(chosen)
+
+
+def _in_order(heads: Heads, rank: int) -> np.uint64:
+    """The number that would be at this place if they were sorted, found bit by bit."""
+    found = 0
+    for shift in range(64 - _BITS, -1, -_BITS):
+        counts = np.zeros(1 << _BITS, np.int64)
+        for part in large.parts(heads):
+            # A shift by all 64 bits is none.
+            high = heads[part] >> np.uint64(shift)
+            if shift < 64 - _BITS:
+                high = high[high >> np.uint64(_BITS) == np.uint64(found)]
+            low = (high & np.uint64((1 << _BITS) - 1)).astype(np.int64)
+            counts += np.bincount(low, minlength=1 << _BITS)
+        ends = np.cumsum(counts)
+        digit = int(np.searchsorted(ends, rank, "right"))
+        rank -= int(ends[digit] - counts[digit])
+        found = found << _BITS | digit
+    return np.uint64(found)
+
+
+# ---------------------------------------------------------------- copies
 
 
 def first_copies(hashes: Sequence[bytes]) -> Places:
     """Of each hash the place of the first that is the same: its own, if it is that."""
-    heads = heads_of(hashes)
-    order = np.argsort(heads, kind="stable")
-    ordered = heads[order]
-    begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(heads)])
-    del heads, ordered
-    found = np.empty(len(order), np.int64)
-    found[order] = np.repeat(order[begins], np.diff(np.append(begins, len(order))))
-    copies = np.flatnonzero(found != np.arange(len(found)))
-    whole = _matrix(hashes)
-    for at in range(0, len(copies), _CHUNK):
-        some = copies[at : at + _CHUNK]
-        if not np.array_equal(whole[some], whole[found[some]]):
-            return _first_copies(hashes)
+    if isinstance(hashes, RowHashes | SomeHashes):
+        return hashes.first
+    return _first_copies(hashes)
+
+
+def _first_copies(hashes: Sequence[bytes]) -> Places:
+    found = _first_heads(heads_of(hashes))
+    copies = large.places_of(large.moved(found))
+    for part in large.parts(copies, found):
+        some = copies[part]
+        if not np.array_equal(_at(hashes, some), _at(hashes, large.at(found, some))):
+            return _first_of_all(hashes)
+    return found
+
+
+def _first_heads(heads: Heads) -> Places:
+    """Of each the place of the first with the same first eight bytes."""
+    found = large.empty(len(heads), np.int64)
+    bits = max(0, len(heads) // _GROUP).bit_length()
+    for group in range(1 << bits):
+        known, firsts = np.zeros(0, np.uint64), np.zeros(0, np.int64)
+        for part in large.parts(heads, found):
+            here = heads[part]
+            own = np.arange(len(here))
+            if bits:
+                own = np.flatnonzero(here >> np.uint64(64 - bits) == np.uint64(group))
+            new, first, which = np.unique(here[own], return_index=True, return_inverse=True)
+            places = own[first] + part.start
+            at = np.searchsorted(known, new)
+            is_known = at < len(known)
+            is_known[is_known] = known[at[is_known]] == new[is_known]
+            places[is_known] = firsts[at[is_known]]
+            found[part.start + own] = places[which]
+            known = np.insert(known, at[~is_known], new[~is_known])
+            firsts = np.insert(firsts, at[~is_known], places[~is_known])
     return found
 
 
 def largest(hashes: Sequence[bytes], places: Places) -> int:
     """Of these places the one with the largest hash; of the same ones the last."""
-    heads = heads_of(hashes)[places]
+    heads = large.taken(heads_of(hashes), places)
     found: list[int] = places[heads == heads.max()].tolist()
     return max(found, key=lambda place: (hashes[place], place))
 
 
-def _matrix(hashes: Sequence[bytes]) -> npt.NDArray[np.uint8]:
-    """Shape (hashes, 32); not copied where they are in a file."""
-    if not len(hashes):
-        return np.zeros((0, BYTES), np.uint8)
-    if isinstance(hashes, RowHashes | SomeHashes):
-        return hashes.matrix()
-    return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, BYTES)
-
-
-def _first_copies(hashes: Sequence[bytes]) -> Places:
+def _first_of_all(hashes: Sequence[bytes]) -> Places:
     """The same, whatever the hashes have in common."""
     first: dict[bytes, int] = {}
     return np.array([first.setdefault(key, place) for place, key in enumerate(hashes)], np.int64)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from engine.worker import large
 from engine.worker.row_hashes import smallest
 
 IGNORED = -100
 """Label of a token that is not learnt, as in torch and transformers."""
 _CHUNK = 1 << 20
 """Tokens looked at together."""
+_FEW = 4
+"""Fewer than one of so many samples are looked at alone."""
 
 Ids = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
@@ -32,8 +35,11 @@ class Samples:
 
     def __init__(
         self, tokens: Ids, learnt: Flags, begins: Places, ends: Places,
-        origins: Places | None = None,
+        origins: Places | None = None, taken: tuple[Samples, Places | None] | None = None,
     ) -> None:  # fmt: skip
+        """``taken``: those that these were taken out of, and their places there; without places
+        they are all of them, some cut."""
+        self._taken = taken
         self._tokens = tokens
         self._learnt = learnt
         self._begins = begins
@@ -71,52 +77,101 @@ class Samples:
         place = slice(self._begins[index], self._ends[index])
         return self._tokens[place], self._learnt[place]
 
-    @property
+    @cached_property
     def lengths(self) -> Places:
         """Tokens of each sample."""
-        return self._ends - self._begins
+        found = large.empty(len(self), np.int64)
+        for part in large.parts(found, self._begins, self._ends):
+            found[part] = self._ends[part] - self._begins[part]
+        return found
 
     @cached_property
     def target_counts(self) -> Places:
         """Targets of each sample. The first token has nothing before it to be told from."""
-        counts = np.zeros(len(self), dtype=np.int64)
-        for first, last in _groups(self._begins, self._ends):
-            low = self._begins[first]
-            flags = self._learnt[low : self._ends[last - 1]]
-            sums = np.concatenate([[0], np.cumsum(flags, dtype=np.int64)])
-            begins, ends = self._begins[first:last] - low, self._ends[first:last] - low
-            counts[first:last] = sums[ends] - sums[begins]
-            filled = ends > begins
-            counts[first:last][filled] -= flags[begins[filled]]
+        if self._taken is None:
+            return self._counted(None)
+        whole, places = self._taken
+        if places is None:
+            return self._counted(whole)
+        # Counted once for all, unless these are but a few of them.
+        is_known = "target_counts" in whole.__dict__
+        if is_known or len(self) >= len(whole) // _FEW:
+            return large.taken(whole.target_counts, places)
+        return self._counted(None)
+
+    def _counted(self, uncut: Samples | None) -> Places:
+        """Targets; those of ``uncut`` are known already."""
+        counts = large.empty(len(self), np.int64)
+        for part in large.parts(counts, self._begins, self._ends):
+            begins, ends = self._begins[part], self._ends[part]
+            if uncut is None:
+                counts[part] = _targets(self._learnt, begins, ends)
+                continue
+            counts[part] = uncut.target_counts[part]
+            is_cut = np.flatnonzero(uncut._ends[part] != ends)
+            counts[part.start + is_cut] = _targets(self._learnt, begins[is_cut], ends[is_cut])
+            large.give_back(uncut.target_counts, uncut._ends)
         return counts
 
     def take(self, indices: Sequence[int] | Places) -> Samples:
         """These samples, in this order."""
         places = np.asarray(indices, dtype=np.int64)
-        origins = None if self.origins is None else self.origins[places]
         return Samples(
-            self._tokens, self._learnt, self._begins[places], self._ends[places], origins
-        )
+            self._tokens, self._learnt, large.taken(self._begins, places),
+            large.taken(self._ends, places),
+            None if self.origins is None else large.taken(self.origins, places), (self, places),
+        )  # fmt: skip
 
-    def parted(self, held: Sequence[int]) -> tuple[Samples, Samples]:
+    def parted(self, held: Sequence[int] | Places) -> tuple[Samples, Samples]:
         """All but these, and these."""
-        others = np.setdiff1d(np.arange(len(self)), np.asarray(held, dtype=np.int64))
-        return self.take(others), self.take(held)
+        places = np.asarray(held, dtype=np.int64)
+        rest = large.empty(len(self), np.bool_)
+        rest[:] = True
+        rest[places] = False
+        return self.take(large.places_of(rest)), self.take(places)
 
     def cut(self, max_length: int) -> Samples:
         """Of each sample at most the first ``max_length`` tokens."""
-        ends = np.minimum(self._ends, self._begins + max_length)
-        return Samples(self._tokens, self._learnt, self._begins, ends, self.origins)
+        ends = large.empty(len(self), np.int64)
+        for part in large.parts(ends, self._begins, self._ends):
+            ends[part] = np.minimum(self._ends[part], self._begins[part] + max_length)
+        return Samples(self._tokens, self._learnt, self._begins, ends, self.origins, (self, None))
 
     def pieces(self) -> Iterator[tuple[Ids, Flags]]:
         """All tokens and flags in order, in pieces of any length, not copied."""
-        breaks = np.flatnonzero(self._begins[1:] != self._ends[:-1]) + 1
-        for part in np.split(np.arange(len(self)), breaks):
-            if len(part):
-                last = self._ends[part[-1]]
-                for begin in range(int(self._begins[part[0]]), int(last), _CHUNK):
-                    place = slice(begin, min(begin + _CHUNK, int(last)))
+        looked_at = 0
+        for part in large.parts(self._begins, self._ends):
+            begins, ends = self._begins[part], self._ends[part]
+            breaks = begins[1:] != ends[:-1]
+            firsts = begins[np.concatenate([[True], breaks])].tolist()
+            lasts = ends[np.concatenate([breaks, [True]])].tolist()
+            for first, last in zip(firsts, lasts, strict=True):
+                for begin in range(first, last, _CHUNK):
+                    place = slice(begin, min(begin + _CHUNK, last))
                     yield self._tokens[place], self._learnt[place]
+                    looked_at += place.stop - begin
+                    if looked_at >= _CHUNK:
+                        self.give_back()
+                        looked_at = 0
+        self.give_back()
+
+    def with_tokens(self, chosen: Callable[[Ids], Flags]) -> Flags:
+        """Of each sample whether it has such a token."""
+        found = large.empty(len(self), np.bool_)
+        for part in large.parts(found, self._begins, self._ends):
+            begins, ends = self._begins[part], self._ends[part]
+            here = np.zeros(len(begins), np.bool_)
+            for first, last in _groups(begins, ends):
+                low = begins[first]
+                sums = np.concatenate([[0], np.cumsum(chosen(self._tokens[low : ends[last - 1]]))])
+                here[first:last] = sums[ends[first:last] - low] > sums[begins[first:last] - low]
+                large.give_back(self._tokens)
+            found[part] = here
+        return found
+
+    def give_back(self) -> None:
+        """Nothing need stay in memory of the files that they lie in."""
+        large.give_back(self._tokens, self._learnt, self._begins, self._ends)
 
     def digest(self) -> str:
         """sha256 of all tokens and flags: the same means the same training data."""
@@ -124,22 +179,42 @@ class Samples:
         for kind in range(2):
             for piece in self.pieces():
                 found.update(np.ascontiguousarray(piece[kind]).tobytes())
-        found.update(np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64).tobytes())
+        end = np.zeros(1, np.int64)
+        found.update(end.tobytes())
+        for part in large.parts(self.lengths):
+            ends = end + np.cumsum(self.lengths[part])
+            found.update(ends.tobytes())
+            end = ends[-1:]
         return found.hexdigest()
+
+
+def _targets(learnt: Flags, begins: Places, ends: Places) -> Places:
+    """How many targets samples with these borders have."""
+    counts = np.zeros(len(begins), np.int64)
+    for first, last in _groups(begins, ends):
+        low = begins[first]
+        sums = np.concatenate([[0], np.cumsum(learnt[low : ends[last - 1]], dtype=np.int64)])
+        own_begins, own_ends = begins[first:last] - low, ends[first:last] - low
+        counts[first:last] = sums[own_ends] - sums[own_begins]
+        filled = np.flatnonzero(own_ends > own_begins)
+        counts[first + filled] -= learnt[begins[first + filled]]
+        large.give_back(learnt)
+    return counts
 
 
 def _groups(begins: Places, ends: Places) -> Iterator[tuple[int, int]]:
     """Samples from and up to, such that what lies between the first's begin and the last's end can
     be looked at together: in order, and not much."""
+    if not len(begins):
+        return
+    breaks = np.flatnonzero(begins[1:] < ends[:-1]) + 1
     first = 0
-    for place in range(1, len(begins) + 1):
-        if (
-            place == len(begins)
-            or begins[place] < ends[place - 1]
-            or ends[place] - begins[first] > _CHUNK
-        ):
-            yield first, place
-            first = place
+    for border in [*breaks.tolist(), len(begins)]:
+        while first < border:
+            near = np.searchsorted(ends[first:border], begins[first] + _CHUNK, "right")
+            last = first + max(1, int(near))
+            yield first, last
+            first = last
 
 
 def row_hash(content: bytes, seed: int) -> bytes:
@@ -147,7 +222,7 @@ def row_hash(content: bytes, seed: int) -> bytes:
     return hashlib.sha256(seed.to_bytes(8, "little") + content).digest()
 
 
-def held_back(hashes: Sequence[bytes], count: int) -> list[int]:
+def held_back(hashes: Sequence[bytes], count: int) -> Places:
     """Which ``count`` of the rows are for evaluation, in order: those whose hash of seed and
     content is smallest, so that the choice survives a change of order, and mostly an addition of
     rows."""

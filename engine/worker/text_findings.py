@@ -162,8 +162,7 @@ def _unlearnt(look: Look, counted: Counted) -> list[RowFinding]:
     unlearnt = look.unlearnt
     if unlearnt is None:
         return []
-    samples = look.encoding.samples
-    mask = np.array([np.isin(samples[p][0], unlearnt.ids).any() for p in range(len(samples))])
+    mask = look.encoding.samples.with_tokens(lambda ids: np.isin(ids, unlearnt.ids))
     total, rows = rows_at(look, mask)
     return [
         RowFinding(

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import datasets
 import msgspec
-import numpy as np
 import pyarrow
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTConfig
@@ -224,7 +223,7 @@ def make_rows(samples: Samples, spec: Spec, model: Any) -> Rows:
     by_sample = attends_by_sample(model)
     return Rows(
         samples=samples,
-        rows=packed(samples.lengths.tolist(), spec.training.max_length),
+        rows=packed(samples.lengths, spec.training.max_length),
         packed=True,
         one_line=by_sample or spec.model.attn_implementation == "flash_attention_2",
         has_borders=by_sample,
@@ -260,9 +259,8 @@ def make_trainer(
 
 def as_dataset(samples: Samples) -> datasets.Dataset:
     """As many rows as there are samples, for TRL to see: it looks at their number and columns."""
-    none = np.zeros(len(samples) + 1, dtype=np.int64)
-    ids = pyarrow.LargeListArray.from_arrays(none, pyarrow.array([], pyarrow.int32()))
-    return datasets.Dataset(pyarrow.table({"input_ids": ids, "labels": ids}))
+    none = pyarrow.nulls(len(samples))
+    return datasets.Dataset(pyarrow.table({"input_ids": none, "labels": none}))
 
 
 def _not_used(rows: Any) -> Any:

@@ -46,7 +46,7 @@ from engine.diagnosis.certificate.facts import (
 from engine.formats.example import DatasetError
 from engine.planning import chat_templates
 from engine.store.manifest import read_manifest
-from engine.worker import optimizer_state, rng
+from engine.worker import large, optimizer_state, rng
 from engine.worker.batches import Batch, Collator, Rows, first_tokens
 from engine.worker.encoding_key import prints_of
 from engine.worker.optimizer_state import bare
@@ -269,7 +269,10 @@ def _driver() -> str:
 
 @lru_cache(maxsize=2)
 def _digest_of_order(rows: int, seed: int, epoch: int) -> str:
-    return hashlib.sha256(permutation(rows, seed, epoch).tobytes()).hexdigest()
+    order, found = permutation(rows, seed, epoch), hashlib.sha256()
+    for part in large.parts(order):
+        found.update(order[part].tobytes())
+    return found.hexdigest()
 
 
 def _digest_of_random_state() -> str:

@@ -103,7 +103,7 @@ def test_packed_rows_are_as_long_as_their_samples_together() -> None:
     )
     assert max(row_lengths(rows)) == 12
     plain = Rows(samples=_samples(lengths), rows=unpacked(4))
-    assert row_lengths(plain) == lengths
+    assert row_lengths(plain).tolist() == lengths
 
 
 def test_the_longest_batch_of_an_evaluation() -> None:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from engine.contract.dataset_report import DatasetReport, RowFinding
 from engine.contract.messages import Job
 from engine.contract.spec import ModelSpec
-from engine.worker import inspect_job
+from engine.worker import inspect_job, large
 from engine.worker.data_findings import proposed_length
 from engine.worker.inspection import histogram
 from tests.worker.conftest import Heard, make_spec
@@ -116,12 +117,12 @@ def test_pretraining_is_counted_in_blocks(inspect: Inspect) -> None:
 
 
 def test_a_histogram_has_every_sample_once() -> None:
-    edges, counts = histogram(np.array([0, 1, 5, 99, 400, 5000]), 400)
+    edges, counts = histogram(np.array([0, 1, 5, 99, 400, 5000]), np.ones(6, np.int64), 400)
     assert sum(counts) == 6
     assert edges[0] == 0
     assert edges[-1] > 400
     assert counts[-1] == 2
-    assert histogram(np.zeros(0, np.int64), 400) == ([], [])
+    assert histogram(np.zeros(0, np.int64), np.zeros(0, np.int64), 400) == ([], [])
 
 
 def test_a_proposed_length_leaves_nearly_all_whole() -> None:
@@ -226,3 +227,18 @@ def test_a_file_that_cannot_be_read_is_a_complaint(
     assert found.run == "x"
     assert found.complaint is not None
     assert "row 2" in found.complaint.problem
+
+
+def test_a_report_is_the_same_in_small_parts(
+    inspect: Inspect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [*GOOD, *GOOD[3:9], {"instruction": "say", "output": ""}]
+    rows += [{"instruction": f"go {i}", "output": " ".join(["far and away"] * i)} for i in range(9)]
+    changes: dict[str, Any] = {"eval_fraction": 0.3, "max_length": 60, "packing": True}
+    whole = inspect(rows, **changes)
+    for name, number in (("CHUNK", 5), ("IN_MEMORY", 0), ("_BLOCK", 32)):
+        monkeypatch.setattr(large, name, number)
+    parts = inspect(rows, **changes)
+    assert (whole.cut > 0, whole.duplicates) == (True, 6)
+    assert parts.is_kept
+    assert msgspec.structs.replace(parts, is_kept=False) == whole

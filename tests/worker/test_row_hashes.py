@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.worker import row_hashes
+from engine.worker import large, row_hashes
 from engine.worker.row_hashes import RowHashes, first_copies, largest, smallest
 
 
@@ -23,6 +23,8 @@ def test_the_smallest_and_the_copies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, near: bool
 ) -> None:
     monkeypatch.setattr(row_hashes, "_CHUNK", 16)
+    monkeypatch.setattr(row_hashes, "_GROUP", 64)
+    monkeypatch.setattr(large, "CHUNK", 50)
     hashes = _hashes(300) if near else [h for i, h in enumerate(_hashes(300)) if i % 5]
     (tmp_path / "digests").write_bytes(b"".join(hashes))
     kept = RowHashes(tmp_path / "digests")
@@ -36,11 +38,11 @@ def test_the_smallest_and_the_copies(
         assert largest(given, some) == max(some, key=lambda place: (hashes[place], place))
         for count in (0, 1, 30, 150, len(hashes)):
             order = sorted(range(len(hashes)), key=lambda place: (hashes[place], place))
-            assert smallest(given, count) == sorted(order[:count])
+            assert smallest(given, count).tolist() == sorted(order[:count])
 
 
 def test_there_may_be_none(tmp_path: Path) -> None:
     (tmp_path / "digests").write_bytes(b"")
     kept = RowHashes(tmp_path / "digests")
     assert first_copies(kept).tolist() == []
-    assert smallest(kept, 0) == []
+    assert smallest(kept, 0).tolist() == []

@@ -36,14 +36,14 @@ def test_the_same_rows_are_held_back_in_any_order() -> None:
     keys = hashes(100, seed=3)
     held = {keys[i] for i in held_back(keys, 10)}
     assert held == {keys[::-1][i] for i in held_back(keys[::-1], 10)}
-    assert held_back(keys, 10) != held_back(hashes(100, seed=4), 10)
+    assert set(held_back(keys, 10)) != set(held_back(hashes(100, seed=4), 10))
     assert len(held) == 10
 
 
 def test_the_choice_of_earlier_versions_holds() -> None:
     """A save knows the digest of what it was trained on: another choice would end its run."""
     keys = [row_hash(f'{{"text":"row {i}"}}'.encode(), 42) for i in range(100)]
-    assert held_back(keys, 5) == [18, 47, 63, 66, 81]
+    assert held_back(keys, 5).tolist() == [18, 47, 63, 66, 81]
 
 
 def test_more_rows_change_the_choice_little() -> None:

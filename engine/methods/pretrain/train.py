@@ -9,6 +9,7 @@ from engine.contract.dataset_report import SourceShare
 from engine.contract.spec import Spec
 from engine.formats.dataset import split_sizes
 from engine.methods.sft.train import Trainer
+from engine.worker import large
 from engine.worker.encoding import Encoding, encoding_of
 from engine.worker.mixture import is_weighed, shares, tell_shares, weighed
 from engine.worker.prepared import Prepared, must_have_some, without_idle
@@ -61,7 +62,13 @@ def _split(
 
 def blocks(documents: Samples, length: int) -> Samples:
     """All documents one behind the other, cut every ``length`` tokens; the last may be shorter."""
-    pieces = [ids for ids, _ in documents.pieces()]
-    tokens = np.concatenate([np.zeros(0, np.int32), *pieces])
-    starts = np.append(np.arange(0, len(tokens), length, dtype=np.int64), len(tokens))
-    return Samples.adjoining(tokens, np.ones(len(tokens), np.bool_), starts)
+    count = large.total(documents.lengths)
+    tokens, learnt = large.empty(count, np.int32), large.empty(count, np.bool_)
+    at = 0
+    for ids, _ in documents.pieces():
+        place = slice(at, at + len(ids))
+        tokens[place], learnt[place] = ids, True
+        large.give_back(tokens, learnt)
+        at = place.stop
+    starts = np.append(np.arange(0, count, length, dtype=np.int64), count)
+    return Samples.adjoining(tokens, learnt, starts)
