@@ -72,7 +72,7 @@ def _cut(report: DatasetReport) -> TileText:
 def _waste(report: DatasetReport) -> TileText:
     if report.padded is None:
         return TileText(label="Waste if padded", number=words.NONE)
-    if not report.padded.waste and report.packed is not None:
+    if report.in_line and report.packed is not None:
         return TileText(
             label="Padding", number="none",
             small=f"{words.counted(report.padded.steps, 'step')}, packed {report.packed.steps}",
@@ -202,11 +202,9 @@ def progress(done: int, total: int, seconds: float) -> str:
 
 def refused(complaint: Complaint) -> str:
     """Why data cannot be looked at, and what to do about it here."""
-    # Its lists stand below, under a heading that says the same.
-    remedy = "" if wants_columns(complaint) else complaint.remedy
-    return f"{complaint.problem} {remedy}".strip()
+    return f"{complaint.problem} {complaint.remedy}".strip()
 
 
 def wants_columns(complaint: Complaint) -> bool:
-    """Whether lists of columns would help, which stand below it."""
-    return complaint.remedy.startswith("Say which column is which")
+    """Whether lists of columns may help."""
+    return "[dataset.columns]" in complaint.remedy

@@ -112,6 +112,8 @@ class DatasetReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Places of samples worth a look: ``longest``, ``shortest``, ``most_cut``, ``untaught``."""
     context: int | None = None
     """Most tokens that the model was made for, if it says."""
+    in_line: bool = False
+    """Whether the samples of a batch lie one behind the other, without padding."""
     findings: list[RowFinding] = []
     sources: list[SourceShare] = []
     """Of several datasets what each gives; empty for one."""

@@ -109,6 +109,10 @@ def attention_of(spec: Spec, machine: Machine) -> Choice:
         value="sdpa",
         reason="It is in torch itself, needs no build and takes the quickest kernel there is. "
         "The few models that cannot use it compute attention step by step.",
+        cost="Gemma 2 and others that attend with a mask need one for packed rows; it grows with "
+        "the square of the length."
+        if spec.packs_rows
+        else "",
     )
 
 

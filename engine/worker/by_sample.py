@@ -13,8 +13,9 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 BY_SAMPLE = "sdpa_by_sample"
@@ -28,15 +29,19 @@ MODELS = frozenset({
 })  # fmt: skip
 """In these nothing but attention looks at other tokens, and it is told of the borders. Others may
 have layers, such as convolutions, that look into the sample before."""
+_FLASH_CAPABILITY, _FLASH_HEAD = 8, 256
+"""Least compute capability and largest head of flash attention in torch."""
 
 
 def attend_by_sample(model: Any) -> None:
     """Let a model that computes with SDPA attend within samples, if it is known to. It then takes a
     batch of several samples as one row, with their borders."""
-    if model.config._attn_implementation == "sdpa" and model.config.model_type in MODELS:
+    is_own = type(model).__module__.startswith("transformers.")
+    if is_own and model.config.model_type in MODELS and model.config._attn_implementation == "sdpa":
         model.set_attn_implementation(BY_SAMPLE)
-        # It would build a plan for every new length.
-        torch.backends.cuda.enable_cudnn_sdp(False)
+        if torch.backends.cuda.is_flash_attention_available():
+            # cuDNN would build a plan for every new length.
+            torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def attends_by_sample(model: Any) -> bool:
@@ -61,40 +66,62 @@ def attention(
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """As transformers' own for SDPA: query, key and value are (rows, heads, tokens, head size),
-    the result is (rows, tokens, heads, head size). With an empty mask each stretch between two
-    ``sample_borders`` is a sample. Raises RuntimeError if the borders did not come through."""
-    if attention_mask is None or attention_mask.numel():
-        return sdpa_attention_forward(  # type: ignore[no-any-return]
-            module, query, key, value, attention_mask, sliding_window=sliding_window, **kwargs
-        )
-    if sample_borders is None:
-        raise RuntimeError("This model does not pass the borders of samples on.")
-    lengths = [end - begin for begin, end in pairwise(sample_borders)]
+    the result is (rows, tokens, heads, head size). With ``sample_borders`` each stretch between two
+    of them is a sample. Raises RuntimeError if there are samples whose borders did not come."""
     tensors = (query, key, value)
-    return apart(module, tensors, lengths, sliding_window=sliding_window, **kwargs), None
+    if sample_borders is not None:
+        lengths = [end - begin for begin, end in pairwise(sample_borders)]
+        return apart(tensors, lengths, window=sliding_window, **_asked(kwargs)), None
+    if attention_mask is None:
+        return one(tensors, window=None, **_asked(kwargs)), None
+    if not attention_mask.numel():
+        raise RuntimeError("This model does not pass the borders of samples on.")
+    return sdpa_attention_forward(  # type: ignore[no-any-return]
+        module, *tensors, attention_mask, sliding_window=sliding_window, **kwargs
+    )
 
 
-def apart(
-    module: torch.nn.Module, tensors: Sequence[torch.Tensor], lengths: list[int], **kwargs: Any
-) -> torch.Tensor:
+def _asked(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {"dropout": kwargs.get("dropout") or 0.0, "scale": kwargs.get("scaling")}
+
+
+def apart(tensors: Sequence[torch.Tensor], lengths: list[int], **kwargs: Any) -> torch.Tensor:
     """Attention of samples of these lengths, one by one: query, key and value are (1, heads,
     tokens, head size), the result is (1, tokens, heads, head size)."""
     # Views whose gradients come back as one tensor; those of slices are as large as all.
     samples = zip(*(torch.split(each, lengths, dim=2) for each in tensors), strict=True)
-    return torch.cat([one(module, sample, **kwargs) for sample in samples], dim=1)
+    return torch.cat([one(sample, **kwargs) for sample in samples], dim=1)
 
 
 def one(
-    module: torch.nn.Module, sample: Sequence[torch.Tensor], *, sliding_window: int | None,
-    **kwargs: Any,
-) -> torch.Tensor:  # fmt: skip
-    """Attention within a sample, or several of one length as rows."""
-    band = _band(sample[0], sliding_window)
-    found: torch.Tensor
-    found, _ = sdpa_attention_forward(
-        module, *sample, band, sliding_window=sliding_window, **kwargs
-    )
-    return found
+    sample: Sequence[torch.Tensor], *, window: int | None, dropout: float, scale: float | None
+) -> torch.Tensor:
+    """Attention within a sample, or several of one length as rows, none of which sees further back
+    than ``window`` tokens."""
+    query, key, value = sample
+    band = _band(query, window)
+    shares = key.shape[1] != query.shape[1] and band is None and may_share_heads(query)
+    if not shares:
+        groups = query.shape[1] // key.shape[1]
+        key, value = repeat_kv(key, groups), repeat_kv(value, groups)
+    # A single query, as where text is written with a cache, sees all keys.
+    is_causal = band is None and query.shape[2] > 1
+    found = F.scaled_dot_product_attention(
+        query, key, value, attn_mask=band, dropout_p=dropout, is_causal=is_causal, scale=scale,
+        enable_gqa=shares,
+    )  # fmt: skip
+    return found.transpose(1, 2).contiguous()
+
+
+def may_share_heads(query: torch.Tensor) -> bool:
+    """Whether several heads may have one key and value. On a card only flash attention can do so;
+    without it, torch would take the kernel that keeps all scores."""
+    if query.device.type != "cuda":
+        return True
+    has_flash = torch.backends.cuda.is_flash_attention_available()
+    major, _ = torch.cuda.get_device_capability(query.device)
+    half = query.dtype in (torch.float16, torch.bfloat16)
+    return has_flash and major >= _FLASH_CAPABILITY and half and query.shape[-1] <= _FLASH_HEAD
 
 
 def _band(query: torch.Tensor, window: int | None) -> torch.Tensor | None:

@@ -82,8 +82,10 @@ def _strange(
 
 def _attends_by_sample(spec: Spec) -> bool:
     """Whether the run's batches will have no padding."""
-    wanted = spec.model.attn_implementation
-    return spec.method != "pretrain" and would_attend_by_sample(_config(spec.model), wanted)
+    config = _config(spec.model)
+    if spec.method == "pretrain" or (spec.model.trust_remote_code and "auto_map" in config):
+        return False
+    return would_attend_by_sample(config, spec.model.attn_implementation)
 
 
 def _sizes(model: ModelSpec) -> dict[str, int]:

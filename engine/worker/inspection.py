@@ -112,7 +112,7 @@ def report_of(look: Look) -> DatasetReport:
         data=look.encoding.folder.name, method=spec.method, format=meta.format_name,
         rows=meta.rows_read, samples=meta.samples,
         train=len(train) if train else 0, held_back=len(held) if held else 0,
-        held_border=_border(look), context=look.context,
+        held_border=_border(look), context=look.context, in_line=look.by_sample,
         max_length=max_length,
         tokens=large.total(train.lengths) if train else 0,
         trained_tokens=large.total(train.target_counts) if train else 0,

@@ -143,7 +143,7 @@ def test_a_file_that_is_refused_has_its_own_name_and_a_way_on(
     host.send(Inspected(run=NAME, complaint=refused.value.complaint))
     columns = page.state.columns
     qtbot.waitUntil(columns.isVisible)
-    assert page.state.text.text().endswith("`Frage`, `Antwort`.")
+    assert "`Frage`, `Antwort`. Say which column is which" in page.state.text.text()
     assert page.title.text() == "frage.jsonl"
     # One list alone is no way to read the rows yet.
     question, answer = columns.lists["Frage"], columns.lists["Antwort"]

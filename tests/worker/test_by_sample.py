@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, LlamaConfig
 
+from engine.worker import by_sample
 from engine.worker.by_sample import (
     BORDERS,
     MODELS,
@@ -30,11 +31,15 @@ _SIZES: dict[str, Any] = {
     "shared_expert_intermediate_size": 32,
 }  # fmt: skip
 _OTHER_NAMES = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128}
+_NO_DROPOUT = dict.fromkeys(
+    ("attention_dropout", "attn_pdrop", "embd_pdrop", "resid_pdrop", "residual_dropout",
+     "hidden_dropout", "embedding_dropout"), 0.0,
+)  # fmt: skip
 
 
 def _tiny(kind: str) -> Any:
     names = _OTHER_NAMES if kind in ("gpt2", "gpt_bigcode") else {}
-    config = CONFIG_MAPPING[kind](**{**_SIZES, **names})
+    config = CONFIG_MAPPING[kind](**{**_SIZES, **names, **_NO_DROPOUT})
     torch.manual_seed(0)
     return AutoModelForCausalLM.from_config(config).eval()  # type: ignore[no-untyped-call]
 
@@ -45,7 +50,18 @@ def _logits(model: Any, ids: torch.Tensor, **more: Any) -> torch.Tensor:
     return found
 
 
-@pytest.mark.parametrize("kind", sorted(MODELS))
+def _gradients(model: Any, batches: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """Of a training step with checkpointing."""
+    model.train()
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    model.zero_grad()
+    for batch in batches:
+        model(**batch, use_cache=False).logits.square().sum().backward()
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+# Not every version of transformers has all of them.
+@pytest.mark.parametrize("kind", sorted(MODELS & set(CONFIG_MAPPING)))
 def test_samples_in_line_give_what_each_gives_alone(kind: str) -> None:
     model = _tiny(kind)
     ids = torch.randint(3, 60, (1, sum(LENGTHS)), generator=torch.Generator().manual_seed(1))
@@ -59,6 +75,41 @@ def test_samples_in_line_give_what_each_gives_alone(kind: str) -> None:
     torch.testing.assert_close(in_line, alone, rtol=1e-5, atol=1e-6)
     mixed = _logits(model, ids, position_ids=torch.arange(sum(LENGTHS))[None])
     assert not torch.allclose(mixed, alone, rtol=1e-3, atol=1e-4), "the check must be able to fail"
+    apart = _gradients(model, [{"input_ids": part} for part in ids.split(LENGTHS, dim=1)])
+    line = _gradients(model, [{"input_ids": ids, "position_ids": positions, **borders}])
+    assert line.keys() == apart.keys()
+    for name, gradient in line.items():
+        scale = max(float(apart[name].abs().max()), 1e-3)
+        torch.testing.assert_close(gradient / scale, apart[name] / scale, rtol=1e-3, atol=2e-4)
+
+
+def test_a_card_without_flash_attention_never_keeps_all_scores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its other quick kernels want a key for each head; with fewer torch takes the plain one."""
+    asked: list[tuple[int, int, bool]] = []
+    true = torch.nn.functional.scaled_dot_product_attention
+
+    def ask(query: torch.Tensor, key: torch.Tensor, *rest: Any, **how: Any) -> torch.Tensor:
+        asked.append((query.shape[1], key.shape[1], how["enable_gqa"]))
+        return true(query, key, *rest, **how)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", ask)
+    tensors = [torch.rand(1, heads, 6, 8) for heads in (4, 2, 2)]
+    shared = by_sample.one(tensors, window=None, dropout=0.0, scale=None)
+    monkeypatch.setattr(by_sample, "may_share_heads", lambda query: False)
+    torch.testing.assert_close(by_sample.one(tensors, window=None, dropout=0.0, scale=None), shared)
+    assert asked == [(4, 2, True), (4, 4, False)]
+
+
+def test_text_is_written_with_a_cache_as_before() -> None:
+    torch.manual_seed(0)
+    sizes = {**_SIZES, "sliding_window": None}
+    model = AutoModelForCausalLM.from_config(LlamaConfig(**sizes)).eval()  # type: ignore[no-untyped-call]
+    ids = torch.randint(3, 60, (1, 7))
+    before = model.generate(ids, max_new_tokens=8, do_sample=False)
+    attend_by_sample(model)
+    assert model.generate(ids, max_new_tokens=8, do_sample=False).tolist() == before.tolist()
 
 
 def test_others_keep_the_attention_that_they_have() -> None:

@@ -194,6 +194,15 @@ def test_sizes_say_what_a_number_is_a_product_of() -> None:
     assert found.formula(512 * found.rows)[8] == 512
 
 
+@pytest.mark.parametrize("window", [150, 32768, 262144])
+def test_a_window_of_any_size_can_be_traced(window: int) -> None:
+    case = Case(family="mistral", lora={"r": 8}, checkpointing="full", batch=2, length=64)
+    config = {**case.config, "sliding_window": window}
+    form = trace(msgspec.structs.replace(case.layout, config=config))
+    for length in (window // 2, 2 * window):
+        assert peak(form, Point(batch=2, length=length, rank=8)).total > 0
+
+
 def test_what_transformers_does_not_know_is_refused() -> None:
     for config in ({"model_type": "no-such-model"}, {}):
         with pytest.raises(CannotTrace, match="no model of the kind"):

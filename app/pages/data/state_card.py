@@ -34,6 +34,8 @@ class StateCard(Card):
         self._draft = Draft()
         """Of the data whose columns are asked for."""
         self._named: dict[str, str] = {}
+        self._asked = 0
+        """Number of the question whose answer is still wanted."""
         self.headline = label("", "headline", wrap=True)
         self.text = label("", "muted", wrap=True)
         self.bar = QProgressBar(textVisible=False)
@@ -50,6 +52,7 @@ class StateCard(Card):
         self.bar.setRange(0, 0)
         self.bar.setVisible(busy)
         self._began = time.monotonic()
+        self._asked += 1
         self.columns.hide()
 
     def advance(self, done: int, total: int) -> None:
@@ -62,14 +65,16 @@ class StateCard(Card):
         """Let the person say what the columns of a draft's file are."""
         named = draft.get("dataset.columns")
         self._draft, self._named = draft, dict(named) if isinstance(named, dict) else {}
-        self._ask(self._named)
+        if draft.get("dataset.path"):  # A mixture has columns for each of its parts.
+            self._ask(self._named)
 
     def _ask(self, named: dict[str, str]) -> None:
         spec = as_the_engine_reads(
             {"dataset": {"path": self._draft.get("dataset.path")}}, self._link.place
         )
         pending = self._link.ask(PreviewDataset, path=spec["dataset"]["path"], columns=named)
-        pending.setProperty("about", self.headline.text())
+        self._asked += 1
+        pending.setProperty("asked", self._asked)
         pending.setProperty("named", named)
         pending.replied.connect(self._on_preview)
 
@@ -77,8 +82,8 @@ class StateCard(Card):
         self._ask(named)
 
     def _on_preview(self, facts: dict[str, Any]) -> None:
-        if self.sender().property("about") != self.headline.text():
-            return  # Something else is going on by now.
+        if self.sender().property("asked") != self._asked:
+            return  # Something else is going on, or asked, by now.
         named = dict(self.sender().property("named"))
         if named != self._named and facts.get("format") != "unknown":
             self.columns_wanted.emit(named)

@@ -20,7 +20,7 @@ MONOMIALS = 9
 _ROWS = 8
 _USUAL_KEY, _LEAST_KEY = 71, 17
 """Small primes divide more dimensions."""
-_USUAL_LINE = 200
+_USUAL_LINE, _LEAST_LINE = 200, 11
 _PLACES = {
     (0, 0, 0): 0, (1, 0, 0): 1, (1, 1, 0): 2, (1, 2, 0): 3, (0, 0, 1): 4, (1, 1, 1): 5,
     (0, 1, 0): 6, (0, 2, 0): 7,
@@ -116,7 +116,8 @@ def choose(
 
     longest = at_most or 1_000_000
     if line and batch:
-        return _choose_line(is_free, max(at_least, _USUAL_LINE), longest, rank)
+        usual = _USUAL_LINE if longest > 2 * _USUAL_LINE else _LEAST_LINE
+        return _choose_line(is_free, max(at_least, usual), longest, rank)
     for at_least_key in (_USUAL_KEY, _LEAST_KEY):
         for key, times in _keys(at_least_key, at_least, longest):
             length = times * key + 1
@@ -134,7 +135,7 @@ def choose(
 
 
 def _choose_line(is_free: Callable[[int], bool], at_least: int, at_most: int, rank: int) -> Sizes:
-    for length in range(at_least, min(at_most, 20_000) + 1):
+    for length in range(at_least, min(at_most, at_least + 20_000) + 1):
         for batch in _BATCHES if is_free(length) else ():
             predict = batch * length - 1
             for times in (2, 4, 6, 8, 10, 12):

@@ -23,18 +23,18 @@ _NESTED_BLOCK = 256
 
 
 class FlashAttention(torch.autograd.Function):
-    """Keeps q, k, v, the result and one number a row and head, instead of all scores."""
+    """Keeps q, k, v, the result, a mask, and one number a row and head, instead of all scores."""
 
     @staticmethod
-    def forward(ctx: Any, query: Any, key: Any, value: Any, *_: Any) -> torch.Tensor:
+    def forward(ctx: Any, query: Any, key: Any, value: Any, mask: Any) -> torch.Tensor:
         result = torch.empty_like(query)
         sums = query.new_empty(query.shape[:3], dtype=torch.float32)
-        ctx.save_for_backward(query, key, value, result, sums)
+        ctx.save_for_backward(query, key, value, result, sums, mask)
         return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
-        query, key, value, _, sums = ctx.saved_tensors
+        query, key, value, _, sums, _ = ctx.saved_tensors
         softmax = torch.empty_like(sums)  # noqa: F841 - takes memory while the kernel runs
         # Gradients of q are summed up in fp32, those of shared k and v for each head by itself.
         summed = torch.empty_like(query, dtype=torch.float32)  # noqa: F841

@@ -280,6 +280,9 @@ def _patches(
     yield mock.patch.object(masking_utils, "is_tracing", _always(is_odd))
     yield mock.patch.object(masking_utils, "fast_all", _always(True))
     yield mock.patch.object(by_sample, "apart", _all_at_once)
+    # Cards that lack flash attention lack bf16 as well.
+    may_share = layout.device == "cpu" or layout.precision == "bf16"
+    yield mock.patch.object(by_sample, "may_share_heads", _always(may_share))
     yield mock.patch.object(chunked_logprob, "TOKEN_CHUNK_SIZE", sizes.rows)
     yield mock.patch.object(chunked_logprob, "torch", _Torch(built))
     if layout.device == "cuda":
@@ -298,7 +301,7 @@ def _always(answer: bool) -> Any:
 
 
 def _all_at_once(
-    module: nn.Module, tensors: Sequence[torch.Tensor], lengths: list[int], **kwargs: Any
+    tensors: Sequence[torch.Tensor], lengths: list[int], **kwargs: Any
 ) -> torch.Tensor:
     """As :func:`engine.worker.by_sample.apart` for samples of one length. What each takes is so
     known to grow with their number; of what is there for a moment, that of all is counted."""
@@ -308,7 +311,7 @@ def _all_at_once(
         each.reshape(each.shape[1], len(lengths), -1, each.shape[3]).transpose(0, 1)
         for each in whole
     ]
-    found = by_sample.one(module, rows, **kwargs)
+    found = by_sample.one(rows, **kwargs)
     return torch.cat([found.flatten(0, 1)[None]], dim=1)
 
 
