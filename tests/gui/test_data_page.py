@@ -159,6 +159,29 @@ def test_a_file_that_is_refused_has_its_own_name_and_a_way_on(
     assert not columns.isVisible(), "it is looked at"
 
 
+def test_columns_of_one_file_are_not_those_of_the_next(
+    page: DataPage, host: HostDouble, qtbot: QtBot, tmp_path: Path
+) -> None:
+    path = tmp_path / "frage.jsonl"
+    path.write_text('{"Frage": "Wo?", "Antwort": "Hier."}\n' * 2)
+    host.replies["preview_dataset"] = preview(path)
+    with pytest.raises(DatasetError) as refused:
+        open_dataset(DatasetSpec(path=str(path)), "sft")
+    look(page, host, qtbot, str(path))
+    host.send(Inspected(run=NAME, complaint=refused.value.complaint))
+    qtbot.waitUntil(page.state.columns.isVisible)
+    columns = {"instruction": "Frage", "output": "Antwort"}
+    host.replies["preview_dataset"] = preview(path, columns=columns)
+    page.state.columns.take.click()
+    # Before the answer is there, another file is looked at.
+    look(page, host, qtbot, "/data/other.jsonl")
+    qtbot.waitUntil(lambda: asked(host, PreviewDataset)[-1].columns == columns)
+    qtbot.wait(50)
+    assert [request.spec["dataset"] for request in asked(host, Inspect)] == [
+        {"path": str(path)}, {"path": "/data/other.jsonl"},
+    ]  # fmt: skip
+
+
 def test_progress_is_shown_with_what_is_left(
     page: DataPage, host: HostDouble, qtbot: QtBot
 ) -> None:
