@@ -28,6 +28,8 @@ IN_MEMORY = 4 << 20
 """Bytes of an array up to which it needs no file."""
 _BLOCK = 8 << 20
 """Bytes of an array that are looked at together."""
+_SPARSE = 16
+"""Numbers that are looked for among so many others each."""
 _DONT_NEED = getattr(mmap, "MADV_DONTNEED", None)
 
 
@@ -230,9 +232,10 @@ def found_in(rising: Ints, numbers: Ints) -> Ints:
         return found
     # None is further ahead than as many as are left out.
     left_out = int(rising[-1]) + 1 - len(rising)
-    for part in parts(found, numbers):
-        here = numbers[part]
+    step = max(1, CHUNK // _SPARSE)
+    for begin in range(0, len(numbers), step):
+        here = numbers[begin : begin + step]
         first, last = max(0, int(here.min()) - left_out), int(here.max()) + 1
-        found[part] = first + np.searchsorted(rising[first:last], here)
-        give_back(rising)
+        found[begin : begin + step] = first + np.searchsorted(rising[first:last], here)
+        give_back(rising, numbers, found)
     return found

@@ -46,7 +46,7 @@ _REMEMBERED = 512
 _HELD = 8
 """Samples read before their pages are given back."""
 _LATER = 1 << 12
-"""Samples whose candidates are looked for together."""
+"""Samples whose signatures are looked at together."""
 _CHUNK = 1 << 18
 """Tokens looked at together: what is computed of them stays in the processor's cache."""
 
@@ -179,10 +179,13 @@ class _Looked:
 def _keys(signatures: Runs, known: Ints, band: slice) -> npt.NDArray[np.uint64]:
     """Of each of the known samples what it has in a band."""
     keys = np.zeros(len(known), np.uint64)
-    for part in large.parts(keys, signatures):
-        here = signatures[known[part], band].astype(np.uint64)
+    for begin in range(0, len(known), _LATER):
+        here = signatures[known[begin : begin + _LATER], band].astype(np.uint64)
+        found = np.zeros(len(here), np.uint64)
         for column in range(here.shape[1]):
-            keys[part] = keys[part] * np.uint64(0x9E3779B97F4A7C15) + here[:, column] + np.uint64(1)
+            found = found * np.uint64(0x9E3779B97F4A7C15) + here[:, column] + np.uint64(1)
+        keys[begin : begin + _LATER] = found
+        large.give_back(signatures)
     return keys
 
 

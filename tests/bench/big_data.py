@@ -214,7 +214,7 @@ def in_turn(path: Path, model: Path, texts: list[str]) -> dict[str, Any]:
     tokenizer = AutoTokenizer.from_pretrained(model)
     quick = quick_of(tokenizer)
     dataset = open_dataset(DatasetSpec(path=str(path)), "sft")
-    encoder = RowEncoder(quick, dataset, 42)
+    encoder = RowEncoder(quick, dataset, 42, "answers")
     shares = []
     begin = 0
     for unit in islice(dataset.units(), 30):
