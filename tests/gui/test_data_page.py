@@ -12,7 +12,7 @@ from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QLabel, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
-from app import data_words
+from app import data_words, words
 from app.form import Draft
 from app.link import HostLink
 from app.pages.data import DataPage
@@ -277,6 +277,15 @@ def test_the_numbers_and_findings_are_shown(page: DataPage, host: HostDouble, qt
     assert page.title.text() == "chats.jsonl"
     assert page.chip.text() == "ShareGPT"
     assert "35 rows are the same." in texts(page.findings)
+
+
+def test_without_padding_the_steps_are_told() -> None:
+    padded = data_words.tiles_of(REPORT)[4]
+    assert (padded.label, padded.number) == ("Waste if padded", f"18.3{words.SPACE}%")
+    none = Packing(steps=36, computed=500, waste=0.0)
+    in_line = msgspec.structs.replace(REPORT, padded=none, in_line=True)
+    told = data_words.tiles_of(in_line)[4]
+    assert (told.label, told.number, told.small) == ("Padding", "none", "36 steps, packed 25")
 
 
 def test_no_findings_are_good_news(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:

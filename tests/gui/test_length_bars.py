@@ -36,7 +36,8 @@ def test_bars_are_told_in_words() -> None:
     last = length_words.of_bar(REPORT, 3).replace("\u2009", " ").replace("\u202f", " ")
     assert last == "300 to 1 950 tokens: 11 samples, cut to 200", "all that is longer is there too"
     assert length_words.end_of(REPORT) == "400 and more"
-    assert length_words.end_of(replace(REPORT, longest=390)) == "400"
+    assert length_words.end_of(replace(REPORT, longest=400)) == "400 and more"
+    assert length_words.end_of(replace(REPORT, longest=399)) == "400"
     assert "11 are longer than 200 and cut" in length_words.in_one_sentence(REPORT)
     pretrain = replace(REPORT, method="pretrain")
     assert "cut" not in length_words.of_bar(pretrain, 3) + length_words.in_one_sentence(pretrain)
