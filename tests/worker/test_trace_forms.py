@@ -194,6 +194,22 @@ def test_sizes_say_what_a_number_is_a_product_of() -> None:
     assert found.formula(512 * found.rows)[8] == 512
 
 
+def test_on_a_card_the_mask_of_a_long_window_is_kept_for_the_backward_pass() -> None:
+    case = Case(family="mistral", lora={"r": 8}, checkpointing="none", batch=2, length=64)
+    config = {**case.config, "sliding_window": 600}
+    form = trace(
+        msgspec.structs.replace(case.layout, config=config, device="cuda", precision="bf16")
+    )
+    short, long = (Point(batch=2, length=length, rank=8) for length in (599, 1200))
+    # Each layer makes one for each sample, of 2 bytes for each pair of tokens.
+    masks = case.layers * 2 * 2 * 1200**2
+    for part, point in ((0, short), (masks, long)):
+        backward = [s for s in form.segments if s.name == "backward" and s.holds_at(point)]
+        # What b·s² is multiplied with.
+        squares = max(sum(s.parts.get("activations", ())[3:4]) for s in backward)
+        assert squares * 2 * point.length**2 == pytest.approx(part, rel=0.01)
+
+
 @pytest.mark.parametrize("window", [150, 32768, 262144])
 def test_a_window_of_any_size_can_be_traced(window: int) -> None:
     case = Case(family="mistral", lora={"r": 8}, checkpointing="full", batch=2, length=64)
