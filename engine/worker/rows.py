@@ -15,33 +15,44 @@ Row: TypeAlias = tuple[int, ...]
 """The samples of one row, by index."""
 
 
-class Singles(Sequence[Row]):
-    """A row for each sample."""
-
-    def __init__(self, count: int) -> None:
-        self._places = range(count)
-
-    def __len__(self) -> int:
-        return len(self._places)
+class _Rows(Sequence[Row]):
+    """What all rows are: a sequence that makes each row as it is asked for."""
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
     @overload
     def __getitem__(self, index: slice) -> list[Row]: ...
     def __getitem__(self, index: int | slice) -> Row | list[Row]:
-        if isinstance(index, slice):
-            return [(place,) for place in self._places[index]]
-        return (self._places[index],)
+        places = range(len(self))[index]
+        if isinstance(places, range):
+            return [self._row(place) for place in places]
+        return self._row(places)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
+
+    def _row(self, place: int) -> Row:
+        raise NotImplementedError
+
+
+class Singles(_Rows):
+    """A row for each sample."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def _row(self, place: int) -> Row:
+        return (place,)
 
     def sums(self, lengths: Ints) -> Ints:
         """Of each row the sum of its samples' lengths."""
         return lengths
 
 
-class RowList(Sequence[Row]):
+class RowList(_Rows):
     """Rows of several samples each."""
 
     def __init__(self, samples: npt.NDArray[np.int32], starts: Ints) -> None:
@@ -74,18 +85,8 @@ class RowList(Sequence[Row]):
     def __len__(self) -> int:
         return len(self._starts) - 1
 
-    @overload
-    def __getitem__(self, index: int) -> Row: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Row]: ...
-    def __getitem__(self, index: int | slice) -> Row | list[Row]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        place = range(len(self))[index]
+    def _row(self, place: int) -> Row:
         return tuple(self._samples[self._starts[place] : self._starts[place + 1]].tolist())
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and list(self) == list(other)
 
     def sums(self, lengths: Ints) -> Ints:
         """Of each row the sum of its samples' lengths."""

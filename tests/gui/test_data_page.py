@@ -94,6 +94,19 @@ def reported(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:
     qtbot.waitUntil(lambda: page.samples.sample is not None)
 
 
+def refused_for_its_columns(page: DataPage, host: HostDouble, qtbot: QtBot, folder: Path) -> Path:
+    """A file is looked at whose columns nobody knows; the lists for them are there."""
+    path = folder / "frage.jsonl"
+    path.write_text('{"Frage": "Wo?", "Antwort": "Hier."}\n' * 2)
+    host.replies["preview_dataset"] = preview(path)
+    with pytest.raises(DatasetError) as refused:
+        open_dataset(DatasetSpec(path=str(path)), "sft")
+    look(page, host, qtbot, str(path))
+    host.send(Inspected(run=NAME, complaint=refused.value.complaint))
+    qtbot.waitUntil(page.state.columns.isVisible)
+    return path
+
+
 def texts(widget: QWidget) -> str:
     return " ".join(found.text() for found in widget.findChildren(QLabel) if found.isVisible())
 
@@ -134,16 +147,9 @@ def test_a_file_that_is_refused_has_its_own_name_and_a_way_on(
 ) -> None:
     reported(page, host, qtbot)
     assert page.title.text() == "chats.jsonl"
-    path = tmp_path / "frage.jsonl"
-    path.write_text('{"Frage": "Wo?", "Antwort": "Hier."}\n' * 2)
-    host.replies["preview_dataset"] = preview(path)
-    with pytest.raises(DatasetError) as refused:
-        open_dataset(DatasetSpec(path=str(path)), "sft")
-    look(page, host, qtbot, str(path))
-    host.send(Inspected(run=NAME, complaint=refused.value.complaint))
+    path = refused_for_its_columns(page, host, qtbot, tmp_path)
     columns = page.state.columns
-    qtbot.waitUntil(columns.isVisible)
-    assert "`Frage`, `Antwort`. Say which column is which" in page.state.text.text()
+    assert page.state.text.text().endswith("`Frage`, `Antwort`."), "the lists say the rest"
     assert page.title.text() == "frage.jsonl"
     # One list alone is no way to read the rows yet.
     question, answer = columns.lists["Frage"], columns.lists["Antwort"]
@@ -162,14 +168,7 @@ def test_a_file_that_is_refused_has_its_own_name_and_a_way_on(
 def test_columns_of_one_file_are_not_those_of_the_next(
     page: DataPage, host: HostDouble, qtbot: QtBot, tmp_path: Path
 ) -> None:
-    path = tmp_path / "frage.jsonl"
-    path.write_text('{"Frage": "Wo?", "Antwort": "Hier."}\n' * 2)
-    host.replies["preview_dataset"] = preview(path)
-    with pytest.raises(DatasetError) as refused:
-        open_dataset(DatasetSpec(path=str(path)), "sft")
-    look(page, host, qtbot, str(path))
-    host.send(Inspected(run=NAME, complaint=refused.value.complaint))
-    qtbot.waitUntil(page.state.columns.isVisible)
+    path = refused_for_its_columns(page, host, qtbot, tmp_path)
     columns = {"instruction": "Frage", "output": "Antwort"}
     host.replies["preview_dataset"] = preview(path, columns=columns)
     page.state.columns.take.click()

@@ -174,8 +174,8 @@ class DataPage(QWidget):
         lines = [data_words.refused(complaint) for complaint in refusal.complaints]
         self.templates.show_draft(self._draft)
         self._show_state("This cannot be looked at", "\n".join(lines) or refusal.sentence)
-        if any(map(data_words.wants_columns, refusal.complaints)):
-            self.state.ask_for_columns(self._wanted)
+        for told in filter(data_words.wants_columns, refusal.complaints):
+            self.state.ask_for_columns(self._wanted, told.problem)
 
     def _on_ended(self, message: Inspected) -> None:
         if message.report is None:
@@ -184,7 +184,7 @@ class DataPage(QWidget):
             self.templates.show_draft(self._draft)
             self._show_state("This cannot be learnt from", text)
             if told is not None and data_words.wants_columns(told):
-                self.state.ask_for_columns(self._wanted)
+                self.state.ask_for_columns(self._wanted, told.problem)
             return
         # What was refused is not tried again with the next file.
         self._draft = self._wanted

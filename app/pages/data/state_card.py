@@ -34,6 +34,7 @@ class StateCard(Card):
         self._draft = Draft()
         """Of the data whose columns are asked for."""
         self._named: dict[str, str] = {}
+        self._problem = ""
         self._asked = 0
         """Number of the question whose answer is still wanted."""
         self.headline = label("", "headline", wrap=True)
@@ -61,8 +62,10 @@ class StateCard(Card):
         self.bar.setValue(done)
         self.text.setText(data_words.progress(done, total, time.monotonic() - self._began))
 
-    def ask_for_columns(self, draft: Draft) -> None:
-        """Let the person say what the columns of a draft's file are."""
+    def ask_for_columns(self, draft: Draft, problem: str) -> None:
+        """Let the person say what the columns of a draft's file are. Beside the lists for it,
+        ``problem`` is all that need be said."""
+        self._problem = problem
         named = draft.get("dataset.columns")
         self._draft, self._named = draft, dict(named) if isinstance(named, dict) else {}
         if draft.get("dataset.path"):  # A mixture has columns for each of its parts.
@@ -89,3 +92,5 @@ class StateCard(Card):
             self.columns_wanted.emit(named)
             return
         self.columns.show_columns(facts, named)
+        if not self.columns.isHidden():
+            self.text.setText(self._problem)

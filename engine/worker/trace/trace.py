@@ -18,9 +18,10 @@ from engine.worker.trace import model as models
 from engine.worker.trace.fit import Course, Regime
 from engine.worker.trace.model import Built
 from engine.worker.trace.optimizers import USUAL_RANK
+from engine.worker.trace.patches import Arrangement
 from engine.worker.trace.recorder import Recorder
 from engine.worker.trace.sizes import Sizes, as_coefficients, choose
-from engine.worker.trace.step import Arrangement, Traced, trace_forward, trace_step
+from engine.worker.trace.step import Traced, trace_forward, trace_step
 from engine.worker.trace.work import Work
 
 VERSIONS = ("torch", "transformers", "peft", "trl")
