@@ -13,9 +13,8 @@ import pytest
 from engine.cli.output import Exit
 from engine.client import Client, connect
 from engine.contract.messages import KeepTemplate, TryTemplate
+from engine.worker.sample_model import write_sample_model
 from tests.e2e.cli_driver import Fettle
-
-pytest.importorskip("torch")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -33,8 +32,7 @@ def test_a_dataset_is_looked_over_and_then_trained_on_without_new_tokens(
     fettle_home: Path, tmp_path: Path, rows: Path
 ) -> None:
     fettle = Fettle(fettle_home, FETTLE_IDLE_SECONDS="60")
-    model = tmp_path / "model"
-    assert fettle("sample-model", str(model)).code == Exit.FINISHED
+    model = write_sample_model(tmp_path / "model")
     looked = fettle("data", str(rows), "--model", str(model), "--row", "4", "--json", timeout=200)
     assert looked.code == Exit.FINISHED, looked.err
     (report,) = looked.of_type("dataset_report")
@@ -97,8 +95,7 @@ def test_what_cannot_be_learnt_from_is_refused_with_its_place(
 
 def test_left_in_the_middle_nothing_half_done_is_kept(fettle_home: Path, tmp_path: Path) -> None:
     fettle = Fettle(fettle_home, FETTLE_IDLE_SECONDS="60")
-    model = tmp_path / "model"
-    fettle("sample-model", str(model))
+    model = write_sample_model(tmp_path / "model")
     large = tmp_path / "large.jsonl"
     line = json.dumps({"instruction": "Say it again and again. " * 8, "output": "Well. " * 40})
     large.write_text(f"{line}\n" * 60_000)

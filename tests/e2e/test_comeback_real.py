@@ -15,10 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
+from engine.worker.sample_model import write_sample_model
 from tests.e2e.cli_driver import Fettle, Result
 from tests.e2e.host_driver import until
 
-pytest.importorskip("torch")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(1200),
@@ -37,8 +37,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="fo-"))
-        made = Fettle(self.home)("sample-model", self.home / "model", timeout=_PATIENCE)
-        assert made.code == 0, made.err
+        write_sample_model(self.home / "model")
         lengths = [120 if number == 17 else 3 + number % 5 for number in range(48)]
         rows = [{"prompt": f"Say {n}", "completion": "a word " * n} for n in lengths]
         text = "".join(json.dumps(row) + "\n" for row in rows)

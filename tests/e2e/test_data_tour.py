@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from engine.store.runs import read_run
-from tests.e2e.cli_driver import Fettle
+from engine.worker.sample_model import write_sample_model
 
-pytest.importorskip("torch")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(600),
@@ -28,7 +27,7 @@ _SCREEN = ["xvfb-run", "-a", "-s", "-screen 0 1400x900x24"]
 
 def test_a_file_is_dropped_mapped_looked_at_and_trained_on(fettle_home: Path) -> None:
     model, data = fettle_home / "model", fettle_home / "mine.jsonl"
-    assert Fettle(fettle_home)("sample-model", model, timeout=300).code == 0
+    write_sample_model(model)
     rows = [
         {"ask": f"Say number {n}, please.", "reply": f"It is {n}, and that is all."}
         for n in range(40)

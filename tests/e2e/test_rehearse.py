@@ -18,10 +18,9 @@ import psutil
 import pytest
 
 from engine.worker.meter import ASKED_BY
+from engine.worker.sample_model import write_sample_model
 from tests.e2e.cli_driver import ROOT, Fettle
 from tests.e2e.host_driver import until
-
-pytest.importorskip("torch")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]
 _PATIENCE = 300.0
@@ -39,8 +38,7 @@ class Bench:
     def __init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="fr-"))
         self.fettle = Fettle(self.home, FETTLE_IDLE_SECONDS="120", **{ASKED_BY: "1"}, **_STEADY)
-        made = self.fettle("sample-model", self.home / "model", "--json", timeout=_PATIENCE)
-        assert made.code == 0, made.err
+        write_sample_model(self.home / "model")
         rows = [{"prompt": f"Say {n}", "completion": "a word " * (9 * n)} for n in range(1, _ROWS)]
         self.write("data.jsonl", rows)
         rows = [{"prompt": "a word " * 90, "completion": "never seen"} for _ in range(20)]
@@ -112,7 +110,7 @@ def test_it_takes_what_the_run_takes_and_leaves_nothing(bench: Bench) -> None:
 
 
 def test_people_get_a_table(bench: Bench) -> None:
-    result = bench.fettle("rehearse", bench.spec(), timeout=_PATIENCE)
+    result = bench.fettle("rehearse", bench.spec(max_length=64), timeout=_PATIENCE)
     assert result.code == 0, result.err
     lines = result.out.splitlines()
     assert lines[0].startswith("It fits: at most")
