@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication, QWidget
 
+from app import quick_pyside  # noqa: F401 - before all that is imported after it
 from app.collector import Collector
 from app.link import HostLink
 from app.notify import Notifier
