@@ -78,9 +78,10 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
     def suggested_name(self) -> str:
         """A name made from model and data, empty if there is neither."""
-        parts = [self.values.get("model.path"), self.values.get("dataset.path")]
-        stems = [_stem(part) for part in parts if isinstance(part, str) and part.strip()]
-        return " · ".join(stem for stem in stems if stem)[:80]
+        parts = [self.values.get("model.path"), *_paths(self)]
+        stems = [_stem(part) for part in parts[:2] if isinstance(part, str) and part.strip()]
+        more = f" and {len(parts) - 2} more" if len(parts) > 2 else ""
+        return " · ".join(stem for stem in stems if stem)[: 80 - len(more)] + more
 
     @property
     def tuning(self) -> Tuning:
@@ -140,6 +141,14 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
         """The same without a setting that does not exist."""
         left = {key: value for key, value in self.unknown.items() if key != path}
         return msgspec.structs.replace(self, unknown=left)
+
+
+def _paths(draft: Draft) -> list[Any]:
+    """Of the datasets."""
+    sources = draft.values.get("dataset.sources")
+    if not isinstance(sources, list) or not sources:
+        return [draft.values.get("dataset.path")]
+    return [source.get("path") for source in sources if isinstance(source, dict)]
 
 
 def _stem(path: str) -> str:

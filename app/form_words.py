@@ -146,7 +146,10 @@ GROUPS = (
 
 def label(path: str) -> str:
     """The short name of a setting."""
-    return LABELS.get(path, path.rpartition(".")[2].replace("_", " ").capitalize())
+    table, _, name = path.rpartition(".")
+    short = LABELS.get(path, name.replace("_", " ").capitalize())
+    number = table.partition("dataset.sources[")[2].rstrip("]")
+    return f"{short} of dataset {number}" if number else short
 
 
 def choice(path: str, value: object) -> str:

@@ -90,7 +90,7 @@ def go(tour: Tour, app: App, model: str, data: Path) -> None:
     page.settings.show_all()
     write(page.settings.editors["training.max_steps"].control, STEPS)
     tour.stop("dropped", lambda: drop(page, data), lambda: first_row(tour))
-    tour.stop("unsure", lambda: None, lambda: list(page.data.columns.lists))
+    tour.stop("unsure", lambda: None, lambda: list(page.data.view.columns.lists))
     tour.stop("mapped", lambda: map_columns(tour), lambda: example(tour, "alpaca"))
     choose_format = page.data.format.control
     assert isinstance(choose_format, QComboBox)
@@ -100,7 +100,7 @@ def go(tour: Tour, app: App, model: str, data: Path) -> None:
         or [str(complaint) for complaint in page.form.complaints if "dataset" in complaint.field],
     )  # fmt: skip
     tour.stop("format-back", lambda: choose(choose_format, "auto"), lambda: example(tour, "alpaca"))
-    tour.stop("tokens", lambda: click(page.data.look), lambda: sample_text(tour))
+    tour.stop("tokens", lambda: click(page.data.view.look), lambda: sample_text(tour))
     templates = tour.data.templates
     text = templates.card.text
     tour.stop("editing", lambda: click(templates.bar.edit), text.toPlainText)
@@ -170,9 +170,9 @@ def choose(box: QComboBox, value: str) -> None:
 
 def map_columns(tour: Tour) -> None:
     """Say what each column is."""
-    lists = tour.new_run.data.columns.lists
+    lists = tour.new_run.data.view.columns.lists
     choose(lists["ask"], "instruction")
-    choose(tour.new_run.data.columns.lists["reply"], "output")
+    choose(tour.new_run.data.view.columns.lists["reply"], "output")
 
 
 # ---------------------------------------------------------------- what a person sees
@@ -180,8 +180,8 @@ def map_columns(tour: Tour) -> None:
 
 def first_row(tour: Tour) -> str:
     """The first cell of the table of rows; empty while there is none."""
-    item = tour.new_run.data._table.item(0, 0)
-    return item.text() if item is not None and tour.new_run.data._table.isVisible() else ""
+    item = tour.new_run.data.view.table.item(0, 0)
+    return item.text() if item is not None and tour.new_run.data.view.table.isVisible() else ""
 
 
 def example(tour: Tour, format: str) -> str:

@@ -50,18 +50,18 @@ def test_columns_are_mapped_with_a_live_preview(
     host.replies["preview_dataset"] = preview(path)
     card.choose(str(path))
     _looks(card, host, qtbot, path)
-    assert card.columns.isVisible()
-    assert list(card.columns.lists) == ["Frage", "Antwort"]
-    assert card.columns.take.text() == "Take: Frage is the question, Antwort is the answer"
+    assert card.view.columns.isVisible()
+    assert list(card.view.columns.lists) == ["Frage", "Antwort"]
+    assert card.view.columns.take.text() == "Take: Frage is the question, Antwort is the answer"
     columns = {"instruction": "Frage", "output": "Antwort"}
     host.replies["preview_dataset"] = preview(path, columns=columns)
-    qtbot.mouseClick(card.columns.take, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(card.view.columns.take, Qt.MouseButton.LeftButton)
     assert card._form.draft.raw()["dataset"]["columns"] == columns
     qtbot.waitUntil(lambda: card.facts.get("format") == "alpaca")
     assert host.asked(PreviewDataset)[-1].columns == columns
-    assert card.columns.lists["Antwort"].currentText() == "the answer"
-    assert "Hier." in card.example.text()
-    card.columns.lists["Antwort"].setCurrentIndex(0)
+    assert card.view.columns.lists["Antwort"].currentText() == "the answer"
+    assert "Hier." in card.view.example.text()
+    card.view.columns.lists["Antwort"].setCurrentIndex(0)
     assert card._form.draft.raw()["dataset"]["columns"] == {"instruction": "Frage"}
     card.choose(str(tmp_path / "b.jsonl"))
     assert "columns" not in card._form.draft.raw()["dataset"]
@@ -75,11 +75,11 @@ def test_preference_rows_are_learnt_from_once_that_is_meant(
     host.replies["preview_dataset"] = preview(path)
     card.choose(str(path))
     _looks(card, host, qtbot, path)
-    assert "labelled good" in card.use.text()
-    qtbot.mouseClick(card.confirm, Qt.MouseButton.LeftButton)
+    assert "labelled good" in card.view.use.text()
+    qtbot.mouseClick(card.view.confirm, Qt.MouseButton.LeftButton)
     assert card._form.draft.get("dataset.format") == "unpaired_preference"
     qtbot.waitUntil(lambda: host.asked(PreviewDataset)[-1].format == "unpaired_preference")
-    qtbot.waitUntil(lambda: bool(card.facts) and not card.confirm.isVisible())
+    qtbot.waitUntil(lambda: bool(card.facts) and not card.view.confirm.isVisible())
 
 
 def test_what_is_in_no_list_stays_mapped(qtbot: QtBot) -> None:

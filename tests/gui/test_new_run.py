@@ -298,8 +298,8 @@ def test_the_data_is_shown_as_rows_and_as_the_model_sees_it(
     fill_in(page, qtbot, data_file)
     assert "1\u202f000 conversations" in page.data.aside.text()
     assert "Alpaca" in page.data.aside.text()
-    assert page.data.example.isVisible()
-    assert "&lt;my&gt;" in page.data.example.text()
+    assert page.data.view.example.isVisible()
+    assert "&lt;my&gt;" in page.data.view.example.text()
     page.budget.facts.open()
     lines = [line.figure for line in page.budget.facts.findChildren(LineButton)]
     assert "about 119 steps" in lines

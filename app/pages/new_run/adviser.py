@@ -73,16 +73,16 @@ class Adviser(QObject):
     def show(self) -> None:
         """Show what follows from the form without a plan."""
         spec, complaints = self.forecaster.checked()
-        is_new = not {"model.path", "dataset.path"} & set(self._form.draft.values)
+        given = {"model.path", "dataset.path", "dataset.sources"}
+        is_new = not given & set(self._form.draft.values)
         conflicts = self.forecaster.forecast.conflicts
         known = {complaint.field for complaint in self._form.complaints}
         also = [] if is_new else [c for c in complaints if c.field not in known]
         self.card.show_todos(todos([*self._form.complaints, *also], conflicts), is_new)
-        counted, option = self._data.facts.get("row_count"), self._model.option
-        rows = self._data.facts.get("row_estimate") if counted is None else counted
+        (rows, is_counted), option = self._data.rows, self._model.option
         self.forecaster.row_count = rows
         self.forecaster.set_cached(self._model.is_cached)
-        about = "about " if counted is None else ""
+        about = "" if is_counted else "about "
         lines = outlook.lines(spec, rows, option.facts if option else "", about) if spec else []
         self.card.show_facts([*lines, *outlook.where(self._facts)] if spec else [])
         self.card.ladder.offer_undo(self._what_was_applied())

@@ -1,45 +1,37 @@
-"""The data: a file, what shape it has, its first rows, and how the model will see them."""
+"""The data: one file or several, each with what the host knows of it."""
 
 from __future__ import annotations
 
-import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import (
-    QAbstractItemView,
-    QFileDialog,
-    QHeaderView,
-    QSizePolicy,
-    QTableWidget,
-    QTableWidgetItem,
-)
+from msgspec.structs import replace
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFileDialog
 
 from app.form import Form, complaints_of
 from app.form_editors import ChoiceEditor, FormLine, TextEditor
 from app.form_fields import OF_ONE_FILE, fields
-from app.form_words import choice
 from app.link import HostLink
-from app.pages.new_run.column_map import ColumnMap
-from app.pages.new_run.preview import Learnt, example_html, noun, table
-from app.pages.new_run.starter import as_the_engine_reads
+from app.mixture import Entry, Key, changed, entries, is_mixture, key_of, patch_of, rows_of
+from app.pages.new_run.dataset_view import DatasetView, in_full, in_short
+from app.pages.new_run.mixture_list import MixtureList
+from app.pages.new_run.previews import Previews
 from app.theme import Tokens
-from app.widgets.parts import Card, button, label, row
-from app.words import counted, size
-from engine.contract.messages import PreviewDataset, Refusal
+from app.widgets.parts import Card, button, row
+from engine.contract.messages import Complaint
 
 FILTER = (
     "Data (*.json *.jsonl *.ndjson *.csv *.tsv *.parquet *.arrow *.txt *.md *.gz *.zst);;"
     "All files (*)"
 )
-SHOWN_ROWS = 3
-_ROW_PX = 28
-_ASK_AFTER_MS = 250
+_SOURCE = re.compile(r"dataset\.sources\[(\d+)\]")
 
 
 class DataCard(Card):
-    """Chooses a dataset. What the host says of it is in :attr:`facts`.
+    """Chooses the data. What the host says of the dataset that is shown is in :attr:`facts`.
 
     Signals:
         look_wanted: the person wants to see all of it as the model will; the :class:`Draft`.
@@ -51,29 +43,70 @@ class DataCard(Card):
         super().__init__("Data", " ")
         self._form = form
         self._link = link
-        self._tokens = tokens
-        self.facts: dict[str, Any] = {}
-        """The last answer to PreviewDataset for the file that is chosen now; else empty."""
-        self._shown: tuple[str, ...] = ("", "", "", "")
-        """Path, format, and the names of columns and roles as JSON, of what was asked for last."""
-        self._delay = QTimer(self, singleShot=True, interval=_ASK_AFTER_MS)
-        self._delay.timeout.connect(self._on_delay)
+        self._place = 0
+        """Which of several datasets is shown, from 0."""
+        self._keys: list[Key] = []
+        """Of all of them."""
+        self._shown = Key()
+        self._previews = Previews(link, self)
+        self.view = DatasetView(tokens)
         self._build()
         form.changed.connect(self._on_form_changed)
         link.connected.connect(self._on_connected)
+        self._previews.asked.connect(self._on_asked)
+        self._previews.answered.connect(self._on_answered)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The answer to PreviewDataset for the dataset that is shown; empty if there is none."""
+        return self._previews.of(self._shown)
+
+    @property
+    def rows(self) -> tuple[int | None, bool]:
+        """Rows of an epoch, None where nobody knows, and whether all were counted."""
+        found = entries(self._form.draft)
+        return rows_of(found, [self._previews.of(key_of(entry)) for entry in found])
 
     def choose(self, path: str) -> None:
-        """Take a file, as if it had been typed."""
-        self._form.seal()
-        self._form.set_value("dataset.path", path)
-        for path_of_setting in OF_ONE_FILE:
-            self._form.set_value(path_of_setting, None)
-        self._form.seal()
+        """Take a file in place of the one that is shown, as if it had been typed."""
+        if not is_mixture(self._form.draft):
+            self._form.apply({"dataset.path": path, **dict.fromkeys(OF_ONE_FILE)})
+            return
+        found = entries(self._form.draft)
+        weight = found[self._place].get("weight")
+        found[self._place] = changed({"path": path}, "weight", weight)
+        self._put(found, self._place)
+
+    def add(self, paths: Sequence[str]) -> None:
+        """Learn from these too."""
+        known = [entry for entry in entries(self._form.draft) if entry.get("path")]
+        found = [*known, *({"path": path} for path in paths)]
+        self._put(found, len(found) - 1)
+
+    def take(self, paths: Sequence[str]) -> None:
+        """Files were dropped: one takes the place of one, several are learnt from together."""
+        if is_mixture(self._form.draft):
+            self.add(paths)
+        elif len(paths) == 1:
+            self.choose(paths[0])
+        else:
+            self._put([{"path": path} for path in paths], 0)
+
+    def show_source(self, path: str) -> None:
+        """Show the dataset that a setting is of, such as ``dataset.sources[2].path``."""
+        if found := _SOURCE.match(path):
+            self._on_picked(int(found[1]) - 1)
+
+    def complain(self, said: dict[str, str]) -> None:
+        """Show what is wrong with the dataset that is shown; settings to sentences."""
+        for editor in (self.path, self.format):
+            name = editor.field.path.removeprefix("dataset.")
+            editor.complain(said.get(self._field(name, self._place), ""))
 
     def recolor(self, tokens: Tokens) -> None:
         """Follow the theme."""
-        self._tokens = tokens
-        self._show_example()
+        self.view.set_tokens(tokens)
+        self.view.show_example(self.facts, self._form.draft)
 
     def _build(self) -> None:
         self.path = TextEditor(fields()["dataset.path"])
@@ -84,211 +117,167 @@ class DataCard(Card):
         self.format = ChoiceEditor(fields()["dataset.format"])
         self.format.hide_title()
         self.format.setFixedWidth(186)
-        self.loss = ChoiceEditor(fields()["dataset.loss_on"])
-        self.loss.hide_title()
-        self._loss_title = label("Loss counts", "label")
         self._browse = button("Browse…", tip="Choose a file")
         self._browse.clicked.connect(self._on_browse)
-        self._table = _make_table()
-        self.columns = ColumnMap()
-        self.columns.mapped.connect(self._on_mapped)
-        self.use = label("", "muted", wrap=True)
-        self.confirm = button("Learn those", "small", tip="Take the format by name, so it is meant")
-        self.confirm.clicked.connect(self._on_confirmed)
-        self._caption = label("How the model will see it (green is trained on)", "label")
-        self.look = button("Every token…", "small", tip="What is learnt, cut, odd: the Data page")
-        self.look.clicked.connect(self._on_look)
-        self.example = label("", wrap=True)
-        self.example.setMinimumHeight(34)
-        top = row(self.path, self.format, self._browse)
-        top.setAlignment(self.format, Qt.AlignmentFlag.AlignTop)
-        top.setAlignment(self._browse, Qt.AlignmentFlag.AlignTop)
+        self.more = button("Add…", tip="Learn from more files too, each with a weight")
+        self.more.clicked.connect(self._on_more)
+        self.mixture = MixtureList()
+        self.mixture.picked.connect(self._on_picked)
+        self.mixture.weighed.connect(self._on_weighed)
+        self.mixture.removed.connect(self._on_removed)
+        self.view.mapped.connect(self._on_mapped)
+        self.view.confirmed.connect(self._on_confirmed)
+        self.view.look_wanted.connect(self._on_look)
+        top = row(self.path, self.format, self._browse, self.more)
+        for part in (self.format, self._browse, self.more):
+            top.setAlignment(part, Qt.AlignmentFlag.AlignTop)
         top.setStretch(0, 1)
+        self.column.addWidget(self.mixture)
         self.column.addLayout(top)
-        self.column.addWidget(self._table)
-        self.column.addWidget(self.columns)
-        ask = row(self.use, self.confirm)
-        ask.setStretch(0, 1)
-        self.column.addLayout(ask)
-        foot = row(self._caption, None, self._loss_title, self.loss, self.look)
-        self._about_rows = (self._table, self._caption, self._loss_title, self.loss, self.look,
-                            self.example, self.use, self.confirm)  # fmt: skip
-        self.column.addLayout(foot)
-        self.column.addWidget(self.example)
-        self._forget()
-        for editor in (self.path, self.format, self.loss):
-            editor.edited.connect(self._form.set_value)
+        self.column.addWidget(self.view)
+        self.view.loss.edited.connect(self._form.set_value)
+        for editor in (self.path, self.format):
+            editor.edited.connect(self._set)
+        for editor in (self.path, self.format, self.view.loss):
             editor.left.connect(self._form.seal)
 
+    # ------------------------------------------------------------ changing
+
+    def _entry(self) -> Entry:
+        found = entries(self._form.draft)
+        self._place = min(self._place, len(found) - 1)
+        return found[self._place]
+
+    def _put(self, found: list[Entry], place: int) -> None:
+        """Learn from these, as one step to undo, and show that at ``place``."""
+        self._place = place
+        self._form.apply(patch_of(found))
+
+    def _set(self, path: str, value: Any) -> None:
+        """A setting of the dataset that is shown."""
+        if not is_mixture(self._form.draft):
+            self._form.set_value(path, value)
+            return
+        found = entries(self._form.draft)
+        found[self._place] = changed(found[self._place], path.removeprefix("dataset."), value)
+        self._form.set_value("dataset.sources", found)
+
+    def _set_at_once(self, path: str, value: Any) -> None:
+        self._form.seal()
+        self._set(path, value)
+        self._form.seal()
+
     def _on_browse(self) -> None:
-        folder = str(Path(str(self._form.draft.get("dataset.path") or Path.home())).parent)
-        path, _ = QFileDialog.getOpenFileName(self, "Choose data", folder, FILTER)
+        path, _ = QFileDialog.getOpenFileName(self, "Choose data", self._folder(), FILTER)
         if path:
             self.choose(self._link.place.path_there(path))
 
+    def _on_more(self) -> None:
+        paths, _ = QFileDialog.getOpenFileNames(self, "Add data", self._folder(), FILTER)
+        if paths:
+            self.add([self._link.place.path_there(path) for path in paths])
+
+    def _folder(self) -> str:
+        return str(Path(str(self._entry().get("path") or Path.home())).parent)
+
+    def _on_picked(self, place: int) -> None:
+        self._place = place
+        self._form.changed.emit()
+
+    def _on_weighed(self, place: int, weight: float) -> None:
+        found = entries(self._form.draft)
+        found[place] = changed(found[place], "weight", weight)
+        self._form.set_value("dataset.sources", found)
+
+    def _on_removed(self, place: int) -> None:
+        found = entries(self._form.draft)
+        self._put(found[:place] + found[place + 1 :], self._place - (place < self._place))
+
     def _on_mapped(self, columns: dict[str, str]) -> None:
-        self._form.seal()
-        self._form.set_value("dataset.columns", columns or None)
-        self._form.seal()
+        self._set_at_once("dataset.columns", columns or None)
 
     def _on_confirmed(self) -> None:
-        self._form.seal()
-        self._form.set_value("dataset.format", self.facts.get("format"))
-        self._form.seal()
+        self._set_at_once("dataset.format", self.facts.get("format"))
 
     def _on_look(self) -> None:
         self.look_wanted.emit(self._form.draft)
 
     # ------------------------------------------------------------ asking
 
-    def _wanted(self) -> tuple[str, ...]:
-        draft = self._form.draft
-        path, format = draft.get("dataset.path"), draft.get("dataset.format")
-        known = format in fields()["dataset.format"].choices
-        names = [_as_json(draft.get(f"dataset.{kind}")) for kind in ("columns", "roles")]
-        return (path if isinstance(path, str) else "", format if known else "auto", *names)
-
     def _on_form_changed(self) -> None:
-        for editor in (self.path, self.format, self.loss):
-            editor.show_value(self._form.draft.get(editor.field.path))
-        if self._wanted() != self._shown:
-            self._shown = self._wanted()
-            self._form.accept("dataset.path")
-            self._forget()
-            self._delay.start()
-        self._show_example()
+        entry, draft = self._entry(), self._form.draft
+        self.view.loss.show_value(draft.get("dataset.loss_on"))
+        for editor in (self.path, self.format):
+            name = editor.field.path.removeprefix("dataset.")
+            editor.show_value(entry.get(name, editor.field.default))
+        keys, before = [key_of(each) for each in entries(draft)], self._keys
+        self._keys = keys
+        self._previews.want(keys)
+        if keys[self._place] != self._shown:
+            self._shown = keys[self._place]
+            self.aside.setText("")
+            self.view.forget()
+            if self.facts:
+                self._show_preview()
+        self._show_mixture()
+        self.view.show_example(self.facts, draft)
+        if keys != before:
+            self._blame(max(len(keys), len(before)))
+
+    def _blame(self, count: int) -> None:
+        """What the host says against datasets stands beside those that it is of; so many there may
+        have been before."""
+        self._form.accept("dataset.path")
+        for place in range(count):
+            self._form.accept(_field("path", place))
+        found: list[Complaint] = []
+        for place, key in enumerate(self._keys):
+            if refusal := self._previews.refusal(key):
+                found += [
+                    replace(said, field=self._field(said.field.removeprefix("dataset."), place))
+                    for said in complaints_of(refusal, "dataset.path")
+                ]
+        if found:
+            self._form.refuse(found)
+
+    def _field(self, name: str, place: int) -> str:
+        """What a setting of one of the datasets is called in a complaint."""
+        return _field(name, place) if is_mixture(self._form.draft) else f"dataset.{name}"
 
     def _on_connected(self, _data: object) -> None:
-        self._browse.setEnabled(self._link.place.shares_files)
-        if not self.facts:
-            self._delay.start()
+        for part in (self._browse, self.more):
+            part.setEnabled(self._link.place.shares_files)
 
-    def _on_delay(self) -> None:
-        path, format, columns, roles = self._shown
-        if path.strip() and self._link.is_connected:
+    def _on_asked(self, key: Key) -> None:
+        if key == self._shown:
             self.aside.setText("looking at it …")
-            spec = as_the_engine_reads({"dataset": {"path": path}}, self._link.place)
-            pending = self._link.ask(
-                PreviewDataset, path=spec["dataset"]["path"], format=format,
-                columns=json.loads(columns), roles=json.loads(roles),
-            )  # fmt: skip
-            pending.setProperty("about", self._shown)
-            pending.replied.connect(self._on_preview)
-            pending.refused.connect(self._on_refused)
 
-    def _is_stale(self) -> bool:
-        asked = self.sender().property("about")
-        return tuple(asked) != self._shown
-
-    def _on_preview(self, data: dict[str, Any]) -> None:
-        if self._is_stale():
-            return
-        self.facts = data
-        self._form.accept("dataset.path")
-        self._show_facts()
-        self._show_table()
-        self._show_unsure()
-        self._show_example()
+    def _on_answered(self, key: Key) -> None:
+        if key == self._shown:
+            self.aside.setText("")
+            if self.facts:
+                self._show_preview()
+        self._blame(len(self._keys))
         self._form.changed.emit()
-
-    def _on_refused(self, refusal: Refusal) -> None:
-        if self._is_stale() or refusal.code == "no_connection":
-            return
-        self.aside.setText("")
-        self._form.refuse(complaints_of(refusal, "dataset.path"))
 
     # ------------------------------------------------------------ showing
 
-    def _forget(self) -> None:
-        self.facts = {}
-        self.aside.setText("")
-        for part in self._about_rows:
-            part.hide()
+    def _show_mixture(self) -> None:
+        draft = self._form.draft
+        found = entries(draft)
+        self.more.setVisible(bool(found[0].get("path")) or is_mixture(draft))
+        if is_mixture(draft):
+            said = [" · ".join(in_short(self._previews.of(key_of(entry)))) for entry in found]
+            self.mixture.show_entries(found, self._place, said)
+        self.mixture.setVisible(is_mixture(draft))
 
-    def _show_facts(self) -> None:
-        parts = _how_many(self.facts, noun(_first_example(self.facts)))
-        parts.append(size(self.facts.get("bytes")))
-        is_known = self.facts.get("format") != "unknown"
-        named = choice("dataset.format", self.facts.get("format"))
-        parts.append(named if is_known else "no known format")
-        confidence = self.facts.get("confidence") or 0.0
-        if is_known and self._shown[1] == "auto":
-            parts.append(f"{confidence:.0%} sure".replace("%", "\N{NARROW NO-BREAK SPACE}%"))
-        self.aside.setText(" · ".join(parts))
+    def _show_preview(self) -> None:
+        entry, draft = self._entry(), self._form.draft
+        self.aside.setText(" · ".join(in_full(self.facts, entry)))
         self.aside.setToolTip(str(self.facts.get("reason", "")))
-
-    def _show_unsure(self) -> None:
-        """What only the person can say: which column is which, and whether it is meant so."""
-        named = self._form.draft.get("dataset.columns")
-        self.columns.show_columns(self.facts, named if isinstance(named, dict) else {})
-        use = str(self.facts.get("use") or "")
-        is_asked = bool(use) and self._form.draft.get("method") == "sft"
-        self.use.setText(use)
-        self.use.setVisible(is_asked)
-        self.confirm.setVisible(is_asked and self._shown[1] == "auto")
-
-    def _show_table(self) -> None:
-        names, cells = table(self.facts.get("rows", [])[:SHOWN_ROWS])
-        self._table.setColumnCount(len(names))
-        self._table.setHorizontalHeaderLabels(names)
-        self._table.setRowCount(len(cells))
-        for y, line in enumerate(cells):
-            for x, text in enumerate(line):
-                item = QTableWidgetItem(text)
-                item.setToolTip(text)
-                self._table.setItem(y, x, item)
-        self._table.setFixedHeight(_ROW_PX * (len(cells) + 1) + 4)
-        self._table.setVisible(bool(names))
-
-    def _show_example(self) -> None:
-        example = _first_example(self.facts)
-        is_chat = self._form.draft.get("method") != "pretrain"
-        for part in (self._loss_title, self.loss):
-            part.setVisible(example is not None and is_chat)
-        self._caption.setVisible(example is not None)
-        self.look.setVisible(example is not None)
-        self.example.setVisible(example is not None)
-        if example is not None:
-            draft = self._form.draft
-            learnt = Learnt(str(draft.get("method")), str(draft.get("dataset.loss_on")))
-            self.example.setTextFormat(Qt.TextFormat.RichText)
-            self.example.setText(
-                example_html(example, learnt, self._tokens.muted, self._tokens.good)
-            )
+        self.view.show_facts(self.facts, entry, is_sft=draft.get("method") == "sft")
+        self.view.show_example(self.facts, draft)
 
 
-def _first_example(facts: dict[str, Any]) -> dict[str, Any] | None:
-    examples = facts.get("examples") or []
-    return examples[0] if examples and isinstance(examples[0], dict) else None
-
-
-def _as_json(names: object) -> str:
-    return json.dumps(names if isinstance(names, dict) else {}, ensure_ascii=False)
-
-
-def _how_many(facts: dict[str, Any], name: str) -> list[str]:
-    """``12 300 000 chats``, with ``about`` before an estimate; nothing where nobody knows."""
-    rows, about = facts.get("row_count"), facts.get("row_estimate")
-    if rows is not None:
-        return [counted(rows, name)]
-    return [f"about {counted(about, name)}"] if about is not None else []
-
-
-def _make_table() -> QTableWidget:
-    made = QTableWidget()
-    made.setAccessibleName("First rows of the data")
-    made.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-    made.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
-    made.setShowGrid(False)
-    made.setWordWrap(False)
-    made.verticalHeader().hide()
-    made.verticalHeader().setDefaultSectionSize(_ROW_PX)
-    header = made.horizontalHeader()
-    header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-    header.setHighlightSections(False)
-    header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-    made.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    made.setStyleSheet("QTableWidget::item { padding-left: 5px; }")
-    made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-    return made
+def _field(name: str, place: int) -> str:
+    return f"dataset.sources[{place + 1}].{name}"

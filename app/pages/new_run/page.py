@@ -30,6 +30,8 @@ from app.widgets.parts import column
 from engine.contract.messages import Complaint
 
 _MARGIN = 24
+_SOURCE = "dataset.sources["
+"""So begin settings of one of several datasets, all of which were written by somebody."""
 _DATASET = (
     "dataset.path", "dataset.format", "dataset.columns", "dataset.roles", "dataset.sources",
 )  # fmt: skip
@@ -125,13 +127,15 @@ class NewRunPage(QWidget):
     def _show_complaints(self) -> None:
         said = {c.field: f"{c.problem} {c.remedy}".strip() for c in self.form.complaints}
         draft = self.form.draft
-        own = (self.data.path, self.data.format, self.data.loss)
-        for editor in (*self.settings.editors.values(), *own):
-            path = editor.field.path
-            is_due = path in draft.values or path in self._shown_problems
-            editor.complain(said.get(path, "") if is_due else "")
-        is_due = "model.path" in draft.values or "model.path" in self._shown_problems
-        self.model.complain(said.get("model.path", "") if is_due else "")
+        due = {
+            path: said
+            for path, said in said.items()
+            if path in draft.values or path in self._shown_problems or path.startswith(_SOURCE)
+        }
+        for editor in (*self.settings.editors.values(), self.data.view.loss):
+            editor.complain(due.get(editor.field.path, ""))
+        self.data.complain(due)
+        self.model.complain(due.get("model.path", ""))
 
     def go_to(self, path: str) -> None:
         """Bring the editor of a setting into view and give it the keyboard.
@@ -139,6 +143,7 @@ class NewRunPage(QWidget):
         A setting that does not exist has none: it is removed, and undo brings it back.
         """
         self._shown_problems.add(path)
+        self.data.show_source(path)
         if path in self.form.draft.unknown:
             self.form.seal()
             self.form.replace(self.form.draft.without_unknown(path))
@@ -158,7 +163,7 @@ class NewRunPage(QWidget):
             "model.path": self.model.combo,
             "dataset.path": self.data.path.control,
             "dataset.format": self.data.format.control,
-            "dataset.loss_on": self.data.loss.control,
+            "dataset.loss_on": self.data.view.loss.control,
             "hardware.profile": self.settings.machine,
             "method": self.model.pretrain,
             "quantization.bits": self.model.chip(self.form.draft.tuning),
@@ -239,15 +244,17 @@ class NewRunPage(QWidget):
 
     def dropEvent(self, event: QDropEvent) -> None:
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-        for path in paths:
-            self.take_file(path)
+        data = [path for path in paths if not self._take_other(path)]
+        if data:
+            self.data.take([self._link.place.path_there(str(path)) for path in data])
         event.acceptProposedAction()
 
-    def take_file(self, path: Path) -> None:
-        """A dropped file or folder goes where it belongs."""
+    def _take_other(self, path: Path) -> bool:
+        """A dropped spec or model goes where it belongs; False if it is neither."""
         if path.suffix.lower() == ".toml":
             self.exchange.import_file(path)
         elif path.is_dir() and (path / "config.json").exists():
             self.model.choose(self._link.place.path_there(str(path)))
         else:
-            self.data.choose(self._link.place.path_there(str(path)))
+            return False
+        return True

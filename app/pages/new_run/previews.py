@@ -1,0 +1,90 @@
+"""Asks the host what datasets look like, and remembers it for as long as they are chosen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from app.link import HostLink
+from app.mixture import Key
+from app.pages.new_run.starter import as_the_engine_reads
+from engine.contract.messages import PreviewDataset, Refusal
+
+_ASK_AFTER_MS = 250
+
+
+class Previews(QObject):
+    """What is known of the datasets that are chosen now.
+
+    Signals:
+        asked: the host is looking at this :class:`Key`.
+        answered: it said of this one what it is, or why nobody can tell.
+    """
+
+    asked = Signal(object)
+    answered = Signal(object)
+
+    def __init__(self, link: HostLink, parent: QObject) -> None:
+        super().__init__(parent)
+        self._link = link
+        self._wanted: tuple[Key, ...] = ()
+        self._facts: dict[Key, dict[str, Any]] = {}
+        self._refusals: dict[Key, Refusal] = {}
+        self._delay = QTimer(self, singleShot=True, interval=_ASK_AFTER_MS)
+        self._delay.timeout.connect(self._on_delay)
+        link.connected.connect(self._on_connected)
+
+    def want(self, keys: Sequence[Key]) -> None:
+        """These are chosen now; what was known of others is forgotten."""
+        self._wanted = tuple(dict.fromkeys(keys))
+        self._facts = {key: facts for key, facts in self._facts.items() if key in keys}
+        self._refusals = {key: said for key, said in self._refusals.items() if key in keys}
+        if set(self._wanted) - set(self._facts) - set(self._refusals):
+            self._delay.start()
+
+    def of(self, key: Key) -> dict[str, Any]:
+        """The answer to PreviewDataset; empty if there is none."""
+        return self._facts.get(key, {})
+
+    def refusal(self, key: Key) -> Refusal | None:
+        """Why the host cannot tell; None if it can, or was not asked."""
+        return self._refusals.get(key)
+
+    def _on_connected(self, _data: object) -> None:
+        self._refusals.clear()
+        self.want(self._wanted)
+
+    def _on_delay(self) -> None:
+        for key in self._wanted:
+            is_known = key in self._facts or key in self._refusals
+            if key.path.strip() and not is_known and self._link.is_connected:
+                self._ask(key)
+
+    def _ask(self, key: Key) -> None:
+        spec = as_the_engine_reads({"dataset": {"path": key.path}}, self._link.place)
+        pending = self._link.ask(
+            PreviewDataset, path=spec["dataset"]["path"], format=key.format,
+            columns=json.loads(key.columns), roles=json.loads(key.roles),
+        )  # fmt: skip
+        pending.setProperty("about", list(key))
+        pending.replied.connect(self._on_replied)
+        pending.refused.connect(self._on_refused)
+        self.asked.emit(key)
+
+    def _on_replied(self, data: dict[str, Any]) -> None:
+        key = self._asked_for()
+        if key in self._wanted:
+            self._facts[key] = data
+            self.answered.emit(key)
+
+    def _on_refused(self, refusal: Refusal) -> None:
+        key = self._asked_for()
+        if key in self._wanted and refusal.code != "no_connection":
+            self._refusals[key] = refusal
+            self.answered.emit(key)
+
+    def _asked_for(self) -> Key:
+        return Key(*self.sender().property("about"))

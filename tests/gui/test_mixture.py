@@ -1,0 +1,251 @@
+"""Several datasets in one run, chosen and weighed on the New run page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtGui import QDropEvent
+from pytestqt.qtbot import QtBot
+
+from app.form import Draft
+from app.form_words import label
+from app.link import HostLink
+from app.mixture import changed, entries, is_mixture, key_of, patch_of, rows_of
+from app.pages.new_run import NewRunPage
+from app.preferences import Preferences
+from app.theme import Theme
+from app.transport import LocalTransport
+from engine.contract.messages import Complaint, PreviewDataset, Refusal, Start
+from tests.gui.host_double import HostDouble
+from tests.gui.pages import theme
+
+__all__ = ["theme"]
+
+PREVIEW: dict[str, Any] = {
+    "format": "alpaca", "confidence": 1.0, "reason": "Every row has what it takes.",
+    "rows": [{"instruction": "Where?", "output": "Here."}],
+    "examples": [{"kind": "prompt_completion", "prompt": "Where?", "completion": "Here."}],
+    "row_count": 1000, "bytes": 4 << 20, "columns": ["instruction", "output"],
+}  # fmt: skip
+
+
+@pytest.fixture
+def host(qapp: object, fettle_home: Path) -> Iterator[HostDouble]:
+    double = HostDouble()
+    double.replies["preview_dataset"] = PREVIEW
+    double.replies["start"] = {"run": "20261122-221503-x", "folder": "/x"}
+    double.listen()
+    yield double
+    double.stop()
+
+
+@pytest.fixture
+def page(host: HostDouble, theme: Theme, qtbot: QtBot) -> Iterator[NewRunPage]:
+    link = HostLink(transport=LocalTransport(launch=None))
+    made = NewRunPage(link, Preferences(), theme)
+    qtbot.addWidget(made)
+    made.resize(1164, 860)
+    made.show()
+    with qtbot.waitSignal(link.connected):
+        link.open()
+    yield made
+    link.close()
+
+
+# ---------------------------------------------------------------- values
+
+
+def test_one_dataset_needs_no_list_and_two_do() -> None:
+    one = Draft().with_patch({"dataset.path": "a.jsonl", "dataset.columns": {"output": "reply"}})
+    (entry,) = entries(one)
+    assert entry == {"path": "a.jsonl", "columns": {"output": "reply"}}
+    two = one.with_patch(patch_of([entry, {"path": "b.csv", "weight": 2.0}]))
+    assert two.raw()["dataset"] == {"sources": [entry, {"path": "b.csv", "weight": 2.0}]}
+    assert is_mixture(two)
+    again = two.with_patch(patch_of(entries(two)[:1]))
+    assert again.raw() == one.raw()
+    assert not is_mixture(again)
+
+
+def test_none_left_is_a_draft_without_data() -> None:
+    draft = Draft().with_patch(patch_of([{"path": "a"}, {"path": "b"}])).with_patch(patch_of([]))
+    assert entries(draft) == [{}]
+    assert draft.raw()["dataset"] == {}
+
+
+def test_a_default_is_left_out() -> None:
+    entry = {"path": "a", "weight": 2.0, "format": "alpaca"}
+    assert changed(entry, "weight", 1.0) == {"path": "a", "format": "alpaca"}
+    assert changed(entry, "format", "auto") == {"path": "a", "weight": 2.0}
+    assert changed(entry, "path", None) == {"weight": 2.0, "format": "alpaca"}
+
+
+def test_what_makes_no_sense_stays_and_is_asked_for_as_usual() -> None:
+    draft = Draft(values={"dataset.sources": ["nonsense", {"path": 3, "format": "unheard-of"}]})
+    nothing, wrong = entries(draft)
+    assert nothing == {}
+    assert key_of(wrong) == key_of(nothing)
+
+
+@pytest.mark.parametrize(
+    ("entry", "facts", "rows"),
+    [
+        ({}, {"row_count": 10}, (10, True)),
+        ({"weight": 2.5}, {"row_count": 10}, (25, True)),
+        ({"skip_samples": 4, "max_samples": 5, "weight": 2.0}, {"row_count": 10}, (10, True)),
+        ({"skip_samples": 40}, {"row_count": 10}, (0, True)),
+        ({"weight": "much"}, {"row_estimate": 10}, (10, False)),
+        ({}, {}, (None, False)),
+    ],
+)
+def test_rows_of_an_epoch(
+    entry: dict[str, Any], facts: dict[str, Any], rows: tuple[int | None, bool]
+) -> None:
+    assert rows_of([entry], [facts]) == rows
+    if rows[0] is not None:
+        both = rows_of([entry, {}], [facts, {"row_count": 7}])
+        assert both == (rows[0] + 7, rows[1])
+
+
+def test_its_name_says_how_many_there_are() -> None:
+    draft = Draft().with_patch({"model.path": "m", **patch_of([{"path": "/x/a.json"}] * 3)})
+    assert draft.suggested_name() == "m · a and 2 more"
+    draft = draft.with_patch({"model.path": "n" * 90})
+    assert draft.suggested_name().endswith(" and 2 more")
+    assert len(draft.suggested_name()) == 80
+
+
+# ---------------------------------------------------------------- the page
+
+
+def _drop(page: NewRunPage, *paths: Path) -> None:
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    page.dropEvent(
+        QDropEvent(
+            QPointF(40, 40), Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton,
+            Qt.KeyboardModifier.NoModifier,
+        )
+    )  # fmt: skip
+
+
+def _dropped(page: NewRunPage, qtbot: QtBot, folder: Path, *names: str) -> list[Path]:
+    paths = [folder / name for name in names]
+    for path in paths:
+        path.write_text('{"instruction": "a", "output": "b"}\n')
+    _drop(page, *paths)
+    qtbot.waitUntil(lambda: page.data.rows[0] is not None)
+    return paths
+
+
+def _sources(page: NewRunPage) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = page.form.draft.raw()["dataset"]["sources"]
+    return found
+
+
+def test_two_files_that_are_dropped_are_learnt_from_together(
+    page: NewRunPage, host: HostDouble, qtbot: QtBot, tmp_path: Path
+) -> None:
+    page.model.choose("mistralai/Mistral-7B-v0.3")
+    a, b = _dropped(page, qtbot, tmp_path, "a.jsonl", "b.jsonl")
+    assert page.data.mixture.isVisible()
+    assert [name.text() for name in page.data.mixture.names] == ["a.jsonl", "b.jsonl"]
+    page.data.mixture.weights[1].setValue(2.0)
+    assert _sources(page) == [{"path": str(a)}, {"path": str(b), "weight": 2.0}]
+    assert page.data.rows == (3000, True)
+    page.header.start.click()
+    qtbot.waitUntil(lambda: bool(host.asked(Start)))
+    assert host.asked(Start)[0].spec["dataset"]["sources"][1]["weight"] == 2.0
+
+
+def test_each_has_a_format_and_columns_of_its_own(
+    page: NewRunPage, host: HostDouble, qtbot: QtBot, tmp_path: Path
+) -> None:
+    _dropped(page, qtbot, tmp_path, "a.jsonl", "b.jsonl")
+    page.data.mixture.names[1].click()
+    assert page.data.path.control.text().endswith("b.jsonl")  # type: ignore[attr-defined]
+    page.data.format.edited.emit("dataset.format", "sharegpt")
+    qtbot.waitUntil(lambda: host.asked(PreviewDataset)[-1].format == "sharegpt")
+    page.data.view.mapped.emit({"output": "reply"})
+    assert [each.get("format") for each in _sources(page)] == [None, "sharegpt"]
+    assert [each.get("columns") for each in _sources(page)] == [None, {"output": "reply"}]
+    page.data.mixture.names[0].click()
+    assert page.data.format.control.currentData() == "auto"  # type: ignore[attr-defined]
+
+
+def test_the_last_but_one_that_goes_leaves_one_file_and_comes_back(
+    page: NewRunPage, qtbot: QtBot, tmp_path: Path
+) -> None:
+    a, b = _dropped(page, qtbot, tmp_path, "a.jsonl", "b.jsonl")
+    page.data.mixture.removers[0].click()
+    assert page.form.draft.raw()["dataset"] == {"path": str(b)}
+    assert not page.data.mixture.isVisible()
+    page.form.undo()
+    assert [each["path"] for each in _sources(page)] == [str(a), str(b)]
+    assert page.data.mixture.isVisible()
+
+
+def test_one_more_file_is_added_to_a_mixture_and_takes_the_place_of_one(
+    page: NewRunPage, qtbot: QtBot, tmp_path: Path
+) -> None:
+    a, b = _dropped(page, qtbot, tmp_path, "a.jsonl", "b.jsonl")
+    (c,) = _dropped(page, qtbot, tmp_path, "c.jsonl")
+    assert [each["path"] for each in _sources(page)] == [str(a), str(b), str(c)]
+    page.data.mixture.weights[2].setValue(3.0)
+    page.data.choose("d.jsonl")
+    assert _sources(page)[2] == {"path": "d.jsonl", "weight": 3.0}
+    page.form.restore(Draft())
+    _dropped(page, qtbot, tmp_path, "a.jsonl")
+    _dropped(page, qtbot, tmp_path, "b.jsonl")
+    assert page.form.draft.raw()["dataset"] == {"path": str(b)}
+
+
+def test_what_is_wrong_with_one_is_told_beside_it(
+    page: NewRunPage, host: HostDouble, qtbot: QtBot, tmp_path: Path
+) -> None:
+    _dropped(page, qtbot, tmp_path, "a.jsonl", "b.jsonl")
+    page.data.mixture.names[1].click()
+    host.replies["preview_dataset"] = Refusal(
+        to=0, sentence="No.", complaints=[Complaint(field="dataset.path", problem="It is empty.")]
+    )
+    page.data.path.edited.emit("dataset.path", str(tmp_path / "c.jsonl"))
+    qtbot.waitUntil(lambda: page.data.path.problem == "It is empty.")
+    (complaint,) = [c for c in page.form.complaints if c.field != "model.path"]
+    assert complaint.field == "dataset.sources[2].path"
+    page.data.mixture.names[0].click()
+    assert page.data.path.problem == ""
+    page.go_to("dataset.sources[2].path")
+    assert page.data.path.problem == "It is empty."
+    assert page.data.path.control.hasFocus()
+
+
+def test_one_of_several_that_cannot_be_read_is_named_and_asked_about_once(
+    page: NewRunPage, host: HostDouble, qtbot: QtBot, tmp_path: Path
+) -> None:
+    host.replies["preview_dataset"] = Refusal(to=0, sentence="Nobody can read this.")
+    _drop(page, tmp_path / "a.bin", tmp_path / "b.bin")
+    qtbot.waitUntil(lambda: len(page.form.complaints) == 3)
+    assert {c.field for c in page.form.complaints} == {
+        "model.path", "dataset.sources[1].path", "dataset.sources[2].path"
+    }  # fmt: skip
+    assert label("dataset.sources[2].path") == "Path of dataset 2"
+    page.form.set_value("training.max_length", 512)
+    qtbot.wait(600)
+    assert len(host.asked(PreviewDataset)) == 2
+    # What goes takes its blame with it.
+    page.data.mixture.removers[0].click()
+    assert {c.field for c in page.form.complaints} == {"model.path", "dataset.path"}
+
+
+def test_a_dataset_that_is_not_shown_is_looked_at_too(
+    page: NewRunPage, host: HostDouble, qtbot: QtBot, tmp_path: Path
+) -> None:
+    _dropped(page, qtbot, tmp_path, "a.jsonl", "b.jsonl", "c.jsonl")
+    assert len(host.asked(PreviewDataset)) == 3
+    page.data.mixture.names[2].click()
+    assert page.data.facts
+    assert len(host.asked(PreviewDataset)) == 3
