@@ -190,7 +190,7 @@ def fill_new_run(app: App, data: Path) -> Any:
     app.window.show_page("new_run")
     page: Any = app.window.page("new_run")
     page.model.choose("mistralai/Mistral-7B-v0.3")
-    page.data.choose(str(data))
+    page.data.chosen.choose(str(data))
     page.form.set_value("hardware.profile", "rtx-2080-ti")
     page.form.set_value("training.optim", "adamw_8bit")
     page.settings.machine.platform_chosen.emit("wsl")

@@ -48,7 +48,7 @@ def test_columns_are_mapped_with_a_live_preview(
     path = tmp_path / "a.jsonl"
     path.write_text(FRAGE)
     host.replies["preview_dataset"] = preview(path)
-    card.choose(str(path))
+    card.chosen.choose(str(path))
     _looks(card, host, qtbot, path)
     assert card.view.columns.isVisible()
     assert list(card.view.columns.lists) == ["Frage", "Antwort"]
@@ -63,7 +63,7 @@ def test_columns_are_mapped_with_a_live_preview(
     assert "Hier." in card.view.example.text()
     card.view.columns.lists["Antwort"].setCurrentIndex(0)
     assert card._form.draft.raw()["dataset"]["columns"] == {"instruction": "Frage"}
-    card.choose(str(tmp_path / "b.jsonl"))
+    card.chosen.choose(str(tmp_path / "b.jsonl"))
     assert "columns" not in card._form.draft.raw()["dataset"]
 
 
@@ -73,7 +73,7 @@ def test_preference_rows_are_learnt_from_once_that_is_meant(
     path = tmp_path / "a.jsonl"
     path.write_text(KTO)
     host.replies["preview_dataset"] = preview(path)
-    card.choose(str(path))
+    card.chosen.choose(str(path))
     _looks(card, host, qtbot, path)
     assert "labelled good" in card.view.use.text()
     qtbot.mouseClick(card.view.confirm, Qt.MouseButton.LeftButton)

@@ -138,7 +138,7 @@ def _dropped(page: NewRunPage, qtbot: QtBot, folder: Path, *names: str) -> list[
     for path in paths:
         path.write_text('{"instruction": "a", "output": "b"}\n')
     _drop(page, *paths)
-    qtbot.waitUntil(lambda: page.data.rows[0] is not None)
+    qtbot.waitUntil(lambda: page.data.chosen.rows[0] is not None)
     return paths
 
 
@@ -156,7 +156,7 @@ def test_two_files_that_are_dropped_are_learnt_from_together(
     assert [name.text() for name in page.data.mixture.names] == ["a.jsonl", "b.jsonl"]
     page.data.mixture.weights[1].setValue(2.0)
     assert _sources(page) == [{"path": str(a)}, {"path": str(b), "weight": 2.0}]
-    assert page.data.rows == (3000, True)
+    assert page.data.chosen.rows == (3000, True)
     page.header.start.click()
     qtbot.waitUntil(lambda: bool(host.asked(Start)))
     assert host.asked(Start)[0].spec["dataset"]["sources"][1]["weight"] == 2.0
@@ -196,7 +196,7 @@ def test_one_more_file_is_added_to_a_mixture_and_takes_the_place_of_one(
     (c,) = _dropped(page, qtbot, tmp_path, "c.jsonl")
     assert [each["path"] for each in _sources(page)] == [str(a), str(b), str(c)]
     page.data.mixture.weights[2].setValue(3.0)
-    page.data.choose("d.jsonl")
+    page.data.chosen.choose("d.jsonl")
     assert _sources(page)[2] == {"path": "d.jsonl", "weight": 3.0}
     page.form.restore(Draft())
     _dropped(page, qtbot, tmp_path, "a.jsonl")

@@ -328,7 +328,7 @@ def test_the_preview_is_of_the_file_that_would_be_trained_on(
     page: NewRunPage, host: HostDouble, qtbot: QtBot, place: Place, typed: str, asked: str
 ) -> None:
     page._link.place = place
-    page.data.choose(typed)
+    page.data.chosen.choose(typed)
     qtbot.waitUntil(lambda: bool(host.asked(PreviewDataset)))
     assert host.asked(PreviewDataset)[0].path == asked
     write(qtbot, page.model.line, MODEL)

@@ -79,7 +79,7 @@ class Adviser(QObject):
         known = {complaint.field for complaint in self._form.complaints}
         also = [] if is_new else [c for c in complaints if c.field not in known]
         self.card.show_todos(todos([*self._form.complaints, *also], conflicts), is_new)
-        (rows, is_counted), option = self._data.rows, self._model.option
+        (rows, is_counted), option = self._data.chosen.rows, self._model.option
         self.forecaster.row_count = rows
         self.forecaster.set_cached(self._model.is_cached)
         about = "" if is_counted else "about "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import PurePath
 from typing import Any
 
@@ -61,6 +62,9 @@ class MixtureList(QWidget):
             self.removers[number].setAccessibleName(f"Remove {title}")
             _show_weight(weight, entry.get("weight", WEIGHT))
 
+    def _on_remove(self, place: int, _is_checked: bool = False) -> None:
+        self.removed.emit(place)
+
     def _fill(self, count: int) -> None:
         while (item := self._grid.takeAt(0)) is not None:
             if (widget := item.widget()) is not None:
@@ -77,9 +81,9 @@ class MixtureList(QWidget):
         name.setCheckable(True)
         said = label("", "muted")
         weight = _Weight()
-        weight.valueChanged.connect(lambda value: self.weighed.emit(number, value))
+        weight.valueChanged.connect(partial(self.weighed.emit, number))
         remove = button("Remove", "small", tip="Learn nothing from it; the file stays")
-        remove.clicked.connect(lambda: self.removed.emit(number))
+        remove.clicked.connect(partial(self._on_remove, number))
         self._group.addButton(name, number)
         self._grid.addWidget(name, number, 0, Qt.AlignmentFlag.AlignLeft)
         for at, widget in enumerate((said, weight, remove), start=1):

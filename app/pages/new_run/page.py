@@ -143,7 +143,7 @@ class NewRunPage(QWidget):
         A setting that does not exist has none: it is removed, and undo brings it back.
         """
         self._shown_problems.add(path)
-        self.data.show_source(path)
+        self.data.chosen.pick_by_field(path)
         if path in self.form.draft.unknown:
             self.form.seal()
             self.form.replace(self.form.draft.without_unknown(path))
@@ -246,7 +246,7 @@ class NewRunPage(QWidget):
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
         data = [path for path in paths if not self._take_other(path)]
         if data:
-            self.data.take([self._link.place.path_there(str(path)) for path in data])
+            self.data.chosen.take([self._link.place.path_there(str(path)) for path in data])
         event.acceptProposedAction()
 
     def _take_other(self, path: Path) -> bool:
