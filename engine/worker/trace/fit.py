@@ -18,17 +18,13 @@ import msgspec
 import numpy as np
 
 from engine.planning.form import PARTS, Coefficients, Moment, Point, Segment
-from engine.worker.trace.place import Place
-from engine.worker.trace.recorder import Recorder, Stretch
+from engine.worker.trace.place import EVALUATION, Place
+from engine.worker.trace.recording import Recording, Stretch
 from engine.worker.trace.sizes import CannotTrace, as_coefficients
 
 _BATCHES = (2, 3, 4, 8, 16, 32, 64)
 _LENGTHS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 131072)
 _RANKS = (4, 16, 64, 256)
-
-
-EVALUATION = 3
-"""The turn after those of the step."""
 
 
 class Regime(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +70,7 @@ class Course(msgspec.Struct):
         return np.concatenate(found) if found else empty
 
 
-def extrapolate(short: Recorder, long: Recorder, depths: tuple[int, int], depth: int) -> Course:
+def extrapolate(short: Recording, long: Recording, depths: tuple[int, int], depth: int) -> Course:
     """The course at a depth from those of two. Raises CannotTrace if they do not agree."""
     share = (depth - depths[0]) / (depths[1] - depths[0])
     shorter, longer = short.stretches(), _by_place(long.stretches())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -34,6 +35,8 @@ class Built(msgspec.Struct):
     """With its adapter, if it has one."""
     base: Any
     layers: list[nn.Module]
+    layer_of: dict[int, int]
+    """Of weights and buffers, by their ``id``."""
     kernels: Kernels
 
 
@@ -102,7 +105,13 @@ def build(layout: Layout, *, layers: int, rank: int) -> Built:
     _checkpoint(model, base, layout, kernels)
     base.forward = kernels.casting(base.forward)
     model.train()
-    return Built(model=model, base=base, layers=_layers(base, layers), kernels=kernels)
+    found = _layers(base, layers)
+    layer_of = {
+        id(value): number
+        for number, layer in enumerate(found)
+        for value in chain(layer.parameters(), layer.buffers())
+    }
+    return Built(model=model, base=base, layers=found, layer_of=layer_of, kernels=kernels)
 
 
 def line_from(layout: Layout) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from transformers.trainer_pt_utils import get_parameter_names
 
 from engine.planning.form import DeviceKind
 from engine.worker.loading import trainable
+from engine.worker.trace.model import Built
 from engine.worker.trace.recorder import Recorder
+from engine.worker.trace.recording import Block
 from engine.worker.trace.sizes import Sizes
 
 _NOT_DECAYED = [
@@ -50,13 +53,13 @@ def _groups(model: nn.Module) -> list[dict[str, Any]]:
 
 
 def reserve_states(
-    optim: str, device: DeviceKind, model: nn.Module, sizes: Sizes, recorder: Recorder
-) -> np.ndarray:
+    optim: str, device: DeviceKind, built: Built, sizes: Sizes, recorder: Recorder
+) -> Iterator[tuple[int | None, np.ndarray]]:
     """Take the place of the states of AdamW on a card, fused or in 8 bit; gives the bytes that lie
-    in RAM instead."""
-    in_ram = np.zeros_like(sizes.formula(0))
-    wide = _embeddings(model)
-    for parameter in trainable(model).values():
+    in RAM instead, with the layer whose weight they are for."""
+    wide = _embeddings(built.model)
+    for parameter in trainable(built.model).values():
+        layer = built.layer_of.get(id(parameter))
         count = sizes.formula(parameter.numel())
         states = 8.0 * count
         if not optim.startswith("adamw_torch") and id(parameter) not in wide:
@@ -64,11 +67,12 @@ def reserve_states(
             states = (2.0 + 8.0 / _BLOCK) * count if numbers >= SMALLEST_8BIT else states
         if optim.startswith("paged") and device == "cuda" and parameter.numel() >= _PAGED_FROM:
             paged = states if id(parameter) in wide else 2.0 * count
-            in_ram, states = in_ram + paged, states - paged
-        recorder.reserve(states, "optimizer", blocks=[states / _STATES] * _STATES)
+            states = states - paged
+            yield layer, paged
+        blocks = [Block(states / _STATES, layer)] * _STATES
+        recorder.reserve(states, "optimizer", layer=layer, blocks=blocks)
     if not optim.startswith("adamw_torch"):
         recorder.reserve(float(_MAPS) * sizes.formula(1), "optimizer")
-    return in_ram
 
 
 def _embeddings(model: nn.Module) -> set[int]:
@@ -83,13 +87,16 @@ def _usual_numel(parameter: nn.Parameter, sizes: Sizes) -> int:
     return parameter.numel()
 
 
-def reserve_transient(optim: str, model: nn.Module, sizes: Sizes, recorder: Recorder) -> None:
+def reserve_transient(optim: str, built: Built, sizes: Sizes, recorder: Recorder) -> None:
     """What such an optimizer takes for a moment: AdamW on a card works on all weights of a group
     at once, and keeps the roots of their second moments meanwhile. Fused, it takes nothing."""
     if optim != "adamw_torch":
         return
-    groups = [group["params"] for group in _groups(model)]
+    groups = [group["params"] for group in _groups(built.model)]
     largest = max(groups, key=lambda group: sum(value.numel() for value in group))
-    roots = [4.0 * sizes.formula(value.numel()) for value in largest]
-    whole = sum(roots, sizes.formula(0))
+    roots = [
+        Block(4.0 * sizes.formula(value.numel()), built.layer_of.get(id(value)))
+        for value in largest
+    ]
+    whole = sum((root.formula for root in roots), sizes.formula(0))
     recorder.release(recorder.reserve(whole, "transient", blocks=roots))

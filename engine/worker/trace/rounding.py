@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.planning.allocator import replay
 from engine.planning.form import Point
-from engine.worker.trace.recorder import Recorder
+from engine.worker.trace.recording import Recording
 
 _LENGTHS = tuple(512 << power for power in range(6))
 _LEFT_OUT_LAYERS = 1.4
@@ -18,18 +18,18 @@ traces of models from 1B to 7B."""
 
 
 def table(
-    recorders: Sequence[Recorder], *, batch: int, rank: int, grows: bool
+    recordings: Sequence[Recording], *, batch: int, rank: int, grows: bool
 ) -> list[tuple[int, int]]:
-    """Tokens of a micro-batch and bytes held beyond what was asked for, rising. ``recorders`` are
+    """Tokens of a micro-batch and bytes held beyond what was asked for, rising. ``recordings`` are
     those of the traced depths; one is that of the whole model. ``grows``: idle blocks lie between
     the inputs of layers, and not between those of a few large weights and their gradients."""
-    factor = _LEFT_OUT_LAYERS if grows and len(recorders) > 1 else 1.0
+    factor = _LEFT_OUT_LAYERS if grows and len(recordings) > 1 else 1.0
     points = [Point(batch=batch, length=length, rank=rank) for length in _LENGTHS]
-    idle = [max(_idle_bytes(recorder, point) for recorder in recorders) for point in points]
+    idle = [max(_idle_bytes(recording, point) for recording in recordings) for point in points]
     rising = accumulate((round(factor * size) for size in idle), max)
     return [(point.batch * point.length, size) for point, size in zip(points, rising, strict=True)]
 
 
-def _idle_bytes(recorder: Recorder, point: Point) -> int:
-    asked, reserved = replay(recorder.replayed(np.array(point.monomials())))
+def _idle_bytes(recording: Recording, point: Point) -> int:
+    asked, reserved = replay(recording.replayed(np.array(point.monomials())))
     return reserved - asked

@@ -3,7 +3,7 @@ second is a repetition, clipping, the optimizer; then an evaluation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -17,38 +17,38 @@ from engine.worker.batches import Batch
 from engine.worker.by_sample import BORDERS
 from engine.worker.loading import trainable
 from engine.worker.trace import optimizers, ram
-from engine.worker.trace.fit import EVALUATION
 from engine.worker.trace.model import Built
 from engine.worker.trace.patches import Arrangement, patches
+from engine.worker.trace.place import EVALUATION
 from engine.worker.trace.recorder import Recorder
+from engine.worker.trace.recording import Recording
 from engine.worker.trace.sizes import Sizes
+from engine.worker.trace.work import Work
 
 
 class Traced(msgspec.Struct):
     """What one pass left."""
 
-    recorder: Recorder
-    ram: np.ndarray
-    """Bytes of activations and paged states in the computer's memory."""
+    recording: Recording
+    work: Work
+    ram: list[tuple[int | None, np.ndarray]]
+    """Bytes of activations and paged states in the computer's memory, with their layers."""
 
 
 def trace_step(
-    layout: Layout, built: Built, sizes: Sizes, rows: Arrangement, *, evaluates: bool
-) -> Traced:
-    """Trace a step of these sizes. ``evaluates``: an evaluation follows."""
+    layout: Layout,
+    built: Built,
+    sizes: Sizes,
+    rows: Arrangement,
+    is_known: Callable[[Recording], bool] = lambda ahead: False,
+) -> Traced | None:
+    """Trace a step of these sizes, and an evaluation after it; None if it ``is_known`` by what it
+    did up to its loss."""
     with _stepping(layout, built, sizes, rows) as step:
-        step.train()
-        if evaluates:
-            step.evaluate()
-    return Traced(step.recorder, step.in_ram)
-
-
-def trace_forward(layout: Layout, built: Built, sizes: Sizes, rows: Arrangement) -> Recorder:
-    """Trace a step up to its loss."""
-    with _stepping(layout, built, sizes, rows) as step:
-        step.begin()
-        step.forward()
-    return step.recorder
+        if not step.train(is_known):
+            return None
+        step.evaluate()
+    return Traced(step.recorder.recording, step.recorder.work, step.in_ram)
 
 
 @contextmanager
@@ -79,32 +79,38 @@ class _Step:
         self._is_forward = False
         self._batch: Batch = {}
         self._optimizer: torch.optim.Optimizer | None = None
-        self.in_ram: Any = sizes.formula(0)
+        self.in_ram: list[tuple[int | None, np.ndarray]] = []
 
-    def train(self) -> None:
-        """Two micro-batches and the update."""
-        self.begin()
+    def train(self, is_known: Callable[[Recording], bool]) -> bool:
+        """Two micro-batches and the update. False, and no more than a forward pass, if that
+        ``is_known``."""
+        self._begin()
         with self.recorder.repeated(turn=2):
-            self._backward(self.forward())
+            loss = self._first_forward()
+            if is_known(self.recorder.recording):
+                return False
+            self._backward(loss)
+            del loss
         self._update()
         # Without a card the batches of a step are never copied, and stay to its end.
         self._batch.clear()
+        return True
 
-    def begin(self) -> None:
+    def _begin(self) -> None:
         """What is there before the first micro-batch."""
         model, recorder = self._built.model, self.recorder
         self._hold_weights()
         self._optimizer = optimizers.make(self._layout.optim, self._layout.device, model)
         if self._optimizer is None:
-            self.in_ram = optimizers.reserve_states(
-                self._layout.optim, self._layout.device, model, self._sizes, recorder
+            self.in_ram += optimizers.reserve_states(
+                self._layout.optim, self._layout.device, self._built, self._sizes, recorder
             )
         else:
             self._make_states(self._optimizer)
         model.train()
         ram.moved.clear()
 
-    def forward(self) -> torch.Tensor:
+    def _first_forward(self) -> torch.Tensor:
         """The first micro-batch's, and its loss."""
         self._turn = 1
         self._batch = self._inputs()
@@ -134,8 +140,12 @@ class _Step:
             part: Any = "weights"
             if value.requires_grad:
                 part = "adapter" if adapter and "modules_to_save" not in name else "trained_weights"
-            recorder.hold([value.data], part)
-        recorder.hold(self._built.model.buffers(), "weights")
+            recorder.hold([value.data], part, layer=self._layer_of(value))
+        for buffer in self._built.model.buffers():
+            recorder.hold([buffer], "weights", layer=self._layer_of(buffer))
+
+    def _layer_of(self, value: torch.Tensor) -> int | None:
+        return self._built.layer_of.get(id(value))
 
     def _make_states(self, optimizer: torch.optim.Optimizer) -> None:
         """The states are there from the first step on; a step costs most after it."""
@@ -144,8 +154,9 @@ class _Step:
             parameter.grad = torch.empty_like(parameter)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        for state in optimizer.state.values():
-            self.recorder.hold([v for v in state.values() if torch.is_tensor(v)], "optimizer")
+        for of, state in optimizer.state.items():
+            held = [value for value in state.values() if torch.is_tensor(value)]
+            self.recorder.hold(held, "optimizer", layer=self._layer_of(of))
 
     def _inputs(self) -> Batch:
         rows, length = self._sizes.batch, self._sizes.length
@@ -164,12 +175,11 @@ class _Step:
     # ------------------------------------------------------------ a micro-batch
 
     def _backward(self, loss: torch.Tensor) -> None:
-        if ram.moved:
-            self.in_ram = self.in_ram + sum(self._sizes.formula(size) for size in ram.moved)
         torch.autograd.backward(loss / 1)
         for parameter in trainable(self._built.model).values():
             if parameter.grad is not None:
-                self.recorder.hold([parameter.grad], "gradients")
+                layer = self._layer_of(parameter)
+                self.recorder.hold([parameter.grad], "gradients", layer=layer)
 
     def _forward(self, inputs: Batch) -> torch.Tensor:
         """As TRL's ``compute_loss``; the worst case, every position is a target."""
@@ -190,7 +200,7 @@ class _Step:
             self._optimizer.step()
         else:
             optimizers.reserve_transient(
-                self._layout.optim, self._built.model, self._sizes, self.recorder
+                self._layout.optim, self._built, self._sizes, self.recorder
             )
         for parameter in trainable(self._built.model).values():
             parameter.grad = None
@@ -215,6 +225,7 @@ class _Step:
         def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
             if not self._is_forward:
                 return
+            self._note_moved()
             if number:
                 self._watch(args[0], number - 1)
             self.recorder.at(self._turn, "forward", number)
@@ -223,9 +234,17 @@ class _Step:
 
     def _after_last(self, module: nn.Module, args: Any, result: Any) -> None:
         if self._is_forward:
+            self._note_moved()
             found = result if isinstance(result, torch.Tensor) else result[0]
             self._watch(found, len(self._built.layers) - 1)
             self.recorder.at(self._turn, "loss")
+
+    def _note_moved(self) -> None:
+        """What went to RAM in the stretch that ends."""
+        if self._turn == 1:
+            layer = self.recorder.place.layer
+            self.in_ram += [(layer, self._sizes.formula(size)) for size in ram.moved]
+            ram.moved.clear()
 
     def _watch(self, hidden: torch.Tensor, number: int) -> None:
         """When the gradient of a layer's result is there, its backward pass begins."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 import msgspec
@@ -19,10 +19,10 @@ from engine.worker.trace.fit import Course, Regime
 from engine.worker.trace.model import Built
 from engine.worker.trace.optimizers import USUAL_RANK
 from engine.worker.trace.patches import Arrangement
-from engine.worker.trace.recorder import Recorder
+from engine.worker.trace.recording import Recording
+from engine.worker.trace.shallower import Cut, without
 from engine.worker.trace.sizes import Sizes, as_coefficients, choose
-from engine.worker.trace.step import Traced, trace_forward, trace_step
-from engine.worker.trace.work import Work
+from engine.worker.trace.step import Traced, trace_step
 
 VERSIONS = ("torch", "transformers", "peft", "trl")
 _WHOLE_UP_TO = 4
@@ -32,24 +32,38 @@ _RANK = 211
 _BATCH = 2
 
 
+_But = Container[int | None]
+"""Layers that are left out of a measure."""
+
+
 class _Subject(msgspec.Struct):
-    """The layout's model at two depths, or whole."""
+    """The layout's model with a few of its layers, or whole."""
 
     layout: Layout
     depth: int
-    depths: list[int]
-    built: list[Built]
+    traced_depth: int
+    built: Built
+    cut: Cut | None
+    """Layers without which the model is one of fewer still; None if it is whole."""
 
-    def grown(self, measure: Callable[[Built], Any]) -> Any:
-        """A measure of the whole model: it grows by the same with each layer."""
-        return self.between([measure(built) for built in self.built])
+    def grown(self, measure: Callable[[_But], Any]) -> Any:
+        """A measure of the whole model: it grows by the same with each layer. It is asked for with
+        all that are there, and with a few less."""
+        if self.cut is None:
+            return measure(())
+        short, long = measure(self.cut.layers), measure(())
+        return short + self._share(self.cut) * (long - short)
 
-    def between(self, values: list[Any]) -> Any:
-        """A value of the whole model from those of the depths."""
-        if len(values) == 1:
-            return values[0]
-        share = (self.depth - self.depths[0]) / (self.depths[1] - self.depths[0])
-        return values[0] + share * (values[1] - values[0])
+    def course(self, recordings: list[Recording]) -> Course:
+        """That of the whole model."""
+        if self.cut is None:
+            return Course(recordings[0].stretches())
+        short, long = recordings
+        depths = (self.traced_depth - self.cut.period, self.traced_depth)
+        return fit.extrapolate(short, long, depths, self.depth)
+
+    def _share(self, cut: Cut) -> float:
+        return (self.depth - self.traced_depth) / cut.period + 1
 
 
 class _Pass(msgspec.Struct):
@@ -57,7 +71,9 @@ class _Pass(msgspec.Struct):
 
     regime: Regime
     sizes: Sizes
-    traced: list[Traced]
+    traced: Traced
+    recordings: list[Recording]
+    """Of the step of fewer layers and of that of more; or of all layers."""
     course: Course
 
 
@@ -76,11 +92,14 @@ def trace(layout: Layout, *, whole: bool = False) -> Form:
 def _build(layout: Layout, *, whole: bool) -> _Subject:
     depth, period = models.depth(layout.config), models.period(layout.config)
     first = _first_depth(depth, period)
-    few = whole or depth <= max(_WHOLE_UP_TO, first)
-    depths = [depth] if few else [first, first + period]
-    rank = _RANK if layout.lora is not None else 0
-    built = [models.build(layout, layers=layers, rank=rank) for layers in depths]
-    return _Subject(layout, depth, depths, built)
+    if whole or depth <= max(_WHOLE_UP_TO, first):
+        return _Subject(layout, depth, depth, _built(layout, depth), None)
+    built = _built(layout, first + period)
+    return _Subject(layout, depth, first + period, built, Cut(period + 1, period))
+
+
+def _built(layout: Layout, layers: int) -> Built:
+    return models.build(layout, layers=layers, rank=_RANK if layout.lora is not None else 0)
 
 
 def _first_depth(depth: int, period: int) -> int:
@@ -108,12 +127,12 @@ def _regimes(layout: Layout) -> list[Regime]:
 
 
 def _pass(subject: _Subject, regime: Regime, earlier: list[_Pass]) -> _Pass:
-    """What is traced in a regime. If the fewer layers do ahead what they did in an earlier one, so
-    do they backward, and all others: what was traced then stands."""
+    """What is traced in a regime. If the layers do ahead what they did in an earlier one, so do
+    they backward, and all others: what was traced then stands."""
     layout = subject.layout
     dimensions = {
         size
-        for value in subject.built[0].model.parameters()
+        for value in subject.built.model.parameters()
         for size in (*value.shape, value.numel())
         if size % _RANK
     }
@@ -122,20 +141,38 @@ def _pass(subject: _Subject, regime: Regime, earlier: list[_Pass]) -> _Pass:
         at_least=regime.min_length, at_most=regime.max_length, line=regime.line,
     )  # fmt: skip
     rows = _rows(layout, regime)
-    first, *others = subject.built
     comparable = [
         done
         for done in earlier
         if _rows(layout, done.regime) is rows and done.regime.is_batch is regime.is_batch
     ]
-    if comparable:
-        ahead = trace_forward(layout, first, sizes, rows)
-        for done in comparable:
-            if ahead.begins_like(done.traced[0].recorder):
-                return _Pass(regime, sizes, done.traced, done.course)
-    traced = [trace_step(layout, first, sizes, rows, evaluates=True)]
-    traced += [trace_step(layout, built, sizes, rows, evaluates=False) for built in others]
-    return _Pass(regime, sizes, traced, _course(subject, [each.recorder for each in traced]))
+    same: list[_Pass] = []
+
+    def is_known(ahead: Recording) -> bool:
+        same.extend(done for done in comparable if ahead.begins_like(done.recordings[-1]))
+        return bool(same)
+
+    traced = trace_step(layout, subject.built, sizes, rows, is_known)
+    if traced is None:
+        return replace(same[0], regime=regime, sizes=sizes)
+    recordings = _recordings(subject, traced.recording, sizes, rows)
+    return _Pass(regime, sizes, traced, recordings, subject.course(recordings))
+
+
+def _recordings(
+    subject: _Subject, deep: Recording, sizes: Sizes, rows: Arrangement
+) -> list[Recording]:
+    """The step of fewer layers, traced only if it does not follow from that of more, and that; or
+    that of all."""
+    if subject.cut is None:
+        return [deep]
+    shallower = without(deep, subject.cut)
+    if shallower is None:
+        fewer = _built(subject.layout, subject.traced_depth - subject.cut.period)
+        traced = trace_step(subject.layout, fewer, sizes, rows)
+        assert traced is not None
+        shallower = traced.recording
+    return [shallower, deep.without_evaluation()]
 
 
 def _rows(layout: Layout, regime: Regime) -> Arrangement:
@@ -147,13 +184,6 @@ def _rows(layout: Layout, regime: Regime) -> Arrangement:
     if regime.is_batch:
         return "padded" if layout.padded else "full"
     return "alone"
-
-
-def _course(subject: _Subject, recorders: list[Recorder]) -> Course:
-    if len(recorders) == 1:
-        return Course(recorders[0].stretches())
-    short, long = recorders
-    return fit.extrapolate(short, long, (subject.depths[0], subject.depths[1]), subject.depth)
 
 
 def _segments(subject: _Subject, done: _Pass) -> Iterator[Segment]:
@@ -179,7 +209,7 @@ def _while_loading(subject: _Subject, rest: np.ndarray) -> np.ndarray:
     """On a card, the largest matrix before it is quantized; without one, the saved weights."""
     layout = subject.layout
     if layout.device == "cuda":
-        largest = max(_matrices(subject.built[0])) if layout.bits < 16 else 0
+        largest = max(_matrices(subject.built)) if layout.bits < 16 else 0
         unit = np.zeros(rest.shape[1])
         unit[0] = 2.0 * largest
         return unit
@@ -187,7 +217,7 @@ def _while_loading(subject: _Subject, rest: np.ndarray) -> np.ndarray:
         saved: np.ndarray = rest[PARTS.index("adapter")] + rest[PARTS.index("trained_weights")]
         return saved
     unit = np.zeros(rest.shape[1])
-    unit[0] = 4.0 * max(_matrices(subject.built[0]))
+    unit[0] = 4.0 * max(_matrices(subject.built))
     return unit
 
 
@@ -203,14 +233,28 @@ def _matrices(built: Built) -> list[int]:
 def _form(subject: _Subject, last: _Pass, segments: list[Segment], seconds: float) -> Form:
     layout, sizes = subject.layout, last.sizes
 
-    def counted(count: Callable[[Work, str], np.ndarray], *stages: str) -> np.ndarray:
-        total: np.ndarray = subject.between(
-            [sum(count(each.recorder.work, stage) for stage in stages) for each in last.traced]
+    work, ram = last.traced.work, last.traced.ram
+
+    def counted(count: Callable[[str, _But], np.ndarray], *stages: str) -> np.ndarray:
+        total: np.ndarray = subject.grown(lambda but: sum(count(stage, but) for stage in stages))
+        return total
+
+    def in_ram(but: _But) -> np.ndarray:
+        return sum((size for layer, size in ram if layer not in but), sizes.formula(0))
+
+    def numbers(weights: dict[int, int]) -> np.ndarray:
+        """``weights`` by their id; of each, for how many numbers it stands."""
+        layer_of = subject.built.layer_of
+        total: np.ndarray = subject.grown(
+            lambda but: sum(
+                (sizes.formula(n) for key, n in weights.items() if layer_of.get(key) not in but),
+                sizes.formula(0),
+            )
         )
         return total
 
-    trained = subject.grown(lambda built: _numbers_in(built, sizes, only_trained=True))
-    all_numbers = subject.grown(lambda built: _numbers_in(built, sizes, only_trained=False))
+    trained = numbers(_trained(subject.built))
+    all_numbers = numbers(_weights(subject.built))
     base = all_numbers - trained if layout.lora is not None else all_numbers
     return Form(
         layers=subject.depth,
@@ -218,10 +262,10 @@ def _form(subject: _Subject, last: _Pass, segments: list[Segment], seconds: floa
         trainable=as_coefficients(trained),
         adapter_file=as_coefficients(4.0 * trained),
         segments=segments,
-        ram=as_coefficients(subject.between([traced.ram for traced in last.traced])),
-        forward_flops=as_coefficients(counted(Work.flops, "forward", "loss")),
-        backward_flops=as_coefficients(counted(Work.flops, "backward")),
-        saved_bytes_moved=as_coefficients(counted(Work.moved, "forward", "loss", "backward")),
+        ram=as_coefficients(subject.grown(in_ram)),
+        forward_flops=as_coefficients(counted(work.flops, "forward", "loss")),
+        backward_flops=as_coefficients(counted(work.flops, "backward")),
+        saved_bytes_moved=as_coefficients(counted(work.moved, "forward", "loss", "backward")),
         rounding=_rounding(layout, last),
         traced_at=[Point(batch=sizes.batch, length=sizes.length, rank=sizes.rank)],
         seconds=seconds,
@@ -233,7 +277,7 @@ def _rounding(layout: Layout, done: _Pass) -> list[tuple[int, int]]:
     if layout.device != "cuda":
         return []
     return rounding.table(
-        [traced.recorder for traced in done.traced],
+        done.recordings,
         batch=_BATCH,
         rank=USUAL_RANK if layout.lora is not None else 0,
         grows=layout.gradient_checkpointing != "none" and not _trains_in_full(layout),
@@ -244,15 +288,15 @@ def _trains_in_full(layout: Layout) -> bool:
     return layout.lora is None or bool(layout.lora.get("modules_to_save"))
 
 
-def _numbers_in(built: Built, sizes: Sizes, *, only_trained: bool) -> np.ndarray:
-    """Numbers in the weights, packed ones counted as what they stand for."""
-    if only_trained:
-        counts = [value.numel() for value in trainable(built.model).values()]
-    else:
-        packed = {id(m.weight): m for m in built.model.modules() if hasattr(m, "unpacked_numbers")}
-        counts = [
-            packed[id(value)].unpacked_numbers if id(value) in packed else value.numel()
-            for value in built.model.parameters()
-        ]
-    total: np.ndarray = sum((sizes.formula(count) for count in counts), sizes.formula(0))
-    return total
+def _trained(built: Built) -> dict[int, int]:
+    """How many numbers each trained weight has, by its id."""
+    return {id(value): value.numel() for value in trainable(built.model).values()}
+
+
+def _weights(built: Built) -> dict[int, int]:
+    """How many numbers each weight has, packed ones as many as they stand for, by its id."""
+    packed = {id(m.weight): m for m in built.model.modules() if hasattr(m, "unpacked_numbers")}
+    return {
+        id(value): packed[id(value)].unpacked_numbers if id(value) in packed else value.numel()
+        for value in built.model.parameters()
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from engine.worker.trace.live_bytes import tensors_in
 from engine.worker.trace.place import Place
 from engine.worker.trace.sizes import Sizes
 
-_Counts = dict[tuple[int, str], Counter[int]]
-"""How often each number came, by turn and stage."""
+_Counts = dict[Place, Counter[int]]
+"""How often each number came, by stretch."""
 _PRODUCT = torch.ops.aten.mm.default
 
 
@@ -37,23 +38,29 @@ class Work:
         """Floating-point operations of something that is not seen otherwise."""
         _add(self._flops, place, operations)
 
-    def flops(self, stage: str) -> np.ndarray:
-        """Floating-point operations in a stage of the first turn."""
-        return self._sum(self._flops, stage)
+    def flops(self, stage: str, but: Container[int | None] = ()) -> np.ndarray:
+        """Floating-point operations in a stage of the first turn, ``but`` for some layers."""
+        return self._sum(self._flops, stage, but)
 
-    def moved(self, stage: str) -> np.ndarray:
-        """Bytes read and written in a stage of the first turn."""
-        return self._sum(self._moved, stage)
+    def moved(self, stage: str, but: Container[int | None] = ()) -> np.ndarray:
+        """Bytes read and written in a stage of the first turn, ``but`` for some layers."""
+        return self._sum(self._moved, stage, but)
 
-    def _sum(self, counts: _Counts, stage: str) -> np.ndarray:
+    def _sum(self, counts: _Counts, stage: str, but: Container[int | None]) -> np.ndarray:
         total = self._sizes.formula(0).copy()
-        for number, times in counts.get((1, stage), {}).items():
-            total += times * _of_positions(self._sizes.formula(number))
+        for place, numbers in counts.items():
+            if place[:2] != (1, stage) or place.layer in but:
+                continue
+            for number, times in numbers.items():
+                total += times * _of_positions(self._sizes.formula(number))
         return total
 
 
 def _add(counts: _Counts, place: Place, number: int) -> None:
-    counts.setdefault(place[:2], Counter())[number] += 1
+    numbers = counts.get(place)
+    if numbers is None:
+        numbers = counts[place] = Counter()
+    numbers[number] += 1
 
 
 def _operations(func: Any, args: Any, kwargs: Any, made: Any) -> int:

@@ -1,0 +1,159 @@
+"""What a step made and freed, operation by operation, and what was alive at its moments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from engine.planning.form import PARTS, Part
+from engine.worker.trace.place import EVALUATION, Place
+from engine.worker.trace.sizes import MONOMIALS
+
+
+class Stretch(msgspec.Struct):
+    """What was alive each time something new had been made, in formulas: an array of moments ×
+    parts × monomials."""
+
+    place: Place
+    moments: np.ndarray
+
+
+class Birth(msgspec.Struct):
+    """Something that was made."""
+
+    formula: np.ndarray
+    """Its bytes."""
+    place: Place
+    part: Part | None
+    layer: int | None = None
+    """For what is there outside of any: whose weight it is, or whose state."""
+    died: int = -1
+    """Number of the stretch it died in."""
+
+
+class Block(NamedTuple):
+    """What the allocator gives apart, as a part of something."""
+
+    formula: np.ndarray
+    layer: int | None
+    """Whose weight it stands for."""
+
+
+class Recording(msgspec.Struct):
+    """A pass over a step. Whatever was made has a number, its place among the births."""
+
+    births: list[Birth] = []
+    events: list[tuple[int, int]] = []
+    """A number, and 1 when it is made or -1 when it goes."""
+    borders: list[tuple[int, Place]] = []
+    """Where stretches begin: how many events there were before."""
+    blocks: dict[int, Sequence[Block]] = {}
+    """What is several blocks for the allocator, by number."""
+
+    def begin(self, place: Place) -> None:
+        """A stretch."""
+        self.borders.append((len(self.events), place))
+
+    def make(self, birth: Birth, blocks: Sequence[Block] = ()) -> int:
+        """Gives its number."""
+        number = len(self.births)
+        if blocks:
+            self.blocks[number] = blocks
+        self.births.append(birth)
+        self.events.append((number, 1))
+        return number
+
+    def end(self, number: int) -> None:
+        """It goes."""
+        self.births[number].died = len(self.borders) - 1
+        self.events.append((number, -1))
+
+    def spans(self) -> Iterator[tuple[int, int, Place]]:
+        """Every stretch in order: its first event, that after its last, and its place."""
+        ends = [begin for begin, _ in self.borders[1:]] + [len(self.events)]
+        for (begin, place), end in zip(self.borders, ends, strict=True):
+            yield begin, end, place
+
+    def without_evaluation(self) -> Recording:
+        """The step alone."""
+        borders = [border for border in self.borders if border[1].turn != EVALUATION]
+        if len(borders) == len(self.borders):
+            return self
+        births = [birth for birth in self.births if birth.place.turn != EVALUATION]
+        events = self.events[: self.borders[len(borders)][0]]
+        return Recording(births, events, borders, self.blocks)
+
+    # ------------------------------------------------------------ what follows from it
+
+    def begins_like(self, other: Recording) -> bool:
+        """Whether the same was made and freed in the same order, by formulas, up to the first
+        backward pass. What follows is decided by then: it goes the same way back."""
+        return self._beginning() == other._beginning()
+
+    def _beginning(self) -> tuple[Any, ...]:
+        borders = self.borders[: _first_backward(self.borders) + 1]
+        events = self.events[: borders[-1][0]]
+        numbers = [number for number, sign in events if sign > 0]
+        births = [self.births[number] for number in numbers]
+        blocks = [
+            [block.formula.tolist() for block in self.blocks[number]]
+            for number in numbers
+            if number in self.blocks
+        ]
+        return (
+            borders, events, blocks,
+            [(birth.place, birth.part, birth.formula.tolist()) for birth in births],
+        )  # fmt: skip
+
+    def stretches(self) -> list[Stretch]:
+        """Every stretch in order."""
+        numbers, signs = np.array(self.events).reshape(-1, 2).T
+        formulas = np.array([birth.formula for birth in self.births])
+        parts = np.array([PARTS.index(self._part_of(birth)) for birth in self.births])
+        changes = np.zeros((len(self.events), len(PARTS), MONOMIALS))
+        changes[np.arange(len(numbers)), parts[numbers]] = signs[:, None] * formulas[numbers]
+        alive = np.cumsum(changes, axis=0)
+        return [
+            Stretch(place, self._moments(alive, signs, begin, end))
+            for begin, end, place in self.spans()
+        ]
+
+    def replayed(self, monomials: np.ndarray) -> Iterator[tuple[int, int]]:
+        """What was made and freed, in bytes at a point: for
+        :func:`engine.planning.allocator.replay`."""
+        formulas = np.array([birth.formula for birth in self.births])
+        sizes = np.rint(formulas @ monomials).astype(int).tolist()
+        for number, sign in self.events:
+            if number not in self.blocks:
+                yield number, sizes[number] if sign > 0 else -1
+                continue
+            blocks = np.array([block.formula for block in self.blocks[number]])
+            for place, size in enumerate(blocks @ monomials):
+                yield number + place * len(sizes), round(size) if sign > 0 else -1
+
+    def _moments(self, alive: Any, signs: Any, begin: int, end: int) -> np.ndarray:
+        """After each thing made; and at the beginning, with what was there already."""
+        rows = [max(begin - 1, 0), *(begin + np.flatnonzero(signs[begin:end] > 0))]
+        found: np.ndarray = alive[rows]
+        return found
+
+    def _part_of(self, birth: Birth) -> Part:
+        if birth.part is not None:
+            return birth.part
+        stage = birth.place.stage
+        if stage == "loss" or (stage == "backward" and birth.place.layer is None):
+            return "logits"
+        if stage == "backward":
+            return "recompute"
+        if stage == "forward":
+            died = self.borders[birth.died][1].stage if birth.died >= 0 else "backward"
+            return "transient" if died in ("forward", "loss") else "activations"
+        return "transient"
+
+
+def _first_backward(borders: Sequence[tuple[int, Place]]) -> int:
+    found = (at for at, (_, place) in enumerate(borders) if place[:2] == (1, "backward"))
+    return next(found)

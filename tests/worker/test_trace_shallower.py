@@ -1,0 +1,74 @@
+"""A step of fewer layers that was not traced, beside one that was."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from engine.planning.allocator import replay
+from engine.planning.form import Layout, Point
+from engine.worker.trace import model
+from engine.worker.trace.recording import Recording
+from engine.worker.trace.shallower import without
+from engine.worker.trace.sizes import Sizes, choose
+from engine.worker.trace.step import trace_step
+from tests.worker.trace_truth import Case
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+
+LORA = {"target_modules": "all-linear"}
+CARD = {"device": "cuda", "precision": "bf16"}
+WAYS: list[tuple[str, dict[str, Any]]] = [
+    ("llama", {**CARD, "lora": LORA, "bits": 4}),
+    ("gemma2", {**CARD, "lora": LORA, "bits": 4}),
+    ("gemma2", {**CARD, "lora": None, "optim": "adamw_torch", "gradient_checkpointing": "none"}),
+    ("mistral", {**CARD, "lora": LORA, "bits": 8, "gradient_checkpointing": "offload"}),
+    ("qwen3", {**CARD, "lora": None, "optim": "adafactor"}),
+    ("phi3", {"lora": LORA, "gradient_checkpointing": "none"}),
+    ("gemma2", {"lora": None}),
+]
+
+
+def _layout(family: str, fields: dict[str, Any]) -> Layout:
+    case = Case(family=family, lora=None, checkpointing="full", batch=2, length=8, layers=12)
+    return msgspec.structs.replace(case.layout, **fields)
+
+
+def _step(layout: Layout, layers: int, sizes: Sizes) -> Recording:
+    built = model.build(layout, layers=layers, rank=sizes.rank if layout.lora else 0)
+    traced = trace_step(layout, built, sizes, "padded")
+    assert traced is not None
+    return traced.recording
+
+
+@pytest.mark.parametrize(("family", "fields"), WAYS)
+def test_a_step_of_fewer_layers_follows_from_one_of_more(
+    family: str, fields: dict[str, Any]
+) -> None:
+    layout = _layout(family, fields)
+    subject = importlib.import_module("engine.worker.trace.trace")._build(layout, whole=False)
+    sizes = choose([96, 160, 1000], batch=True, rank=211 if layout.lora else 0)
+    deep = _step(layout, subject.traced_depth, sizes)
+    found = without(deep, subject.cut)
+    truth = _step(layout, subject.traced_depth - subject.cut.period, sizes)
+    assert found is not None
+    for ours, theirs in zip(found.stretches(), truth.stretches(), strict=True):
+        assert ours.place == theirs.place
+        if ours.place.stage in ("states", "optimizer"):
+            # What a weight takes for a moment goes when the next one's is there: another one here.
+            ours, theirs = (replace(each, moments=each.moments[[0, -1]]) for each in (ours, theirs))
+        assert np.array_equal(ours.moments, theirs.moments)
+    point = np.array(Point(batch=2, length=2048, rank=16).monomials())
+    assert replay(found.replayed(point)) == replay(truth.replayed(point))
+
+
+def test_layers_that_do_not_do_the_same_are_traced_one_by_one() -> None:
+    layout = _layout("llama", {**CARD, "lora": {"target_modules": ["layers.1.self_attn.q_proj"]}})
+    subject = importlib.import_module("engine.worker.trace.trace")._build(layout, whole=False)
+    sizes = choose([96, 160, 1000], batch=True, rank=211)
+    assert without(_step(layout, subject.traced_depth, sizes), subject.cut) is None
