@@ -1,65 +1,66 @@
-"""Shapes of the commonest operations, without torch's own way to them on the meta device.
+"""What operations make, without torch's own way to it on the meta device but for the first time.
 
-That way is written in Python and takes ten times as long; a trace is all such operations. Only
-what is plain is done here: floating-point tensors of one type, contiguous.
+That way is largely written in Python and takes ten times as long; a trace is all such operations,
+and most are those of another layer once more. What one makes follows from the shapes and types of
+what it takes, so it is remembered by these.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-_aten = torch.ops.aten
-_ELEMENTWISE = {
-    _aten.mul.Tensor, _aten.add.Tensor, _aten.sub.Tensor, _aten.div.Tensor, _aten.neg.default,
-    _aten.rsqrt.default, _aten.pow.Tensor_Scalar, _aten.mul.Scalar, _aten.silu.default,
-    _aten.sqrt.default, _aten.exp.default, _aten.gelu.default, _aten.tanh.default,
-    _aten.tanh_backward.default, _aten.gelu_backward.default, _aten.silu_backward.default,
-}  # fmt: skip
+
+class _Made(NamedTuple):
+    shape: torch.Size
+    stride: tuple[int, ...]
+    dtype: torch.dtype
 
 
-def made_by(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor | None:
-    """What the operation makes; None if torch has to be asked."""
-    if func in _ELEMENTWISE:
-        return _elementwise([value for value in args if isinstance(value, torch.Tensor)])
-    if func is _aten.mm.default:
-        return _product(*args)
-    if func is _aten.mean.dim and not kwargs:
-        return _mean(*args)
-    return None
+class Memory:
+    """For one pass."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, _Made] = {}
+
+    def make(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, bool]:
+        """What the operation makes, and whether that is one tensor with a storage of its own."""
+        if func.is_view or func._schema.is_mutable:
+            return func(*args, **kwargs), False
+        tensors: list[torch.Tensor] = []
+        key = (func, _key(args, tensors), _key(kwargs.items(), tensors) if kwargs else ())
+        known = self._known.get(key)
+        if known is not None:
+            made = torch.empty_strided(known.shape, known.stride, dtype=known.dtype, device="meta")
+            return made, True
+        made = func(*args, **kwargs)
+        is_new = _is_new(made, tensors)
+        if is_new:
+            self._known[key] = _Made(made.shape, made.stride(), made.dtype)
+        return made, is_new
 
 
-def _elementwise(tensors: list[torch.Tensor]) -> torch.Tensor | None:
-    first = max(tensors, key=torch.Tensor.dim)
-    shape, dtype = first.shape, first.dtype
-    if not dtype.is_floating_point:
-        return None
-    for tensor in tensors:
-        if tensor.dtype is not dtype or not tensor.is_contiguous() or not _fits(tensor, shape):
-            return None
-        if tensor.device.type != "meta":
-            return None
-    return torch.empty(shape, dtype=dtype, device="meta")
+def _key(values: Any, tensors: list[torch.Tensor]) -> tuple[Any, ...]:
+    """What a result depends on; ``tensors`` gets those among the values."""
+    found: list[Any] = []
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            tensors.append(value)
+            found.append((value.shape, value.stride(), value.dtype, value.is_meta))
+        elif isinstance(value, list | tuple):
+            found.append(_key(value, tensors))
+        else:
+            # 1, 1.0 and True are equal, and make tensors of different types.
+            found.append((type(value), value))
+    return tuple(found)
 
 
-def _fits(tensor: torch.Tensor, shape: torch.Size) -> bool:
-    """Whether it is broadcast to this shape, and no further."""
-    if tensor.shape == shape:
-        return True
-    own = tensor.shape
-    return all(
-        size in (1, other) for size, other in zip(reversed(own), reversed(shape), strict=False)
-    )
-
-
-def _product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor | None:
-    if left.dtype is not right.dtype or not left.device.type == right.device.type == "meta":
-        return None
-    return torch.empty((left.shape[0], right.shape[1]), dtype=left.dtype, device="meta")
-
-
-def _mean(tensor: torch.Tensor, dims: list[int], keep: bool = False) -> torch.Tensor | None:
-    if not keep or dims != [-1] or tensor.device.type != "meta":
-        return None
-    return torch.empty((*tensor.shape[:-1], 1), dtype=tensor.dtype, device="meta")
+def _is_new(made: Any, tensors: list[torch.Tensor]) -> bool:
+    """Whether it is a tensor on the meta device that fills a storage of its own."""
+    if not isinstance(made, torch.Tensor) or not made.is_meta:
+        return False
+    storage = made.untyped_storage()
+    if storage.nbytes() != made.numel() * made.element_size():
+        return False
+    return all(storage._cdata != tensor.untyped_storage()._cdata for tensor in tensors)

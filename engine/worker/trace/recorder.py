@@ -30,6 +30,7 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
         self.work = Work(sizes)
         """What the first turn costs."""
         self._sizes = sizes
+        self._memory = quick.Memory()
         self._numbers: dict[int, int] = {}
         self._accumulated: list[tuple[int, int]] = []
         """Number of the events up to then, and of the gradient."""
@@ -62,13 +63,14 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        made = quick.made_by(func, args, kwargs or {})
-        if made is None:
-            made = func(*args, **(kwargs or {}))
+        made, is_new = self._memory.make(func, args, kwargs or {})
         if func.is_view:
             return made
         first = len(self.recording.births)
-        self._see((made,))
+        if is_new:
+            self._add(made.untyped_storage(), self._part)
+        else:
+            self._see((made,))
         if self.place.stage in ("states", "optimizer"):
             for birth in self.recording.births[first:]:
                 birth.layer = self._layer_of(args)
