@@ -9,9 +9,8 @@ is taken, split if enough would be left over, and joined again with its free nei
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
-
-import msgspec
+from collections.abc import Sequence
+from itertools import accumulate
 
 MIB = 1 << 20
 _ROUND = 512
@@ -22,13 +21,14 @@ _MIDDLE_SEGMENT = 20 * MIB
 _LARGE_ROUND = 2 * MIB
 
 
-class _Block(msgspec.Struct, eq=False):
-    start: int
-    size: int
-    is_small: bool
-    before: _Block | None = None
-    after: _Block | None = None
-    is_free: bool = False
+class _Block:
+    __slots__ = ("after", "before", "is_free", "is_small", "size", "start")
+
+    def __init__(self, start: int, size: int, is_small: bool) -> None:
+        self.start, self.size, self.is_small = start, size, is_small
+        self.before: _Block | None = None
+        self.after: _Block | None = None
+        self.is_free = False
 
 
 class Allocator:
@@ -50,7 +50,8 @@ class Allocator:
             return
         size = -(-size // _ROUND) * _ROUND
         block = self._take(size)
-        self._split(block, size)
+        if block.size > size:
+            self._split(block, size)
         self._used[key] = block
         self.allocated += block.size
 
@@ -60,10 +61,13 @@ class Allocator:
         if block is None:
             return
         self.allocated -= block.size
-        for neighbour in (block.before, block.after):
-            if neighbour is not None and neighbour.is_free:
-                self._remove(neighbour)
-                block = _joined(block, neighbour)
+        before, after = block.before, block.after
+        if before is not None and before.is_free:
+            self._remove(before)
+            block = _joined(before, block)
+        if after is not None and after.is_free:
+            self._remove(after)
+            block = _joined(block, after)
         self._put(block)
 
     def _take(self, size: int) -> _Block:
@@ -77,16 +81,14 @@ class Allocator:
         segment = _segment_size(size)
         self.reserved += segment
         self._end += segment
-        return _Block(start=self._end - segment, size=segment, is_small=is_small)
+        return _Block(self._end - segment, segment, is_small)
 
     def _split(self, block: _Block, size: int) -> None:
         left = block.size - size
         if left < _ROUND or (not block.is_small and left <= _SMALL_UP_TO):
             return
-        rest = _Block(
-            start=block.start + size, size=left, is_small=block.is_small,
-            before=block, after=block.after,
-        )  # fmt: skip
+        rest = _Block(block.start + size, left, block.is_small)
+        rest.before, rest.after = block, block.after
         if block.after is not None:
             block.after.before = rest
         block.after, block.size = rest, size
@@ -110,8 +112,7 @@ def _segment_size(size: int) -> int:
     return -(-size // _LARGE_ROUND) * _LARGE_ROUND
 
 
-def _joined(one: _Block, other: _Block) -> _Block:
-    first, second = (one, other) if one.start < other.start else (other, one)
+def _joined(first: _Block, second: _Block) -> _Block:
     first.size += second.size
     first.after = second.after
     if second.after is not None:
@@ -119,18 +120,14 @@ def _joined(one: _Block, other: _Block) -> _Block:
     return first
 
 
-def replay(events: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    """Peak of what was asked for and of what is reserved, in bytes. An event is a key and a size,
-    or a key and -1 where it is given back."""
-    allocator, asked, most = Allocator(), 0, 0
-    sizes: dict[int, int] = {}
-    for key, size in events:
-        if size >= 0:
-            allocator.allocate(key, size)
-            sizes[key] = size
-            asked += size
-            most = max(most, asked)
+def replay(sizes: Sequence[int], events: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Peak of what was asked for and of what is reserved, in bytes. An event is the place of a size
+    among ``sizes``, and 1 when so much is asked for or -1 when it is given back."""
+    allocator = Allocator()
+    for key, sign in events:
+        if sign > 0:
+            allocator.allocate(key, sizes[key])
         else:
             allocator.free(key)
-            asked -= sizes.pop(key, 0)
-    return most, allocator.reserved
+    asked = accumulate(sign * sizes[key] for key, sign in events)
+    return max(asked, default=0), allocator.reserved

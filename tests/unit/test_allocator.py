@@ -36,11 +36,10 @@ def test_what_is_given_back_is_joined_and_used_again() -> None:
 
 
 def test_the_best_fit_is_taken_and_holes_cost() -> None:
-    asked, reserved = replay(
-        [(1, 30 * MIB), (2, 12 * MIB), (1, -1), (2, -1), (3, 11 * MIB), (4, 29 * MIB)]
-    )
+    sizes = [30 * MIB, 12 * MIB, 11 * MIB, 29 * MIB]
+    asked, reserved = replay(sizes, [(0, 1), (1, 1), (0, -1), (1, -1), (2, 1), (3, 1)])
     assert (asked, reserved) == (42 * MIB, 42 * MIB)
-    asked, reserved = replay([(1, 30 * MIB), (1, -1), (2, 40 * MIB)])
+    asked, reserved = replay([30 * MIB, 40 * MIB], [(0, 1), (0, -1), (1, 1)])
     assert (asked, reserved) == (40 * MIB, 70 * MIB)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -10,14 +11,15 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from engine.planning.allocator import replay
 from engine.planning.form import Layout, Point
 from engine.worker.trace import model
+from engine.worker.trace.model import Built
 from engine.worker.trace.recording import Recording
+from engine.worker.trace.rounding import _idle_bytes
 from engine.worker.trace.shallower import without
 from engine.worker.trace.sizes import Sizes, choose
 from engine.worker.trace.step import trace_step
-from tests.worker.trace_truth import Case
+from tests.worker.trace_truth import FAMILIES, Case
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -63,8 +65,23 @@ def test_a_step_of_fewer_layers_follows_from_one_of_more(
             # What a weight takes for a moment goes when the next one's is there: another one here.
             ours, theirs = (replace(each, moments=each.moments[[0, -1]]) for each in (ours, theirs))
         assert np.array_equal(ours.moments, theirs.moments)
-    point = np.array(Point(batch=2, length=2048, rank=16).monomials())
-    assert replay(found.replayed(point)) == replay(truth.replayed(point))
+    usual = [Point(batch=2, length=length, rank=16) for length in (512, 2048)]
+    assert _idle_bytes(found, usual) == _idle_bytes(truth, usual)
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_a_trace_builds_no_second_model(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take twice the time."""
+    depths = []
+
+    def build(layout: Layout, *, layers: int, rank: int) -> Built:
+        depths.append(layers)
+        return model.build(layout, layers=layers, rank=rank)
+
+    module = importlib.import_module("engine.worker.trace.trace")
+    monkeypatch.setattr(module, "models", SimpleNamespace(**{**vars(model), "build": build}))
+    module.trace(_layout(family, {**CARD, "lora": LORA, "bits": 4}))
+    assert len(depths) == 1
 
 
 def test_layers_that_do_not_do_the_same_are_traced_one_by_one() -> None:

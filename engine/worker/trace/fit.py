@@ -2,10 +2,11 @@
 
 A stretch of a step (a layer's forward pass, the loss, a layer's backward pass …) makes the same
 things in the same order whatever the depth, and what is alive at each of its moments grows by the
-same amount with every further layer. So two depths give all: the first layers are counted from the
-front, the last ones from the back, and those between are never the peak, since between them the
-memory only rises or only falls. An evaluation leaves nothing behind in any layer, so one depth is
-enough for it: what the other layers add is what they hold at rest.
+same amount with every further layer. So two depths give all, of which the shallower follows from
+the deeper (:mod:`engine.worker.trace.shallower`): the first layers are counted from the front, the
+last ones from the back, and those between are never the peak, since between them the memory only
+rises or only falls. An evaluation leaves nothing behind in any layer, so one depth is enough for
+it: what the other layers add is what they hold at rest.
 """
 
 from __future__ import annotations

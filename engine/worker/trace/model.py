@@ -35,6 +35,8 @@ class Built(msgspec.Struct):
     """With its adapter, if it has one."""
     base: Any
     layers: list[nn.Module]
+    trained: dict[str, nn.Parameter]
+    """The weights that are trained, by name."""
     layer_of: dict[int, int]
     """Of weights and buffers, by their ``id``."""
     kernels: Kernels
@@ -111,7 +113,10 @@ def build(layout: Layout, *, layers: int, rank: int) -> Built:
         for number, layer in enumerate(found)
         for value in chain(layer.parameters(), layer.buffers())
     }
-    return Built(model=model, base=base, layers=found, layer_of=layer_of, kernels=kernels)
+    return Built(
+        model=model, base=base, layers=found, trained=trainable(model), layer_of=layer_of,
+        kernels=kernels,
+    )  # fmt: skip
 
 
 def line_from(layout: Layout) -> int | None:

@@ -12,7 +12,6 @@ from transformers.optimization import Adafactor
 from transformers.trainer_pt_utils import get_parameter_names
 
 from engine.planning.form import DeviceKind
-from engine.worker.loading import trainable
 from engine.worker.trace.model import Built
 from engine.worker.trace.recorder import Recorder
 from engine.worker.trace.recording import Block
@@ -32,23 +31,23 @@ _MAPS = 2 * 256 * 4
 """Bytes of the two tables of what an 8-bit state means."""
 
 
-def make(optim: str, device: DeviceKind, model: nn.Module) -> torch.optim.Optimizer | None:
+def make(optim: str, device: DeviceKind, built: Built) -> torch.optim.Optimizer | None:
     """The optimizer; None for those of which all is known: see :func:`reserve_states`."""
-    groups = _groups(model)
     if optim == "adamw_torch" and device == "cpu":
-        return torch.optim.AdamW(groups, lr=1e-4, foreach=False)
+        return torch.optim.AdamW(_groups(built), lr=1e-4, foreach=False)
     if optim == "sgd":
-        return torch.optim.SGD(groups, lr=1e-4, foreach=device == "cuda")
+        return torch.optim.SGD(_groups(built), lr=1e-4, foreach=device == "cuda")
     if optim == "adafactor":
-        return Adafactor(groups, lr=1e-4, scale_parameter=False, relative_step=False)  # type: ignore[no-any-return]
+        return Adafactor(  # type: ignore[no-any-return]
+            _groups(built), lr=1e-4, scale_parameter=False, relative_step=False
+        )
     return None
 
 
-def _groups(model: nn.Module) -> list[dict[str, Any]]:
-    decayed = set(get_parameter_names(model, [nn.LayerNorm], _NOT_DECAYED))
-    found = trainable(model)
-    first = [value for name, value in found.items() if name in decayed]
-    rest = [value for name, value in found.items() if name not in decayed]
+def _groups(built: Built) -> list[dict[str, Any]]:
+    decayed = set(get_parameter_names(built.model, [nn.LayerNorm], _NOT_DECAYED))
+    first = [value for name, value in built.trained.items() if name in decayed]
+    rest = [value for name, value in built.trained.items() if name not in decayed]
     return [{"params": group} for group in (first, rest) if group]
 
 
@@ -58,7 +57,7 @@ def reserve_states(
     """Take the place of the states of AdamW on a card, fused or in 8 bit; gives the bytes that lie
     in RAM instead, with the layer whose weight they are for."""
     wide = _embeddings(built.model)
-    for parameter in trainable(built.model).values():
+    for parameter in built.trained.values():
         layer = built.layer_of.get(id(parameter))
         count = sizes.formula(parameter.numel())
         states = 8.0 * count
@@ -92,7 +91,7 @@ def reserve_transient(optim: str, built: Built, sizes: Sizes, recorder: Recorder
     at once, and keeps the roots of their second moments meanwhile. Fused, it takes nothing."""
     if optim != "adamw_torch":
         return
-    groups = [group["params"] for group in _groups(built.model)]
+    groups = [group["params"] for group in _groups(built)]
     largest = max(groups, key=lambda group: sum(value.numel() for value in group))
     roots = [
         Block(4.0 * sizes.formula(value.numel()), built.layer_of.get(id(value)))

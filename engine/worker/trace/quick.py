@@ -11,11 +11,14 @@ from typing import Any, NamedTuple
 
 import torch
 
+from engine.worker.trace.work import Cost, cost_of
+
 
 class _Made(NamedTuple):
     shape: torch.Size
     stride: tuple[int, ...]
     dtype: torch.dtype
+    cost: Cost
 
 
 class Memory:
@@ -24,21 +27,25 @@ class Memory:
     def __init__(self) -> None:
         self._known: dict[Any, _Made] = {}
 
-    def make(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, bool]:
-        """What the operation makes, and whether that is one tensor with a storage of its own."""
-        if func.is_view or func._schema.is_mutable:
-            return func(*args, **kwargs), False
+    def make(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, Cost, bool]:
+        """What the operation makes, what that costs, and whether it is one tensor with a storage of
+        its own. Not for views."""
+        if func._schema.is_mutable:
+            made = func(*args, **kwargs)
+            return made, cost_of(func, args, kwargs, made), False
         tensors: list[torch.Tensor] = []
         key = (func, _key(args, tensors), _key(kwargs.items(), tensors) if kwargs else ())
         known = self._known.get(key)
         if known is not None:
             made = torch.empty_strided(known.shape, known.stride, dtype=known.dtype, device="meta")
-            return made, True
+            return made, known.cost, True
         made = func(*args, **kwargs)
-        is_new = _is_new(made, tensors)
+        cost, is_new = cost_of(func, args, kwargs, made), _is_new(made, tensors)
         if is_new:
-            self._known[key] = _Made(made.shape, made.stride(), made.dtype)
-        return made, is_new
+            self._known[key] = _Made(made.shape, made.stride(), made.dtype, cost)
+        return made, cost, is_new
 
 
 def _key(values: Any, tensors: list[torch.Tensor]) -> tuple[Any, ...]:

@@ -63,9 +63,9 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        made, is_new = self._memory.make(func, args, kwargs or {})
         if func.is_view:
-            return made
+            return func(*args, **(kwargs or {}))
+        made, cost, is_new = self._memory.make(func, args, kwargs or {})
         first = len(self.recording.births)
         if is_new:
             self._add(made.untyped_storage(), self._part)
@@ -75,7 +75,7 @@ class Recorder(LiveBytes):  # type: ignore[no-untyped-call]
             for birth in self.recording.births[first:]:
                 birth.layer = self._layer_of(args)
         if self.place.turn == 1:
-            self.work.weigh(self.place, func, args, kwargs or {}, made)
+            self.work.add(self.place, cost)
         return made
 
     def _layer_of(self, args: tuple[Any, ...]) -> int | None:

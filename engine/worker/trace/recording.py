@@ -113,26 +113,28 @@ class Recording(msgspec.Struct):
         numbers, signs = np.array(self.events).reshape(-1, 2).T
         formulas = np.array([birth.formula for birth in self.births])
         parts = np.array([PARTS.index(self._part_of(birth)) for birth in self.births])
-        changes = np.zeros((len(self.events), len(PARTS), MONOMIALS))
-        changes[np.arange(len(numbers)), parts[numbers]] = signs[:, None] * formulas[numbers]
-        alive = np.cumsum(changes, axis=0)
+        alive = np.zeros((len(self.events), len(PARTS), MONOMIALS))
+        alive[np.arange(len(numbers)), parts[numbers]] = signs[:, None] * formulas[numbers]
+        for part, monomial in np.argwhere(alive.any(axis=0)):
+            # Of most parts and monomials there is nothing.
+            alive[:, part, monomial] = np.cumsum(alive[:, part, monomial])
         return [
             Stretch(place, self._moments(alive, signs, begin, end))
             for begin, end, place in self.spans()
         ]
 
-    def replayed(self, monomials: np.ndarray) -> Iterator[tuple[int, int]]:
-        """What was made and freed, in bytes at a point: for
-        :func:`engine.planning.allocator.replay`."""
-        formulas = np.array([birth.formula for birth in self.births])
-        sizes = np.rint(formulas @ monomials).astype(int).tolist()
-        for number, sign in self.events:
-            if number not in self.blocks:
-                yield number, sizes[number] if sign > 0 else -1
-                continue
-            blocks = np.array([block.formula for block in self.blocks[number]])
-            for place, size in enumerate(blocks @ monomials):
-                yield number + place * len(sizes), round(size) if sign > 0 else -1
+    def allocations(self) -> tuple[np.ndarray, list[tuple[int, int]]]:
+        """What the allocator is asked for, block by block: formulas, and events as of
+        :attr:`events`, with the number of a formula."""
+        formulas = [birth.formula for birth in self.births]
+        places: dict[int, range] = {}
+        for number, blocks in self.blocks.items():
+            places[number] = range(len(formulas), len(formulas) + len(blocks))
+            formulas += [block.formula for block in blocks]
+        events = [
+            (place, sign) for number, sign in self.events for place in places.get(number, (number,))
+        ]
+        return np.array(formulas), events
 
     def _moments(self, alive: Any, signs: Any, begin: int, end: int) -> np.ndarray:
         """After each thing made; and at the beginning, with what was there already."""

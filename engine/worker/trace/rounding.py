@@ -25,11 +25,16 @@ def table(
     the inputs of layers, and not between those of a few large weights and their gradients."""
     factor = _LEFT_OUT_LAYERS if grows and len(recordings) > 1 else 1.0
     points = [Point(batch=batch, length=length, rank=rank) for length in _LENGTHS]
-    idle = [max(_idle_bytes(recording, point) for recording in recordings) for point in points]
+    idle = np.max([_idle_bytes(recording, points) for recording in recordings], axis=0).tolist()
     rising = accumulate((round(factor * size) for size in idle), max)
     return [(point.batch * point.length, size) for point, size in zip(points, rising, strict=True)]
 
 
-def _idle_bytes(recording: Recording, point: Point) -> int:
-    asked, reserved = replay(recording.replayed(np.array(point.monomials())))
-    return reserved - asked
+def _idle_bytes(recording: Recording, points: Sequence[Point]) -> list[int]:
+    formulas, events = recording.allocations()
+    found = []
+    for point in points:
+        sizes = np.rint(formulas @ np.array(point.monomials())).astype(int).tolist()
+        asked, reserved = replay(sizes, events)
+        found.append(reserved - asked)
+    return found

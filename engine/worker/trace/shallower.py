@@ -11,7 +11,7 @@ so whatever goes there takes along, in its stead, what was made at the same plac
 
 Whether layers do the same is looked at: what comes and goes has to be of the same size, and all has
 to go just once. Of an optimizer, which goes weight by weight, those of the layers are left out; at
-that seam what it takes for a moment may go a weight too early, which :mod:`fit` does not look at.
+that seam what a weight takes for a moment goes before the next one begins, not during it.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from torch import nn
 from engine.planning.form import Layout
 from engine.worker.batches import Batch
 from engine.worker.by_sample import BORDERS
-from engine.worker.loading import trainable
 from engine.worker.trace import optimizers, ram
 from engine.worker.trace.model import Built
 from engine.worker.trace.patches import Arrangement, patches
@@ -100,7 +99,7 @@ class _Step:
         """What is there before the first micro-batch."""
         model, recorder = self._built.model, self.recorder
         self._hold_weights()
-        self._optimizer = optimizers.make(self._layout.optim, self._layout.device, model)
+        self._optimizer = optimizers.make(self._layout.optim, self._layout.device, self._built)
         if self._optimizer is None:
             self.in_ram += optimizers.reserve_states(
                 self._layout.optim, self._layout.device, self._built, self._sizes, recorder
@@ -150,7 +149,7 @@ class _Step:
     def _make_states(self, optimizer: torch.optim.Optimizer) -> None:
         """The states are there from the first step on; a step costs most after it."""
         self.recorder.at(0, "states")
-        for parameter in trainable(self._built.model).values():
+        for parameter in self._built.trained.values():
             parameter.grad = torch.empty_like(parameter)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -176,7 +175,7 @@ class _Step:
 
     def _backward(self, loss: torch.Tensor) -> None:
         torch.autograd.backward(loss / 1)
-        for parameter in trainable(self._built.model).values():
+        for parameter in self._built.trained.values():
             if parameter.grad is not None:
                 layer = self._layer_of(parameter)
                 self.recorder.hold([parameter.grad], "gradients", layer=layer)
@@ -202,7 +201,7 @@ class _Step:
             optimizers.reserve_transient(
                 self._layout.optim, self._built, self._sizes, self.recorder
             )
-        for parameter in trainable(self._built.model).values():
+        for parameter in self._built.trained.values():
             parameter.grad = None
         self.recorder.at(0, "rest")
 
@@ -210,7 +209,7 @@ class _Step:
 
     def hooks(self) -> Iterator[Any]:
         """Tell the recorder which layer is at work, and when a weight has its gradient."""
-        for parameter in trainable(self._built.model).values():
+        for parameter in self._built.trained.values():
             register: Any = parameter.register_post_accumulate_grad_hook
             yield _removed(register(self._on_gradient))
         for number, layer in enumerate(self._built.layers):

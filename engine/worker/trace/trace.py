@@ -12,7 +12,6 @@ import numpy as np
 from msgspec.structs import replace
 
 from engine.planning.form import PARTS, Form, Layout, Point, Segment
-from engine.worker.loading import trainable
 from engine.worker.trace import fit, rounding
 from engine.worker.trace import model as models
 from engine.worker.trace.fit import Course, Regime
@@ -290,7 +289,7 @@ def _trains_in_full(layout: Layout) -> bool:
 
 def _trained(built: Built) -> dict[int, int]:
     """How many numbers each trained weight has, by its id."""
-    return {id(value): value.numel() for value in trainable(built.model).values()}
+    return {id(value): value.numel() for value in built.trained.values()}
 
 
 def _weights(built: Built) -> dict[int, int]:

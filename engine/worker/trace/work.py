@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,14 @@ _Counts = dict[Place, Counter[int]]
 _PRODUCT = torch.ops.aten.mm.default
 
 
+class Cost(NamedTuple):
+    """What an operation computes and moves."""
+
+    operations: int
+    moved: list[int]
+    """Bytes of each tensor."""
+
+
 class Work:
     """Operations and bytes, by stage; the formulas are made at the end, one for each number."""
 
@@ -27,16 +35,15 @@ class Work:
         self._flops: _Counts = {}
         self._moved: _Counts = {}
 
-    def weigh(self, place: Place, func: Any, args: Any, kwargs: Any, made: Any) -> None:
-        """An operation with what it took and made."""
-        if operations := _operations(func, args, kwargs, made):
-            self.count(place, operations)
-        for tensor in tensors_in((*args, made)):
-            _add(self._moved, place, tensor.numel() * tensor.element_size())
+    def add(self, place: Place, cost: Cost) -> None:
+        """An operation."""
+        if cost.operations:
+            self.count(place, cost.operations)
+        _counted(self._moved, place).update(cost.moved)
 
     def count(self, place: Place, operations: int) -> None:
         """Floating-point operations of something that is not seen otherwise."""
-        _add(self._flops, place, operations)
+        _counted(self._flops, place)[operations] += 1
 
     def flops(self, stage: str, but: Container[int | None] = ()) -> np.ndarray:
         """Floating-point operations in a stage of the first turn, ``but`` for some layers."""
@@ -56,11 +63,17 @@ class Work:
         return total
 
 
-def _add(counts: _Counts, place: Place, number: int) -> None:
+def _counted(counts: _Counts, place: Place) -> Counter[int]:
     numbers = counts.get(place)
     if numbers is None:
         numbers = counts[place] = Counter()
-    numbers[number] += 1
+    return numbers
+
+
+def cost_of(func: Any, args: Any, kwargs: Any, made: Any) -> Cost:
+    """Of an operation with what it took and made."""
+    moved = [value.numel() * value.element_size() for value in tensors_in((*args, made))]
+    return Cost(_operations(func, args, kwargs, made), moved)
 
 
 def _operations(func: Any, args: Any, kwargs: Any, made: Any) -> int:
