@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code (see :class:`engine.cli.output.Exit`)."""
+    began = time.monotonic()
     from engine.cli.commands import run
 
-    return run(argv)
+    return run(argv, began)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Callable
 from importlib import import_module
@@ -42,11 +43,13 @@ _MODULES = {
 """The module of :mod:`engine.cli` that has the command's function, named like the command."""
 
 
-def run(argv: list[str] | None) -> int:
-    """Run the command of ``argv`` (None: of the process) and return its exit code."""
+def run(argv: list[str] | None, began: float | None = None) -> int:
+    """Run the command of ``argv`` (None: of the process) and return its exit code. ``began``: when
+    whoever waits for it began to (monotonic); None: now."""
     output = Output(as_json=wants_json(argv))
     try:
         arguments = build().parse_args(argv)
+        arguments.began = time.monotonic() if began is None else began
         return int(_find(arguments.command)(arguments, output))
     except UsageError as error:
         output.refuse(Refused(str(error)))

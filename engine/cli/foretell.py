@@ -55,13 +55,16 @@ class Traces:
             precision=precision_of(spec, self._machine)[0],
             only_kept=self._only_kept,
         )
+        began = time.monotonic()
         try:
             reply = self._client.request(request, TRACE_SECONDS)
         except HostFailed as error:
             more = "A run that takes every core leaves little for a plan; try when it has ended."
             raise HostFailed(f"{error} {more}") from error
         form = msgspec.convert(reply["form"], Form)
-        self._usual_seconds = max(self._usual_seconds, form.seconds)
+        # What was asked for is longer under way than it is traced; what was kept, less.
+        taken = max(form.seconds, time.monotonic() - began)
+        self._usual_seconds = max(self._usual_seconds, taken)
         return form, reply["config"]
 
     def limit(self, deadline: float | None, *, least: int = 0) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -28,12 +27,13 @@ from engine.planning.planner import make_plan
 
 PLAN_SECONDS = 2.0
 """For the whole plan in a script: what would take longer to trace is left out of the ladder."""
+_LAST_TRACE_SECONDS = PLAN_SECONDS - 0.25
+"""Until then: Python takes a moment to start, and the plan one to be worked out and written."""
 _MIB = 1 << 20
 
 
 def plan(arguments: Namespace, output: Output) -> Exit:
     """Plan what a file describes. 0 if it fits, 3 if it would die."""
-    began = time.monotonic()
     _, spec = settings.load(Path(arguments.spec), arguments.settings)
     with connect() as client:
         profile = arguments.profile or spec.hardware.profile
@@ -52,7 +52,8 @@ def plan(arguments: Namespace, output: Output) -> Exit:
             output.progress(f"{first.sentence} Working out what could be changed …")
         elif not (arguments.all or arguments.fit):
             # Where it does not fit, what helps most is worth more than the time.
-            traces.limit(began + PLAN_SECONDS, least=int(first.verdict == "does_not_fit"))
+            least = int(first.verdict == "does_not_fit")
+            traces.limit(arguments.began + _LAST_TRACE_SECONDS, least=least)
         fix = make_it_fit(settled, form, machine, traces.form) if arguments.fit else None
         found = make_plan(spec, form, machine, forms=traces.form, config=config)
     _show(found, fix, config if spec.lora else {}, arguments, output)
