@@ -111,7 +111,7 @@ class Recording(msgspec.Struct):
     def stretches(self) -> list[Stretch]:
         """Every stretch in order."""
         numbers, signs = np.array(self.events).reshape(-1, 2).T
-        formulas = np.array([birth.formula for birth in self.births])
+        formulas = _stacked([birth.formula for birth in self.births])
         parts = np.array([PARTS.index(self._part_of(birth)) for birth in self.births])
         alive = np.zeros((len(self.events), len(PARTS), MONOMIALS))
         alive[np.arange(len(numbers)), parts[numbers]] = signs[:, None] * formulas[numbers]
@@ -134,7 +134,7 @@ class Recording(msgspec.Struct):
         events = [
             (place, sign) for number, sign in self.events for place in places.get(number, (number,))
         ]
-        return np.array(formulas), events
+        return _stacked(formulas), events
 
     def _moments(self, alive: Any, signs: Any, begin: int, end: int) -> np.ndarray:
         """After each thing made; and at the beginning, with what was there already."""
@@ -154,6 +154,14 @@ class Recording(msgspec.Struct):
             died = self.borders[birth.died][1].stage if birth.died >= 0 else "backward"
             return "transient" if died in ("forward", "loss") else "activations"
         return "transient"
+
+
+def _stacked(formulas: Sequence[np.ndarray]) -> np.ndarray:
+    """As one array. Most are one of a few, and numpy is slow where it takes many small ones."""
+    few = {id(formula): formula for formula in formulas}
+    places = dict(zip(few, range(len(few)), strict=True))
+    found: np.ndarray = np.array(list(few.values()))[[places[id(each)] for each in formulas]]
+    return found
 
 
 def _first_backward(borders: Sequence[tuple[int, Place]]) -> int:

@@ -145,6 +145,9 @@ def _pass(subject: _Subject, regime: Regime, earlier: list[_Pass]) -> _Pass:
         for done in earlier
         if _rows(layout, done.regime) is rows and done.regime.is_batch is regime.is_batch
     ]
+    if comparable and subject.built.base.config._attn_implementation == "eager":
+        # All scores are computed at any length, and have their mask.
+        return replace(comparable[0], regime=regime, sizes=sizes)
     same: list[_Pass] = []
 
     def is_known(ahead: Recording) -> bool:
