@@ -55,6 +55,8 @@ def plan(spec: Path, profile: str) -> dict[str, Any]:
 def run(only: set[str], profile: str) -> dict[str, Any]:
     """Figures of all models."""
     found: dict[str, dict[str, Any]] = {}
+    # An installed program does not compile its modules each time that it starts.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with private_home() as home:
         spec, data = home / "spec.toml", home / "data.jsonl"
         data.write_text('{"prompt": "a", "completion": "b"}\n', encoding="utf-8")
