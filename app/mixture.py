@@ -59,6 +59,11 @@ def changed(entry: Entry, name: str, value: Any) -> Entry:
     return left
 
 
+def exchanged(found: Sequence[Entry], place: int, entry: Entry) -> list[Entry]:
+    """The same with another one at ``place``."""
+    return [*found[:place], entry, *found[place + 1 :]]
+
+
 def key_of(entry: Entry) -> Key:
     """What is asked of the host to know it."""
     path, format = entry.get("path"), entry.get("format")

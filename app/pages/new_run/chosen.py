@@ -12,7 +12,17 @@ from PySide6.QtCore import QObject, Signal
 from app.form import Form, complaints_of
 from app.form_fields import OF_ONE_FILE
 from app.link import HostLink
-from app.mixture import Entry, Key, changed, entries, is_mixture, key_of, patch_of, rows_of
+from app.mixture import (
+    Entry,
+    Key,
+    changed,
+    entries,
+    exchanged,
+    is_mixture,
+    key_of,
+    patch_of,
+    rows_of,
+)
 from app.pages.new_run.previews import Previews
 from engine.contract.messages import Complaint
 
@@ -84,7 +94,8 @@ class Chosen(QObject):
             self._form.apply({"dataset.path": path, **dict.fromkeys(OF_ONE_FILE)})
             return
         weight = self.entry.get("weight")
-        self._put(self._with(self.place, changed({"path": path}, "weight", weight)), self.place)
+        entry = changed({"path": path}, "weight", weight)
+        self._put(exchanged(self.entries, self.place, entry), self.place)
 
     def add(self, paths: Sequence[str]) -> None:
         """Learn from these too."""
@@ -109,7 +120,7 @@ class Chosen(QObject):
     def weigh(self, place: int, weight: float) -> None:
         """Learn its rows so often in each epoch."""
         entry = changed(self.entries[place], "weight", weight)
-        self._form.set_value("dataset.sources", self._with(place, entry))
+        self._form.set_value("dataset.sources", exchanged(self.entries, place, entry))
 
     def change(self, path: str, value: Any) -> None:
         """A setting of the one that is shown, such as ``dataset.format``."""
@@ -117,13 +128,7 @@ class Chosen(QObject):
             self._form.set_value(path, value)
             return
         entry = changed(self.entry, path.removeprefix("dataset."), value)
-        self._form.set_value("dataset.sources", self._with(self.place, entry))
-
-    def change_at_once(self, path: str, value: Any) -> None:
-        """The same, as one step to undo."""
-        self._form.seal()
-        self.change(path, value)
-        self._form.seal()
+        self._form.set_value("dataset.sources", exchanged(self.entries, self.place, entry))
 
     def pick(self, place: int) -> None:
         """Show another one."""
@@ -134,11 +139,6 @@ class Chosen(QObject):
         """Show the one that a setting is of, such as ``dataset.sources[2].path``."""
         if found := _SOURCE.match(path):
             self.pick(int(found[1]) - 1)
-
-    def _with(self, place: int, entry: Entry) -> list[Entry]:
-        found = self.entries
-        found[place] = entry
-        return found
 
     def _put(self, found: list[Entry], place: int) -> None:
         self.place = place

@@ -111,10 +111,16 @@ class DataCard(Card):
         return str(Path(str(self.chosen.entry.get("path") or Path.home())).parent)
 
     def _on_mapped(self, columns: dict[str, str]) -> None:
-        self.chosen.change_at_once("dataset.columns", columns or None)
+        self._change_at_once("dataset.columns", columns or None)
 
     def _on_confirmed(self) -> None:
-        self.chosen.change_at_once("dataset.format", self.facts.get("format"))
+        self._change_at_once("dataset.format", self.facts.get("format"))
+
+    def _change_at_once(self, path: str, value: Any) -> None:
+        """As one step to undo."""
+        self._form.seal()
+        self.chosen.change(path, value)
+        self._form.seal()
 
     def _on_look(self) -> None:
         self.look_wanted.emit(self._form.draft)
