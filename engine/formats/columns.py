@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
 import msgspec
 
@@ -50,9 +50,9 @@ def first_present(row: RawRow, names: Sequence[str]) -> str | None:
 
 def column(row: RawRow, names: Sequence[str]) -> str:
     """The name under which the row has a column that it must have. Raises RowError."""
-    name = first_present(row, names)
-    if name is not None:
-        return name
+    for name in names:
+        if name in row:
+            return name
     known = ", ".join(str(key)[:40] for key in list(row)[:12]) or "nothing"
     raise RowError(
         f"`{names[0]}` is missing; the row has: {known}.",
@@ -63,18 +63,17 @@ def column(row: RawRow, names: Sequence[str]) -> str:
 def text_at(row: RawRow, name: str) -> str:
     """The text in a column that the row has. Raises RowError if it is not text."""
     value = row[name]
-    return value if _is_plain(value) else text(value, f"`{name}`")
+    if type(value) is str and value.isascii():
+        return value
+    return text(value, f"`{name}`")
 
 
 def optional_text(row: RawRow, names: Sequence[str]) -> str:
     """The text in a column; empty where there is none or it is null. Raises RowError."""
-    name = first_present(row, names)
-    return "" if name is None or row[name] is None else text_at(row, name)
-
-
-def _is_plain(value: object) -> TypeGuard[str]:
-    """Whether it is text that needs no closer look."""
-    return type(value) is str and value.isascii()
+    for name in names:
+        if name in row:
+            return "" if row[name] is None else text_at(row, name)
+    return ""
 
 
 def text(value: object, what: str) -> str:

@@ -88,24 +88,33 @@ def _line_runs(source: Source) -> Iterator[Run]:
                 data += file.readline(MAX_ROW_BYTES + 1)
                 data = data if end else data.removeprefix(sources.BOM)
                 end += len(data)
-                last = data.rstrip(b"\n").rfind(b"\n") + 1
-                too_long = len(data) - last > MAX_ROW_BYTES
-                kept = data[:last] if too_long else data
-                if filled := _filled(kept):
+                kept = data[: _last_line(data)] if (too_long := _is_too_long(data)) else data
+                ends = kept.count(b"\n")
+                if filled := _filled(kept, ends):
                     yield Run(kept, number, line, end)
                 number += filled
-                line += kept.count(b"\n")
+                line += ends
                 if too_long:
                     raise sources.too_long(source, f"line {line}")
     except OSError as error:
         raise sources.unreadable(source.path, error) from None
 
 
-def _filled(data: bytes) -> int:
-    """How many lines have something in them."""
-    ends = data.count(b"\n") + (not data.endswith(b"\n"))
-    if data.startswith(b"{") and data.count(b"\n{") == ends - 1:
-        return ends  # As nearly always: each of them begins an object.
+def _is_too_long(data: bytes) -> bool:
+    """Whether the last of some lines is longer than a row may be."""
+    return len(data) > MAX_ROW_BYTES and len(data) - _last_line(data) > MAX_ROW_BYTES
+
+
+def _last_line(data: bytes) -> int:
+    """Where the last line begins that is not empty."""
+    return data.rstrip(b"\n").rfind(b"\n") + 1
+
+
+def _filled(data: bytes, ends: int) -> int:
+    """How many lines have something in them; ``ends`` is how many line ends there are."""
+    begun = ends + (not data.endswith(b"\n"))
+    if data.startswith(b"{") and data.count(b"\n{") == begun - 1:
+        return begun  # As nearly always: each of them begins an object.
     lines = data.split(b"\n")
     return len(lines) - lines.count(b"") - sum(map(bytes.isspace, lines))
 

@@ -158,11 +158,13 @@ class ChatRenderer:
     def _span(
         self, messages: list[dict[str, Any]], conversation: Conversation, text: str
     ) -> Span | None:
-        """The last turn's span, None if the template changes earlier text with later turns."""
+        """The last turn's span, None if the template changes earlier text with later turns;
+        ``text`` is that of all turns."""
         if len(messages) < 2:
             return None
         before = self._text(messages[:-1], conversation.tools, answer_next=True)
-        after = self._text(messages, conversation.tools)
+        is_whole = len(messages) == len(conversation.messages)
+        after = text if is_whole else self._text(messages, conversation.tools)
         if text.startswith(before) and text.startswith(after) and len(after) > len(before):
             return len(before), len(after)
         return None

@@ -11,6 +11,8 @@ import msgspec
 from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from engine.worker.word_tokens import WordTokens, word_tokens_of
+
 
 class Added(msgspec.Struct, frozen=True, array_like=True):
     """A token that was added to the vocabulary, or is special."""
@@ -38,6 +40,11 @@ class QuickTokenizer(msgspec.Struct, dict=True):
         made.no_padding()
         made.encode_special_tokens = self.split_special_tokens
         return made
+
+    @cached_property
+    def words(self) -> WordTokens | None:
+        """Quicker still, for texts that it takes; None if this tokenizer cannot be had so."""
+        return word_tokens_of(self.backend, self._tokenizer)
 
     def encode_texts(
         self, texts: Sequence[str], *, add_special_tokens: bool, places: bool

@@ -51,6 +51,27 @@ def encode(
         for item in batch:
             yield from encode(tokenizer, [item], always_places=always_places)
         return
+    words = tokenizer.words if isinstance(tokenizer, QuickTokenizer) else None
+    if words is None:
+        yield from _asked(tokenizer, batch, always_places=always_places)
+        return
+    found = [words.of(item.text, add_special_tokens=special) for item in batch]
+    others = [item for item, made in zip(batch, found, strict=True) if made is None]
+    asked = _asked(tokenizer, others, always_places=always_places) if others else iter(())
+    for item, made in zip(batch, found, strict=True):
+        yield next(asked) if made is None else _flagged(item, *made, keeps_places=always_places)
+
+
+def _flagged(item: Rendered, ids: Ids, places: Places, *, keeps_places: bool) -> Encoded:
+    is_learnt = np.ones(len(ids), np.bool_) if item.spans is None else learnt(places, item.spans)
+    return Encoded(ids, is_learnt, places if keeps_places else None)
+
+
+def _asked(
+    tokenizer: AnyTokenizer, batch: Sequence[Rendered], *, always_places: bool
+) -> Iterator[Encoded]:
+    """The same by the tokenizer itself."""
+    special = batch[0].special_tokens
     wanted = always_places and tokenizer.is_fast
     wanted = wanted or any(item.spans is not None for item in batch)
     texts = [item.text for item in batch]

@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from measure import PYTHON, ROOT, fettle, machine, private_home
+from tokenising import in_turn, library, texts_of
 
 GB = 10**9
 PREVIEW_SECONDS, READ_MB, RSS_MB, SHARE, CANCEL_SECONDS = 1.0, 150, 600, 0.9, 1.0
@@ -169,65 +170,6 @@ def read(path: Path, cores: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-_LIBRARY = """
-import json, sys, time
-from tokenizers import Tokenizer
-tokenizer = Tokenizer.from_file(sys.argv[1])
-texts = json.load(open(sys.argv[2], encoding="utf-8"))
-batches = [texts[at : at + 1000] for at in range(0, len(texts), 1000)]
-began, used = time.perf_counter(), time.process_time()
-for batch in batches:
-    tokenizer.encode_batch(batch, add_special_tokens=False)
-print(json.dumps([time.perf_counter() - began, time.process_time() - used]))
-"""
-
-
-def library(model: Path, texts: list[str], home: Path, cores: int) -> dict[str, Any]:
-    """What ``encode_batch`` alone does with rendered texts, on one core, times the cores."""
-    path = home / "texts.json"
-    path.write_text(json.dumps(texts), encoding="utf-8")
-    done = subprocess.run(
-        [PYTHON, "-c", _LIBRARY, str(model / "tokenizer.json"), str(path)],
-        env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    seconds, cpu = json.loads(done.stdout)
-    characters = sum(map(len, texts))
-    return {
-        "characters_per_second": round(cores * characters / seconds),
-        "characters_per_cpu_second": round(characters / cpu),
-    }
-
-
-def in_turn(path: Path, model: Path, texts: list[str]) -> dict[str, Any]:
-    """A run of rows in one process, with all that is done to it, and ``encode_batch`` alone on the
-    same texts, one after the other: CPU seconds, so that neither threads nor others matter."""
-    from itertools import islice
-
-    from transformers import AutoTokenizer
-
-    from engine.contract.spec import DatasetSpec
-    from engine.formats.reading import open_dataset
-    from engine.worker.quick_tokenizer import quick_of
-    from engine.worker.row_encoder import RowEncoder
-
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    quick = quick_of(tokenizer)
-    dataset = open_dataset(DatasetSpec(path=str(path)), "sft")
-    encoder = RowEncoder(quick, dataset, 42, "answers")
-    shares = []
-    begin = 0
-    for unit in islice(dataset.units(), 30):
-        started = time.process_time()
-        part = encoder.part(unit, shows=True)
-        between = time.process_time()
-        batch = texts[begin : begin + part.rows_read]
-        tokenizer.backend_tokenizer.encode_batch(batch, add_special_tokens=False)
-        shares.append((time.process_time() - between) / (between - started))
-        begin += part.rows_read
-    return {"median": round(sorted(shares)[15], 3), "of_runs": [round(x, 3) for x in shares]}
-
-
 def tokenised(path: Path, model: Path) -> dict[str, Any]:
     """What ``fettle data`` says, and how long it took."""
     began = time.monotonic()
@@ -300,20 +242,6 @@ def scratch(size: int) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def texts_of(path: Path, model: Path, count: int) -> list[str]:
-    """The first rows as the model's template has them."""
-    from itertools import islice
-
-    from transformers import AutoTokenizer
-
-    from engine.formats import read_examples
-    from engine.worker.chat import ChatRenderer
-
-    render = ChatRenderer(AutoTokenizer.from_pretrained(model))
-    examples: Any = islice(read_examples(path, "auto", "sft"), count)
-    return [render(example).text for example in examples]
-
-
 def look(home: Path, wanted: argparse.Namespace) -> dict[str, Any]:
     cores = os.cpu_count() or 1
     rows = conversations(wanted.data)
@@ -337,8 +265,10 @@ def look(home: Path, wanted: argparse.Namespace) -> dict[str, Any]:
             )
         texts = texts_of(big, model, 5000)
         report["library"] = library(model, texts, home, cores)
-        report["share_of_library_in_turn"] = in_turn(big, model, texts)
-        print("in turn", report["share_of_library_in_turn"], flush=True)
+        for key, shows in (("shown", True), ("trained", False)):
+            found = in_turn(big, model, texts, shows=shows)
+            report.setdefault("share_of_library_in_turn", {})[key] = found
+            print("in turn", key, found, flush=True)
         per_row = sum(map(len, texts)) / len(texts)
         with Watch(home) as watch:
             report["cancelled"] = cancelled(big, model, home)
@@ -371,7 +301,9 @@ def goals(report: dict[str, Any]) -> dict[str, bool]:
         "preview": report["preview"]["seconds"] < PREVIEW_SECONDS,
         "cancel": cancelled["helpers_gone_seconds"] < CANCEL_SECONDS,
         "read": report["read"]["mb_per_second"] >= READ_MB,
-        "tokenising": report["share_of_library_in_turn"]["median"] >= SHARE,
+        "tokenising": all(
+            found["median"] >= SHARE for found in report["share_of_library_in_turn"].values()
+        ),
     }
 
 
@@ -384,6 +316,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--out", type=Path)
     wanted = parser.parse_args()
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # As in the processes that make tokens.
     with private_home() as home:
         report = look(home, wanted)
     report["goals"] = goals(report)
