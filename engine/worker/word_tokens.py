@@ -25,11 +25,14 @@ _BYTES_A_WORD = 250
 _TOKEN_BYTES = 3 * 4
 _LONGEST = 1 << 20
 """Characters; the words of a longer text would take too much memory."""
-_MANY_NEW = 1 / 8
-"""Of the words of a text."""
+_MANY_NEW = 1 / 4
+"""With more new words than that the whole text is asked for, which is quicker."""
 _TRIED, _RESTED = 256, 4096
-"""For so many texts words are remembered, and then not, if most of those had many new ones."""
+"""For so many texts words are remembered, and then not, if that does not pay."""
+_PAYS = 1 / 8
+"""With more new words a text is not worth it."""
 _MOSTLY = 3 / 4
+"""Of the texts may be so."""
 _PROBE = (
     "I'll say it's 3.14159 (or 22/7), WE'VE\tseen 'em:  \r\n\n  x += foo_bar[0]; // two\x0b\x1f\n "
     "na\u00efve \u00bd\u00b2 \u201cquotes\u201d \u2014 \u041f\u0440\u0438\u0432\u0435\u0442, "
@@ -96,8 +99,8 @@ class WordTokens:
             self._held.clear()
             self._bytes = 0
         new = set(words).difference(self._held)
+        self._new_texts += len(new) > _PAYS * len(words)
         if len(new) > _MANY_NEW * len(words):
-            self._new_texts += 1
             self._learn_from_text(text, words, new)
             return
         for word in new:

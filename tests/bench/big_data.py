@@ -142,31 +142,35 @@ def previewed(path: Path) -> dict[str, Any]:
     return {"seconds": round(seconds, 3), "format": name, "rows_told": rows}
 
 
-def _read(path: str, first: int, step: int) -> tuple[int, float]:
-    """Every ``step``-th run of the file as examples, as the helpers share them."""
+def _read(path: str, first: int, step: int) -> tuple[int, float, float, float]:
+    """Every ``step``-th run of the file as examples, as the helpers share them: how many, the CPU
+    seconds, and from and up to when."""
     from engine.contract.spec import DatasetSpec
     from engine.formats.reading import open_dataset
 
     dataset = open_dataset(DatasetSpec(path=path), "sft")
-    began = time.process_time()
+    began, used = time.monotonic(), time.process_time()
     count = 0
     for number, unit in enumerate(dataset.units()):
         if number % step == first:
             count += sum(1 for _ in dataset.examples(unit))
-    return count, time.process_time() - began
+    return count, time.process_time() - used, began, time.monotonic()
 
 
 def read(path: Path, cores: int) -> dict[str, Any]:
-    """How quickly rows become examples, on all cores and without a tokenizer."""
+    """How quickly rows become examples, on all cores and without a tokenizer, once the processes
+    have started. Each of them reads the whole file, and makes its share of the examples."""
     began = time.monotonic()
     with get_context("spawn").Pool(cores) as pool:
-        found = pool.starmap(_read, [(str(path), first, cores) for first in range(cores)])
-    seconds = time.monotonic() - began
-    cpu = max(used for _, used in found)
+        found = pool.starmap(_read, [(str(path), first, cores) for first in range(cores)], 1)
+    ready = min(start for _, _, start, _ in found)
+    seconds = max(end for *_, end in found) - ready
+    cpu = max(used for _, used, *_ in found)
     size = path.stat().st_size / 1e6
     return {
-        "rows": sum(count for count, _ in found), "mb_per_second": round(size / seconds, 1),
+        "rows": sum(count for count, *_ in found), "mb_per_second": round(size / seconds, 1),
         "mb_per_cpu_second_of_each": round(size / cpu, 1), "seconds": round(seconds, 1),
+        "start_seconds": round(ready - began, 1),
     }  # fmt: skip
 
 
