@@ -39,6 +39,8 @@ DECIDED = {
 
 def learnt(sample: Sample) -> Example | None:
     """What is learnt of a row; None if nothing is."""
+    if isinstance(sample, Conversation):
+        return sample  # As nearly always.
     match sample:
         case Preference(prompt=prompt, chosen=chosen, tools=tools):
             return _joined(prompt, chosen, tools)
