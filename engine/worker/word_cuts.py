@@ -25,7 +25,7 @@ _LETTER = r"\\[rnt]|[A-Za-z0-9'/ ]"
 _CLASS = rf"\[\^?(?:{_KIND}|{_LETTER})+\]"
 _KNOWN = re.compile(
     rf"(?:{_CLASS}|{_KIND}|\\S|{_LETTER}|\(\?i:[a-hjl-z'|\[\]]+\)|\(\?[:!]|\)|\||[?*+]\+?|"
-    r"\{[0-9]+(?:,[0-9]*)?\})+"
+    r"\{[0-9]+(?:,[0-9]*)?\}(?![?*+{]))+"
 )
 """Patterns that can be read: no escapes, anchors or ranges but these; no i or k where case is
 ignored."""
@@ -95,7 +95,9 @@ def cuts_of(backend: str) -> Cuts | None:
     try:
         config = msgspec.json.decode(backend, type=_Config)
         patterns = list(_patterns(config.pre_tokenizer))
-    except (msgspec.ValidationError, _UnknownError):
+        for pattern in patterns:
+            _compiled(pattern, True)
+    except (msgspec.ValidationError, _UnknownError, re.error):
         return None
     normalizer = (config.normalizer or {}).get("type")
     if config.model.type != "BPE" or config.model.dropout or normalizer not in (None, "NFC"):

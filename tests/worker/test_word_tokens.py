@@ -268,6 +268,8 @@ def _after(*steps: dict[str, Any]) -> dict[str, Any]:
         _after({**_SPLIT, "pattern": {"Regex": r"[a-z]+|[^a-z]"}}, _BYTES),
         _after({**_SPLIT, "pattern": {"Regex": r"\p{Han}+"}}, _BYTES),
         _after({**_SPLIT, "pattern": {"Regex": r"(?i:'k)|\s+"}}, _BYTES),
+        _after({**_SPLIT, "pattern": {"Regex": r"\p{L}{2}+|\s"}}, _BYTES),
+        _after({**_SPLIT, "pattern": {"Regex": r"\p{L}+{2}|\s"}}, _BYTES),
     ],
 )
 def test_a_tokenizer_that_works_otherwise_is_not_taken(parts: dict[str, Any]) -> None:
