@@ -6,6 +6,7 @@ before. Whatever cannot be said so for certain is left to the tokenizer.
 
 from __future__ import annotations
 
+import logging
 from array import array
 from itertools import accumulate, chain
 from typing import TypeAlias
@@ -15,6 +16,8 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 from engine.worker.word_cuts import Cuts, cuts_of
+
+log = logging.getLogger(__name__)
 
 Found: TypeAlias = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]
 """Ids, and from and up to which character of the text each goes, shape (tokens, 2)."""
@@ -33,6 +36,8 @@ _PAYS = 1 / 8
 """With more new words a text is not worth it."""
 _MOSTLY = 3 / 4
 """Of the texts may be so."""
+_COMPARED = 512
+"""Of so many texts one is asked for as well."""
 _PROBE = (
     "I'll say it's 3.14159 (or 22/7), WE'VE\tseen 'em:  \r\n\n  x += foo_bar[0]; // two\x0b\x1f\n "
     "na\u00efve \u00bd\u00b2 \u201cquotes\u201d \u2014 \u041f\u0440\u0438\u0432\u0435\u0442, "
@@ -54,11 +59,13 @@ class WordTokens:
         """Since it was last seen whether remembering pays."""
         self._new_texts = 0
         """Those of them that had many new words."""
+        self._made = 0
+        self._is_wrong = False
         self._first, self._last = map(_placeless, _around(tokenizer))
 
     def of(self, text: str, *, add_special_tokens: bool) -> Found | None:
         """Exactly what the tokenizer makes of the text; None if only itself can say."""
-        if self._rests() or len(text) > _LONGEST:
+        if self._is_wrong or self._rests() or len(text) > _LONGEST:
             return None
         words = self._cuts.words(text)
         data = None if words is None else self._tokens(text, words)
@@ -75,7 +82,20 @@ class WordTokens:
         np.add(places[:, 0], made[:, 2], out=places[:, 1])
         if add_special_tokens and self._last:
             places[-(len(self._last) // _TOKEN_BYTES) :] = 0
-        return made[:, 0].copy(), places
+        found = made[:, 0].copy(), places
+        self._made += 1
+        if self._made % _COMPARED == 0 and not self._is_same(text, found, add_special_tokens):
+            return None
+        return found
+
+    def _is_same(self, text: str, found: Found, add_special_tokens: bool) -> bool:
+        """Whether the tokenizer says so too. If it does not, it alone is asked from then on; what
+        was made before reads the same, cut into other tokens here and there."""
+        made = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
+        self._is_wrong = not _agrees(found, made)
+        if self._is_wrong:
+            log.error("Words become other tokens in a text than by themselves; they are not asked")
+        return not self._is_wrong
 
     def _rests(self) -> bool:
         """Where nearly each text has many new words, as Chinese has phrases, to remember them is
@@ -143,11 +163,14 @@ def _is_right(words: WordTokens, tokenizer: Tokenizer) -> bool:
     for special in (False, True):
         made = tokenizer.encode(_PROBE, add_special_tokens=special)
         found = words.of(_PROBE, add_special_tokens=special)
-        if found is None or made.ids != found[0].tolist():
-            return False
-        if made.offsets != list(map(tuple, found[1].tolist())):
+        if found is None or not _agrees(found, made):
             return False
     return True
+
+
+def _agrees(found: Found, made: Encoding) -> bool:
+    ids, places = found
+    return made.ids == ids.tolist() and made.offsets == list(map(tuple, places.tolist()))
 
 
 def _around(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:

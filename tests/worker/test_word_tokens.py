@@ -303,3 +303,20 @@ def _quick(tokenizer: Tokenizer, *, split_special_tokens: bool = False) -> Quick
         backend=tokenizer.to_str(), split_special_tokens=split_special_tokens, chat_template=None,
         special_tokens_map={}, added_tokens_decoder={}, eos_token_id=None,
     )  # fmt: skip
+
+
+def test_words_that_become_other_tokens_in_a_text_are_found_out(
+    made: Callable[[str], tuple[Tokenizer, WordTokens]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(word_tokens, "_COMPARED", 3)
+    tokenizer, _ = made("llama")
+    words = WordTokens(tokenizer, word_cuts.Cuts([], ["."], is_nfc=False))
+    text = "the " * 20  # Few letters, which are asked for one by one.
+    right = tokenizer.encode(text, add_special_tokens=False).ids
+    found = [words.of(text, add_special_tokens=False) for _ in range(5)]
+    # Letter by letter it reads the same; the third is compared, and no other is believed.
+    first = found[0]
+    assert first is not None
+    assert first[0].tolist() != right
+    assert tokenizer.decode(first[0].tolist()) == text
+    assert [made is None for made in found] == [False, False, True, True, True]
