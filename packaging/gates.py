@@ -79,7 +79,7 @@ def all_gates(venv: Venv) -> list[Gate]:
         # These wait for other processes now and then.
         Gate(
             name="all other tests",
-            command=[*pytest, *_shared_by(cores + 2), *(f"--ignore={part}" for part in light)],
+            command=[*pytest, *_shared_by(cores + 1), *(f"--ignore={part}" for part in light)],
         ),
     ]
 

@@ -20,6 +20,8 @@ from engine.planning.planner import expectation, make_plan
 
 TRACE_SECONDS = 330.0
 """For one trace: a worker may have to import everything first."""
+_SLOWEST = 1.3
+"""Times what the slowest so far took, another may take."""
 
 
 def machine_for(client: Client, spec: Spec, profile: str, platform: str | None = None) -> Machine:
@@ -75,7 +77,8 @@ class Traces:
     def form(self, spec: Spec) -> Form | None:
         """The form of a spec that could be tried; None if it cannot be traced, or not in time: a
         trace that is given up half way would cost the host its warm worker."""
-        is_late = self._deadline and time.monotonic() + self._usual_seconds > self._deadline
+        ends = time.monotonic() + _SLOWEST * self._usual_seconds
+        is_late = self._deadline and ends > self._deadline
         if is_late and self._least <= 0:
             self.left_out += 1
             return None

@@ -187,8 +187,8 @@ def first_row(tour: Tour) -> str:
 def example(tour: Tour, format: str) -> str:
     """How the model will see the first row, once the file is taken as of that format."""
     card = tour.new_run.data
-    is_there = card.facts.get("format") == format and card.example.isVisible()
-    return card.example.text() if is_there else ""
+    is_there = card.facts.get("format") == format and card.view.example.isVisible()
+    return card.view.example.text() if is_there else ""
 
 
 def sample_text(tour: Tour) -> str:
