@@ -321,6 +321,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     wanted = parser.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # As in the processes that make tokens.
+    # Started in the background of a script, this and what it starts would be deaf to Ctrl+C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with private_home() as home:
         report = look(home, wanted)
     report["goals"] = goals(report)
