@@ -212,8 +212,7 @@ class Form(QObject):
         draft = self._draft.with_value(path, value)
         if draft != self._draft:
             # What was said of no setting in particular may be mended by any change.
-            known = fields()
-            self._refused = {f: c for f, c in self._refused.items() if f in known and f != path}
+            self._refused = {f: c for f, c in self._refused.items() if _outlives(f, path)}
             self._put(draft, path)
 
     def set_tuning(self, tuning: Tuning) -> None:
@@ -285,6 +284,12 @@ class Form(QObject):
 
     def _check(self) -> None:
         self._spec, self._found = check(self._draft.raw())
+
+
+def _outlives(field: str, changed: str) -> bool:
+    """Whether what was said of a setting still holds when another one is changed."""
+    table, bracket, _ = field.partition("[")
+    return (table if bracket else field) in fields() and changed not in (field, table)
 
 
 def complaints_of(refusal: Refusal, field: str) -> list[Complaint]:

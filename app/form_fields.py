@@ -73,7 +73,7 @@ OF_ONE_FILE = (
 )  # fmt: skip
 """What was said of one dataset and goes with another."""
 _ASKED_FOR = ("dataset.path",)
-"""Can be left out only where something else takes its place, which the form has no editor for."""
+"""Can be left out only where there are several datasets in its place."""
 
 
 def _in_reading_order(path: str, choices: tuple[Any, ...]) -> tuple[Any, ...]:

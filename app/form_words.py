@@ -147,9 +147,11 @@ GROUPS = (
 def label(path: str) -> str:
     """The short name of a setting."""
     table, _, name = path.rpartition(".")
-    short = LABELS.get(path, name.replace("_", " ").capitalize())
-    number = table.partition("dataset.sources[")[2].rstrip("]")
-    return f"{short} of dataset {number}" if number else short
+    words = name.replace("_", " ").capitalize()
+    number = table.partition("dataset.sources[")[2].partition("]")[0]
+    if number:
+        return f"{LABELS.get(f'dataset.{name}', words)} of dataset {number}"
+    return LABELS.get(path, words)
 
 
 def choice(path: str, value: object) -> str:

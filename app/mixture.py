@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from app.form import Draft
 from app.form_fields import fields
+from app.words import count
 
 Entry = dict[str, Any]
 """One dataset as ``[[dataset.sources]]`` has it: what differs from the defaults."""
 
 _OF_ENTRY = ("path", "format", "columns", "roles", "skip_samples", "max_samples")
 WEIGHT = 1.0
-LEAST_WEIGHT, MOST_WEIGHT = 0.01, 1000.0
+LEAST_WEIGHT, MOST_WEIGHT = 0.001, 1000.0
+
+
+class Rows(NamedTuple):
+    """How many there are, as far as is known."""
+
+    learnt: int | None = None
+    """In an epoch, by the weights; None where nobody knows."""
+    own: int | None = None
+    """Each counted once, as they are held back."""
+    is_counted: bool = False
+    """Nothing of it is an estimate."""
 
 
 class Key(NamedTuple):
@@ -42,9 +55,9 @@ def is_mixture(draft: Draft) -> bool:
 
 
 def patch_of(found: Sequence[Entry]) -> dict[str, Any]:
-    """What makes a draft learn from these. A single one needs no list, and has no weight."""
+    """What makes a draft learn from these. A single one needs no list, unless it has a weight."""
     settings = {f"dataset.{name}": None for name in _OF_ENTRY}
-    if len(found) > 1:
+    if len(found) > 1 or "weight" in (found[0] if found else {}):
         return {**settings, "dataset.sources": list(found)}
     only = found[0] if found else {}
     return {**{path: only.get(path[8:]) for path in settings}, "dataset.sources": None}
@@ -74,25 +87,34 @@ def key_of(entry: Entry) -> Key:
     )  # fmt: skip
 
 
-def rows_of(found: Sequence[Entry], facts: Sequence[dict[str, Any]]) -> tuple[int | None, bool]:
-    """Rows of an epoch, None where nobody knows, and whether all were counted. ``facts`` are the
-    answers to PreviewDataset, in the same order."""
-    total, is_counted = 0.0, True
+def rows_of(found: Sequence[Entry], facts: Sequence[dict[str, Any]]) -> Rows:
+    """``facts`` are the answers to PreviewDataset, in the same order."""
+    learnt, own, is_counted = 0.0, 0.0, True
     for entry, known in zip(found, facts, strict=True):
         rows = known.get("row_count")
         if rows is None:
             rows, is_counted = known.get("row_estimate"), False
         if rows is None:
-            return None, False
+            return Rows()
         rows = max(0, rows - _number(entry.get("skip_samples"), 0))
         most = _number(entry.get("max_samples"), 0)
-        total += (min(rows, most) if most else rows) * _number(entry.get("weight"), WEIGHT)
-    return round(total), is_counted
+        used = min(rows, most) if most else rows
+        own += used
+        learnt += used * _number(entry.get("weight"), WEIGHT)
+    return Rows(round(learnt), round(own), is_counted)
+
+
+def limits_of(entry: Entry) -> list[str]:
+    """What of it is left out, in words."""
+    skipped = _number(entry.get("skip_samples"), 0)
+    most = _number(entry.get("max_samples"), 0)
+    parts = [f"without the first {count(int(skipped))}"] if skipped else []
+    return [*parts, f"at most {count(int(most))}"] if most else parts
 
 
 def _number(value: Any, otherwise: float) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number else otherwise
+    return value if is_number and math.isfinite(value) else otherwise
 
 
 def _as_json(names: object) -> str:

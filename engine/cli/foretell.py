@@ -50,13 +50,13 @@ class Traces:
     def first(self, spec: Spec) -> tuple[Form, dict[str, Any]]:
         """The form without which there is no plan, and the model's config. Raises
         :class:`Refused`, :class:`HostFailed`."""
+        return self._ask(spec, only_kept=self._only_kept)
+
+    def _ask(self, spec: Spec, *, only_kept: bool) -> tuple[Form, dict[str, Any]]:
         request = Trace(
-            id=0,
-            spec=to_raw(spec),
-            device=device_of(self._machine),
-            precision=precision_of(spec, self._machine)[0],
-            only_kept=self._only_kept,
-        )
+            id=0, spec=to_raw(spec), device=device_of(self._machine),
+            precision=precision_of(spec, self._machine)[0], only_kept=only_kept,
+        )  # fmt: skip
         began = time.monotonic()
         try:
             reply = self._client.request(request, TRACE_SECONDS)
@@ -78,14 +78,12 @@ class Traces:
         """The form of a spec that could be tried; None if it cannot be traced, or not in time: a
         trace that is given up half way would cost the host its warm worker."""
         ends = time.monotonic() + _SLOWEST * self._usual_seconds
-        is_late = self._deadline and ends > self._deadline
-        if is_late and self._least <= 0:
-            self.left_out += 1
-            return None
+        is_late = self._deadline is not None and ends > self._deadline and self._least <= 0
         self._least -= 1
         try:
-            return self.first(spec)[0]
+            return self._ask(spec, only_kept=is_late or self._only_kept)[0]
         except Refused:
+            self.left_out += is_late
             return None
 
 

@@ -32,12 +32,14 @@ def data_is_named_once(spec: Spec) -> Iterator[Complaint]:
         yield Complaint(
             field="dataset.path", problem="Both path and sources say what the data is.",
             remedy="Move the path into a [[dataset.sources]] of its own.",
+            patch={"dataset.path": None},
         )  # fmt: skip
     for name in _OF_ONE:
         if getattr(dataset, name) != getattr(DatasetSpec(), name):
             yield Complaint(
                 field=f"dataset.{name}", problem="This is ignored where there are sources.",
                 remedy=f"Write {name} into each [[dataset.sources]] that it is for.",
+                patch={f"dataset.{name}": None},
             )  # fmt: skip
 
 

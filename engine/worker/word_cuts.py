@@ -24,7 +24,7 @@ _KIND = r"\\p\{[LMN][a-z]?\}|\\s"
 _LETTER = r"\\[rnt]|[A-Za-z0-9'/ ]"
 _CLASS = rf"\[\^?(?:{_KIND}|{_LETTER})+\]"
 _KNOWN = re.compile(
-    rf"(?:{_CLASS}|{_KIND}|\\S|{_LETTER}|\(\?i:[a-hjl-z'|\[\]]+\)|\(\?[:!]|\)|\||[?*+]\+?|"
+    rf"(?:{_CLASS}|{_KIND}|\\S|{_LETTER}|\(\?i:(?![^)]*(?:ss|st|ff|fl))[a-hjl-z'|\[\]]+\)|\(\?[:!]|\)|\||[?*+]\+?|"
     r"\{[0-9]+(?:,[0-9]*)?\}(?![?*+{]))+"
 )
 """Patterns that can be read: no escapes, anchors or ranges but these; no i or k where case is

@@ -13,8 +13,9 @@ import pytest
 from engine.cli.output import Exit
 from engine.client import Client, connect
 from engine.contract.messages import KeepTemplate, TryTemplate
-from engine.worker.sample_model import write_sample_model
 from tests.e2e.cli_driver import Fettle
+
+write_sample_model = pytest.importorskip("engine.worker.sample_model").write_sample_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -15,9 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
-from engine.worker.sample_model import write_sample_model
 from tests.e2e.cli_driver import Fettle, Result
 from tests.e2e.host_driver import until
+
+write_sample_model = pytest.importorskip("engine.worker.sample_model").write_sample_model
 
 pytestmark = [
     pytest.mark.slow,

@@ -18,9 +18,10 @@ import psutil
 import pytest
 
 from engine.worker.meter import ASKED_BY
-from engine.worker.sample_model import write_sample_model
 from tests.e2e.cli_driver import ROOT, Fettle
 from tests.e2e.host_driver import until
+
+write_sample_model = pytest.importorskip("engine.worker.sample_model").write_sample_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]
 _PATIENCE = 300.0

@@ -52,6 +52,8 @@ class HostDouble(QObject):
         self.greeting: Refusal | None = None
         self.replies: dict[str, dict[str, Any] | Refusal] = {}
         """Type of a request (``start``) to its answer; else an empty reply."""
+        self.mute: set[str] = set()
+        """Types of requests that get no answer."""
         self.requests: list[Request] = []
         self.journal: list[Record] = []
         self.sockets: list[QLocalSocket] = []
@@ -103,6 +105,8 @@ class HostDouble(QObject):
     def _on_request(self, socket: QLocalSocket, request: Message) -> None:
         assert isinstance(request, Request)
         self.requests.append(request)
+        if request.__struct_config__.tag in self.mute:
+            return
         answer = self.replies.get(request.__struct_config__.tag, {})
         if isinstance(request, Hello):
             assert request.token == "secret"

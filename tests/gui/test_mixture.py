@@ -20,6 +20,7 @@ from app.preferences import Preferences
 from app.theme import Theme
 from app.transport import LocalTransport
 from engine.contract.messages import Complaint, PreviewDataset, Refusal, Start
+from engine.contract.validate import check
 from tests.gui.host_double import HostDouble
 from tests.gui.pages import theme
 
@@ -94,21 +95,54 @@ def test_what_makes_no_sense_stays_and_is_asked_for_as_usual() -> None:
 @pytest.mark.parametrize(
     ("entry", "facts", "rows"),
     [
-        ({}, {"row_count": 10}, (10, True)),
-        ({"weight": 2.5}, {"row_count": 10}, (25, True)),
-        ({"skip_samples": 4, "max_samples": 5, "weight": 2.0}, {"row_count": 10}, (10, True)),
-        ({"skip_samples": 40}, {"row_count": 10}, (0, True)),
-        ({"weight": "much"}, {"row_estimate": 10}, (10, False)),
-        ({}, {}, (None, False)),
+        ({}, {"row_count": 10}, (10, 10, True)),
+        ({"weight": 2.5}, {"row_count": 10}, (25, 10, True)),
+        ({"skip_samples": 4, "max_samples": 5, "weight": 2.0}, {"row_count": 10}, (10, 5, True)),
+        ({"skip_samples": 40}, {"row_count": 10}, (0, 0, True)),
+        ({"weight": "much"}, {"row_estimate": 10}, (10, 10, False)),
+        ({"weight": float("inf")}, {"row_count": 10}, (10, 10, True)),
+        ({"weight": float("nan")}, {"row_count": 10}, (10, 10, True)),
+        ({}, {}, (None, None, False)),
     ],
 )
 def test_rows_of_an_epoch(
-    entry: dict[str, Any], facts: dict[str, Any], rows: tuple[int | None, bool]
+    entry: dict[str, Any], facts: dict[str, Any], rows: tuple[int | None, int | None, bool]
 ) -> None:
     assert rows_of([entry], [facts]) == rows
-    if rows[0] is not None:
+    if rows[0] is not None and rows[1] is not None:
         both = rows_of([entry, {}], [facts, {"row_count": 7}])
-        assert both == (rows[0] + 7, rows[1])
+        assert both == (rows[0] + 7, rows[1] + 7, rows[2])
+
+
+def test_a_dataset_of_a_weight_stays_a_list_when_it_is_the_only_one() -> None:
+    draft = Draft().with_patch(patch_of([{"path": "a", "weight": 3.0}, {"path": "b"}]))
+    alone = draft.with_patch(patch_of(entries(draft)[:1]))
+    assert alone.raw()["dataset"] == {"sources": [{"path": "a", "weight": 3.0}]}
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("dataset.sources[2].path", "Data of dataset 2"),
+        ("dataset.sources[12].max_samples", "Most rows used of dataset 12"),
+        ("dataset.sources[2].columns.foo", "Foo of dataset 2"),
+        ("dataset.max_samples", "Most rows used"),
+    ],
+)
+def test_settings_of_one_of_several_say_so(path: str, words: str) -> None:
+    assert label(path) == words
+
+
+def test_what_is_said_twice_can_be_mended_by_a_click() -> None:
+    raw = {
+        "name": "x", "model": {"path": "m"},
+        "dataset": {"path": "a", "format": "alpaca", "sources": [{"path": "b"}, {"path": "c"}]},
+    }  # fmt: skip
+    draft = Draft.from_raw(raw)
+    _, complaints = check(draft.raw())
+    for complaint in complaints:
+        draft = draft.with_patch(complaint.patch)
+    assert check(draft.raw())[1] == []
 
 
 def test_its_name_says_how_many_there_are() -> None:
@@ -138,7 +172,7 @@ def _dropped(page: NewRunPage, qtbot: QtBot, folder: Path, *names: str) -> list[
     for path in paths:
         path.write_text('{"instruction": "a", "output": "b"}\n')
     _drop(page, *paths)
-    qtbot.waitUntil(lambda: page.data.chosen.rows[0] is not None)
+    qtbot.waitUntil(lambda: page.data.chosen.rows.learnt is not None)
     return paths
 
 
@@ -156,7 +190,7 @@ def test_two_files_that_are_dropped_are_learnt_from_together(
     assert [name.text() for name in page.data.mixture.names] == ["a.jsonl", "b.jsonl"]
     page.data.mixture.weights[1].setValue(2.0)
     assert _sources(page) == [{"path": str(a)}, {"path": str(b), "weight": 2.0}]
-    assert page.data.chosen.rows == (3000, True)
+    assert page.data.chosen.rows == (3000, 2000, True)
     page.header.start.click()
     qtbot.waitUntil(lambda: bool(host.asked(Start)))
     assert host.asked(Start)[0].spec["dataset"]["sources"][1]["weight"] == 2.0
@@ -232,13 +266,82 @@ def test_one_of_several_that_cannot_be_read_is_named_and_asked_about_once(
     assert {c.field for c in page.form.complaints} == {
         "model.path", "dataset.sources[1].path", "dataset.sources[2].path"
     }  # fmt: skip
-    assert label("dataset.sources[2].path") == "Path of dataset 2"
     page.form.set_value("training.max_length", 512)
+    page.data.mixture.weights[0].setValue(2.0)
+    assert page.form.apply({"training.per_device_train_batch_size": 1})
     qtbot.wait(600)
     assert len(host.asked(PreviewDataset)) == 2
+    # Whatever else is changed, it stands.
+    assert len(page.form.complaints) == 3
+    assert page.data.mixture._said[1].text() == "cannot be read"
     # What goes takes its blame with it.
     page.data.mixture.removers[0].click()
     assert {c.field for c in page.form.complaints} == {"model.path", "dataset.path"}
+
+
+def test_a_host_that_takes_its_time_is_asked_once(
+    page: NewRunPage, host: HostDouble, qtbot: QtBot, tmp_path: Path
+) -> None:
+    host.mute.add("preview_dataset")
+    _drop(page, tmp_path / "a.gz", tmp_path / "b.gz")
+    qtbot.waitUntil(lambda: len(host.asked(PreviewDataset)) == 2)
+    for length in (128, 256, 512):
+        page.form.set_value("training.max_length", length)
+        qtbot.wait(300)
+    assert len(host.asked(PreviewDataset)) == 2
+    assert page.data.aside.text() == "looking at it …"
+    page.data.mixture.names[1].click()
+    assert page.data.aside.text() == "looking at it …"
+
+
+def test_each_weight_is_a_step_to_undo(page: NewRunPage, qtbot: QtBot, tmp_path: Path) -> None:
+    _dropped(page, qtbot, tmp_path, "a.jsonl", "b.jsonl")
+    a, b = page.data.mixture.weights
+    a.setValue(2.0)
+    b.setValue(3.0)
+    b.setFocus()
+    page.form.undo()
+    assert [each.get("weight") for each in _sources(page)] == [2.0, None]
+    assert (a.value(), b.value()) == (2.0, 1.0)
+
+
+def test_columns_of_a_dataset_that_is_not_shown_cannot_be_mapped(
+    page: NewRunPage, host: HostDouble, qtbot: QtBot, tmp_path: Path
+) -> None:
+    unknown = {**PREVIEW, "format": "unknown", "columns": ["ask", "reply"], "examples": []}
+    host.replies["preview_dataset"] = unknown
+    page.data.chosen.choose(str(tmp_path / "a.jsonl"))
+    qtbot.waitUntil(page.data.view.columns.isVisible)
+    host.replies["preview_dataset"] = Refusal(to=0, sentence="Nobody can read this.")
+    page.data.chosen.add([str(tmp_path / "b.bin")])
+    assert not page.data.view.columns.isVisible()
+
+
+def test_what_was_said_of_another_file_does_not_stay(
+    page: NewRunPage, qtbot: QtBot, tmp_path: Path
+) -> None:
+    _dropped(page, qtbot, tmp_path, "a.jsonl")
+    page.form.set_value("dataset.fixes", ["drop_empty"])
+    _dropped(page, qtbot, tmp_path, "b.jsonl", "c.jsonl")
+    assert "fixes" not in page.form.draft.raw()["dataset"]
+
+
+def test_limits_are_told_and_namesakes_told_apart(
+    page: NewRunPage, qtbot: QtBot, tmp_path: Path
+) -> None:
+    for folder in ("Q&A", "b"):
+        (tmp_path / folder).mkdir()
+    _dropped(page, qtbot, tmp_path, "Q&A/train.jsonl", "b/train.jsonl")
+    found = _sources(page)
+    page.form.set_value("dataset.sources", [{**found[0], "max_samples": 400}, found[1]])
+    assert [name.text() for name in page.data.mixture.names] == [
+        "Q&&A/train.jsonl",
+        "b/train.jsonl",
+    ]
+    assert page.data.mixture._said[0].text().endswith("at most 400")
+    assert page.data.chosen.rows == (1400, 1400, True)
+    page.settings.show_all()
+    assert not page.settings.editors["dataset.max_samples"].isEnabled()
 
 
 def test_a_dataset_that_is_not_shown_is_looked_at_too(

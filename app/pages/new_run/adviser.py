@@ -79,11 +79,11 @@ class Adviser(QObject):
         known = {complaint.field for complaint in self._form.complaints}
         also = [] if is_new else [c for c in complaints if c.field not in known]
         self.card.show_todos(todos([*self._form.complaints, *also], conflicts), is_new)
-        (rows, is_counted), option = self._data.chosen.rows, self._model.option
-        self.forecaster.row_count = rows
+        rows, option = self._data.chosen.rows, self._model.option
+        self.forecaster.row_count = rows.learnt
         self.forecaster.set_cached(self._model.is_cached)
-        about = "" if is_counted else "about "
-        lines = outlook.lines(spec, rows, option.facts if option else "", about) if spec else []
+        size = option.facts if option else ""
+        lines = outlook.lines(spec, rows, size) if spec else []
         self.card.show_facts([*lines, *outlook.where(self._facts)] if spec else [])
         self.card.ladder.offer_undo(self._what_was_applied())
         self._show_machine()

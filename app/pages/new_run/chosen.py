@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from app.link import HostLink
 from app.mixture import (
     Entry,
     Key,
+    Rows,
     changed,
     entries,
     exchanged,
@@ -26,21 +26,17 @@ from app.mixture import (
 from app.pages.new_run.previews import Previews
 from engine.contract.messages import Complaint
 
-_SOURCE = re.compile(r"dataset\.sources\[(\d+)\]")
-
 
 class Chosen(QObject):
     """What the form learns from. Places are counted from 0.
 
     Signals:
-        asked: the host is looking at the dataset that is shown.
-        answered: it has, and the form is changed.
         shown: another dataset is shown.
+        known: the host looks at the one that is shown, or has.
     """
 
-    asked = Signal()
-    answered = Signal()
     shown = Signal()
+    known = Signal()
 
     def __init__(self, form: Form, link: HostLink, parent: QObject) -> None:
         super().__init__(parent)
@@ -49,9 +45,12 @@ class Chosen(QObject):
         self._shown = Key()
         self.place = 0
         """Which of them is shown."""
+        self._weighed = -1
+        """Whose weight was changed last."""
+        self._blamed: set[str] = set()
+        """Settings that the host said something against, as they are called now."""
         self._previews = Previews(link, self)
-        self._previews.asked.connect(self._on_asked)
-        self._previews.answered.connect(self._on_answered)
+        self._previews.told.connect(self._on_told)
         form.changed.connect(self._on_form_changed)
 
     # ------------------------------------------------------------ what is known
@@ -77,14 +76,24 @@ class Chosen(QObject):
         return [self._previews.of(key) for key in self._keys]
 
     @property
-    def rows(self) -> tuple[int | None, bool]:
-        """Rows of an epoch, None where nobody knows, and whether all were counted."""
+    def problems(self) -> list[bool]:
+        """Of each, whether the host cannot tell what it is."""
+        return [self._previews.refusal(key) is not None for key in self._keys]
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether the host is looking at the one that is shown."""
+        return self._previews.is_asked(self._shown)
+
+    @property
+    def rows(self) -> Rows:
+        """How many there are."""
         return rows_of(self.entries, self.facts)
 
     def field(self, name: str, place: int | None = None) -> str:
         """What a setting of a dataset, the shown one if none is given, is called in a complaint."""
         at = self.place if place is None else place
-        return _field(name, at) if self.is_mixture else f"dataset.{name}"
+        return f"dataset.sources[{at + 1}].{name}" if self.is_mixture else f"dataset.{name}"
 
     # ------------------------------------------------------------ changing
 
@@ -110,7 +119,9 @@ class Chosen(QObject):
         elif len(paths) == 1:
             self.choose(paths[0])
         else:
-            self._put([{"path": path} for path in paths], 0)
+            self.place = 0
+            patch = patch_of([{"path": path} for path in paths])
+            self._form.apply({**dict.fromkeys(OF_ONE_FILE), **patch})
 
     def remove(self, place: int) -> None:
         """Learn from the others alone."""
@@ -119,6 +130,9 @@ class Chosen(QObject):
 
     def weigh(self, place: int, weight: float) -> None:
         """Learn its rows so often in each epoch."""
+        if place != self._weighed:
+            self._form.seal()
+        self._weighed = place
         entry = changed(self.entries[place], "weight", weight)
         self._form.set_value("dataset.sources", exchanged(self.entries, place, entry))
 
@@ -132,13 +146,9 @@ class Chosen(QObject):
 
     def pick(self, place: int) -> None:
         """Show another one."""
+        self._form.seal()
         self.place = place
         self._form.changed.emit()
-
-    def pick_by_field(self, path: str) -> None:
-        """Show the one that a setting is of, such as ``dataset.sources[2].path``."""
-        if found := _SOURCE.match(path):
-            self.pick(int(found[1]) - 1)
 
     def _put(self, found: list[Entry], place: int) -> None:
         self.place = place
@@ -147,41 +157,31 @@ class Chosen(QObject):
     # ------------------------------------------------------------ what the host says
 
     def _on_form_changed(self) -> None:
-        before, self._keys = self._keys, [key_of(entry) for entry in self.entries]
+        self._keys = [key_of(entry) for entry in self.entries]
         self.place = min(self.place, len(self._keys) - 1)
         self._previews.want(self._keys)
         if self._keys[self.place] != self._shown:
             self._shown = self._keys[self.place]
             self.shown.emit()
-        if self._keys != before:
-            self._blame(max(len(self._keys), len(before)))
+        self._blame()
 
-    def _on_asked(self, key: Key) -> None:
+    def _on_told(self, key: Key) -> None:
         if key == self._shown:
-            self.asked.emit()
-
-    def _on_answered(self, key: Key) -> None:
-        if key == self._shown:
-            self.answered.emit()
-        self._blame(len(self._keys))
+            self.known.emit()
         self._form.changed.emit()
 
-    def _blame(self, count: int) -> None:
-        """What the host says against datasets stands beside those that it is of; so many there may
-        have been before."""
-        self._form.accept("dataset.path")
-        for place in range(count):
-            self._form.accept(_field("path", place))
-        found: list[Complaint] = []
+    def _blame(self) -> None:
+        """What the host says against datasets stands beside those that it is of, whatever else is
+        changed."""
+        found: dict[str, Complaint] = {}
         for place, key in enumerate(self._keys):
             if refusal := self._previews.refusal(key):
-                found += [
-                    replace(said, field=self.field(said.field.removeprefix("dataset."), place))
-                    for said in complaints_of(refusal, "dataset.path")
-                ]
-        if found:
-            self._form.refuse(found)
-
-
-def _field(name: str, place: int) -> str:
-    return f"dataset.sources[{place + 1}].{name}"
+                for said in complaints_of(refusal, "dataset.path"):
+                    field = self.field(said.field.removeprefix("dataset."), place)
+                    found[field] = replace(said, field=field)
+        for field in self._blamed - set(found):
+            self._form.accept(field)
+        self._blamed = set(found)
+        told = {complaint.field for complaint in self._form.complaints}
+        if missing := [complaint for field, complaint in found.items() if field not in told]:
+            self._form.refuse(missing)

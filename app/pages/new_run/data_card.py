@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from app.form import Form
 from app.form_editors import ChoiceEditor, FormLine, TextEditor
 from app.form_fields import fields
 from app.link import HostLink
+from app.mixture import limits_of
 from app.pages.new_run.chosen import Chosen
 from app.pages.new_run.dataset_view import DatasetView, in_full, in_short
 from app.pages.new_run.mixture_list import MixtureList
@@ -22,6 +24,7 @@ FILTER = (
     "Data (*.json *.jsonl *.ndjson *.csv *.tsv *.parquet *.arrow *.txt *.md *.gz *.zst);;"
     "All files (*)"
 )
+_SOURCE = re.compile(r"dataset\.sources\[(\d+)\]")
 
 
 class DataCard(Card):
@@ -42,14 +45,18 @@ class DataCard(Card):
         self._build()
         form.changed.connect(self._on_form_changed)
         link.connected.connect(self._on_connected)
-        self.chosen.asked.connect(self._on_asked)
-        self.chosen.answered.connect(self._show_preview)
+        self.chosen.known.connect(self._show_preview)
         self.chosen.shown.connect(self._on_shown)
 
     @property
     def facts(self) -> dict[str, Any]:
         """The answer to PreviewDataset for the dataset that is shown; empty if there is none."""
         return self.chosen.facts[self.chosen.place]
+
+    def show_source(self, path: str) -> None:
+        """Show the dataset that a setting is of, such as ``dataset.sources[2].path``."""
+        if found := _SOURCE.match(path):
+            self.chosen.pick(int(found[1]) - 1)
 
     def complain(self, said: dict[str, str]) -> None:
         """Show what is wrong with the dataset that is shown; settings to sentences."""
@@ -140,9 +147,6 @@ class DataCard(Card):
         for part in (self._browse, self.more):
             part.setEnabled(self._link.place.shares_files)
 
-    def _on_asked(self) -> None:
-        self.aside.setText("looking at it …")
-
     def _on_shown(self) -> None:
         self.view.forget()
         self._show_preview()
@@ -151,14 +155,19 @@ class DataCard(Card):
         found = self.chosen.entries
         self.more.setVisible(self.chosen.is_mixture or bool(found[0].get("path")))
         if self.chosen.is_mixture:
-            said = [" · ".join(in_short(facts)) for facts in self.chosen.facts]
+            known = zip(found, self.chosen.facts, self.chosen.problems, strict=True)
+            said = [
+                " · ".join(["cannot be read"] if bad else [*in_short(facts), *limits_of(entry)])
+                for entry, facts, bad in known
+            ]
             self.mixture.show_entries(found, self.chosen.place, said)
         self.mixture.setVisible(self.chosen.is_mixture)
 
     def _show_preview(self) -> None:
         """What is known of the dataset that is shown, which may be nothing."""
         facts, draft = self.facts, self._form.draft
-        self.aside.setText(" · ".join(in_full(facts, self.chosen.entry)) if facts else "")
+        asked = "looking at it …" if self.chosen.is_looking else ""
+        self.aside.setText(" · ".join(in_full(facts, self.chosen.entry)) if facts else asked)
         self.aside.setToolTip(str(facts.get("reason", "")))
         if facts:
             is_sft = draft.get("method") == "sft"

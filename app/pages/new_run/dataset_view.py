@@ -71,8 +71,8 @@ class DatasetView(QWidget):
 
     def forget(self) -> None:
         """Nothing is known of it yet."""
-        for part in (self.table, self._caption, self._loss_title, self.loss, self.look,
-                     self.example, self.use, self.confirm):  # fmt: skip
+        for part in (self.table, self.columns, self._caption, self._loss_title, self.loss,
+                     self.look, self.example, self.use, self.confirm):  # fmt: skip
             part.hide()
 
     def show_facts(self, facts: dict[str, Any], entry: Entry, *, is_sft: bool) -> None:
@@ -90,11 +90,9 @@ class DatasetView(QWidget):
         """Show what the model reads and what it learns of the first row."""
         example = first_example(facts)
         is_chat = draft.get("method") != "pretrain"
-        shown: list[QWidget] = [self._caption, self.look, self.example]
-        shown += [self._loss_title, self.loss] if is_chat or example is None else []
-        self._loss_title.setVisible(is_chat)
-        self.loss.setVisible(is_chat)
-        for part in shown:
+        self._loss_title.setVisible(example is not None and is_chat)
+        self.loss.setVisible(example is not None and is_chat)
+        for part in (self._caption, self.look, self.example):
             part.setVisible(example is not None)
         if example is not None:
             learnt = Learnt(str(draft.get("method")), str(draft.get("dataset.loss_on")))

@@ -11,6 +11,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QButtonGroup, QDoubleSpinBox, QGridLayout, QPushButton, QWidget
 
+from app.form_editors import FormLine
 from app.mixture import LEAST_WEIGHT, MOST_WEIGHT, WEIGHT, Entry
 from app.widgets.parts import button, label
 
@@ -49,11 +50,12 @@ class MixtureList(QWidget):
         """Show datasets, of which that at ``place`` is looked at, and a few words of each."""
         if len(entries) != len(self.names):
             self._fill(len(entries))
+        titles = _titles([str(entry.get("path") or "") for entry in entries])
         for number, (entry, words) in enumerate(zip(entries, said, strict=True)):
             path = str(entry.get("path") or "")
-            title = PurePath(path.replace("\\", "/")).name or "no file yet"
+            title = titles[number]
             name, weight = self.names[number], self.weights[number]
-            name.setText(title if len(title) <= 40 else f"{title[:39]}…")
+            name.setText((title if len(title) <= 40 else f"{title[:39]}…").replace("&", "&&"))
             name.setToolTip(path)
             name.setAccessibleName(f"Show {title}")
             name.setChecked(number == place)
@@ -104,6 +106,7 @@ class _Weight(QDoubleSpinBox):
         self.setSingleStep(0.5)
         self.setKeyboardTracking(False)
         self.setToolTip(_WEIGHT_TIP)
+        self.setLineEdit(FormLine())
         # The style sheet's padding does not reach the text of a spin box.
         self.lineEdit().setTextMargins(10, 0, 0, 0)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -116,10 +119,21 @@ class _Weight(QDoubleSpinBox):
             event.ignore()
 
 
+def _titles(paths: Sequence[str]) -> list[str]:
+    """The names of files; with the folder before it where two have the same."""
+    pure = [PurePath(path.replace("\\", "/")) for path in paths]
+    names = [path.name for path in pure]
+    return [
+        (f"{path.parent.name}/{path.name}" if names.count(path.name) > 1 else path.name)
+        or "no file yet"
+        for path in pure
+    ]
+
+
 def _show_weight(target: QDoubleSpinBox, weight: Any) -> None:
     """A weight that makes no sense is complained of elsewhere, and stays as it is."""
     is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
-    if is_number and not target.hasFocus() and target.value() != weight:
+    if is_number and target.value() != weight:
         target.blockSignals(True)
         target.setDecimals(2 if round(weight, 2) == weight else 4)
         target.setValue(weight)

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET
 
 from app.form_words import choice
+from app.mixture import Rows
 from app.words import NONE, count, counted, rate, size
 from engine.contract.spec import Spec
 from engine.formats import split_sizes
@@ -83,11 +84,10 @@ def _epochs(number: float) -> str:
     return f"{shown} epoch" + ("" if number == 1 else "s")
 
 
-def lines(
-    spec: Spec, row_count: int | None, option_facts: str, about: str = ""
-) -> list[Line]:  # fmt: skip
-    """The facts of the run; ``about`` stands before numbers of rows that are estimated."""
-    length = steps(spec, row_count, about)
+def lines(spec: Spec, rows: Rows, option_facts: str) -> list[Line]:
+    """The facts of the run; "about" stands before numbers of rows that are estimated."""
+    about = "" if rows.is_counted else "about "
+    length = steps(spec, rows.learnt, about)
     found = [Line(name="Length", value=length.headline, how=length.explanation)]
     name = spec.model.path.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
     found.append(Line(name="Model", value=name))
@@ -96,9 +96,10 @@ def lines(
     found.append(Line(name="Trains", value=_trains(spec)))
     if spec.lora is not UNSET:
         found.append(Line(name="Base weights", value=_base(spec)))
-    if row_count is not None:
-        rows, held = split_sizes(row_count, spec.dataset.eval_fraction)
-        found.append(Line(name="Rows to learn from", value=f"{about}{count(rows)}"))
+    if rows.learnt is not None and rows.own is not None:
+        learnt, _ = split_sizes(rows.learnt, spec.dataset.eval_fraction)
+        _, held = split_sizes(rows.own, spec.dataset.eval_fraction)  # Never repeated.
+        found.append(Line(name="Rows to learn from", value=f"{about}{count(learnt)}"))
         found.append(Line(name="Rows held back", value=f"{about}{count(held)}" if held else "none"))
     found.append(Line(name="Longest sample", value=f"{count(spec.training.max_length)} tokens"))
     found.append(Line(name="Learning rate", value=_rate(spec)))

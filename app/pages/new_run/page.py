@@ -128,8 +128,8 @@ class NewRunPage(QWidget):
         said = {c.field: f"{c.problem} {c.remedy}".strip() for c in self.form.complaints}
         draft = self.form.draft
         due = {
-            path: said
-            for path, said in said.items()
+            path: sentence
+            for path, sentence in said.items()
             if path in draft.values or path in self._shown_problems or path.startswith(_SOURCE)
         }
         for editor in (*self.settings.editors.values(), self.data.view.loss):
@@ -143,7 +143,7 @@ class NewRunPage(QWidget):
         A setting that does not exist has none: it is removed, and undo brings it back.
         """
         self._shown_problems.add(path)
-        self.data.chosen.pick_by_field(path)
+        self.data.show_source(path)
         if path in self.form.draft.unknown:
             self.form.seal()
             self.form.replace(self.form.draft.without_unknown(path))

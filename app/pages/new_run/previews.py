@@ -20,12 +20,10 @@ class Previews(QObject):
     """What is known of the datasets that are chosen now.
 
     Signals:
-        asked: the host is looking at this :class:`Key`.
-        answered: it said of this one what it is, or why nobody can tell.
+        told: the host is looking at this :class:`Key`, or has.
     """
 
-    asked = Signal(object)
-    answered = Signal(object)
+    told = Signal(object)
 
     def __init__(self, link: HostLink, parent: QObject) -> None:
         super().__init__(parent)
@@ -33,6 +31,8 @@ class Previews(QObject):
         self._wanted: tuple[Key, ...] = ()
         self._facts: dict[Key, dict[str, Any]] = {}
         self._refusals: dict[Key, Refusal] = {}
+        self._asked: set[Key] = set()
+        """Not answered yet."""
         self._delay = QTimer(self, singleShot=True, interval=_ASK_AFTER_MS)
         self._delay.timeout.connect(self._on_delay)
         link.connected.connect(self._on_connected)
@@ -42,7 +42,7 @@ class Previews(QObject):
         self._wanted = tuple(dict.fromkeys(keys))
         self._facts = {key: facts for key, facts in self._facts.items() if key in keys}
         self._refusals = {key: said for key, said in self._refusals.items() if key in keys}
-        if set(self._wanted) - set(self._facts) - set(self._refusals):
+        if self._open():
             self._delay.start()
 
     def of(self, key: Key) -> dict[str, Any]:
@@ -53,15 +53,23 @@ class Previews(QObject):
         """Why the host cannot tell; None if it can, or was not asked."""
         return self._refusals.get(key)
 
+    def is_asked(self, key: Key) -> bool:
+        """Whether the host is looking at it."""
+        return key in self._asked
+
+    def _open(self) -> list[Key]:
+        """What is to be asked."""
+        known = {*self._facts, *self._refusals, *self._asked}
+        return [key for key in self._wanted if key.path.strip() and key not in known]
+
     def _on_connected(self, _data: object) -> None:
         self._refusals.clear()
+        self._asked.clear()
         self.want(self._wanted)
 
     def _on_delay(self) -> None:
-        for key in self._wanted:
-            is_known = key in self._facts or key in self._refusals
-            if key.path.strip() and not is_known and self._link.is_connected:
-                self._ask(key)
+        for key in self._open() if self._link.is_connected else ():
+            self._ask(key)
 
     def _ask(self, key: Key) -> None:
         spec = as_the_engine_reads({"dataset": {"path": key.path}}, self._link.place)
@@ -72,19 +80,22 @@ class Previews(QObject):
         pending.setProperty("about", list(key))
         pending.replied.connect(self._on_replied)
         pending.refused.connect(self._on_refused)
-        self.asked.emit(key)
+        self._asked.add(key)
+        self.told.emit(key)
 
     def _on_replied(self, data: dict[str, Any]) -> None:
         key = self._asked_for()
         if key in self._wanted:
             self._facts[key] = data
-            self.answered.emit(key)
+        self.told.emit(key)
 
     def _on_refused(self, refusal: Refusal) -> None:
         key = self._asked_for()
         if key in self._wanted and refusal.code != "no_connection":
             self._refusals[key] = refusal
-            self.answered.emit(key)
+        self.told.emit(key)
 
     def _asked_for(self) -> Key:
-        return Key(*self.sender().property("about"))
+        key = Key(*self.sender().property("about"))
+        self._asked.discard(key)
+        return key

@@ -9,12 +9,15 @@ from app.form import Form
 from app.form_editors import Editor, make_editor
 from app.form_fields import fields
 from app.form_words import BASIC, ELSEWHERE, GROUPS
+from app.mixture import is_mixture
 from app.pages.new_run.profile_menu import ProfileMenu
 from app.preferences import Preferences
 from app.widgets.choice import Choice
 from app.widgets.parts import Card, button, column, label, row
 
 COLUMNS = 3
+_OF_ONE = ("dataset.skip_samples", "dataset.max_samples")
+"""Of several datasets each has its own."""
 _EXPERT_KEY = "new_run/expert"
 
 
@@ -122,6 +125,8 @@ class SettingsCard(Card):
             # The rank has its place in the basic view, used or not: the grid does not jump.
             if path == "lora.r":
                 editor.setEnabled("lora" in draft.tables)
+            if path in _OF_ONE:
+                editor.setEnabled(not is_mixture(draft))
         for table in ("lora", "quantization"):
             for part in self._groups.get(table, []):
                 part.setVisible(table in draft.tables)

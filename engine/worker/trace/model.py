@@ -214,3 +214,12 @@ def _layers(base: Any, count: int) -> list[nn.Module]:
     if not lists:
         raise CannotTrace("The model is not built of a list of layers.")
     return list(lists[0])
+
+
+def matrices(built: Built) -> list[int]:
+    """Numbers in each matrix of the base model."""
+    found = [value.numel() for value in built.base.parameters()]
+    for module in built.base.modules():
+        if hasattr(module, "in_features"):
+            found.append(module.in_features * module.out_features)
+    return found

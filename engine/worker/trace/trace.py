@@ -211,7 +211,7 @@ def _while_loading(subject: _Subject, rest: np.ndarray) -> np.ndarray:
     """On a card, the largest matrix before it is quantized; without one, the saved weights."""
     layout = subject.layout
     if layout.device == "cuda":
-        largest = max(_matrices(subject.built)) if layout.bits < 16 else 0
+        largest = max(models.matrices(subject.built)) if layout.bits < 16 else 0
         unit = np.zeros(rest.shape[1])
         unit[0] = 2.0 * largest
         return unit
@@ -219,17 +219,8 @@ def _while_loading(subject: _Subject, rest: np.ndarray) -> np.ndarray:
         saved: np.ndarray = rest[PARTS.index("adapter")] + rest[PARTS.index("trained_weights")]
         return saved
     unit = np.zeros(rest.shape[1])
-    unit[0] = 4.0 * max(_matrices(subject.built))
+    unit[0] = 4.0 * max(models.matrices(subject.built))
     return unit
-
-
-def _matrices(built: Built) -> list[int]:
-    """Numbers in each matrix of the base model."""
-    found = [value.numel() for value in built.base.parameters()]
-    for module in built.base.modules():
-        if hasattr(module, "in_features"):
-            found.append(module.in_features * module.out_features)
-    return found
 
 
 def _form(subject: _Subject, last: _Pass, segments: list[Segment], seconds: float) -> Form:
