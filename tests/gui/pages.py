@@ -13,6 +13,8 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from app.link import HostLink
+from app.pages.new_run import NewRunPage
+from app.preferences import Preferences
 from app.theme import Theme
 from app.transport import LocalTransport
 from engine.contract.messages import CaughtUp, Record, RunChanged, RunSummary, decode_line
@@ -43,6 +45,19 @@ def theme(qapp: QApplication) -> Iterator[Theme]:
     shiboken6.delete(made)
     qapp.setStyleSheet("")
     qapp.styleHints().setColorScheme(Qt.ColorScheme.Unknown)
+
+
+def new_run_page(theme: Theme, qtbot: QtBot) -> Iterator[NewRunPage]:
+    """The page, linked to the host that listens; for a fixture to yield from."""
+    link = HostLink(transport=LocalTransport(launch=None))
+    made = NewRunPage(link, Preferences(), theme)
+    qtbot.addWidget(made)
+    made.resize(1164, 860)
+    made.show()
+    with qtbot.waitSignal(link.connected):
+        link.open()
+    yield made
+    link.close()
 
 
 def has_runs(host: HostDouble, *summaries: RunSummary) -> None:

@@ -14,7 +14,6 @@ from PySide6.QtGui import QFont, QFontMetrics
 from PySide6.QtWidgets import QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
-from app.link import HostLink
 from app.pages.new_run import NewRunPage
 from app.pages.new_run.catalogue import bundled
 from app.pages.new_run.forecaster import Forecast, checked
@@ -34,9 +33,7 @@ from app.plan_words import (
     remarks,
     story,
 )  # fmt: skip
-from app.preferences import Preferences
 from app.theme import Theme, load_tokens
-from app.transport import LocalTransport
 from app.widgets.budget_bar import BudgetBar, part_color
 from app.widgets.line_button import LineButton
 from engine.contract.lifecycle import State
@@ -57,7 +54,7 @@ from engine.planning.hardware import profiles
 from engine.planning.learnt import TimeLesson
 from engine.planning.plan import Rung
 from tests.gui.host_double import HostDouble
-from tests.gui.pages import theme
+from tests.gui.pages import new_run_page, theme
 from tests.gui.plans import LADDER, plan
 from tests.gui.recorded import summary
 from tests.unit.plan_forms import form_of, spec_of
@@ -122,15 +119,7 @@ def host(qapp: object, fettle_home: Path) -> Iterator[TracingHost]:
 
 @pytest.fixture
 def page(host: TracingHost, theme: Theme, qtbot: QtBot) -> Iterator[NewRunPage]:
-    link = HostLink(transport=LocalTransport(launch=None))
-    made = NewRunPage(link, Preferences(), theme)
-    qtbot.addWidget(made)
-    made.resize(1164, 860)
-    made.show()
-    with qtbot.waitSignal(link.connected):
-        link.open()
-    yield made
-    link.close()
+    yield from new_run_page(theme, qtbot)
 
 
 def stage(page: NewRunPage) -> str:

@@ -9,20 +9,18 @@ from typing import Any
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
+from PySide6.QtWidgets import QStyle, QStyleOptionFrame
 from pytestqt.qtbot import QtBot
 
 from app.form import Draft
 from app.form_words import label
-from app.link import HostLink
 from app.mixture import changed, entries, is_mixture, key_of, patch_of, rows_of
 from app.pages.new_run import NewRunPage
-from app.preferences import Preferences
 from app.theme import Theme
-from app.transport import LocalTransport
 from engine.contract.messages import Complaint, PreviewDataset, Refusal, Start
 from engine.contract.validate import check
 from tests.gui.host_double import HostDouble
-from tests.gui.pages import theme
+from tests.gui.pages import new_run_page, theme
 
 __all__ = ["theme"]
 
@@ -46,15 +44,7 @@ def host(qapp: object, fettle_home: Path) -> Iterator[HostDouble]:
 
 @pytest.fixture
 def page(host: HostDouble, theme: Theme, qtbot: QtBot) -> Iterator[NewRunPage]:
-    link = HostLink(transport=LocalTransport(launch=None))
-    made = NewRunPage(link, Preferences(), theme)
-    qtbot.addWidget(made)
-    made.resize(1164, 860)
-    made.show()
-    with qtbot.waitSignal(link.connected):
-        link.open()
-    yield made
-    link.close()
+    yield from new_run_page(theme, qtbot)
 
 
 # ---------------------------------------------------------------- values
@@ -292,6 +282,15 @@ def test_a_host_that_takes_its_time_is_asked_once(
     assert page.data.aside.text() == "looking at it …"
     page.data.mixture.names[1].click()
     assert page.data.aside.text() == "looking at it …"
+
+
+def test_a_weight_can_be_read(page: NewRunPage, qtbot: QtBot, tmp_path: Path) -> None:
+    _dropped(page, qtbot, tmp_path, "a.jsonl", "b.jsonl")
+    line = page.data.mixture.weights[0].lineEdit()
+    option = QStyleOptionFrame()
+    line.initStyleOption(option)
+    room = line.style().subElementRect(QStyle.SubElement.SE_LineEditContents, option, line)
+    assert room.height() >= line.fontMetrics().height()
 
 
 def test_each_weight_is_a_step_to_undo(page: NewRunPage, qtbot: QtBot, tmp_path: Path) -> None:

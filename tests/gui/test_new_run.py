@@ -29,7 +29,7 @@ from engine.contract.spec import Spec
 from engine.contract.toml import EXAMPLE, read_file, to_raw
 from engine.contract.validate import check
 from tests.gui.host_double import HostDouble
-from tests.gui.pages import theme
+from tests.gui.pages import new_run_page, theme
 
 __all__ = ["theme"]
 
@@ -64,15 +64,7 @@ def host(qapp: object, fettle_home: Path) -> Iterator[HostDouble]:
 
 @pytest.fixture
 def page(host: HostDouble, theme: Theme, qtbot: QtBot) -> Iterator[NewRunPage]:
-    link = HostLink(transport=LocalTransport(launch=None))
-    made = NewRunPage(link, Preferences(), theme)
-    qtbot.addWidget(made)
-    made.resize(1164, 860)
-    made.show()
-    with qtbot.waitSignal(link.connected):
-        link.open()
-    yield made
-    link.close()
+    yield from new_run_page(theme, qtbot)
 
 
 @pytest.fixture
