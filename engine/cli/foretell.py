@@ -42,7 +42,6 @@ class Traces:
         self._machine = machine
         self._only_kept = only_kept
         self._deadline: float | None = None
-        self._least = 0
         self._usual_seconds = 0.0
         self.left_out = 0
         """Forms that there was no time for."""
@@ -69,17 +68,15 @@ class Traces:
         self._usual_seconds = max(self._usual_seconds, taken)
         return form, reply["config"]
 
-    def limit(self, deadline: float | None, *, least: int = 0) -> None:
-        """From now on, begin no trace that would end after that time (monotonic); None: all. So
-        many are made all the same."""
-        self._deadline, self._least = deadline, least
+    def limit(self, deadline: float | None) -> None:
+        """From now on, begin no trace that would end after that time (monotonic); None: all."""
+        self._deadline = deadline
 
     def form(self, spec: Spec) -> Form | None:
         """The form of a spec that could be tried; None if it cannot be traced, or not in time: a
         trace that is given up half way would cost the host its warm worker."""
         ends = time.monotonic() + _SLOWEST * self._usual_seconds
-        is_late = self._deadline is not None and ends > self._deadline and self._least <= 0
-        self._least -= 1
+        is_late = self._deadline is not None and ends > self._deadline
         try:
             return self._ask(spec, only_kept=is_late or self._only_kept)[0]
         except Refused:

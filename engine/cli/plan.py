@@ -46,17 +46,23 @@ def plan(arguments: Namespace, output: Output) -> Exit:
         if output.is_terminal:
             output.progress("Tracing a step of the model …")
         form, config = traces.first(settled)
-        first = make_plan(spec, form, machine)
         if output.is_terminal:
             # Whoever looks on has the verdict at once, and may wait for the rest.
-            output.progress(f"{first.sentence} Working out what could be changed …")
+            verdict = make_plan(spec, form, machine).sentence
+            output.progress(f"{verdict} Working out what could be changed …")
         elif not (arguments.all or arguments.fit):
-            # Where it does not fit, what helps most is worth more than the time.
-            least = int(first.verdict == "does_not_fit")
-            traces.limit(arguments.began + _LAST_TRACE_SECONDS, least=least)
+            traces.limit(arguments.began + _LAST_TRACE_SECONDS)
         fix = make_it_fit(settled, form, machine, traces.form) if arguments.fit else None
         found = make_plan(spec, form, machine, forms=traces.form, config=config)
-    _show(found, fix, config if spec.lora else {}, arguments, output)
+    layers = sorted(linear_names(config) or ()) if spec.lora else []
+    raw = {"type": "plan", **msgspec.to_builtins(found), "margin_bytes": found.margin_bytes,
+           "layers": layers, "changes_left_out": traces.left_out}  # fmt: skip
+    output.emit(raw | ({"make_it_fit": fix} if arguments.fit else {}))
+    if not output.as_json:
+        for line in report(found, output, layers):
+            output.say(line)
+        if arguments.fit:
+            output.say(_fix_sentence(found, fix))
     _say_of_data(spec, output)
     if traces.left_out and not output.as_json:
         output.say(f"There was no time to work out every change; `{_again(arguments)}` does.")
@@ -82,22 +88,6 @@ def _again(arguments: Namespace) -> str:
         if getattr(arguments, name) is not None:
             words += [f"--{name}", str(getattr(arguments, name))]
     return shlex.join([*words, "--all"])
-
-
-def _show(
-    found: Plan, fix: dict[str, Any] | None, config: dict[str, Any], arguments: Namespace,
-    output: Output,
-) -> None:  # fmt: skip
-    layers = sorted(linear_names(config) or ())
-    raw = {"type": "plan", **msgspec.to_builtins(found), "margin_bytes": found.margin_bytes,
-           "layers": layers}  # fmt: skip
-    output.emit(raw | ({"make_it_fit": fix} if arguments.fit else {}))
-    if output.as_json:
-        return
-    for line in report(found, output, layers):
-        output.say(line)
-    if arguments.fit:
-        output.say(_fix_sentence(found, fix))
 
 
 def _fix_sentence(found: Plan, fix: dict[str, Any] | None) -> str:

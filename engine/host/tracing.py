@@ -2,7 +2,8 @@
 of low priority beside it.
 
 A form depends on the layout and on the versions that traced it, not on batch, length or rank, so
-one file serves every plan of that kind for good.
+one file serves every plan of that kind for good; one of rows that fit into a sliding window, until
+a plan has longer ones.
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ class Tracer:
         config, source = found or (None, "hub")
         if config is not None:
             kept = await apart(_kept, _place(spec, config, request))
-            if kept is not None:
+            if kept is not None and kept.holds_for(spec.training.max_length):
+                kept = msgspec.to_builtins(kept)
                 return {"form": kept, "config": config, "source": source, "cached": True}
         if request.only_kept:
             raise Refused("No such step was traced here yet.")
@@ -145,14 +147,12 @@ def _place(spec: Spec, config: dict[str, Any], request: m.Trace) -> Path:
     return paths.home() / "forms" / f"{digest}.json"
 
 
-def _kept(place: Path) -> dict[str, Any] | None:
-    """The form of an earlier trace; None if there is none that can be read."""
+def _kept(place: Path) -> form.Form | None:
+    """That of an earlier trace; None if there is none that can be read."""
     try:
-        kept = msgspec.json.decode(place.read_bytes(), type=form.Form)
+        return msgspec.json.decode(place.read_bytes(), type=form.Form)
     except (OSError, msgspec.DecodeError):
         return None
-    found: dict[str, Any] = msgspec.to_builtins(kept)
-    return found
 
 
 def _keep(place: Path, traced: dict[str, Any]) -> None:

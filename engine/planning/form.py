@@ -157,6 +157,13 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     """How long the trace took."""
     versions: dict[str, str] = {}
+    longest: int | None = None
+    """Rows of up to so many tokens it holds for; None: of any. With longer ones a sliding window
+    takes masks, which only a run that has such rows is traced for."""
+
+    def holds_for(self, length: int) -> bool:
+        """Whether it holds for rows of up to so many tokens."""
+        return self.longest is None or length <= self.longest
 
 
 def value(coefficients: Coefficients, point: Point) -> float:

@@ -81,9 +81,15 @@ class Bench:
 
     def _form(self, spec: Spec) -> Form | None:
         key = self._key(spec)
-        if key not in self._known:
-            self._known[key] = self._forms(spec) if self._forms else None
-        return self._known[key]
+        known = self._known.get(key)
+        if known and known.holds_for(spec.training.max_length):
+            return known
+        if known is None and key in self._known:
+            return None
+        found = self._forms(spec) if self._forms else None
+        # One for shorter rows still serves those.
+        self._known[key] = found or known
+        return found
 
     def _outcome(self, spec: Spec, form: Form) -> Outcome:
         found = sizes(form, spec, self.machine)

@@ -25,7 +25,7 @@ def answer(job: Job) -> Traced:
     config = asked.get("config") or _from_hub(spec.model)
     layout = layout_of(spec, config, asked["device"], asked["precision"])
     try:
-        form = trace(layout)
+        form = trace(layout, longest=spec.training.max_length)
     except CannotTrace as error:
         raise JobError(
             "no_trace",

@@ -83,6 +83,8 @@ class TracingHost(HostDouble):
         self.replies["facts"] = {"facts": FACTS}
         self.trouble: Refusal | None = None
         self.is_silent = False
+        self.window: int | None = None
+        """Rows within it are traced for themselves."""
 
     def _on_request(self, socket: Any, request: Message) -> None:
         assert isinstance(request, Request)
@@ -97,7 +99,10 @@ class TracingHost(HostDouble):
             socket.write(frame(msgspec.structs.replace(refusal, to=request.id)))
             return
         spec = plannable_spec(request.spec)
-        data = {"form": msgspec.to_builtins(form_of(spec)), "config": CONFIG, "source": "catalogue"}
+        form = form_of(spec)
+        if self.window and spec.training.max_length < self.window:
+            form = msgspec.structs.replace(form, longest=self.window - 1)
+        data = {"form": msgspec.to_builtins(form), "config": CONFIG, "source": "catalogue"}
         socket.write(frame(Reply(to=request.id, data=data)))
 
 
@@ -255,6 +260,24 @@ def test_sizes_need_no_new_trace(page: NewRunPage, host: TracingHost, qtbot: QtB
     asked = len(host.asked(Trace))
     after = planned(page, qtbot, max_length=2048)
     assert after.budgets[0].total_bytes > before.budgets[0].total_bytes
+    settled(page, qtbot)
+    assert len(host.asked(Trace)) == asked
+
+
+def test_rows_longer_than_a_window_are_traced_once(
+    page: NewRunPage, host: TracingHost, qtbot: QtBot
+) -> None:
+    host.window = 1500
+    planned(page, qtbot, max_length=1024)
+    settled(page, qtbot)
+    asked = len(host.asked(Trace))
+    long = planned(page, qtbot, max_length=2048)
+    settled(page, qtbot)
+    assert len(host.asked(Trace)) > asked
+    asked = len(host.asked(Trace))
+    short = planned(page, qtbot, max_length=1024)
+    assert long.budgets[0].total_bytes > short.budgets[0].total_bytes
+    planned(page, qtbot, max_length=2048)
     settled(page, qtbot)
     assert len(host.asked(Trace)) == asked
 

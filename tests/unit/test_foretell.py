@@ -68,10 +68,3 @@ def test_late_what_is_kept_is_taken_and_nothing_is_traced(host: Host, traces: Tr
     assert traces.form(_spec(64)) is None
     assert traces.left_out == 1
     assert host.asked[1:] == [(32, True), (64, True)]
-
-
-def test_so_many_are_traced_all_the_same(host: Host, traces: Traces) -> None:
-    traces.limit(time.monotonic() - 1, least=1)
-    assert traces.form(_spec(64)) is not None
-    assert traces.form(_spec(128)) is None
-    assert host.asked[1:] == [(64, False), (128, True)]

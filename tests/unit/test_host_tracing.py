@@ -44,6 +44,29 @@ def house_of(home: Path) -> House:
     return House(home, "/bin/sh", "-c", script)
 
 
+def test_a_form_of_short_rows_is_kept_until_longer_ones_are_planned(fettle_home: Path) -> None:
+    async def work() -> None:
+        house = house_of(fettle_home)
+        await computing(house)
+        short = request_of(fettle_home, max_length=64)
+        assert (await house.ask(short)).data["cached"] is False
+        (kept,) = (fettle_home / "forms").iterdir()
+        form = msgspec.json.decode(kept.read_bytes(), type=Form)
+        kept.write_bytes(msgspec.json.encode(msgspec.structs.replace(form, longest=64)))
+        assert (await house.ask(short)).data["cached"]
+        long = msgspec.structs.replace(request_of(fettle_home, max_length=65), only_kept=True)
+        with pytest.raises(Refused, match="No such step"):
+            await house.ask(long)
+        long = msgspec.structs.replace(long, only_kept=False)
+        assert (await house.ask(long)).data["cached"] is False
+        assert (await house.ask(short)).data["cached"], "it serves both"
+        assert len(list((fettle_home / "forms").iterdir())) == 1
+        house.parts.tracer.close()
+        await house.book.close_all()
+
+    run_async(work)
+
+
 def starts(home: Path) -> int:
     return len((home / "started").read_text().split())
 

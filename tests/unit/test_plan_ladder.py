@@ -17,6 +17,7 @@ from engine.planning.ladder import make_it_fit
 from engine.planning.model_config import layout_key
 from engine.planning.plan import Plan, Rung
 from engine.planning.planner import make_plan
+from engine.planning.rungs import STEP
 from tests.unit.plan_forms import WEIGHTS, form_of, machine, spec_of
 
 
@@ -245,6 +246,25 @@ def test_each_layout_is_asked_for_once() -> None:
     make_plan(spec, form_of(spec), machine("rtx-2080-ti"), forms=forms)
     assert asked
     assert len(asked) == len(set(asked))
+
+
+def test_longer_rows_than_a_form_holds_for_need_another() -> None:
+    asked: list[int] = []
+
+    def forms(spec: Spec) -> Form | None:
+        asked.append(spec.training.max_length)
+        return None
+
+    spec = spec_of(max_length=3000)
+    form = msgspec.structs.replace(form_of(spec), longest=4095)
+    place = machine("rtx-3090")
+    longer = {"training.max_length": 3000 * 3 // 2 // STEP * STEP}
+    assert longer in [r.patch for r in make_plan(spec, form_of(spec), place, forms=forms).ladder]
+    asked.clear()
+    plan = make_plan(spec, form, place, forms=forms)
+    assert longer["training.max_length"] in asked
+    assert longer not in [r.patch for r in plan.ladder], "no form, no rung"
+    assert [r for r in plan.ladder if "training.per_device_train_batch_size" in r.patch]
 
 
 def test_what_fits_needs_no_patch() -> None:

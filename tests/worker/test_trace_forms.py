@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -161,6 +162,64 @@ def test_few_layers_foretell_what_all_show(name: str, fields: dict[str, Any]) ->
             )
             assert asked == pytest.approx(shown, rel=0.001)
     assert value(few.parameters, POINT) == value(everything.parameters, POINT)
+
+
+@pytest.mark.parametrize("family", ["mistral", "gemma2"])
+@pytest.mark.parametrize("fields", [{}, {"lora": None}, {"device": "cpu", "precision": "fp32"}])
+def test_rows_within_a_window_are_traced_without_longer_ones(
+    family: str, fields: dict[str, Any]
+) -> None:
+    case = Case(family=family, lora=LORA, checkpointing="full", batch=2, length=8, layers=9)
+    fields = {"device": "cuda", "precision": "bf16", **fields}
+    layout = msgspec.structs.replace(case.layout, **fields)
+    for attention in ("sdpa", "eager"):
+        layout = msgspec.structs.replace(layout, attn_implementation=attention)
+        within, of_any = trace(layout, longest=599), trace(layout)
+        assert (within.longest, of_any.longest) == (599, None)
+        assert within.holds_for(599)
+        assert not within.holds_for(600)
+        assert trace(layout, longest=600).longest is None
+        for point in (Point(batch=2, length=599, rank=8), Point(batch=1, length=64, rank=16)):
+            assert _told(within, point) == _told(of_any, point)
+
+
+def _told(form: Form, point: Point) -> list[Any]:
+    """What does not hang on how blocks fit into each other, nor on the length of a trace."""
+    moments: tuple[Any, ...] = ("train", "evaluate", "resume", "export")
+    peaks = [peak(form, point, moment).parts for moment in moments]
+    needs = [{name: size for name, size in parts.items() if name != "rounding"} for parts in peaks]
+    return [needs, form.trainable, form.parameters, form.adapter_file, form.ram]
+
+
+def _depths_traced(monkeypatch: pytest.MonkeyPatch, layout: Layout, **options: Any) -> list[int]:
+    module = importlib.import_module("engine.worker.trace.trace")
+    depths = []
+
+    def built(layout: Layout, layers: int) -> Any:
+        depths.append(layers)
+        return real(layout, layers)
+
+    real = module._built
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_built", built)
+        with suppress(CannotTrace):
+            trace(layout, **options)
+    return depths
+
+
+def test_windows_that_leave_nothing_out_need_no_more_layers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    case = Case(family="gemma2", lora=LORA, checkpointing="full", batch=2, length=8, layers=12)
+    kinds = ["sliding_attention", "full_attention"] * 6
+    config = {**case.config, "model_type": "gemma3_text", "layer_types": kinds}
+    sdpa = msgspec.structs.replace(case.layout, config=config)
+    eager = msgspec.structs.replace(case.layout, attn_implementation="eager")
+    assert _depths_traced(monkeypatch, eager) == [4], "all scores are computed"
+    assert _depths_traced(monkeypatch, sdpa, longest=64) == [4]
+    assert _depths_traced(monkeypatch, sdpa) == [4, 6], "two kinds of layers, each twice"
+    uneven = msgspec.structs.replace(eager, lora={"target_modules": ["layers.1.self_attn.q_proj"]})
+    assert _depths_traced(monkeypatch, uneven)[:2] == [4, 6], "looked at"
 
 
 def test_a_point_that_was_not_traced_is_met_by_another_trace(

@@ -53,7 +53,7 @@ def test_a_step_of_fewer_layers_follows_from_one_of_more(
     family: str, fields: dict[str, Any]
 ) -> None:
     layout = _layout(family, fields)
-    subject = importlib.import_module("engine.worker.trace.trace")._build(layout, whole=False)
+    subject = importlib.import_module("engine.worker.trace.trace")._build(layout, None, whole=False)
     sizes = choose([96, 160, 1000], batch=True, rank=211 if layout.lora else 0)
     deep = _step(layout, subject.traced_depth, sizes)
     found = without(deep, subject.cut)
@@ -86,6 +86,6 @@ def test_a_trace_builds_no_second_model(family: str, monkeypatch: pytest.MonkeyP
 
 def test_layers_that_do_not_do_the_same_are_traced_one_by_one() -> None:
     layout = _layout("llama", {**CARD, "lora": {"target_modules": ["layers.1.self_attn.q_proj"]}})
-    subject = importlib.import_module("engine.worker.trace.trace")._build(layout, whole=False)
+    subject = importlib.import_module("engine.worker.trace.trace")._build(layout, None, whole=False)
     sizes = choose([96, 160, 1000], batch=True, rank=211)
     assert without(_step(layout, subject.traced_depth, sizes), subject.cut) is None

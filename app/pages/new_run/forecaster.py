@@ -180,7 +180,7 @@ class Forecaster(QObject):
         if self.machine is None:
             return _without_machine(self._problem, self._link.outage, old)
         key, _ = _layout(self._spec, self.machine)
-        found = self.traces.get(key)
+        found = self.traces.get(key, self._spec.training.max_length)
         if isinstance(found, Traced):
             self._pause.stop()
             self._model = model
@@ -229,7 +229,7 @@ class Forecaster(QObject):
         """The form of another layout; asked for in the background if it is not there yet."""
         assert self.machine is not None
         key, settled = _layout(spec, self.machine)
-        found = self.traces.get(key)
+        found = self.traces.get(key, settled.training.max_length)
         if found is None:
             self._missing.setdefault(key, settled)
         return found.form if isinstance(found, Traced) else None

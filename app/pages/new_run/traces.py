@@ -68,9 +68,12 @@ class Traces(QObject):
         link.connected.connect(self._on_connected)
         link.moved.connect(self.forget)
 
-    def get(self, key: Key) -> Traced | Failure | None:
-        """What is known; None if nothing is yet."""
-        return self._found.get(key)
+    def get(self, key: Key, length: int = 0) -> Traced | Failure | None:
+        """What is known; None if nothing is yet, or not of rows of so many tokens."""
+        found = self._found.get(key)
+        if isinstance(found, Traced) and not found.form.holds_for(length):
+            return None
+        return found
 
     def is_asked(self, key: Key) -> bool:
         """An answer is awaited."""
@@ -78,7 +81,7 @@ class Traces(QObject):
 
     def ask(self, key: Key, spec: Spec) -> None:
         """Have the host trace it, unless it did or does."""
-        if key in self._found or key in self._asked:
+        if key in self._asked or self.get(key, spec.training.max_length) is not None:
             return
         self._asked.add(key)
         raw = as_the_engine_reads(msgspec.to_builtins(spec), self._link.place)

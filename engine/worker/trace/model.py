@@ -42,12 +42,14 @@ class Built(msgspec.Struct):
     kernels: Kernels
 
 
-def period(config: dict[str, Any]) -> int:
-    """After how many layers their kinds repeat."""
-    kinds = _config(config, None).layer_types if config.get("layer_types") else None
-    kinds = kinds or getattr(_config(config, None), "layer_types", None)
+def period(config: dict[str, Any], *, windows_alike: bool = False) -> int:
+    """After how many layers their kinds repeat; ``windows_alike``: but for what they look back
+    at."""
+    kinds = getattr(_config(config, None), "layer_types", None)
     if not kinds:
         return 1
+    if windows_alike:
+        kinds = ["full_attention" if kind == "sliding_attention" else kind for kind in kinds]
     for length in range(1, len(kinds)):
         if all(kinds[at] == kinds[at % length] for at in range(len(kinds))):
             return length

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,6 +12,8 @@ import numpy as np
 from engine.planning.form import PARTS, Part
 from engine.worker.trace.place import EVALUATION, Place
 from engine.worker.trace.sizes import MONOMIALS
+
+_PLACES = {part: place for place, part in enumerate(PARTS)}
 
 
 class Stretch(msgspec.Struct):
@@ -110,18 +113,22 @@ class Recording(msgspec.Struct):
 
     def stretches(self) -> list[Stretch]:
         """Every stretch in order."""
-        numbers, signs = np.array(self.events).reshape(-1, 2).T
+        flat = np.fromiter(chain.from_iterable(self.events), np.int64, 2 * len(self.events))
+        numbers, signs = flat.reshape(-1, 2).T
         formulas = _stacked([birth.formula for birth in self.births])
-        parts = np.array([PARTS.index(self._part_of(birth)) for birth in self.births])
-        alive = np.zeros((len(self.events), len(PARTS), MONOMIALS))
-        alive[np.arange(len(numbers)), parts[numbers]] = signs[:, None] * formulas[numbers]
-        for part, monomial in np.argwhere(alive.any(axis=0)):
-            # Of most parts and monomials there is nothing.
-            alive[:, part, monomial] = np.cumsum(alive[:, part, monomial])
-        return [
-            Stretch(place, self._moments(alive, signs, begin, end))
-            for begin, end, place in self.spans()
-        ]
+        parts = np.array([_PLACES[self._part_of(birth)] for birth in self.births])
+        spans = list(self.spans())
+        rows = [_moments(signs, begin, end) for begin, end, _ in spans]
+        of_all = np.concatenate(rows)
+        alive = np.zeros((len(of_all), len(PARTS), MONOMIALS))
+        # Of most parts and monomials there is nothing.
+        of_part = parts[:, None] == np.arange(len(PARTS))
+        there = np.argwhere((of_part.T.astype(float) @ (formulas != 0)) > 0)
+        changes = of_part[:, there[:, 0]] * formulas[:, there[:, 1]]
+        totals = np.cumsum(signs[:, None] * changes[numbers], axis=0)
+        alive[:, there[:, 0], there[:, 1]] = totals[of_all]
+        moments = np.split(alive, np.cumsum([len(each) for each in rows])[:-1])
+        return [Stretch(place, each) for (_, _, place), each in zip(spans, moments, strict=True)]
 
     def allocations(self) -> tuple[np.ndarray, list[tuple[int, int]]]:
         """What the allocator is asked for, block by block: formulas, and events as of
@@ -136,12 +143,6 @@ class Recording(msgspec.Struct):
         ]
         return _stacked(formulas), events
 
-    def _moments(self, alive: Any, signs: Any, begin: int, end: int) -> np.ndarray:
-        """After each thing made; and at the beginning, with what was there already."""
-        rows = [max(begin - 1, 0), *(begin + np.flatnonzero(signs[begin:end] > 0))]
-        found: np.ndarray = alive[rows]
-        return found
-
     def _part_of(self, birth: Birth) -> Part:
         if birth.part is not None:
             return birth.part
@@ -154,6 +155,12 @@ class Recording(msgspec.Struct):
             died = self.borders[birth.died][1].stage if birth.died >= 0 else "backward"
             return "transient" if died in ("forward", "loss") else "activations"
         return "transient"
+
+
+def _moments(signs: np.ndarray, begin: int, end: int) -> np.ndarray:
+    """The events after which something new had been made; and the beginning, with what was there
+    already."""
+    return np.append(max(begin - 1, 0), begin + np.flatnonzero(signs[begin:end] > 0))
 
 
 def _stacked(formulas: Sequence[np.ndarray]) -> np.ndarray:

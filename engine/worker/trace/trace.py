@@ -44,6 +44,10 @@ class _Subject(msgspec.Struct):
     built: Built
     cut: Cut | None
     """Layers without which the model is one of fewer still; None if it is whole."""
+    longest: int | None
+    """Tokens of the longest row that is traced; None: of any."""
+    computes_all: bool
+    """Whether attention computes all scores, of which a window and a mask leave some out."""
 
     def grown(self, measure: Callable[[_But], Any]) -> Any:
         """A measure of the whole model: it grows by the same with each layer. It is asked for with
@@ -76,25 +80,69 @@ class _Pass(msgspec.Struct):
     course: Course
 
 
-def trace(layout: Layout, *, whole: bool = False) -> Form:
-    """The form of a layout. ``whole`` traces every layer, which takes longer and gives the same.
-    Raises CannotTrace."""
+class _Uneven(Exception):
+    """Layers that were taken for alike are not."""
+
+
+def trace(layout: Layout, *, longest: int | None = None, whole: bool = False) -> Form:
+    """The form of a layout. It holds for rows of ``longest`` tokens, and of any number unless a
+    sliding window makes that take longer. ``whole`` traces every layer, which takes longer and
+    gives the same. Raises CannotTrace."""
     began = time.perf_counter()
-    subject = _build(layout, whole=whole)
-    passes: list[_Pass] = []
-    for regime in _regimes(layout):
-        passes.append(_pass(subject, regime, passes))
+    window = _window(layout)
+    up_to = window - 1 if window and longest and longest < window else None
+    try:
+        subject = _build(layout, up_to, whole=whole)
+        passes = _passes(subject)
+    except _Uneven:
+        subject = _build_exactly(layout, up_to)
+        passes = _passes(subject)
     segments = [segment for done in passes for segment in _segments(subject, done)]
     return _form(subject, passes[-1], segments, time.perf_counter() - began)
 
 
-def _build(layout: Layout, *, whole: bool) -> _Subject:
-    depth, period = models.depth(layout.config), models.period(layout.config)
+def _passes(subject: _Subject) -> list[_Pass]:
+    passes: list[_Pass] = []
+    for regime in _regimes(subject.layout, subject.longest):
+        passes.append(_pass(subject, regime, passes))
+    return passes
+
+
+def _build(layout: Layout, longest: int | None, *, whole: bool) -> _Subject:
+    """With as few layers as may do: those with a window and those without are alike where none
+    leaves anything out."""
+    if whole:
+        return _subject(layout, longest, models.depth(layout.config), None)
+    exact = models.period(layout.config)
+    period = models.period(layout.config, windows_alike=True)
+    subject = _repeating(layout, longest, period)
+    are_alike = longest is not None or subject.computes_all or _window(layout) is None
+    if period == exact or are_alike or subject.cut is None:
+        return subject
+    return _build_exactly(layout, longest)
+
+
+def _build_exactly(layout: Layout, longest: int | None) -> _Subject:
+    """Whose kinds of layers are kept apart."""
+    return _repeating(layout, longest, models.period(layout.config))
+
+
+def _repeating(layout: Layout, longest: int | None, period: int) -> _Subject:
+    """With as few layers as do if they repeat after so many."""
+    depth = models.depth(layout.config)
     first = _first_depth(depth, period)
-    if whole or depth <= max(_WHOLE_UP_TO, first):
-        return _Subject(layout, depth, depth, _built(layout, depth), None)
-    built = _built(layout, first + period)
-    return _Subject(layout, depth, first + period, built, Cut(period + 1, period))
+    if depth <= max(_WHOLE_UP_TO, first):
+        return _subject(layout, longest, depth, None)
+    return _subject(layout, longest, first + period, Cut(period + 1, period))
+
+
+def _subject(layout: Layout, longest: int | None, layers: int, cut: Cut | None) -> _Subject:
+    built = _built(layout, layers)
+    return _Subject(
+        layout=layout, depth=models.depth(layout.config), traced_depth=layers, built=built,
+        cut=cut, longest=longest,
+        computes_all=built.base.config._attn_implementation == "eager",
+    )  # fmt: skip
 
 
 def _built(layout: Layout, layers: int) -> Built:
@@ -107,15 +155,14 @@ def _first_depth(depth: int, period: int) -> int:
     return least + (depth - least) % period
 
 
-def _regimes(layout: Layout) -> list[Regime]:
-    window = models.window(layout.config)
+def _regimes(layout: Layout, longest: int | None) -> list[Regime]:
+    window = _window(layout)
     begin = models.line_from(layout)
-    needs_no_mask = layout.attn_implementation == "flash_attention_2"
-    has_mask = layout.packing and begin is None
-    if window is None or has_mask or needs_no_mask:
-        lengths: list[tuple[int, int | None]] = [(0, None)]
-    else:
+    lengths: list[tuple[int, int | None]] = [(0, None)]
+    if window is not None:
         lengths = [(0, window - 1), (window, None)]
+    if longest is not None:
+        del lengths[1:]
     alone = [
         Regime(min_batch=1, max_batch=1, line=begin == 1, min_length=least, max_length=most)
         for least, most in lengths
@@ -123,6 +170,15 @@ def _regimes(layout: Layout) -> list[Regime]:
     if begin is None:
         return [*alone, Regime(min_batch=2)]
     return [*alone, *(replace(each, min_batch=2, max_batch=None, line=True) for each in alone)]
+
+
+def _window(layout: Layout) -> int | None:
+    """Tokens from which on rows take other memory, since layers with a window then need a mask;
+    None if they never do."""
+    has_mask = layout.packing and models.line_from(layout) is None
+    if has_mask or layout.attn_implementation == "flash_attention_2":
+        return None
+    return models.window(layout.config)
 
 
 def _pass(subject: _Subject, regime: Regime, earlier: list[_Pass]) -> _Pass:
@@ -145,8 +201,7 @@ def _pass(subject: _Subject, regime: Regime, earlier: list[_Pass]) -> _Pass:
         for done in earlier
         if _rows(layout, done.regime) is rows and done.regime.is_batch is regime.is_batch
     ]
-    if comparable and subject.built.base.config._attn_implementation == "eager":
-        # All scores are computed at any length, and have their mask.
+    if comparable and subject.computes_all:
         return replace(comparable[0], regime=regime, sizes=sizes)
     same: list[_Pass] = []
 
@@ -169,6 +224,8 @@ def _recordings(
     if subject.cut is None:
         return [deep]
     shallower = without(deep, subject.cut)
+    if shallower is None and subject.cut.period < models.period(subject.layout.config):
+        raise _Uneven
     if shallower is None:
         fewer = _built(subject.layout, subject.traced_depth - subject.cut.period)
         traced = trace_step(subject.layout, fewer, sizes, rows)
@@ -262,6 +319,7 @@ def _form(subject: _Subject, last: _Pass, segments: list[Segment], seconds: floa
         rounding=_rounding(layout, last),
         traced_at=[Point(batch=sizes.batch, length=sizes.length, rank=sizes.rank)],
         seconds=seconds,
+        longest=subject.longest,
         versions={name: importlib.metadata.version(name) for name in VERSIONS},
     )
 
