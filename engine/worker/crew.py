@@ -29,6 +29,7 @@ from engine.worker.crew_wire import Answer, SentUnit, Task, read_frame, write_fr
 from engine.worker.failures import JobError
 from engine.worker.part import Part
 from engine.worker.report import Report
+from engine.worker.word_tokens import WordsDiffer
 
 ALONE_SECONDS = 3.0
 """A helper takes a second or two to start: what is done sooner is done without any."""
@@ -141,7 +142,8 @@ class Crew:
         self, units: Iterator[Unit], shows: Callable[[], bool], alone: Callable[[Unit], Part]
     ) -> Iterator[tuple[Part, Unit]]:
         """What becomes of each unit, in order, and the unit. Should a helper be lost, ``alone``
-        makes what is left. Raises DatasetError for the first that is wrong, Halted, JobError."""
+        makes what is left. Raises DatasetError for the first that is wrong, Halted, JobError,
+        WordsDiffer."""
         waiting: deque[tuple[int, Unit]] = deque()
         number = 0
         failure: DatasetError | None = None
@@ -184,6 +186,8 @@ class Crew:
         if answer.wrong:
             problem, remedy, field = answer.wrong
             raise DatasetError(problem, remedy, field)
+        if answer.words_differ:
+            raise WordsDiffer
         if answer.part is None:
             raise JobError(
                 "helper_failed", "The tokens cannot be made.", cause=answer.crash,

@@ -133,6 +133,8 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     """Problem, remedy and field of a DatasetError."""
     crash: str = ""
     """Of any other exception."""
+    words_differ: bool = False
+    """A WordsDiffer was raised."""
 
 
 def write_frame(file: IO[bytes], message: Any) -> None:

@@ -6,6 +6,7 @@ is trained on.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,13 +32,16 @@ from engine.worker.failures import JobError
 from engine.worker.hub_dataset import fetch_missing
 from engine.worker.mixture import tell_format
 from engine.worker.part import Part, Tally
-from engine.worker.quick_tokenizer import quick_of
+from engine.worker.quick_tokenizer import QuickTokenizer, quick_of
 from engine.worker.report import Report
 from engine.worker.row_encoder import RowEncoder
 from engine.worker.row_hashes import RowHashes
 from engine.worker.samples import Samples
+from engine.worker.word_tokens import WordsDiffer
 
 __all__ = ["Encoding", "encoding_of", "load"]
+
+log = logging.getLogger(__name__)
 
 
 def encoding_of(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report) -> Encoding:
@@ -72,29 +76,43 @@ def load(folder: Path) -> Encoding:
 
 
 def _made(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report, folder: Path) -> Path:
+    quick = quick_of(tokenizer)
     try:
-        return _make(spec, tokenizer, report, folder)
+        return _fitted(spec, tokenizer, quick, report, folder)
+    except WordsDiffer:
+        assert quick is not None
+        log.error("Words became other tokens in a text than by themselves: all is made anew")
+    return _fitted(spec, tokenizer, msgspec.structs.replace(quick, by_words=False), report, folder)
+
+
+def _fitted(
+    spec: Spec, tokenizer: PreTrainedTokenizerBase, quick: QuickTokenizer | None, report: Report,
+    folder: Path,
+) -> Path:  # fmt: skip
+    """Made, if need be without what is only to be looked at."""
+    try:
+        return _make(spec, tokenizer, quick, report, folder)
     except OSError as error:
         if not is_full(error):
             raise _not_kept(error, folder) from error
     # Older data can be made again, and nothing has to be looked at: a run needs its tokens alone.
     encoded.make_room(keep=0)
     try:
-        return _make(spec, tokenizer, report, folder, shown_bytes=0)
+        return _make(spec, tokenizer, quick, report, folder, shown_bytes=0)
     except OSError as error:
         raise _not_kept(error, folder) from error
 
 
 def _make(
-    spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report, folder: Path,
-    shown_bytes: int = SHOWN_BYTES,
+    spec: Spec, tokenizer: PreTrainedTokenizerBase, quick: QuickTokenizer | None, report: Report,
+    folder: Path, shown_bytes: int = SHOWN_BYTES,
 ) -> Path:  # fmt: skip
     began = time.monotonic()
     dataset = open_dataset(spec.dataset, spec.method)
     before = stamps(spec.dataset)
     tally = Tally(len(spec.dataset.entries))
     with EncodedWriter(folder, shown_bytes) as writer:
-        reading = _Reading(spec, tokenizer, dataset, report)
+        reading = _Reading(spec, quick, tokenizer, dataset, report)
         for part, entry in reading.parts(lambda: writer.shows):
             writer.add(tally.rows_read, part)
             tally.add(part, entry)
@@ -118,13 +136,14 @@ class _Reading:
     beside it, which do the same."""
 
     def __init__(
-        self, spec: Spec, tokenizer: PreTrainedTokenizerBase, dataset: Dataset, report: Report
-    ) -> None:
+        self, spec: Spec, quick: QuickTokenizer | None, tokenizer: PreTrainedTokenizerBase,
+        dataset: Dataset, report: Report,
+    ) -> None:  # fmt: skip
         self._dataset = dataset
         self._report = report
         self._seed = spec.training.seed
         self._loss_on = spec.dataset.loss_on
-        self._quick = quick_of(tokenizer)
+        self._quick = quick
         self._repairs = "reencode" in spec.dataset.fixes
         self._encoder = RowEncoder(
             self._quick or tokenizer, dataset, self._seed, self._loss_on, repairs=self._repairs
@@ -134,7 +153,8 @@ class _Reading:
 
     def parts(self, shows: Callable[[], bool]) -> Iterator[tuple[Part, int]]:
         """In order, each with the entry of the dataset that it is of; ``shows`` is asked whether
-        what is to be seen of the next one is wanted. Raises DatasetError, Halted, JobError."""
+        what is to be seen of the next one is wanted. Raises DatasetError, Halted, JobError,
+        WordsDiffer."""
         began = time.monotonic()
         units = self._dataset.units()
         for unit in units:

@@ -52,6 +52,7 @@ def _serve(frames: queue.SimpleQueue[bytes], messages: BinaryIO) -> NoReturn:
     quick_transformers.install()
     from engine.worker.crew_wire import Answer, SentUnit, Task, write_frame
     from engine.worker.row_encoder import RowEncoder
+    from engine.worker.word_tokens import WordsDiffer
 
     task = msgspec.msgpack.decode(frames.get(), type=Task)
     encoder = RowEncoder(
@@ -64,6 +65,8 @@ def _serve(frames: queue.SimpleQueue[bytes], messages: BinaryIO) -> NoReturn:
             answer = Answer(part=encoder.part(sent.unit, shows=sent.shows))
         except DatasetError as error:
             answer = Answer(wrong=[error.problem, error.remedy, error.field])
+        except WordsDiffer:
+            answer = Answer(words_differ=True)
         except Exception as error:  # The outermost handler: the worker says what it means.
             log.exception("A run of rows failed")
             answer = Answer(crash=f"{type(error).__name__}: {error}")

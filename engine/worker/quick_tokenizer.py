@@ -32,6 +32,8 @@ class QuickTokenizer(msgspec.Struct, dict=True):
     added_tokens_decoder: dict[int, Added]
     eos_token_id: int | None
     is_fast: bool = True
+    by_words: bool = True
+    """Whether what it makes of a word is remembered, where that gives the same."""
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
@@ -44,7 +46,7 @@ class QuickTokenizer(msgspec.Struct, dict=True):
     @cached_property
     def words(self) -> WordTokens | None:
         """Quicker still, for texts that it takes; None if this tokenizer cannot be had so."""
-        return word_tokens_of(self.backend, self._tokenizer)
+        return word_tokens_of(self.backend, self._tokenizer) if self.by_words else None
 
     def encode_texts(
         self, texts: Sequence[str], *, add_special_tokens: bool, places: bool

@@ -6,7 +6,6 @@ before. Whatever cannot be said so for certain is left to the tokenizer.
 
 from __future__ import annotations
 
-import logging
 from array import array
 from itertools import accumulate, chain
 from typing import TypeAlias
@@ -16,8 +15,6 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 from engine.worker.word_cuts import Cuts, cuts_of
-
-log = logging.getLogger(__name__)
 
 Found: TypeAlias = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]
 """Ids, and from and up to which character of the text each goes, shape (tokens, 2)."""
@@ -45,6 +42,11 @@ _PROBE = (
 )
 
 
+class WordsDiffer(Exception):
+    """A text became other tokens than its words by themselves: whatever was made of words of this
+    tokenizer has to be made anew without."""
+
+
 class WordTokens:
     """Makes tokens of texts with what a tokenizer said of their words."""
 
@@ -60,12 +62,12 @@ class WordTokens:
         self._new_texts = 0
         """Those of them that had many new words."""
         self._made = 0
-        self._is_wrong = False
         self._first, self._last = map(_placeless, _around(tokenizer))
 
     def of(self, text: str, *, add_special_tokens: bool) -> Found | None:
-        """Exactly what the tokenizer makes of the text; None if only itself can say."""
-        if self._is_wrong or self._rests() or len(text) > _LONGEST:
+        """Exactly what the tokenizer makes of the text; None if only itself can say. Raises
+        WordsDiffer if it is found out that it was not."""
+        if self._rests() or len(text) > _LONGEST:
             return None
         words = self._cuts.words(text)
         data = None if words is None else self._tokens(text, words)
@@ -84,18 +86,11 @@ class WordTokens:
             places[-(len(self._last) // _TOKEN_BYTES) :] = 0
         found = made[:, 0].copy(), places
         self._made += 1
-        if self._made % _COMPARED == 0 and not self._is_same(text, found, add_special_tokens):
-            return None
+        if self._made % _COMPARED == 0:
+            asked = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
+            if not _agrees(found, asked):
+                raise WordsDiffer
         return found
-
-    def _is_same(self, text: str, found: Found, add_special_tokens: bool) -> bool:
-        """Whether the tokenizer says so too. If it does not, it alone is asked from then on; what
-        was made before reads the same, cut into other tokens here and there."""
-        made = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
-        self._is_wrong = not _agrees(found, made)
-        if self._is_wrong:
-            log.error("Words become other tokens in a text than by themselves; they are not asked")
-        return not self._is_wrong
 
     def _rests(self) -> bool:
         """Where nearly each text has many new words, as Chinese has phrases, to remember them is

@@ -27,6 +27,7 @@ from engine.worker import crew
 from engine.worker.crew_wire import SentUnit
 from engine.worker.encoding import encoding_of
 from engine.worker.report import Halted
+from engine.worker.word_tokens import WordsDiffer, WordTokens
 from tests.allowance import is_within
 from tests.worker.conftest import WORDS, Heard, make_spec
 
@@ -145,6 +146,42 @@ def test_the_files_are_the_same_as_one_process_makes(
     if name == "messages.jsonl":
         assert meta.refused_count == len(meta.refused) == 17
         assert meta.merged_systems == 33
+
+
+_DIFFERS = (
+    "from engine.worker import helper, word_tokens\n"
+    "def of(self, text, **options): raise word_tokens.WordsDiffer\n"
+    "word_tokens.WordTokens.of = of\n"
+    "helper.main()"
+)
+
+
+@pytest.mark.parametrize("where", ["here", "beside"])
+def test_words_that_are_other_tokens_in_a_text_leave_nothing_behind(
+    models: Callable[[str], Path], tmp_path: Path, report: Heard, helped: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch, where: str,
+) -> None:  # fmt: skip
+    data = _written(tmp_path, "rows.json")
+    right = _made(models("qwen"), data, report)
+    asked = []
+
+    def of(self: WordTokens, text: str, *, add_special_tokens: bool) -> Any:
+        asked.append(text)
+        if len(asked) == 60:
+            raise WordsDiffer
+        ids, places = real(self, text, add_special_tokens=add_special_tokens)
+        return (ids + 1, places) if len(asked) > 10 else (ids, places)
+
+    real: Callable[..., Any] = WordTokens.of
+    with monkeypatch.context() as patch:
+        if where == "here":
+            patch.setattr(WordTokens, "of", of)
+        else:
+            patch.setattr(crew, "COMMAND", [sys.executable, "-c", _DIFFERS])
+            helped()
+        found = _made(models("qwen"), data, report)
+    assert found == right
+    assert len(asked) == (60 if where == "here" else 0)
 
 
 def test_what_is_wrong_is_what_one_process_says_first(
