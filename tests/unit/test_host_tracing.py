@@ -61,7 +61,10 @@ def test_a_form_of_short_rows_is_kept_until_longer_ones_are_planned(fettle_home:
         assert (await house.ask(long)).data["cached"] is False
         assert (await house.ask(short)).data["cached"], "it serves both"
         assert len(list((fettle_home / "forms").iterdir())) == 1
+        beside = house.parts.tracer._beside._worker
+        assert beside is not None
         house.parts.tracer.close()
+        await beside.ended
         await house.book.close_all()
 
     run_async(work)
