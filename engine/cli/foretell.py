@@ -22,6 +22,9 @@ TRACE_SECONDS = 330.0
 """For one trace: a worker may have to import everything first."""
 _SLOWEST = 1.3
 """Times what the slowest so far took, another may take."""
+_BEYOND_WINDOW = 2.5
+"""Times what rows within a sliding window take, longer ones may: they are traced as well, and show
+more layers."""
 
 
 def machine_for(client: Client, spec: Spec, profile: str, platform: str | None = None) -> Machine:
@@ -43,6 +46,8 @@ class Traces:
         self._only_kept = only_kept
         self._deadline: float | None = None
         self._usual_seconds = 0.0
+        self._longest: int | None = None
+        """Tokens of the rows that so far was traced for."""
         self.left_out = 0
         """Forms that there was no time for."""
 
@@ -66,6 +71,7 @@ class Traces:
         # What was asked for is longer under way than it is traced; what was kept, less.
         taken = max(form.seconds, time.monotonic() - began)
         self._usual_seconds = max(self._usual_seconds, taken)
+        self._longest = form.longest
         return form, reply["config"]
 
     def limit(self, deadline: float | None) -> None:
@@ -75,7 +81,9 @@ class Traces:
     def form(self, spec: Spec) -> Form | None:
         """The form of a spec that could be tried; None if it cannot be traced, or not in time: a
         trace that is given up half way would cost the host its warm worker."""
-        ends = time.monotonic() + _SLOWEST * self._usual_seconds
+        is_longer = self._longest is not None and spec.training.max_length > self._longest
+        factor = _SLOWEST * (_BEYOND_WINDOW if is_longer else 1)
+        ends = time.monotonic() + factor * self._usual_seconds
         is_late = self._deadline is not None and ends > self._deadline
         try:
             return self._ask(spec, only_kept=is_late or self._only_kept)[0]

@@ -56,7 +56,7 @@ def plan(arguments: Namespace, output: Output) -> Exit:
         found = make_plan(spec, form, machine, forms=traces.form, config=config)
     layers = sorted(linear_names(config) or ()) if spec.lora else []
     raw = {"type": "plan", **msgspec.to_builtins(found), "margin_bytes": found.margin_bytes,
-           "layers": layers, "changes_left_out": traces.left_out}  # fmt: skip
+           "layers": layers, "forms_left_out": traces.left_out}  # fmt: skip
     output.emit(raw | ({"make_it_fit": fix} if arguments.fit else {}))
     if not output.as_json:
         for line in report(found, output, layers):

@@ -292,8 +292,9 @@ class Trace(Request, frozen=True, kw_only=True, tag=_snake):
 
     Reply data: ``form`` (a :class:`engine.planning.form.Form`), ``config`` (the model's
     ``config.json``), ``source`` (``folder``, ``catalogue``, ``cache`` or ``hub``: where the config
-    comes from), ``seconds`` that it took now, ``cached``. Refused where the model's code cannot be
-    traced.
+    comes from), ``seconds`` that it took now, ``cached``. The form holds for the spec's
+    ``max_length``, and where that is within a sliding window for no longer rows than it. Refused
+    where the model's code cannot be traced.
     """
 
     spec: dict[str, Any]

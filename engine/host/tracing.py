@@ -156,5 +156,8 @@ def _kept(place: Path) -> form.Form | None:
 
 
 def _keep(place: Path, traced: dict[str, Any]) -> None:
+    kept = _kept(place)
+    if kept is not None and kept.longest is None:
+        return  # Another has asked for longer rows in the meantime.
     place.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(place, msgspec.json.encode(traced))

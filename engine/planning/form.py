@@ -153,6 +153,9 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     rounding: list[tuple[int, int]] = []
     """Tokens of a micro-batch, and bytes that the allocator then holds beyond what training asked
     for at its peak; rising. No polynomial: how blocks fit into each other is no matter of size."""
+    long_from: int = 0
+    long_rounding: list[tuple[int, int]] = []
+    """The same for rows of so many tokens or more, where a sliding window takes masks."""
     traced_at: list[Point] = []
     seconds: float = 0.0
     """How long the trace took."""
@@ -192,7 +195,9 @@ def peak(form: Form, point: Point, moment: Moment = "train") -> Peak:
         return found
     moving = _moving(found if moment == "train" else _highest(form, point, "train"))
     share = _moving(found) / max(moving, 1)
-    rounding = round(share * _rounding(form, point.batch * point.length))
+    is_long = form.long_rounding and point.length >= form.long_from
+    table = form.long_rounding if is_long else form.rounding
+    rounding = round(share * _rounding(table, point.batch * point.length))
     parts = {**found.parts, "rounding": rounding} if rounding else found.parts
     return Peak(segment=found.segment, parts=parts)
 
@@ -210,15 +215,15 @@ def _moving(found: Peak) -> int:
     return sum(size for part, size in found.parts.items() if part not in STAYS)
 
 
-def _rounding(form: Form, tokens: int) -> float:
+def _rounding(table: list[tuple[int, int]], tokens: int) -> float:
     """Between two known sizes in proportion; beyond the greatest it grows as the tokens do."""
-    last_tokens, last = form.rounding[-1]
+    last_tokens, last = table[-1]
     if tokens >= last_tokens:
         return last * tokens / last_tokens
-    place = bisect_left(form.rounding, tokens, key=itemgetter(0))
+    place = bisect_left(table, tokens, key=itemgetter(0))
     if place == 0:
-        return form.rounding[0][1]
-    (begin, low), (end, high) = form.rounding[place - 1 : place + 1]
+        return table[0][1]
+    (begin, low), (end, high) = table[place - 1 : place + 1]
     return low + (high - low) * (tokens - begin) / (end - begin)
 
 

@@ -1,7 +1,8 @@
 """What could change in a spec, each change worked out: its memory, speed and effect. Pure.
 
-Changes of sizes (batch, length, rank) are evaluated in the form at hand. Others need a form of
-their own, which ``forms`` gives, or None if there is none: then they are left out.
+Changes of sizes (batch, length, rank) are evaluated in the form at hand. Others, and rows longer
+than it holds for, need a form of their own, which ``forms`` gives, or None if there is none: then
+they are left out.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def file_bytes_of(spec: Spec, form: Form, config: dict[str, Any] | None) -> int:
 
 
 class Bench:
-    """Specs side by side on one machine. Forms are asked for once."""
+    """Specs side by side on one machine. A form is asked for once, and again for longer rows."""
 
     def __init__(
         self, spec: Spec, form: Form, machine: Machine, forms: Forms | None,

@@ -42,7 +42,8 @@ def config_of(path: str, revision: str | None = None) -> tuple[dict[str, Any], S
 
 
 def layout_key(spec: Spec, device: DeviceKind, precision: Precision) -> str:
-    """The same for specs that one form serves for, without a look at the model's config."""
+    """The same for specs that one form serves for, if it holds for their rows, without a look at
+    the model's config."""
     model = {
         "path": spec.model.path,
         "revision": spec.model.revision,

@@ -12,6 +12,8 @@
       near.i64                  of each sample the earlier one that it is nearly the same as, or
                                 itself; there once somebody has asked
 
+Beside them ``<digest>.words-differ`` says of a tokenizer that nothing may be remembered of words.
+
 Whatever could change a token is in the key, so a folder is never changed. Training reads the very
 files that a person looks at. Everything here is light: arrays are mapped, not read.
 """
@@ -83,6 +85,23 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
 def folder_of(key: str) -> Path:
     """Where the dataset with this key is, or is to be."""
     return paths.home() / "encoded" / key
+
+
+def words_differ(tokenizer: str) -> bool:
+    """Whether the tokenizer with this digest was seen to make other tokens of a text than of its
+    words."""
+    return _note_of(tokenizer).exists()
+
+
+def note_words_differ(tokenizer: str) -> None:
+    """It was. Raises ``OSError``."""
+    note = _note_of(tokenizer)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.touch()
+
+
+def _note_of(tokenizer: str) -> Path:
+    return folder_of(f"{tokenizer[:40]}.words-differ")
 
 
 def find(key: str) -> Path | None:

@@ -6,7 +6,6 @@ is trained on.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +26,7 @@ from engine.worker.chat import ensure_template
 from engine.worker.crew_wire import SentDataset, Task
 from engine.worker.encoded_parts import Encoding
 from engine.worker.encoded_writer import SHOWN_BYTES, EncodedWriter
-from engine.worker.encoding_key import key_of
+from engine.worker.encoding_key import digest_of, key_of
 from engine.worker.failures import JobError
 from engine.worker.hub_dataset import fetch_missing
 from engine.worker.mixture import tell_format
@@ -41,8 +40,6 @@ from engine.worker.word_tokens import WordsDiffer
 
 __all__ = ["Encoding", "encoding_of", "load"]
 
-log = logging.getLogger(__name__)
-
 
 def encoding_of(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report) -> Encoding:
     """Tokens of the spec's dataset, with its fixes. Raises DatasetError, and JobError if the disk
@@ -52,7 +49,7 @@ def encoding_of(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report) 
     kept = encoded.find(key)
     folder = kept
     if folder is None:
-        folder = _made(spec, tokenizer, report, encoded.folder_of(key))
+        folder = _made(spec, tokenizer, report, key)
         encoded.make_room()
     found = load(folder)
     _tell(found.meta, tokenizer, report)
@@ -75,14 +72,20 @@ def load(folder: Path) -> Encoding:
 # ---------------------------------------------------------------- making it
 
 
-def _made(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report, folder: Path) -> Path:
-    quick = quick_of(tokenizer)
+def _made(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report, key: str) -> Path:
+    quick, digest = quick_of(tokenizer), digest_of(tokenizer)
+    if quick is not None and encoded.words_differ(digest):
+        quick = msgspec.structs.replace(quick, by_words=False)
     try:
-        return _fitted(spec, tokenizer, quick, report, folder)
+        return _fitted(spec, tokenizer, quick, report, encoded.folder_of(key))
     except WordsDiffer:
-        assert quick is not None
-        log.error("Words became other tokens in a text than by themselves: all is made anew")
-    return _fitted(spec, tokenizer, msgspec.structs.replace(quick, by_words=False), report, folder)
+        encoded.note_words_differ(digest)
+    report.decided(
+        "All tokens are made anew, which takes longer.",
+        "A text became other tokens than its words by themselves. Nothing that was made of words "
+        "with this tokenizer is used any more.",
+    )
+    return _made(spec, tokenizer, report, key_of(spec, tokenizer))
 
 
 def _fitted(

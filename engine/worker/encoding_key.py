@@ -28,6 +28,8 @@ def key_of(spec: Spec, tokenizer: PreTrainedTokenizerBase) -> str:
         _identity(tokenizer),
         "reencode" in spec.dataset.fixes,  # Other fixes leave rows out, and change none.
     ]  # fmt: skip
+    if encoded.words_differ(digest_of(tokenizer)):
+        known.append("not by words")  # What was made before that was seen may be wrong.
     return hashlib.sha256(msgspec.json.encode(known)).hexdigest()[:40]
 
 
@@ -35,15 +37,15 @@ def _identity(tokenizer: PreTrainedTokenizerBase) -> list[Any]:
     template = tokenizer.chat_template or PLAIN_TEMPLATE
     return [
         type(tokenizer).__name__,
-        _inside(tokenizer),
+        digest_of(tokenizer),
         bool(getattr(tokenizer, "split_special_tokens", False)),
         msgspec.to_builtins(template),
         {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
     ]
 
 
-def _inside(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Digest of what makes the tokens. Of a tokenizer in Python nobody can say what that is: its
+def digest_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Of what makes the tokens. Of a tokenizer in Python nobody can say what that is: its
     tokens are made anew each time."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:

@@ -83,8 +83,9 @@ class TracingHost(HostDouble):
         self.replies["facts"] = {"facts": FACTS}
         self.trouble: Refusal | None = None
         self.is_silent = False
+        self._held: list[tuple[Any, Trace]] = []
         self.window: int | None = None
-        """Rows within it are traced for themselves."""
+        """Rows within it are traced for themselves, and only longer ones are in trouble."""
 
     def _on_request(self, socket: Any, request: Message) -> None:
         assert isinstance(request, Request)
@@ -93,14 +94,26 @@ class TracingHost(HostDouble):
             return
         self.requests.append(request)
         if self.is_silent:
+            self._held.append((socket, request))
             return
-        if self.trouble is not None:
+        self._answer(socket, request)
+
+    def speak(self) -> None:
+        """Answer what was asked in silence."""
+        self.is_silent = False
+        for held in self._held:
+            self._answer(*held)
+        self._held.clear()
+
+    def _answer(self, socket: Any, request: Trace) -> None:
+        spec = plannable_spec(request.spec)
+        is_short = self.window is not None and spec.training.max_length < self.window
+        if self.trouble is not None and not is_short:
             refusal = self.trouble
             socket.write(frame(msgspec.structs.replace(refusal, to=request.id)))
             return
-        spec = plannable_spec(request.spec)
         form = form_of(spec)
-        if self.window and spec.training.max_length < self.window:
+        if self.window and is_short:
             form = msgspec.structs.replace(form, longest=self.window - 1)
         data = {"form": msgspec.to_builtins(form), "config": CONFIG, "source": "catalogue"}
         socket.write(frame(Reply(to=request.id, data=data)))
@@ -280,6 +293,36 @@ def test_rows_longer_than_a_window_are_traced_once(
     planned(page, qtbot, max_length=2048)
     settled(page, qtbot)
     assert len(host.asked(Trace)) == asked
+
+
+def test_rows_that_grow_while_shorter_ones_are_traced_are_traced_next(
+    page: NewRunPage, host: TracingHost, qtbot: QtBot
+) -> None:
+    host.window, host.is_silent = 1500, True
+    page.form.set_value("training.max_length", 1024)
+    page.form.set_value("model.path", MODEL)
+    qtbot.waitUntil(lambda: len(host.asked(Trace)) == 1)
+    page.form.set_value("training.max_length", 2048)
+    qtbot.wait(600)
+    assert len(host.asked(Trace)) == 1
+    host.speak()
+    qtbot.waitUntil(lambda: stage(page) == "planned")
+    assert host.asked(Trace)[-1].spec["training"]["max_length"] >= 2048
+
+
+def test_a_refusal_of_longer_rows_leaves_the_plan_of_shorter_ones(
+    page: NewRunPage, host: TracingHost, qtbot: QtBot
+) -> None:
+    host.window, host.trouble = 1500, Refusal(to=0, sentence="Not now.", code="busy")
+    planned(page, qtbot, max_length=1024)
+    settled(page, qtbot)
+    assert stage(page) == "planned", "only the change to longer rows is missing"
+    page.form.set_value("training.max_length", 2048)
+    qtbot.waitUntil(lambda: stage(page) == "busy")
+    planned(page, qtbot, max_length=1024)
+    host.trouble = None
+    page.adviser.forecaster.traces.forget_busy()
+    planned(page, qtbot, max_length=2048)
 
 
 def test_another_way_of_training_is_traced_once(

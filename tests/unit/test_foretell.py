@@ -62,6 +62,17 @@ def test_a_trace_may_take_longer_than_the_one_before(host: Host, traces: Traces)
     assert traces.left_out == 1
 
 
+def test_rows_beyond_a_window_are_given_more_time(host: Host, traces: Traces) -> None:
+    traces._longest = 4095
+    took = traces._usual_seconds = 0.4
+    traces.limit(time.monotonic() + 2 * took)
+    assert traces.form(_spec(64)) is not None
+    longer = _spec(128)
+    longer = replace(longer, training=replace(longer.training, max_length=5000))
+    assert traces.form(longer) is None
+    assert traces.left_out == 1
+
+
 def test_late_what_is_kept_is_taken_and_nothing_is_traced(host: Host, traces: Traces) -> None:
     traces.limit(time.monotonic() - 1)
     assert traces.form(_spec(32)) is not None

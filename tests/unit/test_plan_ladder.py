@@ -266,6 +266,15 @@ def test_longer_rows_than_a_form_holds_for_need_another() -> None:
     assert longer not in [r.patch for r in plan.ladder], "no form, no rung"
     assert [r for r in plan.ladder if "training.per_device_train_batch_size" in r.patch]
 
+    def of_longer(wanted: Spec) -> Form | None:
+        return form_of(wanted) if wanted.training.max_length > 4095 else None
+
+    plan = make_plan(spec, form, place, forms=of_longer)
+    (rung_of_more,) = [r for r in plan.ladder if r.patch == longer]
+    assert rung_of_more.total_bytes > plan.budgets[0].total_bytes
+    smaller = [r for r in plan.ladder if "training.per_device_train_batch_size" in r.patch]
+    assert smaller, "the form at hand serves the others"
+
 
 def test_what_fits_needs_no_patch() -> None:
     assert fitting(spec_of(), machine("rtx-3090")) == {}

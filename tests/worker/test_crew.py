@@ -163,6 +163,7 @@ def test_words_that_are_other_tokens_in_a_text_leave_nothing_behind(
 ) -> None:  # fmt: skip
     data = _written(tmp_path, "rows.json")
     right = _made(models("qwen"), data, report)
+    report.records.clear()
     asked = []
 
     def of(self: WordTokens, text: str, *, add_special_tokens: bool) -> Any:
@@ -182,6 +183,12 @@ def test_words_that_are_other_tokens_in_a_text_leave_nothing_behind(
         found = _made(models("qwen"), data, report)
     assert found == right
     assert len(asked) == (60 if where == "here" else 0)
+    assert "made anew" in str(report.records)
+    report.records.clear()
+    # Another dataset, and the same one when it is wanted again, are not made of words either.
+    monkeypatch.setattr(WordTokens, "of", lambda self, text, **options: 1 / 0)
+    assert _made(models("qwen"), data, report) == right
+    assert "made anew" not in str(report.records)
 
 
 def test_what_is_wrong_is_what_one_process_says_first(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -164,62 +163,121 @@ def test_few_layers_foretell_what_all_show(name: str, fields: dict[str, Any]) ->
     assert value(few.parameters, POINT) == value(everything.parameters, POINT)
 
 
-@pytest.mark.parametrize("family", ["mistral", "gemma2"])
-@pytest.mark.parametrize("fields", [{}, {"lora": None}, {"device": "cpu", "precision": "fp32"}])
+@pytest.mark.parametrize(
+    ("family", "fields"),
+    [("mistral", {}), ("gemma2", {}), ("mistral", {"lora": None}),
+     ("mistral", {"device": "cpu", "precision": "fp32"})],
+)  # fmt: skip
 def test_rows_within_a_window_are_traced_without_longer_ones(
     family: str, fields: dict[str, Any]
 ) -> None:
     case = Case(family=family, lora=LORA, checkpointing="full", batch=2, length=8, layers=9)
     fields = {"device": "cuda", "precision": "bf16", **fields}
     layout = msgspec.structs.replace(case.layout, **fields)
-    for attention in ("sdpa", "eager"):
-        layout = msgspec.structs.replace(layout, attn_implementation=attention)
-        within, of_any = trace(layout, longest=599), trace(layout)
-        assert (within.longest, of_any.longest) == (599, None)
-        assert within.holds_for(599)
-        assert not within.holds_for(600)
-        assert trace(layout, longest=600).longest is None
-        for point in (Point(batch=2, length=599, rank=8), Point(batch=1, length=64, rank=16)):
-            assert _told(within, point) == _told(of_any, point)
+    within, of_any = trace(layout, longest=599), trace(layout, longest=600)
+    assert (within.longest, of_any.longest) == (599, None)
+    assert within.holds_for(599)
+    assert not within.holds_for(600)
+    for point in (Point(batch=2, length=599, rank=8), Point(batch=1, length=64, rank=16)):
+        assert _told(within, point) == _told(of_any, point), "one plan, whatever was asked for"
 
 
 def _told(form: Form, point: Point) -> list[Any]:
-    """What does not hang on how blocks fit into each other, nor on the length of a trace."""
+    """All that a plan is made of, for a point."""
     moments: tuple[Any, ...] = ("train", "evaluate", "resume", "export")
-    peaks = [peak(form, point, moment).parts for moment in moments]
-    needs = [{name: size for name, size in parts.items() if name != "rounding"} for parts in peaks]
-    return [needs, form.trainable, form.parameters, form.adapter_file, form.ram]
+    numbers = ("parameters", "trainable", "adapter_file", "ram", "forward_flops", "backward_flops",
+               "saved_bytes_moved")  # fmt: skip
+    return [
+        *(peak(form, point, moment).parts for moment in moments),
+        *(value(getattr(form, name), point) for name in numbers),
+    ]
 
 
-def _depths_traced(monkeypatch: pytest.MonkeyPatch, layout: Layout, **options: Any) -> list[int]:
+def test_longer_rows_have_their_own_rounding() -> None:
+    case = Case(family="mistral", lora=LORA, checkpointing="none", batch=2, length=8, layers=9)
+    form = trace(msgspec.structs.replace(case.layout, device="cuda", precision="bf16"))
+    assert form.long_from == 600
+    assert form.long_rounding != form.rounding
+    short, long = (
+        peak(form, Point(batch=1, length=length, rank=8)).parts["rounding"] for length in (599, 600)
+    )
+    without = msgspec.structs.replace(form, long_rounding=[])
+    assert peak(without, Point(batch=1, length=599, rank=8)).parts["rounding"] == short
+    assert peak(without, Point(batch=1, length=600, rank=8)).parts["rounding"] != long
+
+
+def test_several_full_rows_beyond_a_window_take_masks() -> None:
+    case = Case(family="mistral", lora=LORA, checkpointing="none", batch=2, length=8, layers=5)
+    card = {"device": "cuda", "precision": "bf16", "padded": False}
+    form = trace(msgspec.structs.replace(case.layout, **card))
+    within, beyond = (
+        peak(form, Point(batch=2, length=length, rank=8)).parts["activations"]
+        for length in (599, 600)
+    )
+    assert beyond > within + 600**2, "of every pair of tokens a byte at least"
+
+
+_MIXED = {
+    "gemma3_text": {},
+    "gemma4_text": {
+        "global_head_dim": 32, "num_global_key_value_heads": 1, "hidden_size_per_layer_input": 0
+    },
+    "cohere2": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "depths"), [("gemma3_text", [4]), ("gemma4_text", [4, 9]), ("cohere2", [4, 9])]
+)
+def test_layers_that_see_all_of_a_row_are_alike_if_nothing_else_tells_them_apart(
+    monkeypatch: pytest.MonkeyPatch, kind: str, depths: list[int]
+) -> None:
+    """Gemma 3 has one kind of layer and two of rope; in Gemma 4 the heads are of two sizes, and in
+    Cohere 2 only layers with a window have a rope."""
+    layout = _mixed(kind)
+    few, traced = _traced(monkeypatch, layout, longest=64)
+    everything = trace(layout, whole=True)
+    assert traced == depths
+    for point in (Point(batch=2, length=599, rank=8), Point(batch=1, length=64, rank=16)):
+        ours, theirs = (_told(form, point) for form in (few, everything))
+        for one, other in zip(ours, theirs, strict=True):
+            if isinstance(one, dict):
+                # How blocks fit into each other depends on the layers that were traced.
+                one, other = one | {"rounding": 0}, other | {"rounding": 0}
+            assert one == pytest.approx(other, rel=1e-6)
+
+
+def test_where_all_scores_are_computed_no_window_leaves_anything_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layout = _mixed("gemma3_text")
+    assert _traced(monkeypatch, layout)[1] == [4, 9], "both kinds of layers, each twice"
+    eager = msgspec.structs.replace(layout, attn_implementation="eager")
+    assert _traced(monkeypatch, eager)[1] == [4]
+
+
+def _mixed(kind: str) -> Layout:
+    case = Case(family="mistral", lora=LORA, checkpointing="full", batch=2, length=8, layers=12)
+    config = {**case.config, "model_type": kind, "head_dim": 16, **_MIXED[kind]}
+    config["layer_types"] = ["sliding_attention", "sliding_attention", "full_attention"] * 4
+    return msgspec.structs.replace(case.layout, config=config, device="cuda", precision="bf16")
+
+
+def _traced(
+    monkeypatch: pytest.MonkeyPatch, layout: Layout, **options: Any
+) -> tuple[Form, list[int]]:
+    """A form, and how many layers each model had that was built for it."""
     module = importlib.import_module("engine.worker.trace.trace")
     depths = []
 
-    def built(layout: Layout, layers: int) -> Any:
+    def built(layout: Layout, layers: int, **kind: Any) -> Any:
         depths.append(layers)
-        return real(layout, layers)
+        return real(layout, layers, **kind)
 
     real = module._built
     with monkeypatch.context() as patch:
         patch.setattr(module, "_built", built)
-        with suppress(CannotTrace):
-            trace(layout, **options)
-    return depths
-
-
-def test_windows_that_leave_nothing_out_need_no_more_layers(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    case = Case(family="gemma2", lora=LORA, checkpointing="full", batch=2, length=8, layers=12)
-    kinds = ["sliding_attention", "full_attention"] * 6
-    config = {**case.config, "model_type": "gemma3_text", "layer_types": kinds}
-    sdpa = msgspec.structs.replace(case.layout, config=config)
-    eager = msgspec.structs.replace(case.layout, attn_implementation="eager")
-    assert _depths_traced(monkeypatch, eager) == [4], "all scores are computed"
-    assert _depths_traced(monkeypatch, sdpa, longest=64) == [4]
-    assert _depths_traced(monkeypatch, sdpa) == [4, 6], "two kinds of layers, each twice"
-    uneven = msgspec.structs.replace(eager, lora={"target_modules": ["layers.1.self_attn.q_proj"]})
-    assert _depths_traced(monkeypatch, uneven)[:2] == [4, 6], "looked at"
+        return trace(layout, **options), depths
 
 
 def test_a_point_that_was_not_traced_is_met_by_another_trace(

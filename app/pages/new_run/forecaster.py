@@ -1,8 +1,9 @@
 """Keeps the plan of what is filled in up to date: evaluates at once, traces when it has to.
 
-A change of sizes (batch, length, rank) only evaluates the form that is there. Another model, or
-another way of training it, needs a new trace: that is asked for once nothing has changed for a
-moment, and until it is there the plan before stays in view, pale.
+A change of sizes (batch, length, rank) only evaluates the form that is there. Another model,
+another way of training it, or rows that grow beyond a sliding window need a new trace: that is
+asked for once nothing has changed for a moment, and until it is there the plan before stays in
+view, pale.
 """
 
 from __future__ import annotations

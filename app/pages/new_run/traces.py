@@ -1,4 +1,4 @@
-"""Traces of models, asked of the host once each and kept: what a plan is evaluated from."""
+"""Traces of models, asked of the host and kept: what a plan is evaluated from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ KEPT = 64
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """What a trace depends on: equal keys have the same form."""
+    """What a trace depends on: equal keys have the same form, but that one of rows within a sliding
+    window does not serve for longer ones."""
 
     layout: str
     device: str
@@ -64,15 +65,17 @@ class Traces(QObject):
         super().__init__(parent)
         self._link = link
         self._found: dict[Key, Traced | Failure] = {}
+        self._failed: dict[Key, Failure] = {}
+        """Where rows longer than those of the form that is there were asked for."""
         self._asked: set[Key] = set()
         link.connected.connect(self._on_connected)
         link.moved.connect(self.forget)
 
     def get(self, key: Key, length: int = 0) -> Traced | Failure | None:
-        """What is known; None if nothing is yet, or not of rows of so many tokens."""
+        """What is known of rows of up to so many tokens; None if nothing is yet."""
         found = self._found.get(key)
         if isinstance(found, Traced) and not found.form.holds_for(length):
-            return None
+            return self._failed.get(key)
         return found
 
     def is_asked(self, key: Key) -> bool:
@@ -80,7 +83,7 @@ class Traces(QObject):
         return key in self._asked
 
     def ask(self, key: Key, spec: Spec) -> None:
-        """Have the host trace it, unless it did or does."""
+        """Have the host trace it, unless it did so for such rows, or does."""
         if key in self._asked or self.get(key, spec.training.max_length) is not None:
             return
         self._asked.add(key)
@@ -93,18 +96,19 @@ class Traces(QObject):
     def forget(self) -> None:
         """Other models lie at another place."""
         self._found.clear()
+        self._failed.clear()
 
     def forget_failures(self) -> None:
         """What failed may do better now."""
         self._found = {k: found for k, found in self._found.items() if isinstance(found, Traced)}
+        self._failed.clear()
 
     def forget_busy(self) -> None:
         """What the engine had no time for is asked for anew."""
-        busy = [
-            k for k, found in self._found.items() if isinstance(found, Failure) and found.is_busy
-        ]
-        for key in busy:
-            del self._found[key]
+        for known in (self._found, self._failed):
+            busy = [k for k, found in known.items() if isinstance(found, Failure) and found.is_busy]
+            for key in busy:
+                del known[key]
 
     def _on_connected(self, _data: object) -> None:
         self.forget_failures()
@@ -122,7 +126,13 @@ class Traces(QObject):
     def _keep(self, found: Traced | Failure) -> None:
         key: Key = self.sender().property("key")
         self._asked.discard(key)
-        self._found[key] = found
+        if isinstance(found, Failure) and isinstance(self._found.get(key), Traced):
+            # That of shorter rows still serves them.
+            self._failed[key] = found
+        else:
+            self._failed.pop(key, None)
+            self._found.pop(key, None)
+            self._found[key] = found
         while len(self._found) > KEPT:
             self._found.pop(next(iter(self._found)))
         self.arrived.emit(key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from itertools import chain
+from itertools import chain, cycle, islice
 from typing import Any
 
 import msgspec
@@ -26,6 +26,7 @@ from engine.worker.trace.stand_ins import Kernels, Linear4bit, Linear8bit
 
 FUSED_OUTPUTS = ("log_probs", "entropy", "is_top1")
 """What TRL's SFTTrainer asks of the head."""
+_WINDOW_OR_NONE = ("full_attention", "sliding_attention")
 
 
 class Built(msgspec.Struct):
@@ -42,18 +43,25 @@ class Built(msgspec.Struct):
     kernels: Kernels
 
 
-def period(config: dict[str, Any], *, windows_alike: bool = False) -> int:
-    """After how many layers their kinds repeat; ``windows_alike``: but for what they look back
-    at."""
-    kinds = getattr(_config(config, None), "layer_types", None)
+def period(config: dict[str, Any]) -> int:
+    """After how many layers their kinds repeat."""
+    kinds = _kinds(config)
     if not kinds:
         return 1
-    if windows_alike:
-        kinds = ["full_attention" if kind == "sliding_attention" else kind for kind in kinds]
     for length in range(1, len(kinds)):
         if all(kinds[at] == kinds[at % length] for at in range(len(kinds))):
             return length
     return len(kinds)
+
+
+def mixes_windows(config: dict[str, Any]) -> bool:
+    """Whether some of the layers have a sliding window, and all others none."""
+    return set(_kinds(config)) == set(_WINDOW_OR_NONE)
+
+
+def _kinds(config: dict[str, Any]) -> list[str]:
+    """Of each layer; none where all are of one."""
+    return getattr(_config(config, None), "layer_types", None) or []
 
 
 def depth(config: dict[str, Any]) -> int:
@@ -66,16 +74,18 @@ def depth(config: dict[str, Any]) -> int:
 
 def window(config: dict[str, Any]) -> int | None:
     """Tokens from which on layers with a sliding window need a mask; None without any."""
-    found = _config(config, None)
-    kinds = getattr(found, "layer_types", None)
-    if kinds is not None and "sliding_attention" not in kinds:
+    kinds = _kinds(config)
+    if kinds and "sliding_attention" not in kinds:
         return None
-    size = getattr(found, "sliding_window", None)
+    size = getattr(_config(config, None), "sliding_window", None)
     return int(size) if size else None
 
 
-def _config(config: dict[str, Any], layers: int | None) -> PreTrainedConfig:
-    """The model's config, cut to its first layers. Raises CannotTrace."""
+def _config(
+    config: dict[str, Any], layers: int | None, *, alternating: bool = False
+) -> PreTrainedConfig:
+    """The model's config, cut to its first layers; ``alternating``: to as many, every other with a
+    window. Raises CannotTrace."""
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
         raise CannotTrace(f"transformers has no model of the kind {kind!r}.")
@@ -85,13 +95,16 @@ def _config(config: dict[str, Any], layers: int | None) -> PreTrainedConfig:
         values["num_hidden_layers"] = layers
         if values.get("layer_types"):
             values["layer_types"] = values["layer_types"][:layers]
+        if alternating:
+            values["layer_types"] = list(islice(cycle(_WINDOW_OR_NONE), layers))
     found: PreTrainedConfig = CONFIG_MAPPING[kind].from_dict(values)
     return found
 
 
-def build(layout: Layout, *, layers: int, rank: int) -> Built:
-    """The model with so many layers. Raises CannotTrace."""
-    config = _config(layout.config, layers)
+def build(layout: Layout, *, layers: int, rank: int, alternating: bool = False) -> Built:
+    """The model with its first layers; ``alternating``: with as many, every other with a window.
+    Raises CannotTrace."""
+    config = _config(layout.config, layers, alternating=alternating)
     compute = DTYPES[layout.precision]
     cast = compute if layout.precision != "fp32" else None
     kernels = Kernels(layout.device, cast)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from msgspec.structs import replace
+from torch import nn
 
 from engine.planning.form import PARTS, Form, Layout, Point, Segment
 from engine.worker.trace import fit, rounding
@@ -44,6 +45,8 @@ class _Subject(msgspec.Struct):
     built: Built
     cut: Cut | None
     """Layers without which the model is one of fewer still; None if it is whole."""
+    alternating: bool
+    """Whether every other layer has a window, whatever the whole model's have."""
     longest: int | None
     """Tokens of the longest row that is traced; None: of any."""
     computes_all: bool
@@ -81,13 +84,13 @@ class _Pass(msgspec.Struct):
 
 
 class _Uneven(Exception):
-    """Layers that were taken for alike are not."""
+    """Layers with a window and those without are not alike."""
 
 
 def trace(layout: Layout, *, longest: int | None = None, whole: bool = False) -> Form:
-    """The form of a layout. It holds for rows of ``longest`` tokens, and of any number unless a
-    sliding window makes that take longer. ``whole`` traces every layer, which takes longer and
-    gives the same. Raises CannotTrace."""
+    """The form of a layout. It holds for rows of any length, or, if ``longest`` is within a sliding
+    window, of less than the window. ``whole`` traces every layer, which takes longer and gives the
+    same. Raises CannotTrace."""
     began = time.perf_counter()
     window = _window(layout)
     up_to = window - 1 if window and longest and longest < window else None
@@ -95,10 +98,10 @@ def trace(layout: Layout, *, longest: int | None = None, whole: bool = False) ->
         subject = _build(layout, up_to, whole=whole)
         passes = _passes(subject)
     except _Uneven:
-        subject = _build_exactly(layout, up_to)
+        subject = _repeating(layout, up_to, models.period(layout.config))
         passes = _passes(subject)
     segments = [segment for done in passes for segment in _segments(subject, done)]
-    return _form(subject, passes[-1], segments, time.perf_counter() - began)
+    return _form(subject, passes, segments, began)
 
 
 def _passes(subject: _Subject) -> list[_Pass]:
@@ -109,44 +112,52 @@ def _passes(subject: _Subject) -> list[_Pass]:
 
 
 def _build(layout: Layout, longest: int | None, *, whole: bool) -> _Subject:
-    """With as few layers as may do: those with a window and those without are alike where none
-    leaves anything out."""
+    """With as few layers as may do: where no window leaves anything out, those with one and those
+    without do the same in most models."""
     if whole:
         return _subject(layout, longest, models.depth(layout.config), None)
-    exact = models.period(layout.config)
-    period = models.period(layout.config, windows_alike=True)
-    subject = _repeating(layout, longest, period)
-    are_alike = longest is not None or subject.computes_all or _window(layout) is None
-    if period == exact or are_alike or subject.cut is None:
-        return subject
-    return _build_exactly(layout, longest)
+    period = models.period(layout.config)
+    if period > 1 and models.mixes_windows(layout.config):
+        subject = _repeating(layout, longest, 1, alternating=True)
+        is_all_seen = longest is not None or subject.computes_all or _window(layout) is None
+        if subject.cut is None or (is_all_seen and _have_same_weights(subject.built.layers)):
+            return subject
+    return _repeating(layout, longest, period)
 
 
-def _build_exactly(layout: Layout, longest: int | None) -> _Subject:
-    """Whose kinds of layers are kept apart."""
-    return _repeating(layout, longest, models.period(layout.config))
+def _have_same_weights(layers: list[nn.Module]) -> bool:
+    shapes = [[value.shape for value in layer.parameters()] for layer in layers]
+    return all(each == shapes[0] for each in shapes)
 
 
-def _repeating(layout: Layout, longest: int | None, period: int) -> _Subject:
-    """With as few layers as do if they repeat after so many."""
+def _repeating(
+    layout: Layout, longest: int | None, period: int, *, alternating: bool = False
+) -> _Subject:
+    """With as few layers as do if they repeat after so many; ``alternating``: with both kinds among
+    those that are compared."""
     depth = models.depth(layout.config)
     first = _first_depth(depth, period)
     if depth <= max(_WHOLE_UP_TO, first):
         return _subject(layout, longest, depth, None)
-    return _subject(layout, longest, first + period, Cut(period + 1, period))
+    cut = Cut(period + 1, period)
+    return _subject(layout, longest, first + period, cut, alternating=alternating)
 
 
-def _subject(layout: Layout, longest: int | None, layers: int, cut: Cut | None) -> _Subject:
-    built = _built(layout, layers)
+def _subject(
+    layout: Layout, longest: int | None, layers: int, cut: Cut | None, *, alternating: bool = False
+) -> _Subject:
+    built = _built(layout, layers, alternating=alternating)
     return _Subject(
         layout=layout, depth=models.depth(layout.config), traced_depth=layers, built=built,
         cut=cut, longest=longest,
+        alternating=alternating,
         computes_all=built.base.config._attn_implementation == "eager",
     )  # fmt: skip
 
 
-def _built(layout: Layout, layers: int) -> Built:
-    return models.build(layout, layers=layers, rank=_RANK if layout.lora is not None else 0)
+def _built(layout: Layout, layers: int, *, alternating: bool = False) -> Built:
+    rank = _RANK if layout.lora is not None else 0
+    return models.build(layout, layers=layers, rank=rank, alternating=alternating)
 
 
 def _first_depth(depth: int, period: int) -> int:
@@ -167,9 +178,8 @@ def _regimes(layout: Layout, longest: int | None) -> list[Regime]:
         Regime(min_batch=1, max_batch=1, line=begin == 1, min_length=least, max_length=most)
         for least, most in lengths
     ]
-    if begin is None:
-        return [*alone, Regime(min_batch=2)]
-    return [*alone, *(replace(each, min_batch=2, max_batch=None, line=True) for each in alone)]
+    several = [replace(each, min_batch=2, max_batch=None, line=begin is not None) for each in alone]
+    return [*alone, *several]
 
 
 def _window(layout: Layout) -> int | None:
@@ -224,7 +234,7 @@ def _recordings(
     if subject.cut is None:
         return [deep]
     shallower = without(deep, subject.cut)
-    if shallower is None and subject.cut.period < models.period(subject.layout.config):
+    if shallower is None and subject.alternating:
         raise _Uneven
     if shallower is None:
         fewer = _built(subject.layout, subject.traced_depth - subject.cut.period)
@@ -280,9 +290,11 @@ def _while_loading(subject: _Subject, rest: np.ndarray) -> np.ndarray:
     return unit
 
 
-def _form(subject: _Subject, last: _Pass, segments: list[Segment], seconds: float) -> Form:
-    layout, sizes = subject.layout, last.sizes
-
+def _form(subject: _Subject, passes: list[_Pass], segments: list[Segment], began: float) -> Form:
+    # Where some rows are longer than a window, those within it: the same as without the others.
+    within = [done for done in passes if done.regime.min_length == 0]
+    layout, last, beyond = subject.layout, within[-1], passes[-1]
+    sizes = last.sizes
     work, ram = last.traced.work, last.traced.ram
 
     def counted(count: Callable[[str, _But], np.ndarray], *stages: str) -> np.ndarray:
@@ -317,8 +329,10 @@ def _form(subject: _Subject, last: _Pass, segments: list[Segment], seconds: floa
         backward_flops=as_coefficients(counted(work.flops, "backward")),
         saved_bytes_moved=as_coefficients(counted(work.moved, "forward", "loss", "backward")),
         rounding=_rounding(layout, last),
+        long_from=beyond.regime.min_length,
+        long_rounding=[] if beyond.course is last.course else _rounding(layout, beyond),
         traced_at=[Point(batch=sizes.batch, length=sizes.length, rank=sizes.rank)],
-        seconds=seconds,
+        seconds=time.perf_counter() - began,
         longest=subject.longest,
         versions={name: importlib.metadata.version(name) for name in VERSIONS},
     )
