@@ -191,11 +191,13 @@ def _shown(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def progress(done: int, total: int, seconds: float) -> str:
-    """How far making tokens is."""
+def progress(done: int, total: int, seconds: float, *, is_compared: bool = False) -> str:
+    """How far making tokens is, or the comparison of rows after that."""
     rate = done / seconds if seconds > 0 else 0.0
-    of = f" of about {words.count(total)}" if total else ""
-    text = f"Making tokens: {words.count(done)}{of} rows · {words.count(rate)} rows/s"
+    about = "" if is_compared else "about "
+    of = f" of {about}{words.count(total)}" if total else ""
+    doing = "Comparing rows" if is_compared else "Making tokens"
+    text = f"{doing}: {words.count(done)}{of} rows · {words.count(rate)} rows/s"
     left = (total - done) / rate if total > done and rate > 0 else None
     return f"{text} · {words.span(left)} left" if left is not None else text
 

@@ -25,7 +25,7 @@ class Inspector(QObject):
 
     Signals:
         begun: the host was asked.
-        advanced: rows read, of as many (0 if unknown).
+        advanced: rows read, of as many (0 if unknown), and the unit that tells what is done.
         ended: its :class:`Inspected`.
         refused: a :class:`Refusal`; there is nothing to look at.
         shown: a :class:`Sample` that was asked for.
@@ -34,7 +34,7 @@ class Inspector(QObject):
     """
 
     begun = Signal()
-    advanced = Signal(int, int)
+    advanced = Signal(int, int, str)
     ended = Signal(object)
     refused = Signal(object)
     shown = Signal(object)
@@ -123,7 +123,7 @@ class Inspector(QObject):
 
     def _on_progress(self, progress: Progress) -> None:
         if self._name and progress.run == self._name:
-            self.advanced.emit(progress.done, progress.total)
+            self.advanced.emit(progress.done, progress.total, progress.unit)
 
     def _on_disconnected(self, sentence: str) -> None:
         self._lose(sentence)

@@ -7,7 +7,13 @@ from typing import Any
 
 from engine.cli.output import Output
 from engine.cli.words import count, duration
-from engine.contract.dataset_report import DatasetReport, Packing, RowFinding, SourceShare
+from engine.contract.dataset_report import (
+    COMPARED,
+    DatasetReport,
+    Packing,
+    RowFinding,
+    SourceShare,
+)
 from engine.contract.messages import Progress
 from engine.store.encoded_view import Sample
 
@@ -56,17 +62,24 @@ class Making:
 
     def __init__(self) -> None:
         self._first: tuple[float, int] | None = None
+        self._unit = ""
 
     def words(self, message: Progress, now: float) -> str:
         """``Making tokens: 800 of about 1 200 rows, 400 rows/s, 1 s left``; ``now`` in seconds."""
+        if message.unit != self._unit:
+            self._first, self._unit = None, message.unit
         self._first = self._first or (now, message.done)
         began, before = self._first
-        of = f" of about {count(message.total)}" if message.total else ""
-        text = f"Making tokens: {count(message.done)}{of} {message.unit}"
+        is_compared = message.unit == COMPARED
+        about = "" if is_compared else "about "
+        of = f" of {about}{count(message.total)}" if message.total else ""
+        doing = "Comparing rows" if is_compared else "Making tokens"
+        unit = "rows" if is_compared else message.unit
+        text = f"{doing}: {count(message.done)}{of} {unit}"
         rate = (message.done - before) / (now - began) if now > began else 0.0
         if rate <= 0:
             return text
-        text += f", {count(rate)} {message.unit}/s"
+        text += f", {count(rate)} {unit}/s"
         left = message.total - message.done
         return f"{text}, {duration(left / rate)} left" if left > 0 else text
 

@@ -6,6 +6,10 @@ from typing import Any, Literal
 
 import msgspec
 
+ROWS, COMPARED = "rows", "rows compared"
+"""Units of the progress while a dataset is looked over: rows become tokens, and then they are
+compared with each other."""
+
 
 class RowFinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something about some rows."""

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from engine.contract.dataset_report import ROWS
 from engine.contract.spec import Spec
 from engine.formats.corpus import stamps
 from engine.formats.example import DatasetError
@@ -191,7 +192,7 @@ class _Reading:
         share = self._dataset.share(unit)
         self._read += part.rows_read
         total = max(self._read, round(self._read / share)) if share > 0 else 0
-        self._report.progress(self._read, total, "rows")
+        self._report.progress(self._read, total, ROWS)
         return part, self._dataset.entry_of(unit)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from engine.contract.dataset_fixes import FIXES, in_order
+from engine.contract.dataset_report import COMPARED
 from engine.contract.spec import Spec
 from engine.store import encoded
 from engine.store.files import write_atomic
@@ -24,6 +26,7 @@ from engine.worker.row_words import named, sentence
 
 Flags = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
+_Finder: TypeAlias = Callable[[Spec, Encoding, Flags, Report], Flags]
 MAX_ROWS = 200
 """Named of a fix."""
 
@@ -41,7 +44,7 @@ def fixed(spec: Spec, whole: Encoding, report: Report) -> Encoding:
         if name == "reencode":
             told.append(_repaired(whole))
             continue
-        out = _OUT[name](spec, whole, left)
+        out = _OUT[name](spec, whole, left, report)
         for part in large.parts(left, out):
             out[part] &= left[part]
             left[part] &= ~out[part]
@@ -76,8 +79,8 @@ def _dropped(name: str, whole: Encoding, places: Ints) -> Fixed:
 # ---------------------------------------------------------------- which rows
 
 
-def _suspected(kind: str) -> Callable[[Spec, Encoding, Flags], Flags]:
-    def find(spec: Spec, whole: Encoding, left: Flags) -> Flags:
+def _suspected(kind: str) -> _Finder:
+    def find(spec: Spec, whole: Encoding, left: Flags, report: Report) -> Flags:
         rows = whole.meta.suspects.get(kind, [])
         if len(rows) >= suspects.MAX_ROWS:
             raise _too_many(kind)
@@ -88,16 +91,16 @@ def _suspected(kind: str) -> Callable[[Spec, Encoding, Flags], Flags]:
     return find
 
 
-def _overlong(spec: Spec, whole: Encoding, left: Flags) -> Flags:
+def _overlong(spec: Spec, whole: Encoding, left: Flags, report: Report) -> Flags:
     return large.over(whole.samples.lengths, spec.training.max_length)
 
 
-def _copies(spec: Spec, whole: Encoding, left: Flags) -> Flags:
+def _copies(spec: Spec, whole: Encoding, left: Flags, report: Report) -> Flags:
     return large.moved(first_copies(whole.hashes))
 
 
-def _near(spec: Spec, whole: Encoding, left: Flags) -> Flags:
-    near = near_of(whole)
+def _near(spec: Spec, whole: Encoding, left: Flags, report: Report) -> Flags:
+    near = near_of(whole, report)
     # What is near to a row that is left out itself is all that is left of both.
     found = large.moved(near)
     for part in large.parts(found, near):
@@ -105,7 +108,7 @@ def _near(spec: Spec, whole: Encoding, left: Flags) -> Flags:
     return found
 
 
-_OUT: dict[str, Callable[[Spec, Encoding, Flags], Flags]] = {
+_OUT: dict[str, _Finder] = {
     "drop_empty": _suspected(suspects.EMPTY_ANSWERS),
     "drop_placeholders": _suspected(suspects.PLACEHOLDERS),
     "drop_echoes": _suspected(suspects.ECHOES),
@@ -117,12 +120,13 @@ _OUT: dict[str, Callable[[Spec, Encoding, Flags], Flags]] = {
 }
 
 
-def near_of(encoding: Encoding) -> Ints:
+def near_of(encoding: Encoding, report: Report) -> Ints:
     """Of each sample the earlier one that it is nearly the same as, but not quite: its own place,
-    if there is none. Worked out once and kept beside the tokens."""
+    if there is none. Worked out once and kept beside the tokens; tells how far that is. Raises
+    Halted."""
     if encoding.base is None or encoding.places is None:
-        return _kept_near(encoding)
-    kept, places = _kept_near(encoding.base), encoding.places
+        return _kept_near(encoding, report)
+    kept, places = _kept_near(encoding.base, report), encoding.places
     found = large.empty(len(places), np.int64)
     for part in large.parts(found, places):
         earlier = kept[places[part]]
@@ -133,7 +137,7 @@ def near_of(encoding: Encoding) -> Ints:
     return found
 
 
-def _kept_near(whole: Encoding) -> Ints:
+def _kept_near(whole: Encoding, report: Report) -> Ints:
     path = whole.folder / encoded.NEAR
     count = whole.meta.samples
     with contextlib.suppress(OSError):
@@ -141,7 +145,10 @@ def _kept_near(whole: Encoding) -> Ints:
             return kept
     is_copy = large.moved(first_copies(whole.hashes))
     own = large.places_of(large.flags(lambda part: ~is_copy[part], is_copy))
-    near = near_copies(whole.samples, own[:MOST_SAMPLES])
+    near = near_copies(
+        whole.samples, own[:MOST_SAMPLES],
+        lambda done, total: report.progress(done, total, COMPARED),
+    )  # fmt: skip
     found = large.counting(count)
     found[own[: len(near)]] = near
     with contextlib.suppress(OSError):  # It can be worked out again.

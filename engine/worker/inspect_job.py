@@ -64,7 +64,7 @@ def answer(job: Job, report: Report) -> Inspected:
         context=sizes.get("max_position_embeddings"),
         by_sample=_attends_by_sample(spec),
     )  # fmt: skip
-    return Inspected(run=job.run, report=report_of(look))
+    return Inspected(run=job.run, report=report_of(look, report))
 
 
 def _strange(

@@ -18,6 +18,7 @@ from engine.worker.fixes import near_of
 from engine.worker.language_mix import Mix, mix_of
 from engine.worker.mixture import shares
 from engine.worker.prepared import Prepared
+from engine.worker.report import Report
 from engine.worker.row_hashes import first_copies, largest
 from engine.worker.samples import Samples
 from engine.worker.schedule import permutation
@@ -77,14 +78,14 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return lost
 
 
-def count(look: Look) -> Counted:
-    """Of the samples that fixes leave."""
+def count(look: Look, report: Report) -> Counted:
+    """Of the samples that fixes leave. Raises Halted."""
     encoding = look.encoding
     samples = encoding.samples
     # Samples for pretraining are parts of longer rows: nothing is cut.
     is_cut = look.spec.method != "pretrain"
     kept = samples.cut(look.spec.training.max_length) if is_cut else samples
-    first, near = first_copies(encoding.hashes), near_of(encoding)
+    first, near = first_copies(encoding.hashes), near_of(encoding, report)
     return Counted(
         lengths=samples.lengths,
         targets=samples.target_counts,
@@ -96,12 +97,12 @@ def count(look: Look) -> Counted:
     )
 
 
-def report_of(look: Look) -> DatasetReport:
-    """The whole report."""
+def report_of(look: Look, report: Report) -> DatasetReport:
+    """All there is to say of it; tells how far that is. Raises Halted."""
     spec, meta = look.spec, look.encoding.meta
     is_cut = spec.method != "pretrain"
     max_length = spec.training.max_length
-    counted = count(look)
+    counted = count(look, report)
     lengths = counted.lengths
     spread = large.counts_of(lengths)
     longest = int(spread[0].max(initial=0))

@@ -77,6 +77,55 @@ class Samples:
         place = slice(self._begins[index], self._ends[index])
         return self._tokens[place], self._learnt[place]
 
+    def joined(self, chosen: slice | Places, most: int) -> tuple[Ids, Flags, Places]:
+        """Token ids and flags of some samples, one behind the other, and how many are of each: at
+        most its first ``most``. Not copied where they lie like that already."""
+        begins = self._begins[chosen]
+        lengths = np.minimum(self._ends[chosen] - begins, most)
+        return *self._between(begins, begins + lengths), lengths
+
+    def _between(self, begins: Places, ends: Places) -> tuple[Ids, Flags]:
+        """Tokens and flags from and up to these places, one part behind the other."""
+        breaks = np.flatnonzero(begins[1:] != ends[:-1])
+        firsts = begins[np.append(0, breaks + 1)[: len(begins)]].tolist()
+        lasts = ends[np.append(breaks, len(ends) - 1)[: len(ends)]].tolist()
+        if len(firsts) == 1:
+            return self._tokens[firsts[0] : lasts[0]], self._learnt[firsts[0] : lasts[0]]
+        # Far quicker than to take each token from its place. Of nothing at all nothing can be made.
+        places = list(map(slice, [0, *firsts], [0, *lasts]))
+        ids = np.concatenate([self._tokens[place] for place in places])
+        return ids, np.concatenate([self._learnt[place] for place in places])
+
+    def borders(self, chosen: Places) -> tuple[Places, Places]:
+        """From and up to which of all tokens some samples go."""
+        return self._begins[chosen], self._ends[chosen]
+
+    def same(self, ones: Places, others: Places, sizes: Places) -> Flags:
+        """Of so many of all tokens from each of these on, whether they are the same as those from
+        the others on, and learnt if those are; one part behind the other."""
+        ends = np.cumsum(sizes)
+        counting = np.arange(int(ends[-1]) if len(ends) else 0)
+        first = counting + np.repeat(ones - ends + sizes, sizes)
+        second = np.add(counting, np.repeat(others - ends + sizes, sizes), out=counting)
+        # All are within: to clip those that are not takes half the time of looking for them.
+        found: Flags
+        found = self._tokens.take(first, mode="clip") == self._tokens.take(second, mode="clip")
+        flags = self._learnt.view(np.uint8)
+        found &= flags.take(first, mode="clip") == flags.take(second, mode="clip")
+        return found
+
+    def equal(self, ones: Places, others: Places, sizes: Places) -> Flags:
+        """Of each pair of parts whether all of that is the same: quicker than to look where not."""
+        tokens, learnt = self._tokens, self._learnt
+        found = (
+            tokens[one : one + size].tobytes() == tokens[other : other + size].tobytes()
+            and learnt[one : one + size].tobytes() == learnt[other : other + size].tobytes()
+            for one, other, size in zip(
+                ones.tolist(), others.tolist(), sizes.tolist(), strict=True
+            )
+        )  # fmt: skip
+        return np.fromiter(found, np.bool_, len(sizes))
+
     @cached_property
     def lengths(self) -> Places:
         """Tokens of each sample."""
@@ -193,11 +242,13 @@ def _targets(learnt: Flags, begins: Places, ends: Places) -> Places:
     counts = np.zeros(len(begins), np.int64)
     for first, last in _groups(begins, ends):
         low = begins[first]
-        sums = np.concatenate([[0], np.cumsum(learnt[low : ends[last - 1]], dtype=np.int64)])
-        own_begins, own_ends = begins[first:last] - low, ends[first:last] - low
-        counts[first:last] = sums[own_ends] - sums[own_begins]
-        filled = np.flatnonzero(own_ends > own_begins)
-        counts[first + filled] -= learnt[begins[first + filled]]
+        flags = learnt[low : ends[last - 1]]
+        filled = first + np.flatnonzero(ends[first:last] > begins[first:last])
+        # From each begin up to the end, and from there up to the next begin.
+        borders = np.stack([begins[filled] - low, ends[filled] - low], axis=1).ravel()[:-1]
+        if len(filled):
+            sums = np.add.reduceat(flags.view(np.uint8), borders, dtype=np.int64)
+            counts[filled] = sums[::2] - flags[borders[::2]]
         large.give_back(learnt)
     return counts
 

@@ -28,6 +28,8 @@ _ORDINARY_ROWS = 512
 _OTHERS = 512
 """Special tokens beside those of the data that rows are compared with."""
 _NAMED = 4
+_LOOKED_UP = 1 << 16
+"""Tokens looked up together, so that what is found stays in the processor's cache."""
 
 
 class Rows(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,9 +120,14 @@ def embedding_of(model: Any) -> torch.Tensor:
 
 def _used(samples: Samples, special: list[int], rows: int) -> list[int]:
     """The special tokens that occur."""
-    seen = np.zeros(rows, dtype=np.bool_)
+    # What has no row is looked up in the last place.
+    is_special = np.zeros(rows + 1, np.bool_)
+    is_special[special] = True
+    seen = np.zeros(rows, np.bool_)
     for ids, _ in samples.pieces():
-        seen[ids[ids < rows]] = True
+        for at in range(0, len(ids), _LOOKED_UP):
+            here = ids[at : at + _LOOKED_UP]
+            seen[here[is_special.take(here, mode="clip")]] = True
     return [id for id in special if seen[id]]
 
 

@@ -18,7 +18,7 @@ from app.link import HostLink
 from app.pages.data import DataPage
 from app.preferences import Preferences
 from app.theme import Theme
-from engine.contract.dataset_report import DatasetReport, Packing, RowFinding
+from engine.contract.dataset_report import COMPARED, DatasetReport, Packing, RowFinding
 from engine.contract.messages import (
     Complaint,
     Inspect,
@@ -190,6 +190,11 @@ def test_progress_is_shown_with_what_is_left(
     qtbot.waitUntil(lambda: "500 of about 2" in page.state.text.text())
     assert "left" in page.state.text.text()
     assert (page.state.bar.value(), page.state.bar.maximum()) == (500, 2000)
+    host.send(Progress(run=NAME, phase="tokenising", done=300, total=2000, unit=COMPARED))
+    qtbot.waitUntil(lambda: page.state.text.text().startswith("Comparing rows: 300 of 2"))
+    assert page.state.bar.value() == 300
+    host.send(Progress(run=NAME, phase="tokenising", done=500, total=2000, unit=COMPARED))
+    qtbot.waitUntil(lambda: "left" in page.state.text.text())
     host.send(Progress(run="another", phase="tokenising", done=1, total=2))
     qtbot.wait(30)
     assert page.state.bar.value() == 500

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.cli.data_report import Making, about_file
+from engine.contract.dataset_report import COMPARED
 from engine.contract.messages import Progress
 from engine.formats import counting, preview
 
@@ -69,8 +70,8 @@ def test_what_is_counted_is_not_estimated(tmp_path: Path) -> None:
 def test_progress_says_how_quick_it_is_and_what_is_left() -> None:
     making = Making()
 
-    def told(done: int, total: int, now: float) -> str:
-        progress = Progress(phase="tokenising", done=done, total=total, unit="rows")
+    def told(done: int, total: int, now: float, unit: str = "rows") -> str:
+        progress = Progress(phase="tokenising", done=done, total=total, unit=unit)
         return making.words(progress, now).replace("\N{NARROW NO-BREAK SPACE}", " ")
 
     assert told(100, 5000, 10.0) == "Making tokens: 100 of about 5 000 rows"
@@ -78,3 +79,8 @@ def test_progress_says_how_quick_it_is_and_what_is_left() -> None:
         "Making tokens: 1 100 of about 5 100 rows, 500 rows/s, 8 s left"
     )
     assert told(5100, 0, 20.0) == "Making tokens: 5 100 rows, 500 rows/s"
+    # Then the rows are compared, at a rate of its own.
+    assert told(200, 5100, 30.0, COMPARED) == "Comparing rows: 200 of 5 100 rows"
+    assert told(600, 5100, 31.0, COMPARED) == (
+        "Comparing rows: 600 of 5 100 rows, 400 rows/s, 11 s left"
+    )

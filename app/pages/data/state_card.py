@@ -14,6 +14,7 @@ from app.link import HostLink
 from app.pages.new_run.column_map import ColumnMap
 from app.pages.new_run.starter import as_the_engine_reads
 from app.widgets.parts import Card, label
+from engine.contract.dataset_report import COMPARED, ROWS
 from engine.contract.messages import PreviewDataset
 
 
@@ -31,6 +32,7 @@ class StateCard(Card):
         super().__init__()
         self._link = link
         self._began = 0.0
+        self._unit = ""
         self._draft = Draft()
         """Of the data whose columns are asked for."""
         self._named: dict[str, str] = {}
@@ -52,15 +54,20 @@ class StateCard(Card):
         self.text.setText(text)
         self.bar.setRange(0, 0)
         self.bar.setVisible(busy)
-        self._began = time.monotonic()
+        self._began, self._unit = time.monotonic(), ROWS
         self._asked += 1
         self.columns.hide()
 
-    def advance(self, done: int, total: int) -> None:
-        """So many rows are tokens, of about ``total`` (0 if unknown)."""
+    def advance(self, done: int, total: int, unit: str) -> None:
+        """So many rows are tokens, of about ``total`` (0 if unknown); then, by the unit, compared
+        with each other."""
+        if unit != self._unit:
+            self._began, self._unit = time.monotonic(), unit
         self.bar.setRange(0, total)
         self.bar.setValue(done)
-        self.text.setText(data_words.progress(done, total, time.monotonic() - self._began))
+        seconds = time.monotonic() - self._began
+        is_compared = unit == COMPARED
+        self.text.setText(data_words.progress(done, total, seconds, is_compared=is_compared))
 
     def ask_for_columns(self, draft: Draft, problem: str) -> None:
         """Let the person say what the columns of a draft's file are. Beside the lists for it,
