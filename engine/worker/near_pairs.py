@@ -8,6 +8,7 @@ other runs that they are near whatever those are, nothing is sorted.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,28 +35,38 @@ class NearPairs:
     def near(self, first: Ints, later: Ints) -> Flags:
         """Of each pair whether its samples are near to each other."""
         found = np.zeros(len(first), np.bool_)
-        order = np.argsort(first, kind="stable")
-        for part in self._parts(first[order], later[order]):
+        # Those of a cluster of rows have the same few before them: as they come then, since they
+        # lie one behind the other. Else with those before them that lie near to each other.
+        is_local = len(_once(np.sort(self._regions[first]))) <= _REGIONS
+        order = np.arange(len(first)) if is_local else np.argsort(first, kind="stable")
+        for part, is_far in self._parts(first[order], later[order], by_first=not is_local):
             some = order[part]
             near = self._but_for_an_end(first[some], later[some])
             for compare in (self._beside, self._by_runs):
                 rest = np.flatnonzero(~near)
                 near[rest] = compare(first[some[rest]], later[some[rest]])
             found[some] = near
-            self._runs.give_back()
+            if is_far:
+                self._runs.give_back()
         return found
 
-    def _parts(self, first: Ints, later: Ints) -> Iterator[slice]:
-        """Pairs that are compared together, of some that are sorted by the first."""
+    def _parts(
+        self, first: Ints, later: Ints, *, by_first: bool
+    ) -> Iterator[tuple[slice, bool]]:  # fmt: skip
+        """Pairs that are compared together, and whether so much lies between them and the next ones
+        that the pages are to be given back."""
         if not len(first):
             return
         lengths = self._runs.lengths
         tokens = np.cumsum(lengths[first].astype(np.int64) + lengths[later])
-        is_new = np.diff(self._regions[first], prepend=0) != 0
-        step = tokens // _TOKENS + np.cumsum(is_new) // _REGIONS
-        borders = np.flatnonzero(np.diff(step)) + 1
-        ends = [*borders.tolist(), len(first)]
-        yield from map(slice, [0, *ends[:-1]], ends)
+        is_new = np.diff(self._regions[first if by_first else later], prepend=0) != 0
+        far = np.cumsum(is_new) // _REGIONS
+        is_far = np.append(far[1:] != far[:-1], True)
+        borders = np.flatnonzero(is_far | (np.diff(tokens // _TOKENS, append=-1) != 0)) + 1
+        begin = 0
+        for end in borders.tolist():
+            yield slice(begin, end), by_first or bool(is_far[end - 1])
+            begin = end
 
     # ------------------------------------------------------------ beside each other
 
@@ -126,13 +137,10 @@ class NearPairs:
 
     def _count(self, numbers: Ints) -> Ints:
         """How many different runs that count these samples have."""
-        asked = numbers[self._different[numbers] < 0]
-        # They are sorted, so the same ones stand together.
-        asked = asked[np.append(True, asked[1:] != asked[:-1])[: len(asked)]]
+        asked = _once(np.sort(numbers[self._different[numbers] < 0]))
         if len(asked):
             runs, lengths = self._runs.of(asked)
-            keys = np.sort(_keys(runs, lengths, 0))
-            keys = keys[np.append(True, keys[1:] != keys[:-1])[: len(keys)]]
+            keys = _once(np.sort(_keys(runs, lengths, 0)))
             owners = (keys >> np.uint64(33)).astype(np.intp)
             self._different[asked] = np.bincount(owners, minlength=len(asked))
         return self._different[numbers].astype(np.int64)
@@ -143,12 +151,8 @@ class NearPairs:
         """Of each pair whether it is near, by all runs of both."""
         if not len(first):
             return np.zeros(0, np.bool_)
-        keys = np.sort(
-            np.concatenate(
-                [_keys(*self._runs.of(some), side) for side, some in enumerate((first, later))]
-            )
-        )
-        keys = keys[np.append(True, keys[1:] != keys[:-1])[: len(keys)]]
+        sides = [_keys(*self._runs.of(some), side) for side, some in enumerate((first, later))]
+        keys = _once(np.sort(np.concatenate(sides)))
         pairs = (keys >> np.uint64(33)).astype(np.intp)
         is_second = (keys[:-1] ^ keys[1:]) == 1
         # The same run of the next pair, or the second of this one and another run, differ in more.
@@ -162,6 +166,12 @@ def _keys(runs: npt.NDArray[np.uint32], lengths: Ints, side: int) -> npt.NDArray
     owners = np.repeat(np.arange(len(lengths), dtype=np.uint64) << np.uint64(33), lengths)
     keys = owners | runs.astype(np.uint64) << np.uint64(1) | np.uint64(side)
     found: npt.NDArray[np.uint64] = keys[runs != UNCOUNTED]
+    return found
+
+
+def _once(rising: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Each of some sorted numbers once: ``np.unique`` takes many times as long."""
+    found: npt.NDArray[Any] = rising[np.append(True, rising[1:] != rising[:-1])[: len(rising)]]
     return found
 
 

@@ -16,6 +16,8 @@ IGNORED = -100
 """Label of a token that is not learnt, as in torch and transformers."""
 _CHUNK = 1 << 20
 """Tokens looked at together."""
+_TOGETHER = 1 << 18
+"""Tokens of which something is counted: that stays in the processor's cache."""
 _FEW = 4
 """Fewer than one of so many samples are looked at alone."""
 
@@ -117,14 +119,21 @@ class Samples:
     def equal(self, ones: Places, others: Places, sizes: Places) -> Flags:
         """Of each pair of parts whether all of that is the same: quicker than to look where not."""
         tokens, learnt = self._tokens, self._learnt
-        found = (
+        found: Flags = sizes > 0
+        # Most that are not the same are so in one of a few tokens.
+        for share in (0, 1, 2, 3, 4):
+            some = np.flatnonzero(found)
+            at = (sizes[some] - 1) * share // 4
+            found[some] = tokens[ones[some] + at] == tokens[others[some] + at]
+        some = np.flatnonzero(found)
+        parts = zip(ones[some].tolist(), others[some].tolist(), sizes[some].tolist(), strict=True)
+        same = (
             tokens[one : one + size].tobytes() == tokens[other : other + size].tobytes()
             and learnt[one : one + size].tobytes() == learnt[other : other + size].tobytes()
-            for one, other, size in zip(
-                ones.tolist(), others.tolist(), sizes.tolist(), strict=True
-            )
-        )  # fmt: skip
-        return np.fromiter(found, np.bool_, len(sizes))
+            for one, other, size in parts
+        )
+        found[some] = np.fromiter(same, np.bool_, len(some))
+        return found
 
     @cached_property
     def lengths(self) -> Places:
@@ -241,14 +250,22 @@ def _targets(learnt: Flags, begins: Places, ends: Places) -> Places:
     """How many targets samples with these borders have."""
     counts = np.zeros(len(begins), np.int64)
     for first, last in _groups(begins, ends):
-        low = begins[first]
-        flags = learnt[low : ends[last - 1]]
         filled = first + np.flatnonzero(ends[first:last] > begins[first:last])
+        if not len(filled):
+            continue
+        own_begins, own_ends = begins[filled], ends[filled]
+        low, sizes = own_begins[0], own_ends - own_begins
+        if sizes.sum() * _FEW < own_ends[-1] - low:
+            places = zip(own_begins.tolist(), own_ends.tolist(), strict=True)
+            flags = np.concatenate([learnt[begin:end] for begin, end in places])
+            own_begins = np.cumsum(sizes) - sizes
+            own_ends, low = own_begins + sizes, own_begins[0]
+        else:
+            flags = learnt[low : own_ends[-1]]
         # From each begin up to the end, and from there up to the next begin.
-        borders = np.stack([begins[filled] - low, ends[filled] - low], axis=1).ravel()[:-1]
-        if len(filled):
-            sums = np.add.reduceat(flags.view(np.uint8), borders, dtype=np.int64)
-            counts[filled] = sums[::2] - flags[borders[::2]]
+        borders = np.stack([own_begins, own_ends], axis=1).ravel()[:-1] - low
+        sums = np.add.reduceat(flags.view(np.uint8), borders, dtype=np.int64)
+        counts[filled] = sums[::2] - flags[borders[::2]]
         large.give_back(learnt)
     return counts
 
@@ -262,7 +279,7 @@ def _groups(begins: Places, ends: Places) -> Iterator[tuple[int, int]]:
     first = 0
     for border in [*breaks.tolist(), len(begins)]:
         while first < border:
-            near = np.searchsorted(ends[first:border], begins[first] + _CHUNK, "right")
+            near = np.searchsorted(ends[first:border], begins[first] + _TOGETHER, "right")
             last = first + max(1, int(near))
             yield first, last
             first = last

@@ -281,6 +281,13 @@ def test_tokens_that_the_data_lacks_are_not_looked_for(
     assert findings(report) == []
 
 
+def test_special_tokens_are_found_and_what_has_no_row_is_none_of_them() -> None:
+    samples = Samples.of([(np.array([1, 5, 9, 20]), np.ones(4, np.bool_)), ([3], [True])])
+    assert untrained_tokens._used(samples, [3, 4, 5, 9], 10) == [3, 5, 9]
+    others = Samples.of([(np.array([1, 10, 20]), np.ones(3, np.bool_))])
+    assert untrained_tokens._used(others, [0, 9], 10) == []
+
+
 def test_looking_is_quick() -> None:
     """As many rows as Llama 3 has, half as wide; four million tokens of data."""
     weight = torch.randn(128256, 1024, dtype=torch.bfloat16)

@@ -94,8 +94,8 @@ def test_samples_of_samples_count_their_targets(small: Small, knows: bool) -> No
     if knows:
         assert whole.target_counts.tolist() == _plain_counts(whole)
     others, held = cut.parted([50, 3, 7])
-    few = others.take([9, 2])
-    for some in (few, others, held, cut, whole, others.take([5, 5, 1] * 20)):
+    few, apart = others.take([9, 2]), others.take([0, 30, 31, 55])
+    for some in (few, apart, others, held, cut, whole, others.take([5, 5, 1] * 20)):
         assert some.target_counts.tolist() == _plain_counts(some)
         assert some.lengths.tolist() == [len(some[place][0]) for place in range(len(some))]
     assert held.origins is not None
