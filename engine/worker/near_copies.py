@@ -138,10 +138,11 @@ class _Tries:
 def _candidates(signatures: Runs, known: Ints) -> Iterator[tuple[Ints, Numbers]]:
     """Of some of the known samples after others, in order: which those are, and in each column the
     earlier ones that one of them may be near to, rising, each once."""
+    keys = _keys(signatures, known)
     earlier = large.empty((2 * len(_BANDS), len(known)), np.int32)
-    for place, band in enumerate(_BANDS):
-        earlier[2 * place : 2 * place + 2] = _earlier(_keys(signatures, known, band))
-        large.give_back(earlier)
+    for band in range(len(_BANDS)):
+        earlier[2 * band : 2 * band + 2] = _earlier(keys[band])
+        large.give_back(earlier, keys)
     for begin in range(0, len(known), _LATER):
         here = np.sort(earlier[:, begin : begin + _LATER], axis=0)
         large.give_back(earlier)
@@ -152,16 +153,17 @@ def _candidates(signatures: Runs, known: Ints) -> Iterator[tuple[Ints, Numbers]]
             yield known[begin + chosen], np.where(here >= 0, known[here], -1).astype(np.int32)
 
 
-def _keys(signatures: Runs, known: Ints, band: Ints) -> npt.NDArray[np.uint64]:
-    """Of each of the known samples what it has in a band."""
-    keys = np.zeros(len(known), np.uint64)
+def _keys(signatures: Runs, known: Ints) -> npt.NDArray[np.uint64]:
+    """Of each band what each of the known samples has in it, shape (bands, samples)."""
+    keys = large.empty((len(_BANDS), len(known)), np.uint64)
     for begin in range(0, len(known), _LATER):
-        here = signatures[known[begin : begin + _LATER]][:, band].astype(np.uint64)
-        found = np.zeros(len(here), np.uint64)
-        for column in range(here.shape[1]):
-            found = found * np.uint64(0x9E3779B97F4A7C15) + here[:, column] + np.uint64(1)
-        keys[begin : begin + _LATER] = found
-        large.give_back(signatures)
+        here = signatures[known[begin : begin + _LATER]].T.astype(np.uint64)
+        for place, band in enumerate(_BANDS):
+            found = np.zeros(here.shape[1], np.uint64)
+            for part in band:
+                found = found * np.uint64(0x9E3779B97F4A7C15) + here[part] + np.uint64(1)
+            keys[place, begin : begin + _LATER] = found
+        large.give_back(signatures, keys)
     return keys
 
 

@@ -7,7 +7,7 @@ other runs that they are near whatever those are, nothing is sorted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -35,24 +35,25 @@ class NearPairs:
     def near(self, first: Ints, later: Ints) -> Flags:
         """Of each pair whether its samples are near to each other."""
         found = np.zeros(len(first), np.bool_)
+        for compare in (self._but_for_an_end, self._beside, self._by_runs):
+            rest = np.flatnonzero(~found)
+            found[rest] = self._compared(compare, first[rest], later[rest])
+        return found
+
+    def _compared(self, compare: Callable[[Ints, Ints], Flags], first: Ints, later: Ints) -> Flags:
+        found = np.zeros(len(first), np.bool_)
         # Those of a cluster of rows have the same few before them: as they come then, since they
         # lie one behind the other. Else with those before them that lie near to each other.
         is_local = len(_once(np.sort(self._regions[first]))) <= _REGIONS
         order = np.arange(len(first)) if is_local else np.argsort(first, kind="stable")
         for part, is_far in self._parts(first[order], later[order], by_first=not is_local):
             some = order[part]
-            near = self._but_for_an_end(first[some], later[some])
-            for compare in (self._beside, self._by_runs):
-                rest = np.flatnonzero(~near)
-                near[rest] = compare(first[some[rest]], later[some[rest]])
-            found[some] = near
+            found[some] = compare(first[some], later[some])
             if is_far:
                 self._runs.give_back()
         return found
 
-    def _parts(
-        self, first: Ints, later: Ints, *, by_first: bool
-    ) -> Iterator[tuple[slice, bool]]:  # fmt: skip
+    def _parts(self, first: Ints, later: Ints, *, by_first: bool) -> Iterator[tuple[slice, bool]]:
         """Pairs that are compared together, and whether so much lies between them and the next ones
         that the pages are to be given back."""
         if not len(first):
