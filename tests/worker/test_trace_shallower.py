@@ -74,9 +74,9 @@ def test_a_trace_builds_no_second_model(family: str, monkeypatch: pytest.MonkeyP
     """It would take twice the time."""
     depths = []
 
-    def build(layout: Layout, *, layers: int, rank: int) -> Built:
+    def build(layout: Layout, *, layers: int, **more: Any) -> Built:
         depths.append(layers)
-        return model.build(layout, layers=layers, rank=rank)
+        return model.build(layout, layers=layers, **more)
 
     module = importlib.import_module("engine.worker.trace.trace")
     monkeypatch.setattr(module, "models", SimpleNamespace(**{**vars(model), "build": build}))
