@@ -27,7 +27,7 @@ from engine.planning.planner import make_plan
 
 PLAN_SECONDS = 2.0
 """For the whole plan in a script: what would take longer to trace is left out of the ladder."""
-_LAST_TRACE_SECONDS = PLAN_SECONDS - 0.25
+_LAST_TRACE_SECONDS = PLAN_SECONDS - 0.4
 """Until then: Python takes a moment to start, and the plan one to be worked out and written."""
 _MIB = 1 << 20
 
