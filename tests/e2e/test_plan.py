@@ -142,6 +142,7 @@ def test_d_embeddings_are_told_in_gigabytes_and_80_000_tokens_are_planned(fettle
 def test_e_three_cards_are_not_one_large_card(fettle: Planner) -> None:
     wide = fettle.plan(histories.LLAMA_13B, "--all", code=3)
     assert wide["verdict"] == "does_not_fit"
+    assert wide["forms_left_out"] == 0
     assert item(wide, "weights") > wide["card_bytes"]
     narrow = fettle.plan(histories.LLAMA_13B, "--set", "quantization.bits=4", code=0)
     assert narrow["verdict"] == "fits"
