@@ -115,6 +115,8 @@ def price(rung: Rung) -> str:
     parts = [change(-rung.saves_bytes), speed(rung)]
     if not rung.fits:
         parts[1] = "not enough" if rung.saves_bytes > 0 else "does not fit"
+    elif rung.verdict == "tight":
+        parts.append("tight")
     return " · ".join(parts)
 
 

@@ -106,6 +106,12 @@ def _training_commands(commands: argparse._SubParsersAction[_Parser], common: _P
     demo.add_argument("--headless", action="store_true", help="in the terminal, without a window")
 
 
+def _mebibytes(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of MiB, such as 200")
+    return int(text)
+
+
 def _plan_arguments(plan: _Parser) -> None:
     plan.add_argument("spec", metavar="SPEC", help="the file; its dataset need not exist")
     plan.add_argument(
@@ -117,7 +123,10 @@ def _plan_arguments(plan: _Parser) -> None:
         "--platform", choices=PLATFORMS, help="plan as if it ran there; default: this machine's"
     )
     plan.add_argument(
-        "--pinned", type=int, metavar="MIB", help="pinned memory that a process may have there"
+        "--pinned",
+        type=_mebibytes,
+        metavar="MIB",
+        help="pinned memory that a process may have there",
     )
     plan.add_argument(
         "--all", action="store_true", help="work out every change, however long it takes"

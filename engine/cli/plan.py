@@ -12,13 +12,14 @@ import msgspec
 from engine.cli import settings
 from engine.cli.foretell import Traces, machine_for
 from engine.cli.output import Exit, Output
-from engine.cli.plan_report import report
+from engine.cli.plan_report import report, settings_words
 from engine.client import connect
 from engine.contract.spec import Spec
 from engine.formats.corpus import dataset_of
 from engine.formats.example import DatasetError
 from engine.formats.hub_datasets import NotHere
 from engine.hugging_face import is_offline
+from engine.planning import conflicts
 from engine.planning.choices import settle
 from engine.planning.ladder import make_it_fit
 from engine.planning.model_facts import linear_names
@@ -63,6 +64,8 @@ def plan(arguments: Namespace, output: Output) -> Exit:
             output.say(line)
         if arguments.fit:
             output.say(_fix_sentence(found, fix))
+    for conflict in conflicts.check(spec, machine, config, packages={}):
+        output.warn(f"{conflict.title} {conflict.reason} {conflicts.asked(conflict)}".rstrip())
     _say_of_data(spec, output)
     if traces.left_out and not output.as_json:
         output.say(f"There was no time to work out every change; `{_again(arguments)}` does.")
@@ -92,7 +95,7 @@ def _again(arguments: Namespace) -> str:
 
 def _fix_sentence(found: Plan, fix: dict[str, Any] | None) -> str:
     if fix:
-        return "Make it fit: " + " ".join(f"--set {k}={v}" for k, v in fix.items())
+        return f"Make it fit: {settings_words(fix)}"
     if fix is None:
         return "Nothing that keeps the result makes it fit."
     return "It fits as it is." if found.verdict == "fits" else "Nothing makes more room."

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from engine.cli import words
 from engine.cli.output import Output
@@ -12,6 +16,9 @@ from engine.planning.plan import Choice, Item, Plan, Rung, Timing, Verdict
 
 _COLOURS: dict[Verdict, str] = {
     "fits": "green", "tight": "yellow", "does_not_fit": "red", "unknown": "dim",
+}  # fmt: skip
+_FITS: dict[Verdict, str] = {
+    "fits": "fits", "tight": "tight", "does_not_fit": "does not fit", "unknown": "fits",
 }  # fmt: skip
 _MOMENTS = {"resume": "Resume", "evaluate": "Evaluation", "export": "Writing the result"}
 _BAR, _LABEL, _WIDEST = 48, 34, 100
@@ -177,10 +184,24 @@ def _ladder(rungs: list[Rung], verdict: Verdict, output: Output) -> list[str]:
 
 def _rung(rung: Rung, output: Output) -> list[str]:
     sign = "-" if rung.saves_bytes > 0 else "+"
-    fits = output.paint("fits", "green") if rung.fits else output.paint("does not fit", "red")
+    fits = output.paint(_FITS[rung.verdict], _COLOURS[rung.verdict])
     facts = [f"{sign}{figures.gib(abs(rung.saves_bytes))}", *_speed(rung.speed), fits]
     lines = [f"  {rung.title}: {' · '.join(facts)}"]
-    return lines + [output.paint(f"    {line}", "dim") for line in _wrap(rung.effect)]
+    more = [*_wrap(rung.effect), *_wrap(settings_words(rung.patch))]
+    return lines + [output.paint(f"    {line}", "dim") for line in more]
+
+
+def settings_words(patch: dict[str, Any]) -> str:
+    """What to add to the command; empty for what has to be changed in the file."""
+    if any(value is None or isinstance(value, dict) for value in patch.values()):
+        return ""
+    return " ".join(
+        f"--set {shlex.quote(f'{name}={_as_word(value)}')}" for name, value in patch.items()
+    )
+
+
+def _as_word(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _speed(speed: float) -> list[str]:

@@ -9,6 +9,7 @@ a plan has longer ones.
 from __future__ import annotations
 
 import asyncio
+import difflib
 import hashlib
 import logging
 import time
@@ -33,7 +34,7 @@ from engine.host.pool import Pool
 from engine.host.settings import Settings
 from engine.host.threads import apart
 from engine.host.worker import Worker
-from engine.planning import facts, form
+from engine.planning import catalogue, facts, form
 from engine.planning.layer_names import no_layer
 from engine.planning.model_config import config_of, layout_of
 from engine.planning.model_folder import Problem
@@ -104,7 +105,7 @@ class Tracer:
         async with lend(spec) as worker:
             traced = await self._ask(worker, spec, config, request)
         if not traced.form:
-            raise Refused(traced.problem)
+            raise Refused(f"{traced.problem} {_meant(spec.model.path)}".rstrip())
         await apart(_keep, _place(spec, traced.config, request), traced.form)
         return {"form": traced.form, "config": traced.config, "source": source, "cached": False}
 
@@ -135,6 +136,16 @@ class Tracer:
         finally:
             worker.listener = None
             worker.ended.remove_done_callback(on_ended)
+
+
+def _meant(path: str) -> str:
+    """Models of the catalogue whose names are much like this one."""
+    known = {entry.id.lower(): entry.id for entry in catalogue.load()}
+    name = path.lower().rpartition("/")[2]
+    longer = [each for each in known if name and each.endswith(name)]
+    close = difflib.get_close_matches(path.lower(), known, n=2, cutoff=0.85)
+    found = [known[each] for each in dict.fromkeys([*longer, *close])][:2]
+    return f"Did you mean {' or '.join(found)}?" if found else ""
 
 
 def _place(spec: Spec, config: dict[str, Any], request: m.Trace) -> Path:

@@ -232,7 +232,13 @@ def _label(part: str, spec: Spec) -> str:
         return f"LoRA adapter, rank {spec.lora.r}"
     if part == "optimizer":
         return f"Optimizer, {_OPTIMIZERS[spec.training.optim]}"
+    if part == "recompute" and not _recomputes(spec):
+        return "A layer's backward pass"
     return _LABELS[part]
+
+
+def _recomputes(spec: Spec) -> bool:
+    return spec.training.gradient_checkpointing != "none"
 
 
 def _weight_type(spec: Spec) -> str:
@@ -250,6 +256,8 @@ def _how(part: str, form: Form, spec: Spec) -> str:
     if part == "optimizer":
         weights = figures.count(value(form.trainable, point))
         return f"{_STATE_HOW[spec.training.optim]} {weights} weights are trained."
+    if part == "recompute" and not _recomputes(spec):
+        return "Alive while the backward pass of one layer runs."
     return _HOW[part]
 
 

@@ -22,6 +22,7 @@ from engine.planning.figures import file_size
 from engine.planning.form import Form, value
 from engine.planning.hardware import Machine
 from engine.planning.model_config import layout_key
+from engine.planning.model_facts import context_of
 from engine.planning.plan import Rung, Verdict
 from engine.planning.roofline import timing
 from engine.planning.rungs import Change
@@ -186,15 +187,19 @@ def ladder(
     model's ``config`` the adapter's file is forecast exactly."""
     bench = Bench(spec, form, machine, forms, config)
     fits = bench.base.verdict in ("fits", "unknown")
-    changes = _upwards(spec) if fits else _downwards(bench)
-    found = [rung for change in changes if (rung := _rung(bench, change))]
+    changes = _upwards(spec, context_of(config)) if fits else _downwards(bench)
+    once: dict[bytes, Change] = {}
+    for change in changes:
+        # Two ways may come to the same; the first says it.
+        once.setdefault(msgspec.json.encode(change.patch, order="sorted"), change)
+    found = [rung for change in once.values() if (rung := _rung(bench, change))]
     return sorted(found, key=lambda rung: not rung.keeps_result)
 
 
-def _upwards(spec: Spec) -> Iterator[Change]:
+def _upwards(spec: Spec, context: int | None) -> Iterator[Change]:
     yield from rungs.larger_batch(spec)
     yield from rungs.weaker_checkpointing(spec)
-    yield from rungs.longer(spec)
+    yield from rungs.longer(spec, context)
     yield from rungs.rank(spec, up=True)
     yield from rungs.more_modules(spec)
 
@@ -296,6 +301,7 @@ def _rung(bench: Bench, change: Change) -> Rung | None:
         effect=f"{change.effect} {_file_sentence(bench.base, outcome)}".strip(),
         keeps_result=change.keeps_result,
         fits=outcome.verdict in _OK,
+        verdict=outcome.verdict,
     )
 
 

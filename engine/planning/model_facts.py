@@ -89,6 +89,11 @@ def linear_names(config: Config) -> frozenset[str] | None:
     return frozenset(names - {"lm_head"})
 
 
+def context_of(config: Config | None) -> int | None:
+    """Most tokens that the model was made for; None if not known."""
+    return _context(text_config(config)) if config else None
+
+
 def _context(config: Config) -> int | None:
     for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len"):
         value = config.get(name)

@@ -66,6 +66,8 @@ class Rung(msgspec.Struct, frozen=True, kw_only=True):
     """On the result, in a sentence; empty where the mathematics stay the same."""
     keeps_result: bool
     fits: bool
+    """Also where it is tight."""
+    verdict: Verdict = "unknown"
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):

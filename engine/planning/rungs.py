@@ -137,9 +137,10 @@ def shorter(spec: Spec, length: int) -> Change:
     )
 
 
-def longer(spec: Spec) -> Iterator[Change]:
-    """Half as long again."""
+def longer(spec: Spec, context: int | None = None) -> Iterator[Change]:
+    """Half as long again, as far as the model was made for it."""
     length = spec.training.max_length * 3 // 2 // STEP * STEP
+    length = min(length, context or length)
     if length > spec.training.max_length:
         yield shorter(spec, length)
 

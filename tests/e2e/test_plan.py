@@ -198,6 +198,18 @@ def test_people_get_a_report(fettle: Planner) -> None:
     assert "Does not fit" in result.out.splitlines()[0]
     assert "What would make room" in result.out
     assert "The plan stands without the data, but a run would be refused" in result.err
+    assert "context" not in result.err
+
+
+def test_a_plan_says_what_a_run_would_be_warned_of(fettle: Planner) -> None:
+    fettle.plan(histories.LLAMA_TURING)
+    names, length = 'lora.target_modules=["q_proj", "v_porj"]', "training.max_length=200000"
+    result = fettle(
+        "plan", fettle.home / "llama-turing.toml", "--profile", "rtx-2080-ti", "--set", names,
+        "--set", length, timeout=_PATIENCE,
+    )  # fmt: skip
+    assert "Perhaps you meant v_proj" in result.err
+    assert "max_length is over the model's context" in result.err
 
 
 def test_the_readme_has_these_figures(fettle: Planner) -> None:

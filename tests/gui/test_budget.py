@@ -614,6 +614,7 @@ def test_the_figures_of_the_design() -> None:
         "+4.2\u00a0GiB · does not fit",
     ]
     assert price(msgspec.structs.replace(LADDER[1], fits=False)).endswith(" · not enough")
+    assert price(msgspec.structs.replace(LADDER[1], verdict="tight")).endswith(" · tight")
     assert change(0) == "same memory"
     assert len(remarks(found)) == 1
 

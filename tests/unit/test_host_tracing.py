@@ -14,6 +14,7 @@ from engine.contract.lifecycle import Event
 from engine.contract.messages import Trace, Traced
 from engine.contract.wire import frame
 from engine.host.connection import Refused
+from engine.host.tracing import _meant
 from engine.planning.form import Form
 from tests.unit.plan_forms import form_of, spec_of
 from tests.unit.test_host_duties import House, run_async
@@ -145,6 +146,12 @@ def test_what_was_not_traced_yet_is_refused_where_only_that_is_wanted(fettle_hom
         assert not (fettle_home / "started").exists()
 
     run_async(work)
+
+
+def test_what_was_meant_by_a_name_is_said() -> None:
+    assert "meta-llama/Meta-Llama-3-8B" in _meant("meta-llama/Llama-3-8B")
+    assert _meant("mistralai/Mistral-7B-v01").startswith("Did you mean mistralai/Mistral-7B-v0.1")
+    assert not _meant("nobody/nothing")
 
 
 def test_an_adapter_for_no_layer_is_refused_before_it_is_traced(fettle_home: Path) -> None:

@@ -10,6 +10,7 @@ from msgspec import UNSET
 from engine.contract.spec import Spec
 from engine.contract.toml import to_raw
 from engine.contract.validate import check
+from engine.planning import catalogue
 from engine.planning.choices import patched, settle
 from engine.planning.form import Form
 from engine.planning.hardware import Machine
@@ -274,6 +275,25 @@ def test_longer_rows_than_a_form_holds_for_need_another() -> None:
     assert rung_of_more.total_bytes > plan.budgets[0].total_bytes
     smaller = [r for r in plan.ladder if "training.per_device_train_batch_size" in r.patch]
     assert smaller, "the form at hand serves the others"
+
+
+def test_no_longer_rows_are_offered_than_the_model_was_made_for() -> None:
+    spec, place = spec_of(max_length=3000), machine("rtx-3090")
+    whole = catalogue.config_of(spec.model.path)
+    assert whole
+    for context, offered in ((4096, 4096), (3000, None), (100_000, 4480)):
+        config = {**whole, "max_position_embeddings": context}
+        plan = make_plan(spec, form_of(spec), place, forms=form_of, config=config)
+        lengths = [r.patch.get("training.max_length") for r in plan.ladder]
+        assert [length for length in lengths if length] == ([offered] if offered else [])
+
+
+@given(specs)
+@settings(max_examples=30, deadline=None)
+def test_no_change_is_offered_twice(spec: Spec) -> None:
+    for profile in ("rtx-2080-ti", "rtx-3090"):
+        patches = [msgspec.json.encode(r.patch) for r in plan_of(spec, machine(profile)).ladder]
+        assert len(patches) == len(set(patches))
 
 
 def test_what_fits_needs_no_patch() -> None:

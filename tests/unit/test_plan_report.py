@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import re
+import shlex
 
 import msgspec
 import pytest
 from msgspec import UNSET
 
+from engine.cli import settings
 from engine.cli.output import Output
-from engine.cli.plan_report import report
+from engine.cli.plan_report import report, settings_words
 from engine.cli.words import duration
 from engine.contract.spec import Spec
-from engine.planning.choices import settle
+from engine.contract.toml import to_raw
+from engine.contract.validate import check
+from engine.planning.choices import patched, settle
 from engine.planning.hardware import Machine
 from engine.planning.learnt import TimeLesson
 from engine.planning.plan import Plan
@@ -46,6 +50,32 @@ def test_the_verdict_comes_first_and_no_line_is_long(spec: Spec, place: Machine)
     assert lines[0] == f"{place.name}  {plan_of(spec, place).sentence}"
     assert max(map(len, lines)) <= 120
     assert any("a rough estimate, bound by" in line for line in lines)
+
+
+def test_a_change_says_what_to_write_and_whether_it_is_tight() -> None:
+    plan = plan_of(spec_of(max_length=16384), machine("rtx-2080-ti"))
+    output = Output(as_json=False, stdout=io.StringIO(), stderr=io.StringIO())
+    rung = msgspec.structs.replace(
+        plan.ladder[0], verdict="tight", patch={"training.optim": "adamw_8bit", "lora.r": 8}
+    )
+    text = "\n".join(report(msgspec.structs.replace(plan, ladder=[rung]), output))
+    assert " · tight\n" in text
+    assert "    --set training.optim=adamw_8bit --set lora.r=8" in text
+    modules = {"lora.modules_to_save": ["lm_head"], "lora.target_modules": "all-linear"}
+    assert settings_words(modules) == (
+        "--set 'lora.modules_to_save=[\"lm_head\"]' --set lora.target_modules=all-linear"
+    )
+    assert not settings_words({"lora": None}), "a table is taken out in the file"
+
+
+def test_every_change_can_be_written_as_settings() -> None:
+    for spec, place in CASES:
+        for rung in plan_of(spec, place).ladder:
+            raw = to_raw(spec)
+            for word in shlex.split(settings_words(rung.patch))[1::2]:
+                assert not settings.apply(raw, word)
+            if settings_words(rung.patch):
+                assert check(raw)[0] == patched(spec, rung.patch)
 
 
 def test_the_time_that_earlier_runs_taught_has_its_span() -> None:
