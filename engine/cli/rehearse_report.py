@@ -92,7 +92,8 @@ def _steps(found: Rehearsed) -> str:
     if found.step_seconds is None:
         return ""
     text = f"{_seconds(found.step_seconds)} on average"
-    if found.longest_step_seconds:
+    # Steps of equal weight differ by chance.
+    if found.longest_step_seconds and found.longest_step_seconds > found.step_seconds:
         text += f", {_seconds(found.longest_step_seconds)} the heaviest"
     return text
 

@@ -34,7 +34,7 @@ def ending(
     if is_stopped or (heard.done and heard.done.outcome == "stopped"):
         return _ended(run, heard, "stopped", "The rehearsal was stopped; nothing of it is left.")
     if heard.done is None:
-        return _ended(run, heard, "would_die", _of_exit(heard.where, exit_code))
+        return _ended(run, heard, "would_die", _of_exit(heard.where, exit_code, planned))
     if heard.done.outcome == "failed":
         return _ended(run, heard, "would_die", _of_failure(heard))
     found = msgspec.convert(heard.done.data, Rehearsed)
@@ -53,14 +53,18 @@ def _ended(
 # ---------------------------------------------------------------- it would die
 
 
-def _of_exit(where: str, code: int | None) -> str:
+def _of_exit(where: str, code: int | None, planned: dict[str, int]) -> str:
+    more = ""
     if code == _KILLED:
         why = "the system ended the worker, most often because the computer's memory (RAM) ran out"
+        most = max((planned.get(pool, 0) for pool in ("ram", "tensors")), default=0)
+        needs = f"The plan comes to {gib(most)} of it, and says" if most else "The plan says"
+        more = f" {needs} what would make room."
     elif code in _CRASHED:
         why = "a library crashed: PyTorch, the GPU driver, or one of their parts"
     else:
         why = f"the worker ended without a word (exit code {code})"
-    return f"It would have died in the {where}: {why}."
+    return f"It would have died in the {where}: {why}.{more}"
 
 
 def _of_failure(heard: Course) -> str:

@@ -63,6 +63,7 @@ def test_an_end_without_a_word_names_the_place() -> None:
         "It would have died in the backward pass of the longest batch (4 rows of 2 048 tokens): "
     )
     assert "(RAM) ran out" in killed.sentence
+    assert killed.sentence.endswith("The plan says what would make room.")
     assert "a library crashed" in _end(heard, -11).sentence
     assert "exit code 3" in _end(heard, 3).sentence
 
