@@ -191,15 +191,17 @@ def _shown(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def progress(done: int, total: int, seconds: float, *, is_compared: bool = False) -> str:
-    """How far making tokens is, or the comparison of rows after that."""
-    rate = done / seconds if seconds > 0 else 0.0
+def progress(done: int, total: int, rate: float, *, is_compared: bool = False) -> str:
+    """How far making tokens is, or the comparison of rows after that; ``rate`` in rows a second, 0
+    while it is not known yet."""
     about = "" if is_compared else "about "
     of = f" of {about}{words.count(total)}" if total else ""
     doing = "Comparing rows" if is_compared else "Making tokens"
-    text = f"{doing}: {words.count(done)}{of} rows · {words.count(rate)} rows/s"
-    left = (total - done) / rate if total > done and rate > 0 else None
-    return f"{text} · {words.span(left)} left" if left is not None else text
+    text = f"{doing}: {words.count(done)}{of} rows"
+    if rate <= 0:
+        return text
+    text += f" · {words.count(rate)} rows/s"
+    return f"{text} · {words.span((total - done) / rate)} left" if total > done else text
 
 
 def refused(complaint: Complaint) -> str:

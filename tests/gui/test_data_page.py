@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -15,10 +16,10 @@ from pytestqt.qtbot import QtBot
 from app import data_words, words
 from app.form import Draft
 from app.link import HostLink
-from app.pages.data import DataPage
+from app.pages.data import DataPage, state_card
 from app.preferences import Preferences
 from app.theme import Theme
-from engine.contract.dataset_report import COMPARED, DatasetReport, Packing, RowFinding
+from engine.contract.dataset_report import COMPARED, ROWS, DatasetReport, Packing, RowFinding
 from engine.contract.messages import (
     Complaint,
     Inspect,
@@ -186,7 +187,8 @@ def test_progress_is_shown_with_what_is_left(
 ) -> None:
     look(page, host, qtbot)
     assert page.state.bar.isVisible()
-    host.send(Progress(run=NAME, phase="tokenising", done=500, total=2000, unit="rows"))
+    for done in (300, 500):
+        host.send(Progress(run=NAME, phase="tokenising", done=done, total=2000, unit="rows"))
     qtbot.waitUntil(lambda: "500 of about 2" in page.state.text.text())
     assert "left" in page.state.text.text()
     assert (page.state.bar.value(), page.state.bar.maximum()) == (500, 2000)
@@ -204,6 +206,33 @@ def test_progress_is_shown_with_what_is_left(
     host.send(Inspected(run=NAME, report=REPORT))
     qtbot.wait(30)
     assert page.report is None
+
+
+def test_a_rate_is_told_once_some_time_has_passed(
+    page: DataPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(state_card, "time", SimpleNamespace(monotonic=lambda: now))
+
+    def told(done: int, total: int, unit: str) -> str:
+        page.state.advance(done, total, unit)
+        return " ".join(page.state.text.text().split())
+
+    page.state.show_words("Looking at rows.jsonl", "", busy=True)
+    now = 103.0
+    assert told(512, 5000, ROWS) == "Making tokens: 512 of about 5 000 rows"
+    now = 105.0
+    assert told(1512, 5000, ROWS) == (
+        "Making tokens: 1 512 of about 5 000 rows · 500 rows/s · 7 s left"
+    )
+    # Another unit has a rate of its own, and some of it is done when it is first told.
+    assert told(4096, 500_000, COMPARED) == "Comparing rows: 4 096 of 500 000 rows"
+    now = 106.0
+    assert told(24_096, 500_000, COMPARED) == (
+        "Comparing rows: 24 096 of 500 000 rows · 20 000 rows/s · 24 s left"
+    )
+    page.state.show_words("Looking at rows.jsonl", "", busy=True)
+    assert told(2300, 2300, COMPARED) == "Comparing rows: 2 300 of 2 300 rows"
 
 
 def test_a_dropped_file_is_looked_at(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:

@@ -31,8 +31,9 @@ class StateCard(Card):
     def __init__(self, link: HostLink) -> None:
         super().__init__()
         self._link = link
-        self._began = 0.0
         self._unit = ""
+        self._first: tuple[float, int] | None = None
+        """When it was first told how far it is, by this unit, and how far that was."""
         self._draft = Draft()
         """Of the data whose columns are asked for."""
         self._named: dict[str, str] = {}
@@ -54,7 +55,7 @@ class StateCard(Card):
         self.text.setText(text)
         self.bar.setRange(0, 0)
         self.bar.setVisible(busy)
-        self._began, self._unit = time.monotonic(), ROWS
+        self._first, self._unit = None, ROWS
         self._asked += 1
         self.columns.hide()
 
@@ -62,12 +63,14 @@ class StateCard(Card):
         """So many rows are tokens, of about ``total`` (0 if unknown); then, by the unit, compared
         with each other."""
         if unit != self._unit:
-            self._began, self._unit = time.monotonic(), unit
+            self._first, self._unit = None, unit
+        now = time.monotonic()
+        began, before = self._first = self._first or (now, done)
         self.bar.setRange(0, total)
         self.bar.setValue(done)
-        seconds = time.monotonic() - self._began
+        rate = (done - before) / (now - began) if now > began else 0.0
         is_compared = unit == COMPARED
-        self.text.setText(data_words.progress(done, total, seconds, is_compared=is_compared))
+        self.text.setText(data_words.progress(done, total, rate, is_compared=is_compared))
 
     def ask_for_columns(self, draft: Draft, problem: str) -> None:
         """Let the person say what the columns of a draft's file are. Beside the lists for it,
