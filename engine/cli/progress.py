@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.cli import words
 from engine.cli.certificate import summary_of
+from engine.contract.dataset_report import COMPARED
 from engine.contract.lifecycle import Phase, State
 from engine.contract.messages import (
     CheckpointSaved,
@@ -43,7 +44,8 @@ class RunProgress:
         self.phase = summary.phase if summary else Phase.WAITING
         self.first_loss: float | None = None
         self.eval_loss: float | None = None
-        self._phase_done = ""
+        self._doing = ""
+        """The phase and how far it is, once that is told."""
         self._vram_bytes: int | None = None
         self._ram_bytes: int | None = None
         self._recent: deque[tuple[float, int]] = deque(maxlen=_RECENT_STEPS)
@@ -55,11 +57,11 @@ class RunProgress:
             case Step():
                 self._feed_step(message)
             case PhaseChanged():
-                self.phase, self._phase_done = message.phase, ""
+                self.phase, self._doing = message.phase, ""
                 self.max_steps = message.max_steps or self.max_steps
             case Progress():
                 self.phase = message.phase
-                self._phase_done = _share(message)
+                self._doing = _doing(message)
             case Telemetry():
                 self._ram_bytes = message.ram_used_bytes or self._ram_bytes
                 self._vram_bytes = message.vram_process_bytes or self._vram_bytes
@@ -67,7 +69,7 @@ class RunProgress:
                 self.eval_loss = message.eval_loss
             case StateChanged(state=State.QUEUED | State.RECOVERING):
                 self._recent.clear()
-                self.phase, self._phase_done = Phase.WAITING, ""
+                self.phase, self._doing = Phase.WAITING, ""
 
     def _feed_step(self, step: Step) -> None:
         self.step, self.loss = step.step, step.loss
@@ -113,7 +115,7 @@ class RunProgress:
         steps, speed = self.step, self.tokens_per_second
         left = self.seconds_left if steps < self.max_steps else None
         return {
-            "phase": [f"{self.phase.value}{self._phase_done}"],
+            "phase": [self._doing or self.phase.value],
             "step": [f"step {steps}/{self.max_steps or '?'}"] if steps else [],
             "loss": [f"loss {words.loss(self.loss)}"] if steps else [],
             "speed": [f"{words.count(speed)} tokens/s"] if speed is not None and steps else [],
@@ -131,10 +133,13 @@ class RunProgress:
         return "━" * filled + "─" * (width - filled)
 
 
-def _share(progress: Progress) -> str:
+def _doing(progress: Progress) -> str:
+    """``tokenising 40 %``, and then from the beginning: ``comparing rows 5 %``."""
+    doing = "comparing rows" if progress.unit == COMPARED else progress.phase.value
     if progress.total:
-        return f" {100 * progress.done // progress.total} %"
-    return f" {words.count(progress.done)} {progress.unit}".rstrip() if progress.done else ""
+        return f"{doing} {100 * progress.done // progress.total} %"
+    done = f"{doing} {words.count(progress.done)} {progress.unit}".rstrip()
+    return done if progress.done else doing
 
 
 # ---------------------------------------------------------------- sentences for the activity list

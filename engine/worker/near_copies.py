@@ -4,7 +4,8 @@ Two are near if at least :data:`NEAR` of the runs of :data:`RUN` tokens that eit
 in both; see :mod:`engine.worker.token_runs` for those that count.
 
 Candidates come from MinHash signatures in bands (A. Broder, "On the resemblance and containment of
-documents", 1997); each of them is then compared run by run, so that whatever is told is true.
+documents", 1997); each of them is then compared run by run. Runs are told apart by 32 bits: in
+one of some thousand pairs of long samples a run is miscounted by chance.
 """
 
 from __future__ import annotations
@@ -43,23 +44,40 @@ def near_copies(
 ) -> Ints:
     """Of each of these samples, in order, the earlier one that it is near to: its own place, if it
     is near to none. Whatever an answer names is near to none itself. ``tell`` is told again and
-    again how many are done, of how many."""
+    again how many are done, of how many, also while those are no more: it may raise to end this."""
     places = places[:MOST_SAMPLES]
     found = places.copy()
     count = len(places)
     if count < 2:
         return found
     runs = TokenRuns(samples.take(places))
+    far = _Far(tell, count)
     # What takes longest is done once for each sample, and then what comes of it.
-    signatures, counts = signed(runs, lambda done: tell(done // 2, count))
+    signatures, counts = signed(runs, lambda done: far.come_to(done // 2))
     known = np.flatnonzero(counts >= FEWEST_RUNS)
-    nearest = _Nearest(NearPairs(runs), signatures, count)
-    for later, earlier in _candidates(signatures, known):
+    nearest = _Nearest(NearPairs(runs, far.tell), signatures, count)
+    for later, earlier in _candidates(signatures, known, far.tell):
         nearest.look(later, earlier)
-        tell((count + int(later[-1]) + 1) // 2, count)
-    tell(count, count)
+        far.come_to((count + int(later[-1]) + 1) // 2)
+    far.come_to(count)
     found[:] = places[nearest.found]
     return found
+
+
+class _Far:
+    """How far it is; told also while it is no farther, since there may be much to do for a few."""
+
+    def __init__(self, tell: Callable[[int, int], None], count: int) -> None:
+        self._tell, self._count, self._done = tell, count, 0
+
+    def come_to(self, done: int) -> None:
+        """So many are done."""
+        self._done = done
+        self.tell()
+
+    def tell(self) -> None:
+        """Still at it."""
+        self._tell(self._done, self._count)
 
 
 class _Nearest:
@@ -135,15 +153,20 @@ class _Tries:
         self._often[places] += 1
 
 
-def _candidates(signatures: Runs, known: Ints) -> Iterator[tuple[Ints, Numbers]]:
+def _candidates(
+    signatures: Runs, known: Ints, tell: Callable[[], None]
+) -> Iterator[tuple[Ints, Numbers]]:
     """Of some of the known samples after others, in order: which those are, and in each column the
-    earlier ones that one of them may be near to, rising, each once."""
-    keys = _keys(signatures, known)
+    earlier ones that one of them may be near to, rising, each once. ``tell`` is called on the
+    way."""
+    keys = _keys(signatures, known, tell)
     earlier = large.empty((2 * len(_BANDS), len(known)), np.int32)
     for band in range(len(_BANDS)):
         earlier[2 * band : 2 * band + 2] = _earlier(keys[band])
         large.give_back(earlier, keys)
+        tell()
     for begin in range(0, len(known), _LATER):
+        tell()
         here = np.sort(earlier[:, begin : begin + _LATER], axis=0)
         large.give_back(earlier)
         here[1:][here[1:] == here[:-1]] = -1
@@ -153,7 +176,7 @@ def _candidates(signatures: Runs, known: Ints) -> Iterator[tuple[Ints, Numbers]]
             yield known[begin + chosen], np.where(here >= 0, known[here], -1).astype(np.int32)
 
 
-def _keys(signatures: Runs, known: Ints) -> npt.NDArray[np.uint64]:
+def _keys(signatures: Runs, known: Ints, tell: Callable[[], None]) -> npt.NDArray[np.uint64]:
     """Of each band what each of the known samples has in it, shape (bands, samples)."""
     keys = large.empty((len(_BANDS), len(known)), np.uint64)
     for begin in range(0, len(known), _LATER):
@@ -164,6 +187,7 @@ def _keys(signatures: Runs, known: Ints) -> npt.NDArray[np.uint64]:
                 found = found * np.uint64(0x9E3779B97F4A7C15) + here[part] + np.uint64(1)
             keys[place, begin : begin + _LATER] = found
         large.give_back(signatures, keys)
+        tell()
     return keys
 
 

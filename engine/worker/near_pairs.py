@@ -1,4 +1,4 @@
-"""Pairs of samples that may be nearly the same are compared, run by run: what is told is true.
+"""Pairs of samples that may be nearly the same are compared, run by run.
 
 Most are the same but for a word or a line, so it is first looked whether that stands at an end;
 then both are laid beside each other, at their begins and at their ends. Where that leaves so few
@@ -24,10 +24,11 @@ _REGIONS = 32
 
 
 class NearPairs:
-    """Compares pairs of samples, by their numbers."""
+    """Compares pairs of samples, by their numbers; ``tell`` is called after each part of them."""
 
-    def __init__(self, runs: TokenRuns) -> None:
+    def __init__(self, runs: TokenRuns, tell: Callable[[], None] = lambda: None) -> None:
         self._runs = runs
+        self._tell = tell
         self._regions = runs.regions()
         self._different = np.full(len(runs), -1, np.int32)
         """Of each sample how many different runs it has that count; -1 where nobody has asked."""
@@ -51,6 +52,7 @@ class NearPairs:
             found[some] = compare(first[some], later[some])
             if is_far:
                 self._runs.give_back()
+            self._tell()
         return found
 
     def _parts(self, first: Ints, later: Ints, *, by_first: bool) -> Iterator[tuple[slice, bool]]:

@@ -19,6 +19,7 @@ from engine.cli.parser import UsageError, build
 from engine.cli.progress import RunProgress, sentence
 from engine.cli.watch import EndOfRun
 from engine.client import Refused
+from engine.contract.dataset_report import COMPARED, ROWS
 from engine.contract.lifecycle import Phase, State
 from engine.contract.messages import (
     CaughtUp,
@@ -192,6 +193,13 @@ class TestProgress:
         assert progress.line_with_bar(79) == "waiting"
         progress.feed(Progress(phase=Phase.TOKENISING, done=1, total=4))
         assert progress.line_with_bar(79) == "tokenising 25 %"
+        progress.feed(Progress(phase=Phase.TOKENISING, done=4, total=0, unit=ROWS))
+        assert progress.line_with_bar(79) == "tokenising 4 rows"
+        # What is left out of them is found by another look at all of them.
+        progress.feed(Progress(phase=Phase.TOKENISING, done=2, total=4, unit=COMPARED))
+        assert progress.line_with_bar(79) == "comparing rows 50 %"
+        progress.feed(Progress(phase=Phase.LOADING_MODEL, done=0, total=0))
+        assert progress.line_with_bar(79) == "loading model"
         progress.feed(PhaseChanged(at=0, phase=Phase.TRAINING, max_steps=100))
         progress.feed(Telemetry(at=0, ram_used_bytes=1 << 30))
         for number in range(1, 51):

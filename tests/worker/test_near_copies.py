@@ -134,6 +134,21 @@ def test_it_is_told_how_far_it_is_and_can_be_ended() -> None:
         near_copies(samples, np.arange(2300), ended)
 
 
+def test_it_is_told_also_while_the_same_rows_are_compared() -> None:
+    chance = np.random.default_rng(13)
+    first = drawn(chance, 1024)
+    # So much is the same that each is compared with several before it, and none is near.
+    rows = [changed(chance, first, 45) for _ in range(700)]
+    samples = Samples.of((row, np.ones(1024, np.bool_)) for row in rows)
+    for count, least in ((1, 0), (2, 12), (700, 60)):
+        told: list[int] = []
+        found = near_copies(samples, np.arange(count), lambda done, _, told=told: told.append(done))
+        assert (found == np.arange(count)).all()
+        # For each band, and for each 128 pairs that are laid beside each other, and then sorted.
+        assert told.count(count // 2) >= least
+        assert told == sorted(told)
+
+
 # ---------------------------------------------------------------- pairs
 
 
@@ -187,6 +202,18 @@ def test_pairs_are_compared_as_their_sets_of_runs_say() -> None:
     assert not (sure & ~np.array(truth)).any()
     assert sure.sum() > 0.6 * sum(truth), "for those whose edits lie together no run is sorted"
     assert pairs.near(first[:0], later[:0]).tolist() == []
+
+
+def test_no_runs_are_taken_for_each_other_each_time() -> None:
+    chance = np.random.default_rng(12)
+    rows: list[Row] = []
+    for at in range(200):
+        row, other = drawn(chance, 42), np.array([485, -1023, 324], np.int32)
+        row[10:13] = 3000 + at  # A sum of tokens with factors is the same for both of these.
+        rows += [row, np.concatenate([row[:10], row[10:13] + other, row[13:]])]
+    assert resemblance(rows[0], rows[1]) < NEAR
+    pairs = NearPairs(TokenRuns(Samples.of((row, np.ones(42, np.bool_)) for row in rows)))
+    assert not pairs.near(np.arange(0, 400, 2), np.arange(1, 400, 2)).any()
 
 
 @pytest.mark.parametrize("length", [14, 40, 300])
