@@ -7,36 +7,21 @@ import time
 import numpy as np
 import pytest
 
+from engine.worker import near_copies as looking
+from engine.worker import near_pairs, token_runs
 from engine.worker.near_copies import NEAR, RUN, near_copies
 from engine.worker.near_pairs import NearPairs
 from engine.worker.report import Halted
 from engine.worker.run_signatures import signed
 from engine.worker.samples import Samples
-from engine.worker.token_runs import TokenRuns
-
-Row = np.ndarray
-
-
-def drawn(chance: np.random.Generator, length: int) -> Row:
-    return chance.integers(0, 30_000, length).astype(np.int32)
-
-
-def changed(chance: np.random.Generator, row: Row, count: int) -> Row:
-    other = row.copy()
-    other[chance.choice(len(row), count, replace=False)] = drawn(chance, count)
-    return other
+from engine.worker.token_runs import Flags, Ints, TokenRuns
+from tests.worker.near_rows import Row, changed, drawn, resemblance
 
 
 def found_in(rows: list[Row], asked: int = 0) -> list[int]:
     """Of each row the one that it is near to; the first ``asked`` tokens are not learnt."""
     samples = Samples.of((row, np.arange(len(row)) >= asked) for row in rows)
     return near_copies(samples, np.arange(len(rows))).tolist()
-
-
-def resemblance(one: Row, other: Row) -> float:
-    """By plain sets."""
-    runs = [{tuple(row[at : at + RUN]) for at in range(len(row) - RUN + 1)} for row in (one, other)]
-    return len(runs[0] & runs[1]) / len(runs[0] | runs[1])
 
 
 def test_near_copies_point_to_the_first_of_them() -> None:
@@ -86,6 +71,34 @@ def test_short_and_empty_rows_are_near_to_nothing() -> None:
     assert found_in([]) == []
 
 
+def test_of_rows_that_are_just_near_one_in_a_hundred_is_missed() -> None:
+    chance = np.random.default_rng(15)
+    rows = [drawn(chance, 200) for _ in range(6000)]
+    for row in rows[:]:
+        other = row.copy()
+        other[10:199:28] = drawn(chance, 7)
+        rows.append(other)
+    assert resemblance(rows[0], rows[6000]) == pytest.approx(177 / 219)
+    found = np.array(found_in(rows))[6000:]
+    assert (found == np.arange(6000)).mean() > 0.991
+
+
+def test_a_row_is_compared_with_few_of_its_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = np.random.default_rng(16)
+    first, compared = drawn(chance, 300), np.zeros(400, np.int64)
+    rows = [changed(chance, first, 13) for _ in compared]
+    near = NearPairs.near
+
+    def watched(self: NearPairs, ones: Ints, others: Ints) -> Flags:
+        np.add.at(compared, others, 1)
+        return near(self, ones, others)
+
+    monkeypatch.setattr(NearPairs, "near", watched)
+    assert found_in(rows) == list(range(400))
+    assert compared.max() == 4
+    assert compared.mean() > 3
+
+
 def test_short_rows_are_found_as_well_as_long_ones() -> None:
     chance = np.random.default_rng(6)
     for length in (18, 30, 60, 400):
@@ -101,9 +114,21 @@ def test_of_long_rows_the_beginning_is_compared() -> None:
     first, other = drawn(chance, 1500), drawn(chance, 1500)
     ends = [np.concatenate([row[:1024], drawn(chance, 800)]) for row in (first, other)]
     assert found_in([first, drawn(chance, 90), other, *ends]) == [0, 1, 2, 0, 2]
+    # And all of it: with only so much the same four of five runs are not.
+    parted = np.concatenate([first[:900], drawn(chance, 600)])
+    assert resemblance(first[:1024], parted[:1024]) < NEAR < resemblance(first[:950], parted[:950])
+    assert found_in([first, parted]) == [0, 1]
 
 
-def test_whatever_an_answer_names_is_near_to_none_itself() -> None:
+@pytest.mark.parametrize("is_far", [False, True])
+def test_whatever_an_answer_names_is_near_to_none_itself(
+    is_far: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_far:  # Few are looked at together, and they lie in many places.
+        monkeypatch.setattr(looking, "_LATER", 7)
+        monkeypatch.setattr(token_runs, "_REGION_BITS", 9)
+        monkeypatch.setattr(near_pairs, "_REGIONS", 1)
+        monkeypatch.setattr(near_pairs, "_TOKENS", 700)
     chance = np.random.default_rng(8)
     rows = [drawn(chance, 100)]
     for place in range(400):  # Each is near to the one before, and after some no more to the first.
@@ -147,73 +172,6 @@ def test_it_is_told_also_while_the_same_rows_are_compared() -> None:
         # For each band, and for each 128 pairs that are laid beside each other, and then sorted.
         assert told.count(count // 2) >= least
         assert told == sorted(told)
-
-
-# ---------------------------------------------------------------- pairs
-
-
-def edited(chance: np.random.Generator, row: Row, kind: int) -> Row:
-    """The row with something else at its begin, at its end, within, or in several places."""
-    cut, more = int(chance.integers(1, 9)), drawn(chance, int(chance.integers(0, 9)))
-    at = int(chance.integers(0, len(row) - cut + 1))
-    match kind:
-        case 0:
-            return np.concatenate([more, row[cut:]])
-        case 1:
-            return np.concatenate([row[:-cut], more])
-        case 2:
-            return np.concatenate([row[:at], more, row[at + cut :]])
-        case 3:
-            return changed(chance, row, cut)
-        case _:
-            return np.concatenate([row[:at], row[at:][::-1], row[: cut * 4]])
-
-
-def counted(row: Row, learnt: np.ndarray, common: set[tuple[int, ...]]) -> set[tuple[int, ...]]:
-    """Its runs by plain sets: those that are common count where they are learnt."""
-    runs = [tuple(row[at : at + RUN].tolist()) for at in range(len(row) - RUN + 1)]
-    return {
-        run for at, run in enumerate(runs) if run not in common or learnt[at + RUN - 1]
-    }  # fmt: skip
-
-
-def test_pairs_are_compared_as_their_sets_of_runs_say() -> None:
-    chance = np.random.default_rng(10)
-    asked = drawn(chance, 12)
-    rows: list[Row] = []
-    for place in range(250):
-        row = drawn(chance, int(chance.integers(20, 90)))
-        row = np.tile(row, 2) if place % 5 == 0 else row  # Its runs stand there twice.
-        rows += [
-            np.concatenate([asked, row]),
-            np.concatenate([asked, edited(chance, row, place % 6)]),
-        ]
-    flags = [np.arange(len(row)) >= (12 if place % 7 else 40) for place, row in enumerate(rows)]
-    runs = TokenRuns(Samples.of(zip(rows, flags, strict=True)))
-    common = {tuple(asked[at : at + RUN].tolist()) for at in range(10)}
-    sets = [counted(row, learnt, common) for row, learnt in zip(rows, flags, strict=True)]
-    first, later = np.arange(0, 500, 2), np.arange(1, 500, 2)
-    truth = [len(a & b) >= NEAR * len(a | b) for a, b in zip(sets[::2], sets[1::2], strict=True)]
-    pairs = NearPairs(runs)
-    order = chance.permutation(250)
-    assert pairs.near(first[order], later[order]).tolist() == np.array(truth)[order].tolist()
-    assert 50 < sum(truth) < 200
-    sure = pairs._beside(first, later)
-    assert not (sure & ~np.array(truth)).any()
-    assert sure.sum() > 0.6 * sum(truth), "for those whose edits lie together no run is sorted"
-    assert pairs.near(first[:0], later[:0]).tolist() == []
-
-
-def test_no_runs_are_taken_for_each_other_each_time() -> None:
-    chance = np.random.default_rng(12)
-    rows: list[Row] = []
-    for at in range(200):
-        row, other = drawn(chance, 42), np.array([485, -1023, 324], np.int32)
-        row[10:13] = 3000 + at  # A sum of tokens with factors is the same for both of these.
-        rows += [row, np.concatenate([row[:10], row[10:13] + other, row[13:]])]
-    assert resemblance(rows[0], rows[1]) < NEAR
-    pairs = NearPairs(TokenRuns(Samples.of((row, np.ones(42, np.bool_)) for row in rows)))
-    assert not pairs.near(np.arange(0, 400, 2), np.arange(1, 400, 2)).any()
 
 
 @pytest.mark.parametrize("length", [14, 40, 300])
