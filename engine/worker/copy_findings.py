@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.contract.dataset_fixes import FIELD, FIXES, without_fix
+from engine.contract.dataset_fixes import FIELD, without_fix
 from engine.contract.dataset_report import RowFinding
 from engine.worker import large
 from engine.worker.finding_parts import MAX_ROWS, fix, rows_at, rows_of
-from engine.worker.near_copies import MOST_SAMPLES, NEAR, RUN
+from engine.worker.fixes import outcome
+from engine.worker.near_copies import NEAR, RUN
 from engine.worker.row_words import sentence
 
 if TYPE_CHECKING:
@@ -30,9 +31,7 @@ def _fixed(look: Look, counted: Counted) -> list[RowFinding]:
         RowFinding(
             code=f"fixed_{done.fix}",
             severity="info",
-            title=sentence(done.count, FIXES[done.fix].of_one, FIXES[done.fix].of_many)
-            if done.count
-            else f"{done.fix} finds nothing to do.",
+            title=outcome(done),
             cause=f"dataset.fixes has {done.fix}; the file is as it was.",
             row_count=done.count,
             rows=done.rows,
@@ -66,9 +65,9 @@ def _copies(look: Look, counted: Counted) -> list[RowFinding]:
 def _near(look: Look, counted: Counted) -> list[RowFinding]:
     mask = large.moved(counted.near)
     if not mask.any():
-        return []
+        return _uncompared(counted)
     share, many = _share(mask)
-    beyond = len(mask) > MOST_SAMPLES
+    beyond = f" {counted.uncompared}" if counted.uncompared else ""
     return [
         RowFinding(
             code="near_duplicates",
@@ -76,13 +75,27 @@ def _near(look: Look, counted: Counted) -> list[RowFinding]:
             title=_title(mask, f"is nearly the same as an earlier one ({share})",
                          f"are nearly the same as an earlier one ({share})"),
             cause=f"At least {NEAR:.0%} of what they say stands in another row, {RUN} tokens at a "
-            "time; what many rows ask alike does not count."
-            + (f" Only the first {MOST_SAMPLES} rows were compared." if beyond else ""),
+            f"time; what many rows ask alike does not count.{beyond}",
             remedy="Look at the pairs: what is learnt twice weighs twice.",
             **_like(look, mask, counted.near),
             **fix(look.spec, "drop_near_duplicates"),
         )
     ]  # fmt: skip
+
+
+def _uncompared(counted: Counted) -> list[RowFinding]:
+    """That none is nearly the same holds of the rows that were compared."""
+    if not counted.uncompared:
+        return []
+    return [
+        RowFinding(
+            code="not_all_compared",
+            severity="info",
+            title=counted.uncompared,
+            cause="None of them is nearly the same as an earlier one. Of those behind them it is "
+            "not known, but those that are exactly the same were looked for among all.",
+        )
+    ]
 
 
 def _leak(look: Look, counted: Counted) -> list[RowFinding]:

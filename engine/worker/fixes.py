@@ -50,7 +50,7 @@ def fixed(spec: Spec, whole: Encoding, report: Report) -> Encoding:
             left[part] &= ~out[part]
         told.append(_dropped(name, whole, large.places_of(out)))
     for each in told:
-        _tell(each, report)
+        _tell(each, report, uncompared(whole) if each.fix == "drop_near_duplicates" else "")
     if len(left) and not left.any():
         raise _nothing_left(names)
     return _taken(whole, large.places_of(left), told)
@@ -143,8 +143,7 @@ def _kept_near(whole: Encoding, report: Report) -> Ints:
     with contextlib.suppress(OSError):
         if len(kept := large.mapped(path, np.int64)) == count:
             return kept
-    is_copy = large.moved(first_copies(whole.hashes))
-    own = large.places_of(large.flags(lambda part: ~is_copy[part], is_copy))
+    own = _originals(whole)
     near = near_copies(
         whole.samples, own[:MOST_SAMPLES],
         lambda done, total: report.progress(done, total, COMPARED),
@@ -156,16 +155,38 @@ def _kept_near(whole: Encoding, report: Report) -> Ints:
     return found
 
 
+def _originals(whole: Encoding) -> Ints:
+    """Places of the samples that are no copy of an earlier one."""
+    is_copy = large.moved(first_copies(whole.hashes))
+    return large.places_of(large.flags(lambda part: ~is_copy[part], is_copy))
+
+
 # ---------------------------------------------------------------- words
 
 
-def _tell(done: Fixed, report: Report) -> None:
-    if done.count:
-        fix = FIXES[done.fix]
-        report.decided(
-            sentence(done.count, fix.of_one, fix.of_many),
-            f"dataset.fixes has {done.fix}. {named(done.rows, done.count)} The file is as it was.",
-        )
+def uncompared(encoding: Encoding) -> str:
+    """What is to be said where there are more rows, before any fix, than are compared with each
+    other; nothing where there are not."""
+    whole = encoding if encoding.base is None else encoding.base
+    if len(whole.samples) <= MOST_SAMPLES or len(_originals(whole)) <= MOST_SAMPLES:
+        return ""
+    most = f"{MOST_SAMPLES:,}".replace(",", " ")
+    return f"Only the first {most} rows that are no copies were compared with each other."
+
+
+def outcome(done: Fixed) -> str:
+    """What a fix did, in a sentence."""
+    fix = FIXES[done.fix]
+    if not done.count:
+        return f"{done.fix} finds nothing to do."
+    return sentence(done.count, fix.of_one, fix.of_many)
+
+
+def _tell(done: Fixed, report: Report, note: str) -> None:
+    if done.count or note:
+        rows = named(done.rows, done.count)
+        told = f"dataset.fixes has {done.fix}.", rows, "The file is as it was.", note
+        report.decided(outcome(done), " ".join(filter(None, told)))
 
 
 def _nothing_left(names: Sequence[str]) -> JobError:

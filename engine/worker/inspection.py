@@ -14,7 +14,7 @@ from engine.worker import large, packing
 from engine.worker.data_findings import findings_of
 from engine.worker.encoding import Encoding
 from engine.worker.failures import JobError
-from engine.worker.fixes import near_of
+from engine.worker.fixes import near_of, uncompared
 from engine.worker.language_mix import Mix, mix_of
 from engine.worker.mixture import shares
 from engine.worker.prepared import Prepared
@@ -64,6 +64,8 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Place of the first sample with the same content: its own, if it is that."""
     near: Ints
     """Place of an earlier sample that is nearly the same: its own, if there is none."""
+    uncompared: str
+    """What is to be said where not all were looked at for that."""
     held: Ints
     """Places of those held back that are trained on as well, or nearly."""
     mix: Mix
@@ -92,6 +94,7 @@ def count(look: Look, report: Report) -> Counted:
         kept_targets=kept.target_counts,
         first_copy=first,
         near=near,
+        uncompared=uncompared(encoding),
         held=_leaked(look, large.taken(near, first)),
         mix=mix_of(encoding),
     )
