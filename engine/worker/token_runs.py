@@ -135,15 +135,20 @@ class TokenRuns:
 def _hashes(ids: npt.NDArray[np.int32]) -> Runs:
     """Of the run that begins at each token; the last two begin none. Two other runs are the same by
     chance, once in four thousand million."""
-    wide = ids.view(np.uint32)
-    found: Runs = wide * _FACTORS[0]
-    here = found[: max(0, len(ids) - RUN + 1)]
-    # Were nothing done between the sums, some runs would be the same as some others each time.
-    here ^= here >> np.uint32(15)
-    here += wide[1 : 1 + len(here)] * _FACTORS[1]
-    mixed(here)
-    here += wide[2 : 2 + len(here)] * _FACTORS[2]
-    return mixed(found)
+    wide, end = ids.view(np.uint32), max(0, len(ids) - RUN + 1)
+    found = np.empty(len(ids), np.uint32)
+    found[end:] = UNCOUNTED
+    for begin in range(0, end, CHUNK):
+        here = found[begin : min(begin + CHUNK, end)]
+        first, second, third = (wide[begin + at : begin + at + len(here)] for at in range(RUN))
+        np.multiply(first, _FACTORS[0], out=here)
+        # Were nothing done between the sums, some runs would be the same as some others each time.
+        here ^= here >> np.uint32(15)
+        here += second * _FACTORS[1]
+        mixed(here)
+        here += third * _FACTORS[2]
+        mixed(here)
+    return found
 
 
 def mixed(numbers: Runs) -> Runs:
