@@ -105,3 +105,13 @@ def test_no_runs_are_taken_for_each_other_each_time() -> None:
     assert resemblance(rows[0], rows[1]) < NEAR
     pairs = NearPairs(TokenRuns(Samples.of((row, np.ones(42, np.bool_)) for row in rows)))
     assert not pairs.near(np.arange(0, 400, 2), np.arange(1, 400, 2)).any()
+
+
+def test_runs_have_the_same_numbers_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = drawn(np.random.default_rng(18), 100)
+    whole = token_runs._hashes(row)
+    assert len(set(whole[:98].tolist())) == 98
+    assert (token_runs._hashes(row[5:])[:-2] == whole[5:-2]).all()
+    monkeypatch.setattr(token_runs, "CHUNK", 7)
+    assert (token_runs._hashes(row) == whole).all()
+    assert [len(token_runs._hashes(row[:count])) for count in range(4)] == [0, 1, 2, 3]
