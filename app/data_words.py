@@ -101,7 +101,9 @@ def _copies(report: DatasetReport) -> TileText:
     if report.near_duplicates:
         small = f"and {words.count(report.near_duplicates)} nearly the same"
     if report.duplicates_across:
-        small = f"{words.count(report.duplicates_across)} of them held back too"
+        held = words.count(report.duplicates_across)
+        near = words.count(report.near_duplicates)
+        small = f"{near} near, {held} held back" if report.near_duplicates else f"{held} held back"
     return TileText(label="Duplicates", number=words.count(report.duplicates), small=small)
 
 

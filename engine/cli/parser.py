@@ -173,7 +173,9 @@ def _data_arguments(data: _Parser) -> None:
         help="change a setting of the spec",
     )  # fmt: skip
     which = data.add_mutually_exclusive_group()
-    which.add_argument("--row", type=int, metavar="N", help="show this row; the first is 1")
+    which.add_argument(
+        "--row", type=int, metavar="N", help="show this row; the first is 1, and 0 in JSON"
+    )
     which.add_argument("--pick", choices=PICKS, help="show such a sample; default: random")
     which.add_argument("--search", metavar="TEXT", help="show the first sample with these words")
 

@@ -312,6 +312,13 @@ def test_the_numbers_and_findings_are_shown(page: DataPage, host: HostDouble, qt
     assert "35 rows are the same." in texts(page.findings)
 
 
+def test_copies_that_are_held_back_are_told_beside_those_that_are_near() -> None:
+    near = msgspec.structs.replace(REPORT, duplicates=0, near_duplicates=80, duplicates_across=6)
+    assert data_words.tiles_of(near)[5].small == "80 near, 6 held back"
+    exact = msgspec.structs.replace(REPORT, duplicates_across=6)
+    assert data_words.tiles_of(exact)[5].small == "6 held back"
+
+
 def test_without_padding_the_steps_are_told() -> None:
     padded = data_words.tiles_of(REPORT)[4]
     assert (padded.label, padded.number) == ("Waste if padded", f"18.3{words.SPACE}%")
