@@ -105,12 +105,18 @@ def must_have_answers(spec: Spec, encoding: Encoding) -> None:
     if empty <= _WASTED * len(origins):
         return
     first = int(large.places_of(is_empty)[0])
+    remedy, patch = "Write the answers, or choose the column that holds them.", {}
+    if empty < len(origins):
+        remedy = (
+            "Write the answers, choose the column that holds them, or leave those rows out with "
+            'dataset.fixes = ["drop_empty"].'
+        )
+        patch = {"dataset.fixes": [*spec.dataset.fixes, "drop_empty"]}
     raise JobError(
         "bad_data",
         f"{empty} of {len(origins)} rows have an empty answer.",
         cause="The model would learn to say nothing, and to stop at once. The first is "
         f"{place_of(spec, encoding.samples, first)}.",
-        remedy="Write the answers, choose the column that holds them, or leave those rows out "
-        'with dataset.fixes = ["drop_empty"].',
-        patch={"dataset.fixes": [*spec.dataset.fixes, "drop_empty"]},
+        remedy=remedy,
+        patch=patch,
     )

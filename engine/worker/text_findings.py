@@ -111,7 +111,7 @@ def _suspects(look: Look, counted: Counted) -> list[RowFinding]:
                 remedy=words.remedy,
                 row_count=len(rows),
                 rows=rows[:MAX_ROWS],
-                **_fix(look, words.fix),
+                **_fix(look, words.fix, len(rows)),
             )
         )
     return found
@@ -129,8 +129,12 @@ def _left(look: Look, rows: list[int]) -> list[int]:
     return found
 
 
-def _fix(look: Look, name: str) -> dict[str, Any]:
-    return fix(look.spec, name) if name and name not in look.spec.dataset.fixes else {}
+def _fix(look: Look, name: str, count: int) -> dict[str, Any]:
+    """None that would leave nothing to train on."""
+    leaves_none = name.startswith("drop_") and count >= len(look.encoding.samples)
+    if not name or leaves_none or name in look.spec.dataset.fixes:
+        return {}
+    return fix(look.spec, name)
 
 
 def _languages(look: Look, counted: Counted) -> list[RowFinding]:

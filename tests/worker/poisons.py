@@ -115,7 +115,7 @@ POISONS: dict[str, Poison] = {
         lambda: _all(instruction="tell " * 200), "nothing_to_train_on", "error", "max_length"
     ),
     "empty_answers_everywhere": Poison(
-        lambda: _all(output=""), "nothing_to_train_on", "error", "row 1 .*drop_empty"
+        lambda: _all(output=""), "nothing_to_train_on", "error", "row 1 .*choose the column"
     ),
     "half_the_answers_empty": Poison(
         lambda: mixed(10, output=" "), "empty_answers", fix="drop_empty"

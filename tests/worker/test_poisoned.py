@@ -300,3 +300,17 @@ def test_a_resume_with_other_fixes_is_named(models: Models, tmp_path: Path, repo
     (certificate,) = report.of(ResumeCertificate)
     (data,) = [line for line in certificate.lines if line.subject == "data"]
     assert "since dataset.fixes changed" in data.sentence
+
+
+def test_where_all_answers_are_empty_no_fix_is_offered_that_leaves_nothing(
+    models: Models, tmp_path: Path, report: Heard
+) -> None:
+    path = write(tmp_path, [{"instruction": f"Say {n}", "output": ""} for n in range(20)])
+    spec = spec_for(models("llama"), path)
+    told = [found for found in inspected(spec, report).findings if "empty answer" in found.title]
+    assert told
+    assert not any(found.patch for found in told)
+    assert any("choose the column" in found.remedy for found in told)
+    with pytest.raises(JobError, match="empty answer") as raised:
+        run_here(tmp_path / "run", spec, report)
+    assert not raised.value.patch
