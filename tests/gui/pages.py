@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -47,9 +47,12 @@ def theme(qapp: QApplication) -> Iterator[Theme]:
     qapp.styleHints().setColorScheme(Qt.ColorScheme.Unknown)
 
 
-def new_run_page(theme: Theme, qtbot: QtBot) -> Iterator[NewRunPage]:
-    """The page, linked to the host that listens; for a fixture to yield from."""
-    link = HostLink(transport=LocalTransport(launch=None))
+def new_run_page(
+    theme: Theme, qtbot: QtBot, launch: Callable[[], object] | None = None
+) -> Iterator[NewRunPage]:
+    """The page, linked to the host that listens, or that it launches; for a fixture to yield
+    from."""
+    link = HostLink(transport=LocalTransport(launch=launch))
     made = NewRunPage(link, Preferences(), theme)
     qtbot.addWidget(made)
     made.resize(1164, 860)

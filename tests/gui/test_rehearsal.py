@@ -12,12 +12,9 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
-from app.link import HostLink
 from app.pages.new_run import NewRunPage
-from app.preferences import Preferences
 from app.rehearsal_words import MOMENTS, POOLS, figures, pool_lines
 from app.theme import Theme
-from app.transport import LocalTransport
 from engine.contract.lifecycle import Phase
 from engine.contract.messages import (
     Complaint,
@@ -34,7 +31,7 @@ from engine.contract.messages import (
 )
 from engine.planning.pools import planned_pools
 from tests.gui.host_double import HostDouble
-from tests.gui.pages import theme
+from tests.gui.pages import new_run_page, theme
 from tests.gui.plans import GIB, gib, plan
 
 __all__ = ["theme"]
@@ -66,17 +63,10 @@ def host(qapp: object, fettle_home: Path) -> Iterator[HostDouble]:
 
 @pytest.fixture
 def page(host: HostDouble, theme: Theme, qtbot: QtBot) -> Iterator[NewRunPage]:
-    link = HostLink(transport=LocalTransport(launch=host.listen))
-    made = NewRunPage(link, Preferences(), theme)
-    qtbot.addWidget(made)
-    made.resize(1164, 860)
-    made.show()
-    with qtbot.waitSignal(link.connected):
-        link.open()
-    made.form.set_value("model.path", "mistralai/Mistral-7B-v0.3")
-    made.form.set_value("dataset.path", "/data/chats.jsonl")
-    yield made
-    link.close()
+    for made in new_run_page(theme, qtbot, launch=host.listen):
+        made.form.set_value("model.path", "mistralai/Mistral-7B-v0.3")
+        made.form.set_value("dataset.path", "/data/chats.jsonl")
+        yield made
 
 
 def click(qtbot: QtBot, target: QWidget) -> None:

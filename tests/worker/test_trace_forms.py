@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 
 from engine.planning import catalogue
 from engine.planning.form import Form, Layout, Point, Segment, peak, value
-from engine.worker.trace import CannotTrace, sizes, trace
+from engine.worker.trace import CannotTrace, sizes, subject, trace
 from engine.worker.trace.live_bytes import LiveBytes
 from engine.worker.trace.sizes import Sizes, choose
 from engine.worker.trace.stand_ins import Linear8bit
@@ -267,29 +266,26 @@ def _traced(
     monkeypatch: pytest.MonkeyPatch, layout: Layout, **options: Any
 ) -> tuple[Form, list[int]]:
     """A form, and how many layers each model had that was built for it."""
-    module = importlib.import_module("engine.worker.trace.trace")
     depths = []
 
     def built(layout: Layout, layers: int, **kind: Any) -> Any:
         depths.append(layers)
         return real(layout, layers, **kind)
 
-    real = module._built
+    real = subject.model_of
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_built", built)
+        patch.setattr(subject, "model_of", built)
         return trace(layout, **options), depths
 
 
 def test_a_point_that_was_not_traced_is_met_by_another_trace(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    module = importlib.import_module("engine.worker.trace.trace")
-
     case = Case(family="qwen3", lora={"r": 8}, checkpointing="full", batch=2, length=64)
     usual = trace(case.layout)
     monkeypatch.setattr(sizes, "_BATCHES", (5, 7))
     monkeypatch.setattr(sizes, "_USUAL_KEY", 150)
-    monkeypatch.setattr(module, "_RANK", 23)
+    monkeypatch.setattr(subject, "_RANK", 23)
     other = trace(case.layout)
     assert other.traced_at != usual.traced_at
     for point in (case.point, Point(batch=1, length=300, rank=64), Point(batch=9, length=700)):

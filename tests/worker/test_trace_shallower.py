@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,13 +11,14 @@ import pytest
 from msgspec.structs import replace
 
 from engine.planning.form import Layout, Point
-from engine.worker.trace import model
+from engine.worker.trace import model, trace
 from engine.worker.trace.model import Built
 from engine.worker.trace.recording import Recording
 from engine.worker.trace.rounding import _idle_bytes
 from engine.worker.trace.shallower import without
 from engine.worker.trace.sizes import Sizes, choose
 from engine.worker.trace.step import trace_step
+from engine.worker.trace.subject import build_subject
 from tests.worker.trace_truth import FAMILIES, Case
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -53,7 +53,7 @@ def test_a_step_of_fewer_layers_follows_from_one_of_more(
     family: str, fields: dict[str, Any]
 ) -> None:
     layout = _layout(family, fields)
-    subject = importlib.import_module("engine.worker.trace.trace")._build(layout, None, whole=False)
+    subject = build_subject(layout, None, whole=False)
     sizes = choose([96, 160, 1000], batch=True, rank=211 if layout.lora else 0)
     deep = _step(layout, subject.traced_depth, sizes)
     found = without(deep, subject.cut)
@@ -78,14 +78,14 @@ def test_a_trace_builds_no_second_model(family: str, monkeypatch: pytest.MonkeyP
         depths.append(layers)
         return model.build(layout, layers=layers, **more)
 
-    module = importlib.import_module("engine.worker.trace.trace")
-    monkeypatch.setattr(module, "models", SimpleNamespace(**{**vars(model), "build": build}))
-    module.trace(_layout(family, {**CARD, "lora": LORA, "bits": 4}))
+    patched = SimpleNamespace(**{**vars(model), "build": build})
+    monkeypatch.setattr("engine.worker.trace.subject.models", patched)
+    trace(_layout(family, {**CARD, "lora": LORA, "bits": 4}))
     assert len(depths) == 1
 
 
 def test_layers_that_do_not_do_the_same_are_traced_one_by_one() -> None:
     layout = _layout("llama", {**CARD, "lora": {"target_modules": ["layers.1.self_attn.q_proj"]}})
-    subject = importlib.import_module("engine.worker.trace.trace")._build(layout, None, whole=False)
+    subject = build_subject(layout, None, whole=False)
     sizes = choose([96, 160, 1000], batch=True, rank=211)
     assert without(_step(layout, subject.traced_depth, sizes), subject.cut) is None

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
-from collections.abc import Callable, Container, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import msgspec
 import numpy as np
 from msgspec.structs import replace
-from torch import nn
 
 from engine.planning.form import PARTS, Form, Layout, Point, Segment
 from engine.worker.trace import fit, rounding
@@ -20,56 +18,20 @@ from engine.worker.trace.model import Built
 from engine.worker.trace.optimizers import USUAL_RANK
 from engine.worker.trace.patches import Arrangement
 from engine.worker.trace.recording import Recording
-from engine.worker.trace.shallower import Cut, without
+from engine.worker.trace.shallower import without
 from engine.worker.trace.sizes import Sizes, as_coefficients, choose
 from engine.worker.trace.step import Traced, trace_step
+from engine.worker.trace.subject import (
+    But,
+    Subject,
+    build_subject,
+    model_of,
+    repeating,
+    window_of,
+)
 
 VERSIONS = ("torch", "transformers", "peft", "trl")
-_WHOLE_UP_TO = 4
-"""Layers of a model that is not worth extrapolating."""
-_RANK = 211
-"""A prime: see :mod:`engine.worker.trace.sizes`."""
 _BATCH = 2
-
-
-_But = Container[int | None]
-"""Layers that are left out of a measure."""
-
-
-class _Subject(msgspec.Struct):
-    """The layout's model with a few of its layers, or whole."""
-
-    layout: Layout
-    depth: int
-    traced_depth: int
-    built: Built
-    cut: Cut | None
-    """Layers without which the model is one of fewer still; None if it is whole."""
-    alternating: bool
-    """Whether every other layer has a window, whatever the whole model's have."""
-    longest: int | None
-    """Tokens of the longest row that is traced; None: of any."""
-    computes_all: bool
-    """Whether attention computes all scores, of which a window and a mask leave some out."""
-
-    def grown(self, measure: Callable[[_But], Any]) -> Any:
-        """A measure of the whole model: it grows by the same with each layer. It is asked for with
-        all that are there, and with a few less."""
-        if self.cut is None:
-            return measure(())
-        short, long = measure(self.cut.layers), measure(())
-        return short + self._share(self.cut) * (long - short)
-
-    def course(self, recordings: list[Recording]) -> Course:
-        """That of the whole model."""
-        if self.cut is None:
-            return Course(recordings[0].stretches())
-        short, long = recordings
-        depths = (self.traced_depth - self.cut.period, self.traced_depth)
-        return fit.extrapolate(short, long, depths, self.depth)
-
-    def _share(self, cut: Cut) -> float:
-        return (self.depth - self.traced_depth) / cut.period + 1
 
 
 class _Pass(msgspec.Struct):
@@ -92,82 +54,27 @@ def trace(layout: Layout, *, longest: int | None = None, whole: bool = False) ->
     window, of less than the window. ``whole`` traces every layer, which takes longer and gives the
     same. Raises CannotTrace."""
     began = time.perf_counter()
-    window = _window(layout)
+    window = window_of(layout)
     up_to = window - 1 if window and longest and longest < window else None
     try:
-        subject = _build(layout, up_to, whole=whole)
+        subject = build_subject(layout, up_to, whole=whole)
         passes = _passes(subject)
     except _Uneven:
-        subject = _repeating(layout, up_to, models.period(layout.config))
+        subject = repeating(layout, up_to, models.period(layout.config))
         passes = _passes(subject)
     segments = [segment for done in passes for segment in _segments(subject, done)]
     return _form(subject, passes, segments, began)
 
 
-def _passes(subject: _Subject) -> list[_Pass]:
+def _passes(subject: Subject) -> list[_Pass]:
     passes: list[_Pass] = []
     for regime in _regimes(subject.layout, subject.longest):
         passes.append(_pass(subject, regime, passes))
     return passes
 
 
-def _build(layout: Layout, longest: int | None, *, whole: bool) -> _Subject:
-    """With as few layers as may do: where no window leaves anything out, those with one and those
-    without do the same in most models."""
-    if whole:
-        return _subject(layout, longest, models.depth(layout.config), None)
-    period = models.period(layout.config)
-    if period > 1 and models.mixes_windows(layout.config):
-        subject = _repeating(layout, longest, 1, alternating=True)
-        is_all_seen = longest is not None or subject.computes_all or _window(layout) is None
-        if subject.cut is None or (is_all_seen and _have_same_weights(subject.built.layers)):
-            return subject
-    return _repeating(layout, longest, period)
-
-
-def _have_same_weights(layers: list[nn.Module]) -> bool:
-    shapes = [[value.shape for value in layer.parameters()] for layer in layers]
-    return all(each == shapes[0] for each in shapes)
-
-
-def _repeating(
-    layout: Layout, longest: int | None, period: int, *, alternating: bool = False
-) -> _Subject:
-    """With as few layers as do if they repeat after so many; ``alternating``: with both kinds among
-    those that are compared."""
-    depth = models.depth(layout.config)
-    first = _first_depth(depth, period)
-    if depth <= max(_WHOLE_UP_TO, first):
-        return _subject(layout, longest, depth, None)
-    cut = Cut(period + 1, period)
-    return _subject(layout, longest, first + period, cut, alternating=alternating)
-
-
-def _subject(
-    layout: Layout, longest: int | None, layers: int, cut: Cut | None, *, alternating: bool = False
-) -> _Subject:
-    built = _built(layout, layers, alternating=alternating)
-    return _Subject(
-        layout=layout, depth=models.depth(layout.config), traced_depth=layers, built=built,
-        cut=cut, longest=longest,
-        alternating=alternating,
-        computes_all=built.base.config._attn_implementation == "eager",
-    )  # fmt: skip
-
-
-def _built(layout: Layout, layers: int, *, alternating: bool = False) -> Built:
-    rank = _RANK if layout.lora is not None else 0
-    return models.build(layout, layers=layers, rank=rank, alternating=alternating)
-
-
-def _first_depth(depth: int, period: int) -> int:
-    """As few layers as show each kind twice: between others, and as the first or the last."""
-    least = period + 2
-    return least + (depth - least) % period
-
-
 def _regimes(layout: Layout, longest: int | None) -> list[Regime]:
-    window = _window(layout)
+    window = window_of(layout)
     begin = models.line_from(layout)
     lengths: list[tuple[int, int | None]] = [(0, None)]
     if window is not None:
@@ -182,27 +89,12 @@ def _regimes(layout: Layout, longest: int | None) -> list[Regime]:
     return [*alone, *several]
 
 
-def _window(layout: Layout) -> int | None:
-    """Tokens from which on rows take other memory, since layers with a window then need a mask;
-    None if they never do."""
-    has_mask = layout.packing and models.line_from(layout) is None
-    if has_mask or layout.attn_implementation == "flash_attention_2":
-        return None
-    return models.window(layout.config)
-
-
-def _pass(subject: _Subject, regime: Regime, earlier: list[_Pass]) -> _Pass:
+def _pass(subject: Subject, regime: Regime, earlier: list[_Pass]) -> _Pass:
     """What is traced in a regime. If the layers do ahead what they did in an earlier one, so do
     they backward, and all others: what was traced then stands."""
     layout = subject.layout
-    dimensions = {
-        size
-        for value in subject.built.model.parameters()
-        for size in (*value.shape, value.numel())
-        if size % _RANK
-    }
     sizes = choose(
-        dimensions, batch=regime.is_batch, rank=_RANK if layout.lora is not None else 0,
+        subject.dimensions(), batch=regime.is_batch, rank=subject.rank,
         at_least=regime.min_length, at_most=regime.max_length, line=regime.line,
     )  # fmt: skip
     rows = _rows(layout, regime)
@@ -227,7 +119,7 @@ def _pass(subject: _Subject, regime: Regime, earlier: list[_Pass]) -> _Pass:
 
 
 def _recordings(
-    subject: _Subject, deep: Recording, sizes: Sizes, rows: Arrangement
+    subject: Subject, deep: Recording, sizes: Sizes, rows: Arrangement
 ) -> list[Recording]:
     """The step of fewer layers, traced only if it does not follow from that of more, and that; or
     that of all."""
@@ -237,7 +129,7 @@ def _recordings(
     if shallower is None and subject.alternating:
         raise _Uneven
     if shallower is None:
-        fewer = _built(subject.layout, subject.traced_depth - subject.cut.period)
+        fewer = model_of(subject.layout, subject.traced_depth - subject.cut.period)
         traced = trace_step(subject.layout, fewer, sizes, rows)
         assert traced is not None
         shallower = traced.recording
@@ -255,13 +147,13 @@ def _rows(layout: Layout, regime: Regime) -> Arrangement:
     return "alone"
 
 
-def _segments(subject: _Subject, done: _Pass) -> Iterator[Segment]:
+def _segments(subject: Subject, done: _Pass) -> Iterator[Segment]:
     rank = subject.layout.lora is not None
     yield from fit.segments(done.course, done.regime, rank=rank)
     yield from _at_rest(subject, done)
 
 
-def _at_rest(subject: _Subject, done: _Pass) -> Iterator[Segment]:
+def _at_rest(subject: Subject, done: _Pass) -> Iterator[Segment]:
     """While a run goes on from a save, and while it writes its result, no step is under way."""
     rest = done.course.of(0, "rest")[0].copy()
     rest[PARTS.index("inputs")] = 0
@@ -274,7 +166,7 @@ def _at_rest(subject: _Subject, done: _Pass) -> Iterator[Segment]:
     yield fit.segment(before, "load", "resume", **where)
 
 
-def _while_loading(subject: _Subject, rest: np.ndarray) -> np.ndarray:
+def _while_loading(subject: Subject, rest: np.ndarray) -> np.ndarray:
     """On a card, the largest matrix before it is quantized; without one, the saved weights."""
     layout = subject.layout
     if layout.device == "cuda":
@@ -290,18 +182,18 @@ def _while_loading(subject: _Subject, rest: np.ndarray) -> np.ndarray:
     return unit
 
 
-def _form(subject: _Subject, passes: list[_Pass], segments: list[Segment], began: float) -> Form:
+def _form(subject: Subject, passes: list[_Pass], segments: list[Segment], began: float) -> Form:
     # Where some rows are longer than a window, those within it: the same as without the others.
     within = [done for done in passes if done.regime.min_length == 0]
     layout, last, beyond = subject.layout, within[-1], passes[-1]
     sizes = last.sizes
     work, ram = last.traced.work, last.traced.ram
 
-    def counted(count: Callable[[str, _But], np.ndarray], *stages: str) -> np.ndarray:
+    def counted(count: Callable[[str, But], np.ndarray], *stages: str) -> np.ndarray:
         total: np.ndarray = subject.grown(lambda but: sum(count(stage, but) for stage in stages))
         return total
 
-    def in_ram(but: _But) -> np.ndarray:
+    def in_ram(but: But) -> np.ndarray:
         return sum((size for layer, size in ram if layer not in but), sizes.formula(0))
 
     def numbers(weights: dict[int, int]) -> np.ndarray:
