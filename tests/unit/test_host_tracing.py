@@ -14,7 +14,7 @@ from engine.contract.lifecycle import Event
 from engine.contract.messages import Trace, Traced
 from engine.contract.wire import frame
 from engine.host.connection import Refused
-from engine.host.tracing import _meant
+from engine.host.tracing import _keep, _kept, _meant
 from engine.planning.form import Form
 from tests.unit.plan_forms import form_of, spec_of
 from tests.unit.test_host_duties import House, run_async
@@ -146,6 +146,17 @@ def test_what_was_not_traced_yet_is_refused_where_only_that_is_wanted(fettle_hom
         assert not (fettle_home / "started").exists()
 
     run_async(work)
+
+
+def test_a_form_of_short_rows_never_takes_the_place_of_one_of_any(tmp_path: Path) -> None:
+    of_any = msgspec.to_builtins(form_of(spec_of()))
+    short = {**of_any, "longest": 64}
+    _keep(tmp_path / "form.json", short)
+    _keep(tmp_path / "form.json", of_any)
+    _keep(tmp_path / "form.json", short)
+    kept = _kept(tmp_path / "form.json")
+    assert kept is not None
+    assert kept.longest is None
 
 
 def test_what_was_meant_by_a_name_is_said() -> None:

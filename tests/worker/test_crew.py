@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import psutil
 import pytest
+from transformers import AutoTokenizer
 
 from engine.contract.messages import Finding
 from engine.contract.spec import Spec
@@ -26,6 +27,7 @@ from engine.store import encoded
 from engine.worker import crew
 from engine.worker.crew_wire import SentUnit
 from engine.worker.encoding import encoding_of
+from engine.worker.encoding_key import digest_of
 from engine.worker.report import Halted
 from engine.worker.word_tokens import WordsDiffer, WordTokens
 from tests.allowance import is_within
@@ -114,8 +116,6 @@ def _spec(model: Path, data: Path) -> Spec:
 
 def _made(model: Path, data: Path, report: Heard) -> dict[str, Any]:
     """All that is kept, but for how long it took."""
-    from transformers import AutoTokenizer
-
     tokenizer = AutoTokenizer.from_pretrained(model)
     if data.stem == "messages":
         tokenizer.chat_template = STRICT
@@ -189,6 +189,19 @@ def test_words_that_are_other_tokens_in_a_text_leave_nothing_behind(
     monkeypatch.setattr(WordTokens, "of", lambda self, text, **options: 1 / 0)
     assert _made(models("qwen"), data, report) == right
     assert "made anew" not in str(report.records)
+
+
+def test_what_was_made_of_words_is_not_found_once_they_differ(
+    models: Callable[[str], Path], tmp_path: Path, report: Heard
+) -> None:
+    spec = _spec(models("qwen"), _written(tmp_path, "rows.json"))
+    tokenizer = AutoTokenizer.from_pretrained(models("qwen"))
+    encoding_of(spec, tokenizer, report)
+    assert encoding_of(spec, tokenizer, report).is_kept
+    encoded.note_words_differ(digest_of(tokenizer))
+    assert not encoding_of(spec, tokenizer, report).is_kept
+    other = AutoTokenizer.from_pretrained(models("llama"))
+    assert not encoded.words_differ(digest_of(other))
 
 
 def test_what_is_wrong_is_what_one_process_says_first(

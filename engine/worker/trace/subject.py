@@ -6,7 +6,6 @@ from collections.abc import Callable, Container
 from typing import Any
 
 import msgspec
-from torch import nn
 
 from engine.planning.form import Layout
 from engine.worker.trace import fit
@@ -81,14 +80,9 @@ def build_subject(layout: Layout, longest: int | None, *, whole: bool) -> Subjec
     if period > 1 and models.mixes_windows(layout.config):
         subject = repeating(layout, longest, 1, alternating=True)
         is_all_seen = longest is not None or subject.computes_all or window_of(layout) is None
-        if subject.cut is None or (is_all_seen and _have_same_weights(subject.built.layers)):
+        if subject.cut is None or is_all_seen:
             return subject
     return repeating(layout, longest, period)
-
-
-def _have_same_weights(layers: list[nn.Module]) -> bool:
-    shapes = [[value.shape for value in layer.parameters()] for layer in layers]
-    return all(each == shapes[0] for each in shapes)
 
 
 def repeating(
