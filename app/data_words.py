@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import bisect
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from app import words
 from app.form_words import choice
 from app.tile_words import TileText
-from engine.contract.dataset_fixes import FIELD
+from engine.contract.dataset_fixes import FIELD, FIXES, with_fix
 from engine.contract.dataset_report import DatasetReport, Packing, RowFinding
 from engine.contract.messages import Complaint
 from engine.store.encoded_view import Sample
@@ -16,24 +17,28 @@ from engine.store.encoded_view import Sample
 TONES = {"error": "danger", "warning": "warning", "info": "info"}
 
 
-def tiles_of(report: DatasetReport) -> list[TileText]:
-    """The six numbers on top."""
+def tiles_of(report: DatasetReport, *, is_packed: bool = False) -> list[TileText]:
+    """The six numbers on top; ``is_packed``: whether the run as filled in packs."""
     return [
-        _samples(report), _tokens(report), _longest(report), _cut(report), _waste(report),
-        _copies(report),
+        _samples(report), _tokens(report), _longest(report), _cut(report),
+        _waste(report, is_packed), _copies(report),
     ]  # fmt: skip
 
 
 def _samples(report: DatasetReport) -> TileText:
-    held = f"{words.count(report.held_back)} held back for checks"
+    held = f"{words.count(report.held_back)} held back"
     if report.left_out:
-        held = f"{words.count(report.held_back)} held back, {words.count(report.left_out)} left out"
+        held = f"{words.count(report.left_out)} left out by fixes"
+    tip = f"{words.count(report.held_back)} of {words.count(_left(report))} held back for checks"
+    if report.left_out:
+        tip += f"\n{words.count(report.left_out)} more left out by fixes"
     if report.method == "pretrain":
         blocks = words.counted(report.train, "block")
         return TileText(
-            label="Documents", number=words.count(report.samples), small=f"{blocks}, {held}"
-        )
-    return TileText(label="Samples", number=words.count(_left(report)), small=held)
+            label="Documents", number=words.count(report.samples), small=blocks,
+            tip=f"{blocks} of {words.count(report.max_length)} tokens\n{held}",
+        )  # fmt: skip
+    return TileText(label="Samples", number=words.count(_left(report)), small=held, tip=tip)
 
 
 def _left(report: DatasetReport) -> int:
@@ -65,46 +70,60 @@ def _cut(report: DatasetReport) -> TileText:
             tip="Documents are put one behind the other and cut into blocks of max_length.",
         )  # fmt: skip
     share = report.cut / _left(report) if _left(report) else 0.0
-    small = f"{words.counted(report.cut, 'row')} lose their end" if report.cut else "nothing"
-    return TileText(label=f"Cut at {limit}", number=_percent(share), small=small)
+    small = f"{words.counted(report.cut, 'row')} cut" if report.cut else "nothing"
+    tip = f"{words.counted(report.cut, 'row')} longer than {limit} tokens" if report.cut else ""
+    return TileText(label=f"Cut at {limit}", number=_percent(share), small=small, tip=tip)
 
 
-def _waste(report: DatasetReport) -> TileText:
-    if report.padded is None:
-        return TileText(label="Waste if padded", number=words.NONE)
-    if report.in_line and report.packed is not None:
+def _waste(report: DatasetReport, is_packed: bool) -> TileText:
+    """Of the way that the run as filled in takes; the other one is named as what could be."""
+    padded, packed = report.padded, report.packed
+    if padded is None:
+        return TileText(label="Padding", number=words.NONE)
+    if packed is None:
+        # Blocks of plain text are full: there is one way only.
         return TileText(
-            label="Padding", number="none",
-            small=f"{words.counted(report.padded.steps, 'step')}, packed {report.packed.steps}",
-            tip="Samples of a batch lie one behind the other. The steps are those of an epoch.",
+            label="Padding", number=_percent(padded.waste), small="blocks are full",
+            tip=_packing(padded),
         )  # fmt: skip
-    tip = f"Padded: {_packing(report.padded)}"
-    if report.packed is None:
+    now, other = (packed, padded) if is_packed else (padded, packed)
+    without = "unpacked" if report.in_line else "padded"
+    names = ("packed", without) if is_packed else (without, "packed")
+    tip = (
+        f"As the run is set, {names[0]}: {_packing(now)}\n"
+        f"If {names[1]}: {_packing(other)}\n"
+        f"Packed computes {_percent(packed.computed / max(padded.computed, 1))} of the tokens. "
+        "“Packing” is set on New run."
+    )
+    if report.in_line:
         return TileText(
-            label="Waste if padded", number=_percent(report.padded.waste), small=" ", tip=tip
-        )
-    share = _percent(report.packed.computed / max(report.padded.computed, 1))
+            label=f"Steps, {names[0]} (as set)", number=words.count(now.steps),
+            small=f"if {names[1]} {words.count(other.steps)}", tip=f"An epoch.\n{tip}",
+        )  # fmt: skip
     return TileText(
-        label="Waste if padded", number=_percent(report.padded.waste),
-        small=f"packed {_percent(report.packed.waste)}",
-        tip=f"{tip}\nPacked: {_packing(report.packed)}, {share} of the tokens to compute",
+        label=f"Waste, {names[0]} (as set)", number=_percent(now.waste),
+        small=f"if {names[1]} {_percent(other.waste)}", tip=tip,
     )  # fmt: skip
 
 
 def _packing(packing: Packing) -> str:
-    return f"{_percent(packing.waste)} waste, {words.counted(packing.steps, 'step')} an epoch"
+    waste = f"{_percent(packing.waste)} waste" if packing.waste else "no padding"
+    return f"{waste}, {words.counted(packing.steps, 'step')} an epoch"
 
 
 def _copies(report: DatasetReport) -> TileText:
     share = report.duplicates / _left(report) if _left(report) else 0.0
+    near, held = words.count(report.near_duplicates), words.count(report.duplicates_across)
     small = f"{_percent(share)}, kept" if report.duplicates else "every row is its own"
+    tip = [f"{_percent(share)} are the same as an earlier row"] if report.duplicates else []
     if report.near_duplicates:
-        small = f"and {words.count(report.near_duplicates)} nearly the same"
+        small = f"and {near} near copies"
+        tip.append(f"{near} are nearly the same as an earlier row")
     if report.duplicates_across:
-        held = words.count(report.duplicates_across)
-        near = words.count(report.near_duplicates)
         small = f"{near} near, {held} held back" if report.near_duplicates else f"{held} held back"
-    return TileText(label="Duplicates", number=words.count(report.duplicates), small=small)
+        tip.append(f"{held} are held back, and a copy of each is trained on")
+    number = words.count(report.duplicates)
+    return TileText(label="Duplicates", number=number, small=small, tip="\n".join(tip))
 
 
 def _percent(share: float, decimals: int = 1) -> str:
@@ -157,9 +176,58 @@ def token_tip(sample: Sample, number: int, max_length: int | None) -> str:
     return f"Token {words.count(place + 1)}: id {token.id}{f' {name}' if name else ''}, {fate}"
 
 
+class Likeness(NamedTuple):
+    """That a row is like another one."""
+
+    text: str
+    row: int
+    """The other one; the first is 0."""
+
+
+def likeness_of(row: int, report: DatasetReport) -> Likeness | None:
+    """Which row this one is like, by the findings; of the one that comes first, which is like it.
+    None where it is its own."""
+    for finding in report.findings:
+        how = _ALIKE.get(finding.code)
+        for head, *others in finding.groups if how else ():
+            if row in others:
+                return Likeness(f"{how} row {words.count(head + 1)}", head)
+            if row == head and others:
+                more = f" and {words.count(len(others) - 1)} later" if others[1:] else ""
+                return Likeness(f"{how} row {words.count(others[0] + 1)}{more}", others[0])
+    return None
+
+
+_ALIKE = {"duplicates": "The same as", "near_duplicates": "Nearly the same as"}
+"""Findings about rows that are like others, with the word for it."""
+
+
 def finding_text(finding: RowFinding) -> str:
     """Why, and what to do."""
     return f"{finding.cause} {finding.remedy}".strip()
+
+
+def changes_of(finding: RowFinding, report: DatasetReport, fixes: Sequence[str]) -> list[Change]:
+    """What can be done about it at one click; ``fixes`` are those that are chosen already."""
+    found = []
+    if finding.patch:
+        found.append(Change(action_of(finding), finding.patch, action_tip(finding)))
+    is_whole = finding.row_count >= _left(report)
+    if finding.code == "cut" and _OVERLONG not in fixes and not is_whole:
+        patch = {FIELD: with_fix(fixes, _OVERLONG)}
+        found.append(Change(FIXES[_OVERLONG].action, patch, _tip_of(patch)))
+    return found
+
+
+class Change(NamedTuple):
+    """Settings that mend something, as a button."""
+
+    text: str
+    patch: dict[str, Any]
+    tip: str
+
+
+_OVERLONG = "drop_overlong"
 
 
 def tone_of(finding: RowFinding) -> str:
@@ -181,10 +249,14 @@ def action_of(finding: RowFinding) -> str:
 
 def action_tip(finding: RowFinding) -> str:
     """What that does."""
-    if FIELD not in finding.patch:
-        sets = " and ".join(f"{path} to {_shown(v)}" for path, v in finding.patch.items())
+    return _tip_of(finding.patch)
+
+
+def _tip_of(patch: dict[str, Any]) -> str:
+    if FIELD not in patch:
+        sets = " and ".join(f"{path} to {_shown(v)}" for path, v in patch.items())
         return f"Sets {sets}, and looks again"
-    fixes = finding.patch[FIELD]
+    fixes = patch[FIELD]
     left = f"{FIELD} = {', '.join(fixes)}" if fixes else f"nothing in {FIELD}"
     return f"Looks again with {left}. The file is not changed."
 
@@ -209,8 +281,3 @@ def progress(done: int, total: int, rate: float, *, is_compared: bool = False) -
 def refused(complaint: Complaint) -> str:
     """Why data cannot be looked at, and what to do about it here."""
     return f"{complaint.problem} {complaint.remedy}".strip()
-
-
-def wants_columns(complaint: Complaint) -> bool:
-    """Whether lists of columns may help."""
-    return "[dataset.columns]" in complaint.remedy

@@ -205,12 +205,13 @@ class Remove(Request, frozen=True, kw_only=True, tag=_snake):
 
 
 class PreviewDataset(Request, frozen=True, kw_only=True, tag=_snake):
-    """Reply data: ``format``, ``confidence`` (0 to 1), ``reason``, ``rows`` (first few raw rows, as
-    objects), ``examples`` (the same rows as the method will see them), ``row_count`` (None if not
-    counted), ``row_estimate`` (about how many; None if they are counted or nothing tells),
-    ``bytes``, ``files`` (how many), ``columns`` (names in the file), ``suggested`` (a mapping that
-    may be meant where no format fits), ``use`` (what sft would make of data that was written for
-    another method; empty for any other)."""
+    """Reply data: ``format``, ``confidence`` (0 to 1), ``reason``, ``fits`` (all formats that the
+    rows look like, the best first), ``rows`` (first few raw rows, as objects), ``examples`` (the
+    same rows as the method will see them), ``row_count`` (None if not counted), ``row_estimate``
+    (about how many; None if they are counted or nothing tells), ``bytes``, ``files`` (how many),
+    ``columns`` (names in the file), ``suggested`` (a mapping that may be meant where no format
+    fits), ``use`` (what sft would make of data that was written for another method; empty for any
+    other)."""
 
     path: str
     format: str = "auto"

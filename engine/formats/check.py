@@ -148,7 +148,7 @@ def _settled(reading: Reading, head: _Head, method: str) -> str:
     known = found.format in registry.FORMATS
     raise reading.error(
         f"{reading.name} does not look like {format}. {found.guess.reason}",
-        f'Write format = "{found.format}".' if known else registry.remedy_of(values),
+        f"Choose the format {found.format}." if known else registry.remedy_of(values),
         "format",
     )
 

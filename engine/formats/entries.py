@@ -132,18 +132,18 @@ def must_suit(reading: Reading, format: str, method: str | None, field: str) -> 
     if format == "text":
         raise reading.error(
             f"{reading.name} is plain text, which has no answers for {method} to learn.",
-            'Write method = "pretrain", or choose conversations.',
+            "Choose the method pretrain, or conversations.",
             field,
         )
     if format == "prompt_only" and method == "sft":
         raise reading.error(
             f"{reading.name} has questions and no answers, so there is nothing for sft to learn.",
-            "Choose data with answers; or say in [dataset.columns] which column is `completion`.",
+            "Choose data with answers; or say which column is `completion`.",
             field,
         )
     raise reading.error(
         f"{reading.name} holds {format} rows; {method} learns from plain text.",
-        'Write method = "sft", or choose a text file.',
+        "Choose the method sft, or a text file.",
         field,
     )
 
@@ -151,11 +151,12 @@ def must_suit(reading: Reading, format: str, method: str | None, field: str) -> 
 def _not_asked_for(reading: Reading, format: str, head: list[object]) -> DatasetError:
     others = [name for name in registry.METHOD_FORMATS["sft"] if name not in ASKED_FOR]
     other = registry.best_of(head, others).format
-    known = other in registry.FORMATS
-    instead = f'format = "{other}" to learn all rows' if known else "choose data without a verdict"
+    # Other formats do not read the two answers of a pair, so there may be none at all.
+    known = other in registry.FORMATS and format == "unpaired_preference"
+    instead = f"the format {other} to learn all rows" if known else "data without a verdict"
     error = DatasetError(
         f"{reading.name}: {ASKED_FOR[format]}",
-        f'Write format = "{format}" if that is meant, or {instead}.',
+        f"Choose the format {format} if that is meant, or {instead}.",
         "dataset.format",
         patch={"dataset.format": format},
     )
@@ -202,7 +203,7 @@ def _must_agree(reading: Reading, name: str, method: str | None) -> None:
             raise reading.error(
                 f"{files[0].name} is {name} and {source.name} is {found.format}, and a run reads "
                 f"all files of {reading.name} in one format.",
-                "Give each format a [[dataset.sources]] of its own, or take the file away.",
+                "Make each format a dataset of its own, or take the file away.",
             )
 
 

@@ -152,6 +152,6 @@ def _near(names: Sequence[str], what: str) -> str:
     return min(near, key=lambda name: known.index(name.strip().lower()), default="")
 
 
-def as_toml(names: Names) -> str:
-    """As it is written in a spec: ``instruction = "Frage"`` and so on."""
-    return " and ".join(f'{name} = "{theirs[:40]}"' for name, theirs in names.items())
+def as_words(names: Names) -> str:
+    """``instruction is `Frage` and output is `Antwort```: how it is written differs by client."""
+    return " and ".join(f"{name} is `{theirs[:40]}`" for name, theirs in names.items())

@@ -46,6 +46,7 @@ def preview(
         "format": found.format,
         "confidence": round(found.guess.score, 3),
         "reason": found.guess.reason,
+        "fits": registry.fitting(values),
         "rows": [_shorten(row.value) for row in rows[:limit]],
         "examples": [_shown(found.format, row) for row in shown],
         "row_count": counted,

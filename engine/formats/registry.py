@@ -76,6 +76,12 @@ def best_of(rows: Sequence[object], names: Sequence[str]) -> Detected:
     return best
 
 
+def fitting(rows: Sequence[object]) -> list[str]:
+    """All formats that the rows look like, the best first. Never raises."""
+    scores = {name: FORMATS[name].sniff(rows).score for name in FORMATS}
+    return sorted((n for n in FORMATS if scores[n] > 0.5), key=lambda n: -scores[n])
+
+
 def _no_format(rows: Sequence[object]) -> str:
     first = rows[0] if rows else None
     if not isinstance(first, dict):
@@ -91,4 +97,4 @@ def remedy_of(rows: Sequence[object]) -> str:
     named = mapping.suggested(rows)
     if not named:
         return "Write rows with, for example, `instruction` and `output`."
-    return f"Say which column is which, as in [dataset.columns] {mapping.as_toml(named)}."
+    return f"Say which column is which: {mapping.as_words(named)}."

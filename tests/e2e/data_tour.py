@@ -2,9 +2,10 @@
 
     python data_tour.py FOLDER MODEL DATA [dark|light]
 
-DATA has columns of its own names. It is dropped on *New run*, its columns are said to be what they
-are, its format is switched to and fro, its tokens are looked at, the chat template is edited, and
-the run is started and watched to its end. Writes FOLDER/tour.json with the seconds that each stop
+DATA has columns of its own names. It is dropped on *Data*, where its rows show without a model, and
+on *New run*. On both its columns are said to be what they are and its format is switched to and
+fro. Then its tokens are looked at, the chat template is edited, and the run is started and watched
+to its end. Writes FOLDER/tour.json with the seconds that each stop
 took and what was seen there, and FOLDER/*.png. On the screen that is there (Xvfb), else offscreen.
 """
 
@@ -83,8 +84,10 @@ class Tour:
 
 def go(tour: Tour, app: App, model: str, data: Path) -> None:
     """The whole way."""
+    tour.stop("connected", lambda: app.window.show_page("data"), lambda: app.link.is_connected)
+    see_rows(tour, data)
     page = tour.new_run
-    tour.stop("connected", lambda: app.window.show_page("new_run"), lambda: app.link.is_connected)
+    tour.stop("new-run", lambda: app.window.show_page("new_run"), page.isVisible)
     write(page.model.line, model)
     click(page.model.chip("lora16"))
     page.settings.show_all()
@@ -131,6 +134,20 @@ def go(tour: Tour, app: App, model: str, data: Path) -> None:
     tour.picture("finished")
 
 
+def see_rows(tour: Tour, data: Path) -> None:
+    """What the Data page tells before a model is chosen."""
+    page = tour.data
+    tour.stop("rows-at-once", lambda: drop(page, data), lambda: rows_and_format(tour))
+    tour.stop("rows-unsure", lambda: None, lambda: list(page.state.columns.lists))
+    tour.stop("rows-mapped", lambda: map_rows(tour), lambda: page.use.isVisible())
+    choose_format = page.source.format
+    tour.stop(
+        "rows-other-format", lambda: choose_at_once(choose_format, "messages"),
+        lambda: page.state.text.text() if page.state.ways else "",
+    )  # fmt: skip
+    tour.stop("rows-format-back", lambda: click(page.state.ways[0]), lambda: page.use.isVisible())
+
+
 # ---------------------------------------------------------------- what a person does
 
 
@@ -168,6 +185,22 @@ def choose(box: QComboBox, value: str) -> None:
         assert box.currentIndex() != before, f"{value} is not in the list"
 
 
+def choose_at_once(box: QComboBox, value: str) -> None:
+    """With the list opened: nothing is asked for on the way to the entry."""
+    box.setFocus()
+    box.showPopup()
+    box.view().setCurrentIndex(box.model().index(box.findData(value), 0))
+    QTest.keyClick(box.view(), Qt.Key.Key_Return)
+    assert box.currentData() == value
+
+
+def map_rows(tour: Tour) -> None:
+    """Say what each column is, on the Data page."""
+    columns = tour.data.state.columns
+    choose(columns.lists["ask"], "instruction")
+    choose(columns.lists["reply"], "output")
+
+
 def map_columns(tour: Tour) -> None:
     """Say what each column is."""
     lists = tour.new_run.data.view.columns.lists
@@ -176,6 +209,13 @@ def map_columns(tour: Tour) -> None:
 
 
 # ---------------------------------------------------------------- what a person sees
+
+
+def rows_and_format(tour: Tour) -> list[str]:
+    """The first rows on the Data page, and what shape they are said to have."""
+    view = tour.data.first.card.view
+    is_there = view.isVisible() and tour.data.chip.isVisible() and view.toPlainText()
+    return [view.toPlainText(), tour.data.chip.text()] if is_there else []
 
 
 def first_row(tour: Tour) -> str:

@@ -23,6 +23,8 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[2]
 TOUR = Path(__file__).with_name("data_tour.py")
+AT_ONCE_SECONDS = 3.0
+"""Mostly a tenth of a second; the machine may be busy."""
 _SCREEN = ["xvfb-run", "-a", "-s", "-screen 0 1400x900x24"]
 
 
@@ -42,6 +44,12 @@ def test_a_file_is_dropped_mapped_looked_at_and_trained_on(fettle_home: Path) ->
     )  # fmt: skip
     assert toured.returncode == 0, toured.stderr
     stops = json.loads((fettle_home / "tour.json").read_text())["stops"]
+    rows, shape = stops["rows-at-once"]["seen"]
+    assert "Say number 0, please." in rows
+    assert shape == "No known format"
+    assert stops["rows-at-once"]["seconds"] < AT_ONCE_SECONDS
+    assert stops["rows-unsure"]["seen"] == ["ask", "reply"]
+    assert "do not look like Messages" in stops["rows-other-format"]["seen"]
     assert stops["dropped"]["seen"] == "Say number 0, please."
     assert stops["unsure"]["seen"] == ["ask", "reply"]
     assert "It is 0, and that is all." in stops["mapped"]["seen"]

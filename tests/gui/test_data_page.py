@@ -17,6 +17,7 @@ from app import data_words, words
 from app.form import Draft
 from app.link import HostLink
 from app.pages.data import DataPage, state_card
+from app.pages.data.standing import Standing
 from app.preferences import Preferences
 from app.theme import Theme
 from engine.contract.dataset_report import COMPARED, ROWS, DatasetReport, Packing, RowFinding
@@ -83,8 +84,12 @@ def asked(host: HostDouble, kind: type[Any]) -> list[Any]:
     return [request for request in host.requests if isinstance(request, kind)]
 
 
+def filled(path: str, model: str = "some/model") -> Draft:
+    return Draft(values={"dataset.path": path, "model.path": model})
+
+
 def look(page: DataPage, host: HostDouble, qtbot: QtBot, path: str = "/data/chats.jsonl") -> None:
-    page.source.fill(path, "some/model", "sft")
+    page.source.fill(filled(path))
     page.source.look.click()
     qtbot.waitUntil(lambda: bool(page.inspector._name))
 
@@ -175,7 +180,7 @@ def test_columns_of_one_file_are_not_those_of_the_next(
     page.state.columns.take.click()
     # Before the answer is there, another file is looked at.
     look(page, host, qtbot, "/data/other.jsonl")
-    qtbot.waitUntil(lambda: asked(host, PreviewDataset)[-1].columns == columns)
+    qtbot.waitUntil(lambda: any(r.columns == columns for r in asked(host, PreviewDataset)))
     qtbot.wait(50)
     assert [request.spec["dataset"] for request in asked(host, Inspect)] == [
         {"path": str(path)}, {"path": "/data/other.jsonl"},
@@ -218,7 +223,7 @@ def test_a_rate_is_told_once_some_time_has_passed(
         page.state.advance(done, total, unit)
         return " ".join(page.state.text.text().split())
 
-    page.state.show_words("Looking at rows.jsonl", "", busy=True)
+    page.state.show_standing(Standing("Looking at rows.jsonl"), busy=True)
     now = 103.0
     assert told(512, 5000, ROWS) == "Making tokens: 512 of about 5 000 rows"
     now = 105.0
@@ -231,7 +236,7 @@ def test_a_rate_is_told_once_some_time_has_passed(
     assert told(24_096, 500_000, COMPARED) == (
         "Comparing rows: 24 096 of 500 000 rows · 20 000 rows/s · 24 s left"
     )
-    page.state.show_words("Looking at rows.jsonl", "", busy=True)
+    page.state.show_standing(Standing("Looking at rows.jsonl"), busy=True)
     assert told(2300, 2300, COMPARED) == "Comparing rows: 2 300 of 2 300 rows"
 
 
@@ -270,7 +275,7 @@ def test_what_is_wrong_with_the_data_is_told(
 ) -> None:
     complaint = Complaint(field="dataset.path", problem="Line 3 is broken.", remedy="Mend it.")
     host.replies["inspect"] = Refusal(to=0, sentence="No.", complaints=[complaint])
-    page.source.fill("/data/x.jsonl", "m", "sft")
+    page.source.fill(filled("/data/x.jsonl"))
     page.source.look.click()
     qtbot.waitUntil(lambda: "Line 3 is broken. Mend it." in texts(page))
     assert not page.state.bar.isVisible()
@@ -321,11 +326,31 @@ def test_copies_that_are_held_back_are_told_beside_those_that_are_near() -> None
 
 def test_without_padding_the_steps_are_told() -> None:
     padded = data_words.tiles_of(REPORT)[4]
-    assert (padded.label, padded.number) == ("Waste if padded", f"18.3{words.SPACE}%")
+    assert (padded.label, padded.number) == ("Waste, padded (as set)", f"18.3{words.SPACE}%")
     none = Packing(steps=36, computed=500, waste=0.0)
     in_line = msgspec.structs.replace(REPORT, padded=none, in_line=True)
     told = data_words.tiles_of(in_line)[4]
-    assert (told.label, told.number, told.small) == ("Padding", "none", "36 steps, packed 25")
+    assert (told.label, told.number, told.small) == (
+        "Steps, unpacked (as set)",
+        "36",
+        "if packed 25",
+    )
+
+
+def test_of_padding_and_packing_that_which_the_run_uses_is_marked(
+    page: DataPage, host: HostDouble, qtbot: QtBot
+) -> None:
+    values = {"model.path": "m", "dataset.path": "/a.json", "training.packing": True}
+    page.show_draft(Draft(values=values))
+    qtbot.waitUntil(lambda: bool(page.inspector._name))
+    host.send(Inspected(run=NAME, report=REPORT))
+    qtbot.waitUntil(lambda: page.report is not None)
+    shown = texts(page.tiles)
+    assert "Waste, packed (as set)" in shown
+    assert f"if padded 18.3{words.SPACE}%" in shown
+    tip = page.tiles.tiles[4].toolTip()
+    assert "As the run is set, packed: 2.6" in tip
+    assert "If padded: 18.3" in tip
 
 
 def test_no_findings_are_good_news(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:
@@ -551,7 +576,7 @@ def test_fixes_of_one_file_are_not_those_of_the_next(
     page.findings.patch_wanted.emit({"dataset.fixes": ["drop_duplicates"]})
     qtbot.waitUntil(lambda: len(asked(host, Inspect)) == 2 and bool(page.inspector._name))
     host.send(Inspected(run=NAME, report=REPORT))
-    qtbot.waitUntil(lambda: page._draft.get("dataset.fixes") == ["drop_duplicates"])
+    qtbot.waitUntil(lambda: page.subject.good.get("dataset.fixes") == ["drop_duplicates"])
     page.source.path.setText("/data/other.jsonl")
     page.source.look.click()
     qtbot.waitUntil(lambda: len(asked(host, Inspect)) == 3)

@@ -141,7 +141,7 @@ def test_a_hub_id_is_found_in_the_cache(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_columns_are_what_a_person_says(tmp_path: Path) -> None:
     path = put(tmp_path / "a.jsonl", {"Frage": "Wo?", "Antwort": "Hier."})
-    assert 'instruction = "Frage" and output = "Antwort"' in said(path)
+    assert "instruction is `Frage` and output is `Antwort`" in said(path)
     columns = {"instruction": "Frage", "output": "Antwort"}
     assert said(path, columns=columns) == ""
     assert answers(SourceSpec(path=str(path), columns=columns)) == ["Hier."]
@@ -223,5 +223,12 @@ def test_rows_that_are_skipped_do_not_tell_the_format(tmp_path: Path) -> None:
 
 def test_rows_with_a_label_may_be_learnt_whole_too(tmp_path: Path) -> None:
     path = put(tmp_path / "a.jsonl", *[{**GOOD, "label": n % 2 == 0} for n in range(6)])
-    assert 'format = "alpaca" to learn all rows' in said(path)
+    assert "the format alpaca to learn all rows" in said(path)
     assert said(path, format="alpaca") == ""
+    asked = [{"from": "human", "value": "Is it so?"}]
+    answers = {
+        "chosen": {"from": "gpt", "value": "Yes."},
+        "rejected": {"from": "gpt", "value": "?"},
+    }
+    pairs = put(tmp_path / "b.jsonl", *[{"conversations": asked, **answers}] * 3)
+    assert "learn all rows" not in said(pairs), "nothing would read the answers"

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QResizeEvent
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QWidget
 
-from app import data_words
+from app import data_words, raw_words
 from app.form import Draft
-from app.form_fields import OF_ONE_FILE
 from app.inspector import Inspector
 from app.link import HostLink
+from app.mixture import is_mixture
+from app.pages.data import standing
 from app.pages.data.desk import Desk
+from app.pages.data.drops import DropPage
 from app.pages.data.findings_card import FindingsCard
+from app.pages.data.first_look import FirstLook
 from app.pages.data.sample_card import SampleCard
 from app.pages.data.source_bar import SourceBar
+from app.pages.data.standing import Standing
 from app.pages.data.state_card import StateCard
+from app.pages.data.subject import Subject
 from app.pages.data.template_desk import TemplateDesk
 from app.pages.new_run.starter import as_the_engine_reads
 from app.preferences import Preferences
@@ -26,18 +30,17 @@ from app.theme import Theme, Tokens
 from app.widgets.length_bars import LengthBars
 from app.widgets.parts import Card, Chip, button, column, label, row
 from app.widgets.tiles import TileRow
+from engine.contract.dataset_fixes import FIELD
 from engine.contract.dataset_report import DatasetReport
-from engine.contract.messages import Inspected, Refusal
+from engine.contract.messages import Complaint, Inspected, Refusal
 
 _LOW_HEIGHT = 680
-_EMPTY = (
-    "Choose a dataset and a model: here you see every token that the model will get, which of them "
-    "it learns, what is cut off, and what is odd. Nothing is changed in the file."
-)
+_PACKING = "training.packing"
 
 
-class DataPage(QWidget):
-    """Shows what a model will see of a dataset.
+class DataPage(DropPage):
+    """Shows what a model will see of a dataset: its first rows at once, and with a model every
+    token.
 
     Signals:
         use_wanted: a :class:`Draft` with this data, to make a run of.
@@ -50,28 +53,26 @@ class DataPage(QWidget):
     ) -> None:
         super().__init__(parent)
         self.setObjectName("page")
-        self.setAcceptDrops(True)
         self._link = link
-        self._draft = Draft()
-        """Of what is shown."""
-        self._wanted = Draft()
-        """Of what was asked for last."""
+        self.subject = Subject()
+        self._complaints: list[Complaint] = []
+        """What was said against what was asked for last."""
         self.report: DatasetReport | None = None
         self.inspector = Inspector(link, self)
         self._build(theme.tokens, preferences)
         self._connect(theme)
-        self._show_empty(_EMPTY)
+        self._show(standing.EMPTY)
 
     # ------------------------------------------------------------ building
 
     def _build(self, tokens: Tokens, preferences: Preferences) -> None:
         self.title = label("Data", "title")
         self.chip = Chip()
-        self.chip.hide()
-        self.stop = button("Stop", tip="Look no further")
+        self.stop = button("Stop", tip="Look no further; the first rows stay")
         self.use = button("Use in a run", "primary", tip="Fill it into New run")
         self.source = SourceBar(self._link, preferences)
         self.state = StateCard(self._link)
+        self.first = FirstLook(self._link, tokens, self)
         self.tiles = TileRow()
         self.samples = SampleCard(tokens)
         self.lengths = LengthBars(tokens)
@@ -79,7 +80,7 @@ class DataPage(QWidget):
         self.templates = TemplateDesk(self._link, preferences, self.samples, tokens, self)
         lengths = Card("Length in tokens")
         lengths.column.addWidget(self.lengths)
-        self.desk = Desk(self.samples, lengths, self.findings, self.templates.card)
+        self.desk = Desk(self.samples, lengths, self.findings, self.templates.card, self.first.card)
         page = column(
             row(self.title, self.chip, None, self.stop, self.use, spacing=12), self.source,
             self.templates.bar, self.state, self.tiles, self.desk,
@@ -90,7 +91,10 @@ class DataPage(QWidget):
         self.setLayout(page)
 
     def _connect(self, theme: Theme) -> None:
+        self.model_dropped.connect(self.source.take_model)
+        self.files_dropped.connect(self._on_files_dropped)
         self.source.look_wanted.connect(self.look)
+        self.source.patch_wanted.connect(self._on_reading_wanted)
         self.stop.clicked.connect(self._on_stop)
         self.use.clicked.connect(self._on_use)
         self.samples.place_wanted.connect(self.inspector.show_place)
@@ -98,9 +102,10 @@ class DataPage(QWidget):
         self.samples.search_wanted.connect(self.inspector.search)
         self.findings.rows_wanted.connect(self.samples.go_through)
         self.findings.patch_wanted.connect(self._on_patch_wanted)
-        self.state.columns_wanted.connect(self._on_columns_wanted)
+        self.state.patch_wanted.connect(self._on_reading_wanted)
         self.templates.patch_wanted.connect(self._on_patch_wanted)
         self.templates.editing_changed.connect(self.desk.set_editing)
+        self.first.told.connect(self._on_told)
         self.inspector.begun.connect(self._on_begun)
         self.inspector.advanced.connect(self.state.advance)
         self.inspector.ended.connect(self._on_ended)
@@ -109,115 +114,150 @@ class DataPage(QWidget):
         self.inspector.shown.connect(self.templates.on_shown)
         self.inspector.unshown.connect(self.samples.show_none)
         self.inspector.found.connect(self.samples.show_found)
-        theme.changed.connect(self.samples.view.set_tokens)
-        theme.changed.connect(self.templates.card.set_tokens)
-        theme.changed.connect(self.lengths.set_tokens)
+        for part in (self.samples.view, self.templates.card, self.lengths, self.first.card):
+            theme.changed.connect(part.set_tokens)
 
     # ------------------------------------------------------------ looking
 
     def show_draft(self, draft: Draft) -> None:
         """Look at the data of a run that is being made."""
-        self._draft = draft
-        self.templates.show_draft(draft)
-        path, model = draft.get("dataset.path"), draft.get("model.path")
-        self.source.fill(str(path or ""), str(model or ""), str(draft.get("method")))
+        self.subject.start(draft)
+        self.source.fill(draft)
         self.look()
 
     def look(self) -> None:
         """Look at what is filled in; says what is missing."""
-        path, model = self.source.path.text().strip(), self.source.model.text().strip()
-        is_mixture = bool(self._draft.get("dataset.sources")) and not path
-        if not (path or is_mixture) or not model:
-            is_model = bool(path or is_mixture)
-            (self.source.model if is_model else self.source.path).setFocus()
-            self._show_empty("Choose the model whose tokens are shown." if is_model else _EMPTY)
+        draft = self.subject.draft_of(self.source.filled)
+        if draft is not None:
+            self._look_at(draft)
             return
-        draft = self._draft.with_value("model.path", model).with_value("dataset.path", path or None)
-        if not is_mixture and path != self._draft.get("dataset.path"):
-            # All of that was said of another file.
-            draft = draft.with_patch(dict.fromkeys(OF_ONE_FILE))
-        self._look_at(draft.with_value("method", self.source.method.currentData()))
+        self.source.path.setFocus()
+        self.inspector.stop()
+        self.subject.wanted = Draft()
+        self.first.look(Draft())
+        self._show(standing.EMPTY)
 
     def _look_at(self, draft: Draft) -> None:
-        self._wanted = draft
-        self.inspector.start(as_the_engine_reads(draft.raw(), self._link.place))
+        self.subject.wanted, self._complaints = draft, []
+        self.source.show_reading(draft)
+        self.first.look(draft)
+        if draft.get("model.path"):
+            self.inspector.start(as_the_engine_reads(draft.raw(), self._link.place))
+            return
+        self.inspector.stop()
+        self.report = None
+        self.source.model.setFocus()
+        self.templates.show_draft(draft)
+        self._on_told()
+
+    # ------------------------------------------------------------ what the person wants
+
+    def _on_files_dropped(self, paths: list[str]) -> None:
+        """One takes the place of one; several are learnt from together, as on New run."""
+        if len(paths) == 1 and not is_mixture(self.subject.wanted):
+            self.source.take(paths[0])
+            return
+        found = [self._link.place.path_there(path) for path in paths]
+        draft = self.subject.with_files(found, self.source.filled)
+        self.source.fill(draft)
+        self._look_at(draft)
 
     def _on_stop(self) -> None:
         self.inspector.stop()
-        self._show_empty("Stopped. Nothing half done was kept.")
+        self._show(standing.STOPPED)
 
     def _on_patch_wanted(self, patch: dict[str, Any]) -> None:
-        draft = self._draft.with_patch(patch)
+        draft = self.subject.good.with_patch(patch)
         if draft.get("dataset.path") or draft.get("dataset.sources"):
             self._look_at(draft)
         else:  # There is nothing to look at yet.
-            self._draft = draft
+            self.subject.good = draft
             self.templates.show_draft(draft)
 
-    def _on_columns_wanted(self, columns: dict[str, str]) -> None:
-        self._look_at(self._wanted.with_patch({"dataset.columns": columns}))
+    def _on_reading_wanted(self, patch: dict[str, Any]) -> None:
+        """The file that is filled in is to be read in another way."""
+        if draft := self.subject.draft_of(self.source.filled):
+            self._look_at(draft.with_patch(patch))
 
     def _on_use(self) -> None:
-        self.use_wanted.emit(self._draft)
+        # Without a model there is no report that could show it to be good.
+        self.use_wanted.emit(self.subject.good if self.report else self.subject.wanted)
 
     # ------------------------------------------------------------ what arrives
 
     def _on_begun(self) -> None:
-        self._show_state(
-            "Looking at the data …", "Reading rows and making tokens of them.", busy=True
-        )
+        self.report = None
+        self._show(Standing("Looking at the data …", "Reading rows and making tokens of them."))
+
+    def _on_told(self) -> None:
+        """More is known of the first rows."""
+        if self.inspector.is_busy or self.report is not None:
+            self._arrange()
+            return
+        if self._complaints:
+            self._complain(self._complaints)
+        elif not self.subject.wanted.get("model.path"):
+            facts, refusal = self.first.facts, self.first.refusal
+            self._show(standing.without_model(self.subject.wanted, facts, refusal))
 
     def _on_refused(self, refusal: Refusal) -> None:
         if refusal.code == "not_found":
             self.look()
             return
-        lines = [data_words.refused(complaint) for complaint in refusal.complaints]
-        self.templates.show_draft(self._draft)
-        self._show_state("This cannot be looked at", "\n".join(lines) or refusal.sentence)
-        for told in filter(data_words.wants_columns, refusal.complaints):
-            self.state.ask_for_columns(self._wanted, told.problem)
+        self._complain(refusal.complaints, "This cannot be looked at", refusal.sentence)
 
     def _on_ended(self, message: Inspected) -> None:
         if message.report is None:
-            told = message.complaint
-            text = data_words.refused(told) if told else ""
-            self.templates.show_draft(self._draft)
-            self._show_state("This cannot be learnt from", text)
-            if told is not None and data_words.wants_columns(told):
-                self.state.ask_for_columns(self._wanted, told.problem)
+            self._complain([message.complaint] if message.complaint else [])
             return
-        # What was refused is not tried again with the next file.
-        self._draft = self._wanted
+        self.subject.accept()
         self.show_report(message.report)
+
+    def _complain(
+        self, complaints: list[Complaint], headline: str = "This cannot be learnt from",
+        sentence: str = "",
+    ) -> None:  # fmt: skip
+        self._complaints = complaints
+        self.templates.show_draft(self.subject.good)
+        draft, facts = self.subject.wanted, self.first.facts
+        self._show(standing.refused(headline, draft, facts, complaints, sentence))
 
     # ------------------------------------------------------------ showing
 
     def show_report(self, report: DatasetReport) -> None:
         """Show this one."""
+        good = self.subject.good
         self.report = report
-        self.title.setText(self.source.title)
+        self.title.setText(self.subject.title)
         self.chip.show_word(data_words.format_chip(report), "good")
-        self.tiles.show_texts(data_words.tiles_of(report))
+        self.tiles.show_texts(data_words.tiles_of(report, is_packed=bool(good.get(_PACKING))))
         self.lengths.show_report(report)
-        self.findings.show_report(report)
+        self.findings.show_report(report, good.get(FIELD) or [])
         self.samples.show_report(report)
-        self.templates.show_draft(self._draft, report.format)
-        self._arrange(has_report=True)
+        self.templates.show_draft(good, report.format)
+        self._arrange()
 
-    def _show_state(self, headline: str, text: str, *, busy: bool = False) -> None:
-        self.title.setText(self.source.title)
-        self.state.show_words(headline, text, busy=busy)
-        self._arrange(has_report=False, busy=busy)
+    def _show(self, said: Standing) -> None:
+        """Say how things stand while there is no report."""
+        self.report = None
+        self.title.setText(self.subject.title)
+        self.state.show_standing(said, busy=self.inspector.is_busy)
+        if said.asks_columns:
+            self.state.ask_for_columns(self.subject.wanted, said.problem)
+        self._arrange(is_usable=said.is_usable)
 
-    def _show_empty(self, text: str) -> None:
-        self._show_state("See what the model will see", text)
-
-    def _arrange(self, *, has_report: bool, busy: bool = False) -> None:
+    def _arrange(self, *, is_usable: bool = False) -> None:
+        has_report, facts = self.report is not None, self.first.facts
         self.state.setVisible(not has_report)
-        self.stop.setVisible(busy)
-        for part in (self.tiles, self.use, self.chip):
-            part.setVisible(has_report)
-        self.desk.set_has_report(has_report)
+        self.tiles.setVisible(has_report)
+        self.stop.setVisible(self.inspector.is_busy)
+        self.use.setVisible(has_report or is_usable)
+        is_one = bool(facts) and not is_mixture(self.subject.wanted)
+        self.chip.setVisible(has_report or is_one)
+        self.desk.set_has(report=has_report, rows=self.first.card.has_rows)
+        if is_one and not has_report:
+            chosen = str(self.subject.wanted.get("dataset.format") or "auto")
+            self.chip.show_word(*raw_words.format_of(facts, chosen))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Qt override: where there is little height, the samples have it."""
@@ -225,21 +265,3 @@ class DataPage(QWidget):
         is_low = self.height() < _LOW_HEIGHT
         self.tiles.set_low(is_low=is_low)
         self.desk.set_low(is_low=is_low)
-
-    # ------------------------------------------------------------ files dropped here
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Qt override."""
-        if any(url.isLocalFile() for url in event.mimeData().urls()):
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        """Qt override."""
-        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-        for path in paths[:1]:
-            if path.is_dir() and (path / "config.json").exists():
-                self.source.model.setText(self._link.place.path_there(str(path)))
-                self.look()
-            else:
-                self.source.take(str(path))
-        event.acceptProposedAction()

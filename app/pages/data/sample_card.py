@@ -10,6 +10,7 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QPushButton, QWidget
 
 from app import data_words, words
+from app.data_words import Likeness
 from app.pages.data.sample_view import SampleView
 from app.theme import Tokens
 from app.widgets.flow import Flow
@@ -72,6 +73,10 @@ class SampleCard(Card):
         self.raw_button.setCheckable(True)
         self.view = SampleView(tokens)
         self._build_raw()
+        self.like = button("", "small", tip="Show that row, and back again")
+        self.like.hide()
+        self._like_row = 0
+        """The row that :attr:`like` leads to."""
         self.more = button("More tokens", "small")
         self.more.hide()
         self._arrange()
@@ -94,7 +99,7 @@ class SampleCard(Card):
         )
         last = row(foot, self.more)
         last.setStretch(0, 1)
-        self.column.addLayout(Flow(*choose))
+        self.column.addLayout(Flow(*choose, self.like))
         self.column.addWidget(self.view, 1)
         self.column.addWidget(self.raw)
         self.column.addLayout(last)
@@ -104,6 +109,7 @@ class SampleCard(Card):
         self.after.clicked.connect(partial(self._step, 1))
         self.search.returnPressed.connect(self._on_search)
         self.raw_button.toggled.connect(self.raw.setVisible)
+        self.like.clicked.connect(self._on_like)
         self.more.clicked.connect(self._on_more)
         for keys, target in (("Alt+Left", self.before), ("Alt+Right", self.after)):
             QShortcut(QKeySequence(keys), self).activated.connect(target.click)
@@ -145,6 +151,7 @@ class SampleCard(Card):
         self.view.setPlainText(why)
         self.raw.clear()
         self.more.hide()
+        self.like.hide()
 
     def _step(self, by: int) -> None:
         self._at = (self._at + by) % len(self._places) if self._places else 0
@@ -167,6 +174,14 @@ class SampleCard(Card):
             self._ask()
         elif text:
             self.search_wanted.emit(text)
+
+    def _on_like(self) -> None:
+        """To the row that this one is like; what is gone through stays, where that is among it."""
+        if -1 - self._like_row in self._places:
+            self._at = self._places.index(-1 - self._like_row)
+        else:
+            self._places, self._at = [-1 - self._like_row], 0
+        self._ask()
 
     def _on_more(self) -> None:
         if self.sample is not None:
@@ -193,6 +208,13 @@ class SampleCard(Card):
         cut = None if self._report.method == "pretrain" else self._report.max_length
         self.view.show_sample(sample, cut)
         self.raw.setPlainText(sample.raw)
+        self._show_likeness(data_words.likeness_of(sample.row, self._report))
         last = sample.first_token + len(sample.tokens)
         self.more.setVisible(sample.is_shown and sample.length > SHOWN_TOKENS)
         self.more.setText("More tokens" if last < sample.length else "Back to its begin")
+
+    def _show_likeness(self, like: Likeness | None) -> None:
+        self.like.setVisible(like is not None)
+        if like is not None:
+            self._like_row = like.row
+            self.like.setText(f"{like.text} ›")

@@ -1,58 +1,78 @@
-"""Which data is looked at, and with which model's tokens."""
+"""Which data is looked at, how it is read, and with which model's tokens."""
 
 from __future__ import annotations
 
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QStringListModel, Qt, Signal
-from PySide6.QtWidgets import QComboBox, QCompleter, QFileDialog, QLineEdit, QSizePolicy, QWidget
+from PySide6.QtWidgets import QCompleter, QFileDialog, QLineEdit, QSizePolicy, QWidget
 
+from app.data_ways import FORMAT, METHODS
+from app.form import Draft
+from app.form_editors import FormCombo
+from app.form_fields import fields
+from app.form_words import choice
 from app.link import HostLink
+from app.mixture import entries, is_mixture
+from app.pages.data.subject import Filled
 from app.pages.new_run.catalogue import bundled
 from app.pages.new_run.data_card import FILTER
 from app.pages.new_run.models import merge
 from app.preferences import Preferences
 from app.widgets.parts import button, row
+from app.words import counted
 from engine.contract.messages import ListModels
+from engine.formats.registry import METHOD_FORMATS
 
-METHODS = (("sft", "Learn from answers"), ("pretrain", "Learn from text"))
+_DROP = "Drop a file here, or write its path"
+_AUTO = "auto"
+_FORMAT_WIDTH = 164
+_OF_SEVERAL = "Each of several datasets has its own format: New run shows them, with their weights"
 
 
 class SourceBar(QWidget):
-    """Chooses file, model and method.
+    """Chooses file, format, model and method.
 
     Signals:
         look_wanted: it is filled in.
+        patch_wanted: the data is to be read in another way (dict).
     """
 
     look_wanted = Signal()
+    patch_wanted = Signal(object)
 
     def __init__(self, link: HostLink, preferences: Preferences) -> None:
         super().__init__()
         self._link = link
         self._preferences = preferences
-        self.path = _line("Drop a file here, or write its path", "Data")
-        self.model = _line("Model: a folder or a Hugging Face id", "Model")
+        self.path = _line(_DROP, "Data")
+        self.model = _line("Model: folder or hub id", "Model")
         self._offered = QStringListModel([option.path for option in merge(bundled(), [])], self)
         completer = QCompleter(self._offered, self)
         completer.setFilterMode(Qt.MatchFlag.MatchContains)
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         self.model.setCompleter(completer)
-        self.method = QComboBox()
+        self.method = FormCombo()
         self.method.setAccessibleName("How it is learnt from")
-        for name, text in METHODS:
+        for name, text in METHODS.items():
             self.method.addItem(text, name)
+        self.format = FormCombo()
+        self.format.setAccessibleName("Format of the rows")
+        self.format.setFixedWidth(_FORMAT_WIDTH)
+        self._fill_formats(_AUTO)
         self.browse = button("Browse…", tip="Choose a file")
         self.look = button("Look", "primary", tip="Return")
-        line = row(self.path, self.browse, self.model, self.method, self.look)
+        line = row(self.path, self.browse, self.format, self.model, self.method, self.look)
         line.setStretch(0, 3)
-        line.setStretch(2, 2)
+        line.setStretch(3, 2)
         self.setLayout(line)
         self.browse.clicked.connect(self._on_browse)
         self.look.clicked.connect(self.look_wanted)
         for edit in (self.path, self.model):
             edit.returnPressed.connect(self.look_wanted)
+        self.format.activated.connect(self._on_format)
+        self.method.activated.connect(self._on_method)
         link.connected.connect(self._on_connected)
         if link.is_connected:
             self._on_connected()
@@ -72,21 +92,59 @@ class SourceBar(QWidget):
         if path:
             self.take(path)
 
+    def _on_format(self, index: int) -> None:
+        chosen = self.format.itemData(index)
+        self.patch_wanted.emit({FORMAT: None if chosen == _AUTO else chosen})
+
+    def _on_method(self) -> None:
+        self._fill_formats(str(self.format.currentData()))
+
+    def _fill_formats(self, chosen: str) -> None:
+        """Those that the method can learn from, and what is chosen though it cannot."""
+        known = METHOD_FORMATS.get(str(self.method.currentData()), ())
+        self.format.clear()
+        self.format.addItem(choice(FORMAT, _AUTO), _AUTO)
+        self.format.insertSeparator(1)
+        for name in fields()[FORMAT].choices:
+            if name in known or (name == chosen and name != _AUTO):
+                self.format.addItem(choice(FORMAT, name), name)
+        self.format.setCurrentIndex(max(0, self.format.findData(chosen)))
+
     @property
-    def title(self) -> str:
-        """Of the page: the file's name."""
-        return PurePath(self.path.text().strip()).name or "Data"
+    def filled(self) -> Filled:
+        """What is filled in."""
+        return Filled(
+            self.path.text().strip(), self.model.text().strip(),
+            str(self.method.currentData()), str(self.format.currentData()),
+        )  # fmt: skip
 
     def take(self, path: str) -> None:
         """A file was chosen on this machine."""
         self.path.setText(self._link.place.path_there(path))
         self.look_wanted.emit()
 
-    def fill(self, path: str, model: str, method: str) -> None:
-        """Show what is looked at."""
-        self.path.setText(path)
-        self.model.setText(model)
-        self.method.setCurrentIndex(max(0, self.method.findData(method)))
+    def take_model(self, path: str) -> None:
+        """A model's folder of this machine was chosen."""
+        self.model.setText(self._link.place.path_there(path))
+        self.look_wanted.emit()
+
+    def fill(self, draft: Draft) -> None:
+        """Show what is to be looked at."""
+        self.path.setText(str(draft.get("dataset.path") or ""))
+        self.model.setText(str(draft.get("model.path") or ""))
+        self.show_reading(draft)
+
+    def show_reading(self, draft: Draft) -> None:
+        """Show in which way the data is read, and of several files how many there are."""
+        self.method.setCurrentIndex(max(0, self.method.findData(str(draft.get("method")))))
+        several = is_mixture(draft)
+        self._fill_formats(_AUTO if several else str(draft.get(FORMAT) or _AUTO))
+        self.format.setEnabled(not several)
+        self.format.setToolTip(_OF_SEVERAL if several else fields()[FORMAT].help)
+        self.path.setPlaceholderText(
+            f"{counted(len(entries(draft)), 'dataset')} together; drop more here" if several
+            else _DROP
+        )  # fmt: skip
 
 
 def _line(placeholder: str, name: str) -> QLineEdit:

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QProgressBar
+from PySide6.QtWidgets import QProgressBar, QPushButton
 
 from app import data_words
+from app.data_ways import Way
 from app.form import Draft
 from app.link import HostLink
+from app.pages.data.standing import Standing
 from app.pages.new_run.column_map import ColumnMap
 from app.pages.new_run.starter import as_the_engine_reads
-from app.widgets.parts import Card, label
+from app.widgets.flow import Flow
+from app.widgets.parts import Card, button, label
 from engine.contract.dataset_report import COMPARED, ROWS
 from engine.contract.messages import PreviewDataset
 
+_COLUMNS = "dataset.columns"
+
 
 class StateCard(Card):
-    """A headline and a text; while tokens are made a progress bar, and lists of columns where only
-    the person can say which is which.
+    """A headline and a text; while tokens are made a progress bar, and where the data is not
+    learnt from as it is buttons for what helps, and lists of columns.
 
     Signals:
-        columns_wanted: what columns are, once rows can be read by it (dict as dataset.columns).
+        patch_wanted: how the data is to be read (dict); columns once rows can be read by them.
     """
 
-    columns_wanted = Signal(object)
+    patch_wanted = Signal(object)
 
     def __init__(self, link: HostLink) -> None:
         super().__init__()
@@ -46,18 +53,35 @@ class StateCard(Card):
         self.bar.setAccessibleName("Making tokens")
         self.columns = ColumnMap()
         self.columns.mapped.connect(self._on_mapped)
-        for part in (self.headline, self.text, self.bar, self.columns):
+        self.ways: list[QPushButton] = []
+        self._ways = Flow()
+        for part in (self.headline, self.text, self.bar):
             self.column.addWidget(part)
+        self.column.addLayout(self._ways)
+        self.column.addWidget(self.columns)
 
-    def show_words(self, headline: str, text: str, *, busy: bool = False) -> None:
+    def show_standing(self, said: Standing, *, busy: bool = False) -> None:
         """Say this; ``busy`` until it is known how far it is."""
-        self.headline.setText(headline)
-        self.text.setText(text)
+        self.headline.setText(said.headline)
+        self.text.setText(said.text)
+        self.text.setVisible(bool(said.text))
         self.bar.setRange(0, 0)
         self.bar.setVisible(busy)
         self._first, self._unit = None, ROWS
         self._asked += 1
         self.columns.hide()
+        self._show_ways(said.ways)
+
+    def _show_ways(self, ways: Sequence[Way]) -> None:
+        while self._ways.takeAt(0) is not None:
+            pass
+        for old in self.ways:
+            old.hide()
+            old.deleteLater()
+        self.ways = [button(way.text, "small", tip=way.tip) for way in ways]
+        for made, way in zip(self.ways, ways, strict=True):
+            made.clicked.connect(partial(self.patch_wanted.emit, way.patch))
+            self._ways.addWidget(made)
 
     def advance(self, done: int, total: int, unit: str) -> None:
         """So many rows are tokens, of about ``total`` (0 if unknown); then, by the unit, compared
@@ -76,7 +100,7 @@ class StateCard(Card):
         """Let the person say what the columns of a draft's file are. Beside the lists for it,
         ``problem`` is all that need be said."""
         self._problem = problem
-        named = draft.get("dataset.columns")
+        named = draft.get(_COLUMNS)
         self._draft, self._named = draft, dict(named) if isinstance(named, dict) else {}
         if draft.get("dataset.path"):  # A mixture has columns for each of its parts.
             self._ask(self._named)
@@ -90,6 +114,7 @@ class StateCard(Card):
         pending.setProperty("asked", self._asked)
         pending.setProperty("named", named)
         pending.replied.connect(self._on_preview)
+        pending.refused.connect(self._on_unknown)
 
     def _on_mapped(self, named: dict[str, str]) -> None:
         self._ask(named)
@@ -99,8 +124,14 @@ class StateCard(Card):
             return  # Something else is going on, or asked, by now.
         named = dict(self.sender().property("named"))
         if named != self._named and facts.get("format") != "unknown":
-            self.columns_wanted.emit(named)
+            self.patch_wanted.emit({_COLUMNS: named or None})
             return
-        self.columns.show_columns(facts, named)
+        self.columns.show_columns(facts, named, is_asked=True)
         if not self.columns.isHidden():
             self.text.setText(self._problem)
+
+    def _on_unknown(self) -> None:
+        """A column that was named is not there: which are, is to be seen without any."""
+        if self.sender().property("asked") == self._asked and self.sender().property("named"):
+            self._named = {}
+            self._ask({})

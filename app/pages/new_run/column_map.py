@@ -59,8 +59,11 @@ class ColumnMap(QWidget):
         )
         self.hide()
 
-    def show_columns(self, facts: dict[str, Any], named: dict[str, str]) -> None:
-        """Show the columns of a preview; nothing where the rows need no mapping and have none."""
+    def show_columns(
+        self, facts: dict[str, Any], named: dict[str, str], *, is_asked: bool = False
+    ) -> None:
+        """Show the columns of a preview; nothing where the rows need no mapping and have none,
+        unless it ``is_asked`` for."""
         columns = [str(name) for name in facts.get("columns") or []][:MOST_COLUMNS]
         self._named, self._suggested = dict(named), dict(facts.get("suggested") or {})
         if list(self.lists) != columns:
@@ -73,7 +76,8 @@ class ColumnMap(QWidget):
         self.take.setText(_as_words(self._suggested))
         self.take.setVisible(bool(self._suggested) and not named)
         self.clear.setVisible(bool(named))
-        self.setVisible(bool(columns) and (bool(named) or facts.get("format") == "unknown"))
+        is_needed = is_asked or bool(named) or facts.get("format") == "unknown"
+        self.setVisible(bool(columns) and is_needed)
 
     def _fill(self, columns: list[str]) -> None:
         while (item := self._grid.takeAt(0)) is not None:

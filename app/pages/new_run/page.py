@@ -199,7 +199,9 @@ class NewRunPage(QWidget):
         """Take over data that was looked at, with what it was looked at for; all else stays."""
         self.form.seal()
         for path in _OF_DATA:
-            self.form.set_value(path, draft.values.get(path))
+            # Data can be looked at without a model; then the one that is chosen here stays.
+            if path != "model.path" or draft.values.get(path):
+                self.form.set_value(path, draft.values.get(path))
         self.form.seal()
 
     def _on_tried(self) -> None:

@@ -25,7 +25,7 @@ class Previews(QObject):
 
     told = Signal(object)
 
-    def __init__(self, link: HostLink, parent: QObject) -> None:
+    def __init__(self, link: HostLink, parent: QObject, after_ms: int = _ASK_AFTER_MS) -> None:
         super().__init__(parent)
         self._link = link
         self._wanted: tuple[Key, ...] = ()
@@ -33,7 +33,7 @@ class Previews(QObject):
         self._refusals: dict[Key, Refusal] = {}
         self._asked: set[Key] = set()
         """Not answered yet."""
-        self._delay = QTimer(self, singleShot=True, interval=_ASK_AFTER_MS)
+        self._delay = QTimer(self, singleShot=True, interval=after_ms)
         self._delay.timeout.connect(self._on_delay)
         link.connected.connect(self._on_connected)
 
