@@ -330,6 +330,25 @@ def test_several_files_are_a_mixture(page: DataPage, host: HostDouble, qtbot: Qt
     assert asked(host, Inspect)[2].spec["dataset"] == {"path": "/data/d.jsonl"}
 
 
+def test_one_of_several_that_is_refused_is_set_right_on_new_run(
+    page: DataPage, host: HostDouble, qtbot: QtBot, tmp_path: Path
+) -> None:
+    path = written(tmp_path, *[PAIR] * 3)
+    host.replies["preview_dataset"] = preview(path)
+    page.source.model.setText("some/model")
+    dropped(page, path, "/data/b.jsonl")
+    qtbot.waitUntil(lambda: bool(page.inspector._name))
+    field = "dataset.sources[1].format"
+    told = Complaint(field=field, problem="This is preference data.", remedy="Choose a format.")
+    host.send(Inspected(run=NAME, complaint=told))
+    qtbot.waitUntil(lambda: "New run shows the datasets one by one" in texts(page.state))
+    assert "This is preference data. Choose a format." in texts(page.state)
+    assert page.state.ways == [], "dataset.format is of one file"
+    with qtbot.waitSignal(page.use_wanted) as used:
+        page.use.click()
+    assert len(used.args[0].values["dataset.sources"]) == 2
+
+
 def test_a_file_dropped_on_another_takes_its_place(
     page: DataPage, host: HostDouble, qtbot: QtBot
 ) -> None:

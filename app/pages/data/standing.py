@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 from app import data_words
 from app.data_ways import Way, trouble_of, ways_of
 from app.form import Draft
+from app.mixture import is_mixture
 from engine.contract.messages import Complaint, Refusal
 from engine.formats.registry import NONE
 
 _TO_MAP = (NONE, "prompt_only")
 """Formats of rows of which only the person can say what is learnt."""
+_ONE_BY_ONE = "New run shows the datasets one by one, each with its format: “Use in a run”."
 
 
 class Standing(NamedTuple):
@@ -52,6 +54,8 @@ def without_model(draft: Draft, facts: dict[str, Any], refusal: Refusal | None) 
         return refused("This cannot be read", draft, facts, refusal.complaints, refusal.sentence)
     if not facts:
         return Standing("Reading the first rows …")
+    if is_mixture(draft):
+        return _MODEL_WANTED
     method, format = _of(draft)
     if not (trouble := trouble_of(facts, method, format)):
         return _MODEL_WANTED
@@ -64,7 +68,12 @@ def refused(
     sentence: str = "",
 ) -> Standing:  # fmt: skip
     """Of data that the host, or its worker, says something against. What its rows are learnt as is
-    said in the window's own words, beside buttons for it."""
+    said in the window's own words, beside buttons for it; of several datasets each has its own
+    format, which New run asks for."""
+    if is_mixture(draft):
+        lines = [data_words.refused(told) for told in complaints]
+        text = "\n".join([*(lines or [sentence]), _ONE_BY_ONE])
+        return Standing(headline, text, is_usable=True)
     ways = ways_of(facts, *_of(draft))
     is_unknown = facts.get("format") == NONE and bool(facts.get("columns"))
     is_of_kind = bool(ways) or is_unknown
