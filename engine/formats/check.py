@@ -6,7 +6,7 @@ A small dataset is read from end to end; of a larger one as much as fits the tim
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import cast
@@ -16,6 +16,7 @@ import msgspec
 from engine.contract.dataset_spec import DatasetSpec, FormatName
 from engine.contract.messages import Complaint
 from engine.formats import json_rows, registry
+from engine.formats.answers import has_empty_answer, wasted_on
 from engine.formats.dataset import split_sizes
 from engine.formats.entries import (
     Found,
@@ -27,8 +28,9 @@ from engine.formats.entries import (
     resolve,
     rows_of,
 )
-from engine.formats.example import DatasetError, Format, Row
+from engine.formats.example import DatasetError, Example, Format, Row
 from engine.formats.hub_datasets import NotHere
+from engine.formats.source import Source
 from engine.hugging_face import is_offline
 
 MAX_BAD_ROWS = 5
@@ -44,6 +46,10 @@ class Checked(msgspec.Struct, kw_only=True):
     count: int = 0
     learnable: int = 0
     """Of those, rows of which something is learnt."""
+    empty: int = 0
+    """Of those, rows with an answer that says nothing."""
+    first_empty: str = ""
+    """Where the first of these is."""
     whole: bool = False
     """Whether the end of the file was reached."""
 
@@ -60,10 +66,12 @@ def check_dataset(
     return check_data(named, method)
 
 
-def check_data(dataset: DatasetSpec, method: str) -> list[Complaint]:
-    """The same of all that a spec names. What has to be fetched from the hub first is passed."""
+def check_data(dataset: DatasetSpec, method: str, *, is_for_run: bool = True) -> list[Complaint]:
+    """The same of all that a spec names. What has to be fetched from the hub first is passed. What
+    a run would be wasted on is none of it for whoever only looks at the data."""
     deadline = time.monotonic() + TIME_SECONDS
-    total, whole, complaints = 0, True, []
+    whole, complaints = True, []
+    read: list[Checked] = []
     for place, entry in enumerate(dataset.entries):
         table = dataset.field_of(place)
         try:
@@ -77,10 +85,12 @@ def check_data(dataset: DatasetSpec, method: str) -> list[Complaint]:
             complaints.append(error.within(table).complaint)
             continue
         complaints += [_within(complaint, table) for complaint in checked.complaints]
-        total, whole = total + checked.count, whole and checked.whole
-    if not complaints and whole:
-        return _too_few(dataset, total)
-    return complaints
+        read.append(checked)
+        whole = whole and checked.whole
+    if complaints or not whole:
+        return complaints
+    wasted = _wasted(dataset, read) if is_for_run else []
+    return wasted or _too_few(dataset, sum(checked.count for checked in read))
 
 
 def _within(complaint: Complaint, table: str) -> Complaint:
@@ -160,7 +170,7 @@ def _read(rows: Iterator[Found], module: Format, deadline: float) -> Checked:
         for source, row in rows:
             checked.count += 1
             try:
-                checked.learnable += example_of(source, row, module) is not None
+                _note(checked, example_of(source, row, module), source, row)
             except DatasetError as error:
                 bad.append((row, _told(error, row, module)))
             if len(bad) >= MAX_BAD_ROWS or _is_late(checked.count, deadline):
@@ -172,6 +182,13 @@ def _read(rows: Iterator[Found], module: Format, deadline: float) -> Checked:
         return checked
     checked.complaints = _joined(bad)
     return checked
+
+
+def _note(checked: Checked, example: Example | None, source: Source, row: Row) -> None:
+    checked.learnable += example is not None
+    if example is not None and has_empty_answer(example):
+        checked.empty += 1
+        checked.first_empty = checked.first_empty or f"{row.where} of {source.name}"
 
 
 def _joined(bad: list[tuple[Row, Complaint]]) -> list[Complaint]:
@@ -214,6 +231,12 @@ def _told(error: DatasetError, row: Row, module: Format) -> Complaint:
 
 def _is_late(count: int, deadline: float) -> bool:
     return count % _ROWS_A_LOOK == 0 and time.monotonic() > deadline
+
+
+def _wasted(dataset: DatasetSpec, read: Sequence[Checked]) -> list[Complaint]:
+    empty, rows = (sum(each.empty for each in read), sum(each.learnable for each in read))
+    first = next((each.first_empty for each in read if each.empty), "")
+    return wasted_on(dataset, empty, rows, first)
 
 
 def _too_few(dataset: DatasetSpec, count: int) -> list[Complaint]:

@@ -40,9 +40,9 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
         return [conflict for conflict in self.conflicts if conflict.severity == "warning"]
 
 
-def look_over(raw: dict[str, Any], store: Path) -> Looked:
+def look_over(raw: dict[str, Any], store: Path, *, is_for_run: bool = True) -> Looked:
     """The spec with everything wrong with it, here and now. Reads files, imports nothing heavy."""
-    spec, complaints = complaints_about(raw)
+    spec, complaints = complaints_about(raw, is_for_run=is_for_run)
     if spec is None:
         return Looked(spec=None, complaints=complaints)
     config, known = surroundings.look(spec, rows=_rows(spec))
@@ -50,6 +50,12 @@ def look_over(raw: dict[str, Any], store: Path) -> Looked:
     found = conflicts.check(spec, machine, config, None, known)
     problems = [complaint_of(each) for each in found if each.severity == "problem"]
     return Looked(spec=None if problems else spec, complaints=problems, conflicts=found)
+
+
+def look_over_data(raw: dict[str, Any], store: Path) -> Looked:
+    """The same for whoever only looks at the data: that a run would be wasted on it is shown to
+    them with the rows, and is no reason not to look."""
+    return look_over(raw, store, is_for_run=False)
 
 
 def finding_of(warning: Conflict) -> Finding:
@@ -77,12 +83,14 @@ def _machine(store: Path, period: int) -> facts.MachineFacts:
     return facts.gather(store)
 
 
-def complaints_about(raw: dict[str, Any]) -> tuple[Spec | None, list[Complaint]]:
+def complaints_about(
+    raw: dict[str, Any], *, is_for_run: bool = True
+) -> tuple[Spec | None, list[Complaint]]:
     """The spec, or None and everything wrong with it, its data and its model. Reads files."""
     spec, found = check(raw)
     fields = {complaint.field for complaint in found}
     if not _touches(fields, "dataset", "method", "spec"):
-        found += _dataset_complaints(raw)
+        found += _dataset_complaints(raw, is_for_run=is_for_run)
         found += chat_templates.complaints(raw["dataset"].get("chat_template", ""))
     if not _touches(fields, "model", "spec"):
         found += check_model(raw["model"]["path"], raw["model"].get("revision"))
@@ -93,14 +101,14 @@ def _touches(fields: Iterable[str], *tables: str) -> bool:
     return any(field.partition(".")[0] in tables for field in fields)
 
 
-def _dataset_complaints(raw: dict[str, Any]) -> list[Complaint]:
+def _dataset_complaints(raw: dict[str, Any], *, is_for_run: bool) -> list[Complaint]:
     dataset = msgspec.convert(raw["dataset"], DatasetSpec)
     found = [
         complaint
         for place, entry in enumerate(dataset.entries)
         if (complaint := _path_complaint(entry.path, dataset.field_of(place)))
     ]
-    return found or check_data(dataset, raw.get("method", "sft"))
+    return found or check_data(dataset, raw.get("method", "sft"), is_for_run=is_for_run)
 
 
 def _path_complaint(path: str, table: str) -> Complaint | None:

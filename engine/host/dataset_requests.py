@@ -10,7 +10,7 @@ from engine.contract import messages as m
 from engine.contract.validate import check
 from engine.formats import DatasetError, preview
 from engine.formats.previewing import SHOWN
-from engine.host.checks import look_over
+from engine.host.checks import look_over_data
 from engine.host.connection import Answer, Connection, Refused
 from engine.host.inspecting import make_name, show_samples
 from engine.host.parts import Parts
@@ -32,7 +32,7 @@ async def preview_dataset(
 
 
 async def inspect(parts: Parts, connection: Connection, request: m.Inspect) -> Answer:
-    looked = await apart(look_over, request.spec, parts.book.store)
+    looked = await apart(look_over_data, request.spec, parts.book.store)
     spec = looked.spec
     if spec is None:
         raise Refused("This data cannot be looked at.", complaints=looked.complaints)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from transformers import PreTrainedTokenizerBase
 
 from engine.contract.spec import Spec
+from engine.formats.answers import SAYS_NOTHING, WASTED, is_wasted, way_out
 from engine.worker import large, suspects, untrained_tokens
 from engine.worker.encoded_parts import Encoding
 from engine.worker.failures import JobError
@@ -15,9 +16,6 @@ from engine.worker.report import Report
 from engine.worker.row_hashes import first_copies
 from engine.worker.samples import Samples
 from engine.worker.untrained_tokens import Weight
-
-_WASTED = 0.5
-"""Share of rows without an answer from which a model learns above all to say nothing."""
 
 
 def check(
@@ -85,7 +83,7 @@ def tell_copies(encoding: Encoding, report: Report) -> None:
     """Say if most rows are the same as others."""
     count = len(encoding.hashes)
     copies = large.total(large.moved(first_copies(encoding.hashes)))
-    if count and copies / count >= _WASTED:
+    if count and copies / count >= WASTED:
         report.found(
             "mostly_copies",
             f"{copies} of {count} rows are the same as an earlier one.",
@@ -97,26 +95,19 @@ def tell_copies(encoding: Encoding, report: Report) -> None:
 def must_have_answers(spec: Spec, encoding: Encoding) -> None:
     """Raises JobError if most rows would teach the model to say nothing."""
     origins = encoding.samples.origins
-    if spec.dataset.loss_on == "everything" or origins is None or not len(origins):
+    if origins is None or not len(origins):
         return
     rows = encoding.meta.suspects.get(suspects.EMPTY_ANSWERS, [])
     is_empty = large.are_in(origins, rows)
     empty = large.total(is_empty)
-    if empty <= _WASTED * len(origins):
+    if not is_wasted(spec.dataset, empty, len(origins)):
         return
     first = int(large.places_of(is_empty)[0])
-    remedy, patch = "Write the answers, or choose the column that holds them.", {}
-    if empty < len(origins):
-        remedy = (
-            "Write the answers, choose the column that holds them, or leave those rows out with "
-            'dataset.fixes = ["drop_empty"].'
-        )
-        patch = {"dataset.fixes": [*spec.dataset.fixes, "drop_empty"]}
+    remedy, patch = way_out(spec.dataset, empty, len(origins))
     raise JobError(
         "bad_data",
         f"{empty} of {len(origins)} rows have an empty answer.",
-        cause="The model would learn to say nothing, and to stop at once. The first is "
-        f"{place_of(spec, encoding.samples, first)}.",
+        cause=f"{SAYS_NOTHING} The first is {place_of(spec, encoding.samples, first)}.",
         remedy=remedy,
         patch=patch,
     )

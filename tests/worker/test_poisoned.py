@@ -133,6 +133,64 @@ def _must_fix(
     assert inspected(spec, report).findings == first.findings
 
 
+AT_ONCE = {
+    "empty_answers_everywhere", "invisible_answers_everywhere", "invalid_utf8", "only_questions",
+    "system_turn_only", "number_columns", "nested_nulls", "null_answers", "unknown_roles",
+    "no_rows", "one_row", "binary",
+}  # fmt: skip
+"""No run is made of these: their rows alone say so."""
+BY_THE_WORKER = {"all_masked", "cut_off_everywhere"}
+"""A run of these fails before its first step: only their tokens say so."""
+
+
+def test_what_is_refused_at_once_and_what_by_the_worker_before_the_first_step(
+    models: Models, tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_job, "load_model", _no_weights)
+    at_once, by_worker = set(), set()
+    for name, poison in POISONS.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        spec = spec_for(models("llama"), write(folder, poison.make()[0]))
+        if complaints := complaints_about(spec)[1]:
+            at_once.add(name)
+            assert all(each.problem and each.remedy for each in complaints)
+        elif any(found.severity == "error" for found in inspected(spec, report).findings):
+            by_worker.add(name)
+            with pytest.raises(JobError) as raised:
+                run_here(folder / "run", spec, report)
+            assert raised.value.cause
+            assert raised.value.remedy
+            assert not list((folder / "run").glob("[co]*"))  # No checkpoints, no output.
+    assert (at_once, by_worker) == (AT_ONCE, BY_THE_WORKER)
+
+
+@pytest.mark.parametrize("fixes", [[], ["drop_empty"]])
+def test_whoever_looks_at_data_that_teaches_nothing_is_shown_it(
+    fixes: list[str], models: Models, tmp_path: Path
+) -> None:
+    path = write(tmp_path, POISONS["empty_answers_everywhere"].make()[0])
+    spec = spec_for(models("llama"), path, *fixes)
+    (complaint,) = complaints_about(spec)[1]
+    assert complaint.field == ("dataset.fixes" if fixes else "dataset.path")
+    assert "row 1 (line 1) of rows.jsonl" in complaint.problem
+    assert not complaint.patch
+    assert complaints_about(spec, is_for_run=False)[1] == []
+    spec["dataset"]["loss_on"] = "everything"
+    assert complaints_about(spec)[1] == []
+
+
+def test_where_some_answers_are_there_the_fix_is_offered_at_once(
+    models: Models, tmp_path: Path
+) -> None:
+    rows = [{**good(number), "output": " " if number > 3 else "well"} for number in range(12)]
+    spec = spec_for(models("llama"), write(tmp_path, rows))
+    (complaint,) = complaints_about(spec)[1]
+    assert complaint.patch == {"dataset.fixes": ["drop_empty"]}
+    spec["dataset"]["fixes"] = ["drop_empty"]
+    assert complaints_about(spec)[1] == []
+
+
 def test_good_rows_are_not_suspected(models: Models, tmp_path: Path, report: Heard) -> None:
     path = write(tmp_path, [good(number) for number in range(30)])
     found = inspected(spec_for(models("llama"), path), report)
