@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from engine.formats.example import Conversation, Example, PromptCompletion, Text
+from engine.formats.answers import answers, has_empty_answer
+from engine.formats.example import Conversation, Example, PromptCompletion, Text, Turn
 from engine.formats.mojibake import REPLACEMENT, is_garbled
 from engine.worker.tokenise import AnyTokenizer
 
@@ -19,10 +20,9 @@ REPAIRED = "repaired"
 MARKUP = "markup"
 INVISIBLE = "invisible_characters"
 ROLE_ORDER = "role_order"
+LATE_SYSTEM = "late_system"
 MAX_ROWS = 1_000_000
 """Remembered of a kind."""
-_BLANK = re.compile("[\\s\\u00ad\\u200b-\\u200f\\u2060\\ufeff]*")
-"""Text that nobody sees."""
 _INVISIBLE = re.compile("[\\x00-\\x08\\x0b\\x0e-\\x1f\\x7f\\u200b\\u2060\\ufeff]")
 """What has no business in a text; those that join letters or emoji do."""
 _PLACEHOLDER = re.compile(r"nan|none|null|n/a|#n/a|nil|undefined|\[object object\]", re.IGNORECASE)
@@ -52,12 +52,18 @@ class Suspects:
             if any(judge(text) for text in texts):
                 self.note(kind, row)
         self._look_at_answers(row, example)
-        if isinstance(example, Conversation) and not _alternates(example):
+        if isinstance(example, Conversation):
+            self._look_at_turns(row, example.messages)
+
+    def _look_at_turns(self, row: int, turns: Sequence[Turn]) -> None:
+        if any(turn.role == "system" for turn in turns[1:]):
+            self.note(LATE_SYSTEM, row)
+        if not _alternates(turns) or _answers_no_call(turns):
             self.note(ROLE_ORDER, row)
 
     def _look_at_answers(self, row: int, example: Example) -> None:
-        pairs = list(_answers(example))
-        if any(not told and _is_blank(answer) for _, answer, told in pairs):
+        pairs = list(answers(example))
+        if has_empty_answer(example):
             self.note(EMPTY_ANSWERS, row)
         if any(_PLACEHOLDER.fullmatch(answer.strip()) for _, answer, _ in pairs):
             self.note(PLACEHOLDERS, row)
@@ -80,24 +86,6 @@ def _texts(example: Example) -> Iterator[str]:
             yield completion
         case Text(text=text):
             yield text
-
-
-def _answers(example: Example) -> Iterator[tuple[str, str, bool]]:
-    """What is to be learnt: the question before it, the answer, and whether it calls a function."""
-    match example:
-        case Conversation(messages=messages):
-            question = ""
-            for turn in messages:
-                if turn.role == "assistant":
-                    yield question, turn.content, bool(turn.tool_calls)
-                elif turn.role == "user":
-                    question = turn.content
-        case PromptCompletion(prompt=prompt, completion=completion):
-            yield prompt, completion, False
-
-
-def _is_blank(text: str) -> bool:
-    return _BLANK.fullmatch(text) is not None
 
 
 def _is_echo(question: str, answer: str) -> bool:
@@ -130,11 +118,11 @@ _JUDGES = (
 )  # fmt: skip
 
 
-def _alternates(conversation: Conversation) -> bool:
+def _alternates(turns: Sequence[Turn]) -> bool:
     """Whether nobody speaks twice in a row, and a question comes before the first answer. Calls and
     what functions answer come as they come."""
     before = ""
-    for turn in conversation.messages:
+    for turn in turns:
         if turn.role in ("user", "assistant"):
             if turn.role == before or (turn.role == "assistant" and not before):
                 return False
@@ -142,3 +130,14 @@ def _alternates(conversation: Conversation) -> bool:
         elif turn.role == "tool":
             before = "tool"
     return True
+
+
+def _answers_no_call(turns: Sequence[Turn]) -> bool:
+    """Whether a function answers where nobody could have called it: a call may be written in an
+    assistant's text, in any notation."""
+    before = ""
+    for turn in turns:
+        if turn.role == "tool" and before not in ("assistant", "tool"):
+            return True
+        before = turn.role
+    return False

@@ -86,11 +86,19 @@ _WORDS: dict[str, _Words] = {
         "Take them out of the file.",
         severity="info",
     ),
+    suspects.LATE_SYSTEM: _Words(
+        "has a system message that is not the first turn",
+        "have a system message that is not the first turn",
+        "Chat templates are made for one system message in front; some write a later one "
+        "somewhere else or leave it out, and nobody who chats with the model ever sends one there.",
+        "Put its text into the first system message, or into the question before it.",
+    ),
     suspects.ROLE_ORDER: _Words(
         "has turns in an unusual order",
         "have turns in an unusual order",
-        "Somebody speaks twice in a row, or an answer comes before any question.",
-        "Look whether a turn is missing.",
+        "Somebody speaks twice in a row, an answer comes before any question, or a function "
+        "answers that nobody called.",
+        "Look whether a turn is missing, or join the two.",
         severity="info",
     ),
 }
