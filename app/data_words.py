@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from app import words
 from app.form_words import choice
 from app.tile_words import TileText
-from engine.contract.dataset_fixes import FIELD, FIXES, with_fix
+from engine.contract import row_places
+from engine.contract.dataset_fixes import FIELD
 from engine.contract.dataset_report import DatasetReport, Packing, RowFinding
 from engine.contract.messages import Complaint
 from engine.store.encoded_view import Sample
@@ -138,7 +138,7 @@ def format_chip(report: DatasetReport) -> str:
 def place_of(sample: Sample, report: DatasetReport) -> str:
     """Which sample is looked at: ``row 311 of 9 412 · 214 tokens · 96 trained``."""
     parts = [
-        f"row {words.count(sample.row + 1)} of {words.count(report.rows)}",
+        row_name(sample.row, report),
         words.counted(sample.length, "token"),
         f"{words.count(sample.targets)} trained",
     ]
@@ -151,6 +151,30 @@ def place_of(sample: Sample, report: DatasetReport) -> str:
     elif not sample.targets:
         parts.append("left out")
     return " · ".join(parts)
+
+
+def row_name(row: int, report: DatasetReport) -> str:
+    """What people call a row: ``row 311 of 9 412``, or of several files ``chats.jsonl row 12``."""
+    place = row_places.place_of(report.files, row, report.lines)
+    if place.file or place.number != row + 1:
+        return place.words
+    return f"row {words.count(place.number)} of {words.count(report.rows)}"
+
+
+def _row_words(row: int, report: DatasetReport) -> str:
+    """The same in a sentence: ``row 311``, ``chats.jsonl row 12``."""
+    place = row_places.place_of(report.files, row)
+    return place.words if place.file else f"row {words.count(place.number)}"
+
+
+def row_called(text: str, report: DatasetReport) -> int | None:
+    """The row that ``#12`` or ``#chats.jsonl:12`` means; None where words are meant. One that is
+    not there is for the engine to say."""
+    file, _, number = text.removeprefix("#").rpartition(":")
+    if not text.startswith("#") or not number.isdecimal() or not int(number):
+        return None
+    row = row_places.row_at(report.files, int(number), file, report.rows)
+    return int(number) - 1 if row is None and not file else row
 
 
 def is_left_out(sample: Sample, report: DatasetReport) -> bool:
@@ -191,10 +215,10 @@ def likeness_of(row: int, report: DatasetReport) -> Likeness | None:
         how = _ALIKE.get(finding.code)
         for head, *others in finding.groups if how else ():
             if row in others:
-                return Likeness(f"{how} row {words.count(head + 1)}", head)
+                return Likeness(f"{how} {_row_words(head, report)}", head)
             if row == head and others:
                 more = f" and {words.count(len(others) - 1)} later" if others[1:] else ""
-                return Likeness(f"{how} row {words.count(others[0] + 1)}{more}", others[0])
+                return Likeness(f"{how} {_row_words(others[0], report)}{more}", others[0])
     return None
 
 
@@ -207,15 +231,13 @@ def finding_text(finding: RowFinding) -> str:
     return f"{finding.cause} {finding.remedy}".strip()
 
 
-def changes_of(finding: RowFinding, report: DatasetReport, fixes: Sequence[str]) -> list[Change]:
-    """What can be done about it at one click; ``fixes`` are those that are chosen already."""
+def changes_of(finding: RowFinding) -> list[Change]:
+    """What can be done about it at one click."""
     found = []
     if finding.patch:
-        found.append(Change(action_of(finding), finding.patch, action_tip(finding)))
-    is_whole = finding.row_count >= _left(report)
-    if finding.code == "cut" and _OVERLONG not in fixes and not is_whole:
-        patch = {FIELD: with_fix(fixes, _OVERLONG)}
-        found.append(Change(FIXES[_OVERLONG].action, patch, _tip_of(patch)))
+        found.append(Change(action_of(finding), finding.patch, _tip_of(finding.patch)))
+    if finding.instead:
+        found.append(Change(finding.instead_action, finding.instead, _tip_of(finding.instead)))
     return found
 
 
@@ -225,9 +247,6 @@ class Change(NamedTuple):
     text: str
     patch: dict[str, Any]
     tip: str
-
-
-_OVERLONG = "drop_overlong"
 
 
 def tone_of(finding: RowFinding) -> str:
@@ -245,11 +264,6 @@ def action_of(finding: RowFinding) -> str:
     """What the button for a finding's patch says."""
     named = (f"{path.rpartition('.')[2]} = {value}" for path, value in finding.patch.items())
     return finding.action or ", ".join(named)
-
-
-def action_tip(finding: RowFinding) -> str:
-    """What that does."""
-    return _tip_of(finding.patch)
 
 
 def _tip_of(patch: dict[str, Any]) -> str:

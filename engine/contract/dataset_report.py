@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import bisect
 from typing import Any, Literal
 
 import msgspec
 
+from engine.contract.row_places import FileRows
+
 ROWS, COMPARED = "rows", "rows compared"
 """Units of the progress while a dataset is looked over: rows become tokens, and then they are
 compared with each other."""
+NAMED_ROWS = 8
+"""Of a finding, where rows are written out."""
+_FIXED, _DROPPED = "fixed_", "fixed_drop_"
+"""How the codes of findings begin that tell what a fix did, or left out."""
 
 
 class RowFinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -29,6 +36,10 @@ class RowFinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What does it at one click: dotted field of the spec to its new value."""
     action: str = ""
     """What a button for that says; empty where the values say enough."""
+    instead: dict[str, Any] = {}
+    """Another patch that does it in another way."""
+    instead_action: str = ""
+    """What a button for that says."""
     is_done: bool = False
     """Whether it tells what a fix did; the patch undoes it."""
 
@@ -54,7 +65,8 @@ class SourceShare(msgspec.Struct, frozen=True, kw_only=True):
     """Samples of it in an epoch, repeated ones counted as often as they come."""
     weight: float
     epochs: float
-    """How often the run goes through it."""
+    """How often the run goes through its rows: below 1 where it ends before, or where the weight
+    leaves some out."""
 
     @property
     def name(self) -> str:
@@ -101,7 +113,7 @@ class DatasetReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     left_out: int = 0
     """Samples that fixes leave out."""
     left_out_rows: list[int] = []
-    """The first of them."""
+    """Rows of the first of them."""
     languages: dict[str, float] = {}
     """Share of the samples that tell their language, the greatest first."""
     edges: list[int] = []
@@ -112,6 +124,8 @@ class DatasetReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """As the spec has it, without packing."""
     packed: Packing | None = None
     """None for ``pretrain``, whose blocks are full."""
+    is_packed: bool = False
+    """Whether the run packs them."""
     picks: dict[str, list[int]] = {}
     """Places of samples worth a look: ``longest``, ``shortest``, ``most_cut``, ``untaught``."""
     context: int | None = None
@@ -121,9 +135,24 @@ class DatasetReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     findings: list[RowFinding] = []
     sources: list[SourceShare] = []
     """Of several datasets what each gives; empty for one."""
+    files: list[FileRows] = []
+    """Where the rows of each file begin, in order; none where there are too many files."""
+    lines: dict[int, int] = {}
+    """Lines of the rows that findings name first, where files have lines and are read quickly."""
     unlearnt: int = 0
     """Rows of which the method learns nothing, such as answers labelled bad."""
     seconds: float = 0.0
     """Taken for the tokens; those of an earlier time are not made again."""
     is_kept: bool = False
     """Whether the tokens were there already."""
+
+    def fixes_without(self, row: int) -> list[str]:
+        """Fixes that may leave the row out, one if it is known which; none if none does, or it is
+        beyond the rows that are known."""
+        place = bisect.bisect_left(self.left_out_rows, row)
+        if self.left_out_rows[place : place + 1] != [row]:
+            return []
+        dropped = [f for f in self.findings if f.is_done and f.code.startswith(_DROPPED)]
+        sure = [f for f in dropped if row in f.rows]
+        may = sure or [f for f in dropped if f.row_count > len(f.rows)]
+        return [found.code.removeprefix(_FIXED) for found in may]

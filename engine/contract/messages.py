@@ -239,13 +239,16 @@ class StopInspection(Request, frozen=True, kw_only=True, tag=_snake):
 class ShowSamples(Request, frozen=True, kw_only=True, tag=_snake):
     """Look at samples of data that was inspected. Reply data: ``samples``, a list of
     :class:`engine.store.encoded_view.Sample`, and ``reason`` why the row is none; with ``search``
-    only ``places``. Refused (``not_found``) if the tokens are gone: inspect again."""
+    only ``places``, and of how many samples the text was ``searched``. Refused (``not_found``) if
+    the tokens are gone: inspect again."""
 
     data: str
     """From :class:`engine.contract.dataset_report.DatasetReport`."""
     places: list[int] = []
     row: int | None = None
     """Of the dataset, the first being 0, in place of ``places``."""
+    name: str = ""
+    """What people call that row, for ``reason``; empty for ``Row 12`` among all."""
     first_token: int = 0
     max_length: int | None = None
     """Where samples are cut; None where they are not."""

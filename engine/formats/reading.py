@@ -27,6 +27,8 @@ class Ready(msgspec.Struct, frozen=True):
     """Bytes of the file up to the last one's end; 0 where nobody knows."""
     piece: int = 0
     """Which file of the dataset they are of, from 0."""
+    number: int = 1
+    """Of the first of them in the file, from 1."""
 
 
 Unit = Run | Ready
@@ -110,19 +112,20 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
         module = registry.FORMATS[self.pieces[at].format]
         held: list[RawRow] = []
         begin = end = 0
-        piece = at
+        piece, number = at, 1
         for source, row in rows_of(reading):
             if places[source.path] != piece:
                 if held:
-                    yield Ready(held, end, piece)
+                    yield Ready(held, end, piece, number)
                 held, begin, piece = [], 0, places[source.path]
+            number = number if held else row.number
             held.append((row.value, example_of(source, row, module)))
             end = 0 if is_sliced else row.end
             if len(held) == _ROWS or end - begin >= RUN_BYTES:
-                yield Ready(held, end, piece)
+                yield Ready(held, end, piece, number)
                 held, begin = [], end
         if held:
-            yield Ready(held, end, piece)
+            yield Ready(held, end, piece, number)
 
 
 def open_dataset(dataset: DatasetSpec, method: str) -> Dataset:

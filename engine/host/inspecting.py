@@ -206,12 +206,12 @@ async def show_samples(request: ShowSamples) -> Answer:
 def _shown(folder: Any, request: ShowSamples) -> dict[str, Any]:
     data = Encoded(folder)
     if request.search:
-        return {"places": data.search(request.search)}
+        return {"places": data.search(request.search), "searched": data.meta.shown}
     places = request.places
     if request.row is not None:
         place = data.place_of(request.row)
         if place is None:
-            return {"samples": [], "reason": data.why_not(request.row)}
+            return {"samples": [], "reason": data.why_not(request.row, request.name)}
         places = [place]
     samples: list[Any] = []
     left = _LINE_BYTES

@@ -30,7 +30,7 @@ import msgspec
 from engine import paths
 from engine.store.files import hide_tree
 
-FORMAT = 2
+FORMAT = 3
 META = "ENCODED.json"
 TOKENS, LEARNT, STARTS, ROWS = "tokens.i32", "learnt.u8", "starts.i64", "rows.i64"
 DIGESTS = "digests.sha256"
@@ -60,6 +60,9 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     rows_read: int
     parts: list[int] = []
     """Of those, how many of each entry of the dataset; they follow one behind the other."""
+    files: list[tuple[int, int, int]] = []
+    """Of each file with rows, in order: which of the dataset's files it is, its first row, and
+    which row of the file that is, from 1."""
     samples: int = 0
     tokens: int = 0
     shown: int = 0

@@ -103,13 +103,14 @@ class Encoded:
         place = bisect.bisect_left(self._rows, row)
         return place if place < len(self) and self._rows[place] == row else None
 
-    def why_not(self, row: int) -> str:
-        """Why a row of the dataset is no sample."""
+    def why_not(self, row: int, name: str = "") -> str:
+        """Why a row of the dataset is no sample; ``name`` is what people call it."""
+        name = name or f"Row {row + 1}"
         for refused in self.meta.refused:
             if refused.row == row:
-                return f"Row {row + 1} is left out: {refused.reason}"
+                return f"{name} is left out: {refused.reason}"
         if 0 <= row < self.meta.rows_read:
-            return f"Row {row + 1} is left out: there is nothing in it that could be learnt."
+            return f"{name} is left out: there is nothing in it that could be learnt."
         return f"There is no row {row + 1}; the last one is {self.meta.rows_read}."
 
     def sample(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engine.contract.dataset_fixes import FIELD, FIXES
 from engine.contract.dataset_report import RowFinding
 from engine.worker import copy_findings, large, text_findings
-from engine.worker.finding_parts import MAX_ROWS, rows_at
+from engine.worker.finding_parts import MAX_ROWS, fix, rows_at
 from engine.worker.row_words import sentence
 
 if TYPE_CHECKING:
@@ -42,8 +43,16 @@ def _nothing_left(look: Look, counted: Counted) -> list[RowFinding]:
             title=look.nothing.title,
             cause=look.nothing.cause,
             remedy=look.nothing.remedy,
+            patch=look.nothing.patch,
+            action=_action(look.nothing.patch),
         )
     ]
+
+
+def _action(patch: dict[str, Any]) -> str:
+    """What a button says that adds the fix; empty where the patch is another."""
+    fixes = patch.get(FIELD)
+    return FIXES[fixes[-1]].action if fixes else ""
 
 
 def _outside(look: Look, counted: Counted) -> list[RowFinding]:
@@ -156,7 +165,10 @@ def _cut(look: Look, counted: Counted) -> list[RowFinding]:
     still = large.total(large.over(counted.lengths, longer))
     share = total / len(counted.lengths)
     helps = longer > max_length and still < total
-    longer_helps = f"With max_length = {longer} {_would_be(still)}. " if helps else ""
+    fixed = fix(look.spec, "drop_overlong") if total < len(counted.lengths) else {}
+    remedies = [f"With max_length = {longer} {_would_be(still)}."] if helps else []
+    if fixed:
+        remedies.append("With the fix drop_overlong they are left out instead.")
     why = f"Longer than {max_length} tokens."
     return [
         RowFinding(
@@ -164,10 +176,12 @@ def _cut(look: Look, counted: Counted) -> list[RowFinding]:
             severity="warning" if answers else "info",
             title=sentence(total, f"loses its end ({share:.1%})", f"lose their end ({share:.1%})"),
             cause=f"{why} An answer is cut in {answers}." if answers else why,
-            remedy=f"{longer_helps}With the fix drop_overlong they are left out instead.",
+            remedy=" ".join(remedies) or "Shorten those rows.",
             row_count=total,
             rows=rows,
             patch={"training.max_length": longer} if helps else {},
+            instead=fixed.get("patch", {}),
+            instead_action=fixed.get("action", ""),
         ),
     ]
 

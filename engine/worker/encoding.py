@@ -117,9 +117,9 @@ def _make(
     tally = Tally(len(spec.dataset.entries))
     with EncodedWriter(folder, shown_bytes) as writer:
         reading = _Reading(spec, quick, tokenizer, dataset, report)
-        for part, entry in reading.parts(lambda: writer.shows):
+        for part, unit in reading.parts(lambda: writer.shows):
             writer.add(tally.rows_read, part)
-            tally.add(part, entry)
+            tally.add(part, dataset.entry_of(unit), unit)
         if stamps(spec.dataset) != before:
             title = spec.dataset.title
             raise DatasetError(
@@ -155,10 +155,9 @@ class _Reading:
         self._most = 0 if spec.hardware.safe_mode == "on" else crew.most_helpers()
         self._read = 0
 
-    def parts(self, shows: Callable[[], bool]) -> Iterator[tuple[Part, int]]:
-        """In order, each with the entry of the dataset that it is of; ``shows`` is asked whether
-        what is to be seen of the next one is wanted. Raises DatasetError, Halted, JobError,
-        WordsDiffer."""
+    def parts(self, shows: Callable[[], bool]) -> Iterator[tuple[Part, Unit]]:
+        """In order, each with the rows that it was made of; ``shows`` is asked whether what is to
+        be seen of the next one is wanted. Raises DatasetError, Halted, JobError, WordsDiffer."""
         began = time.monotonic()
         units = self._dataset.units()
         for unit in units:
@@ -187,13 +186,13 @@ class _Reading:
         share = self._dataset.share(unit)
         return not share or seconds * (1 - share) / share >= crew.ALONE_SECONDS
 
-    def _told(self, part: Part, unit: Unit) -> tuple[Part, int]:
+    def _told(self, part: Part, unit: Unit) -> tuple[Part, Unit]:
         """Tell how many rows were read, of as many as there are if the rest is like these."""
         share = self._dataset.share(unit)
         self._read += part.rows_read
         total = max(self._read, round(self._read / share)) if share > 0 else 0
         self._report.progress(self._read, total, ROWS)
-        return part, self._dataset.entry_of(unit)
+        return part, unit
 
 
 # ---------------------------------------------------------------- words

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from engine.contract.dataset_fixes import FIXES, in_order
 from engine.contract.dataset_report import COMPARED
+from engine.contract.row_places import FileRows
 from engine.contract.spec import Spec
 from engine.store import encoded
 from engine.store.files import write_atomic
@@ -20,6 +21,7 @@ from engine.worker import large, suspects
 from engine.worker.encoded_parts import Encoding, Fixed
 from engine.worker.failures import JobError
 from engine.worker.near_copies import MOST_SAMPLES, near_copies
+from engine.worker.origins import files_of
 from engine.worker.report import Report
 from engine.worker.row_hashes import SomeHashes, first_copies
 from engine.worker.row_words import named, sentence
@@ -40,6 +42,7 @@ def fixed(spec: Spec, whole: Encoding, report: Report) -> Encoding:
     left = large.empty(len(whole.samples), np.bool_)
     left[:] = True
     told: list[Fixed] = []
+    files = files_of(spec.dataset, whole.meta)
     for name in names:
         if name == "reencode":
             told.append(_repaired(whole))
@@ -50,7 +53,8 @@ def fixed(spec: Spec, whole: Encoding, report: Report) -> Encoding:
             left[part] &= ~out[part]
         told.append(_dropped(name, whole, large.places_of(out)))
     for each in told:
-        _tell(each, report, uncompared(whole) if each.fix == "drop_near_duplicates" else "")
+        note = uncompared(whole) if each.fix == "drop_near_duplicates" else ""
+        _tell(each, report, note, files)
     if len(left) and not left.any():
         raise _nothing_left(names)
     return _taken(whole, large.places_of(left), told)
@@ -182,9 +186,9 @@ def outcome(done: Fixed) -> str:
     return sentence(done.count, fix.of_one, fix.of_many)
 
 
-def _tell(done: Fixed, report: Report, note: str) -> None:
+def _tell(done: Fixed, report: Report, note: str, files: Sequence[FileRows]) -> None:
     if done.count or note:
-        rows = named(done.rows, done.count)
+        rows = named(done.rows, done.count, files)
         told = f"dataset.fixes has {done.fix}.", rows, "The file is as it was.", note
         report.decided(outcome(done), " ".join(filter(None, told)))
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from transformers import PreTrainedTokenizerBase
 
 from engine.contract.dataset_fixes import FIELD
+from engine.contract.dataset_report import NAMED_ROWS, RowFinding
 from engine.contract.lifecycle import Phase
 from engine.contract.messages import Complaint, Inspected, Job
 from engine.contract.spec import ModelSpec, Spec
+from engine.formats.corpus import lines_of
 from engine.formats.example import DatasetError
 from engine.planning import chat_templates
 from engine.planning.model_config import config_of
@@ -22,6 +26,7 @@ from engine.worker.encoding import Encoding, encoding_of
 from engine.worker.failures import JobError
 from engine.worker.inspection import Look, report_of
 from engine.worker.loading import load_tokenizer
+from engine.worker.origins import files_of
 from engine.worker.prepared import Prepared
 from engine.worker.report import Report
 from engine.worker.train_job import read_spec
@@ -62,9 +67,19 @@ def answer(job: Job, report: Report) -> Inspected:
         spec=spec, encoding=encoding, prepared=prepared, nothing=nothing,
         unlearnt=strange, template=odd, vocabulary=sizes.get("vocab_size"),
         context=sizes.get("max_position_embeddings"),
-        by_sample=_attends_by_sample(spec),
+        by_sample=_attends_by_sample(spec), files=files_of(spec.dataset, encoding.meta),
     )  # fmt: skip
-    return Inspected(run=job.run, report=report_of(look, report))
+    found = report_of(look, report)
+    lines = lines_of(spec.dataset, _named(found.findings))
+    return Inspected(run=job.run, report=msgspec.structs.replace(found, lines=lines))
+
+
+def _named(findings: Sequence[RowFinding]) -> list[int]:
+    """Rows that are named to people."""
+    named = {row for found in findings for row in found.rows[:NAMED_ROWS]}
+    for found in findings:
+        named.update(row for group in found.groups[:NAMED_ROWS] for row in group[:NAMED_ROWS])
+    return sorted(named)
 
 
 def _strange(

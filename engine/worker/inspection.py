@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.contract.dataset_report import DatasetReport, Packing, RowFinding
+from engine.contract.row_places import FileRows
 from engine.contract.spec import Spec
 from engine.worker import large, packing
 from engine.worker.data_findings import findings_of
@@ -47,6 +48,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of the model's embedding, if known."""
     context: int | None
     """Most tokens that the model was made for, if known."""
+    files: list[FileRows] = []
+    """Where the rows of each file begin."""
     by_sample: bool = False
     """Whether the samples of a batch are put one behind the other, without padding."""
 
@@ -134,10 +137,11 @@ def report_of(look: Look, report: Report) -> DatasetReport:
         edges=edges, counts=counts,
         padded=padded(train, look) if train else None,
         packed=packed(train, look) if train and is_cut else None,
+        is_packed=spec.packs_rows,
         picks=picks(counted, look.encoding.places),
         findings=findings_of(look, counted),
         sources=look.prepared.sources if look.prepared else shares(spec, look.encoding, None),
-        unlearnt=meta.unlearnt,
+        files=look.files, unlearnt=meta.unlearnt,
         seconds=meta.seconds, is_kept=look.encoding.is_kept,
     )  # fmt: skip
 

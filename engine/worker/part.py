@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.formats.reading import Unit
 from engine.store.encoded import Meta, Refused
 from engine.worker.suspects import MAX_ROWS
 
@@ -50,6 +51,7 @@ class Tally:
     def __init__(self, entries: int) -> None:
         self.rows_read = 0
         self._parts = [0] * entries
+        self._files: list[tuple[int, int, int]] = []
         self._unlearnt = 0
         self._blank = 0
         self._refused_count = 0
@@ -58,8 +60,10 @@ class Tally:
         self._has_conversations = False
         self._suspects: dict[str, list[int]] = {}
 
-    def add(self, part: Part, entry: int) -> None:
-        """The next part, and which entry of the dataset it is of."""
+    def add(self, part: Part, entry: int, unit: Unit) -> None:
+        """The next part, which entry of the dataset it is of, and the rows that it was made of."""
+        if not self._files or self._files[-1][0] != unit.piece:
+            self._files.append((unit.piece, self.rows_read, unit.number))
         self._parts[entry] += part.rows_read
         self._unlearnt += part.unlearnt
         before = self.rows_read
@@ -77,7 +81,8 @@ class Tally:
     def into(self, meta: Meta) -> Meta:
         """The meta with all that."""
         return msgspec.structs.replace(
-            meta, rows_read=self.rows_read, parts=self._parts, blank=self._blank,
+            meta, rows_read=self.rows_read, parts=self._parts, files=self._files,
+            blank=self._blank,
             unlearnt=self._unlearnt,
             refused_count=self._refused_count, refused=self._refused,
             merged_systems=self._merged_systems, has_conversations=self._has_conversations,

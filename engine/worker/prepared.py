@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from engine.contract.dataset_report import SourceShare
+from engine.contract.row_places import FileRows
 from engine.worker import large
 from engine.worker.failures import JobError
 from engine.worker.report import Report
@@ -28,8 +31,11 @@ _NAMED = 100
 _IDLE = "Within max_length they have no answer, or no text at all."
 
 
-def without_idle(samples: Samples, what: str, report: Report) -> Samples:
-    """The samples that teach something; says how many do not."""
+def without_idle(
+    samples: Samples, what: str, report: Report, files: Sequence[FileRows] = ()
+) -> Samples:
+    """The samples that teach something; says how many do not, and which by the ``files`` that their
+    rows are in."""
     counts = samples.target_counts
     teaches = large.over(counts, 0)
     idle = len(samples) - large.total(teaches)
@@ -37,20 +43,20 @@ def without_idle(samples: Samples, what: str, report: Report) -> Samples:
         report.found(
             "nothing_to_learn",
             f"{idle} of {len(samples)} {what} teach nothing and are left out.",
-            cause=f"{_IDLE} {_rows(samples, teaches)}".rstrip(),
+            cause=f"{_IDLE} {_rows(samples, teaches, files)}".rstrip(),
             remedy="Raise training.max_length, or look at those rows.",
         )
         samples = samples.take(large.places_of(teaches))
     return samples
 
 
-def _rows(samples: Samples, teaches: npt.NDArray[np.bool_]) -> str:
+def _rows(samples: Samples, teaches: npt.NDArray[np.bool_], files: Sequence[FileRows]) -> str:
     """Which of them do not."""
     if samples.origins is None:
         return ""
     idle = large.places_of(large.flags(lambda part: ~teaches[part], teaches))
     rows = np.unique(large.taken(samples.origins, idle))
-    return named(rows[:_NAMED].tolist(), len(idle))
+    return named(rows[:_NAMED].tolist(), len(idle), files)
 
 
 def must_have_some(samples: Samples, read: int) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.contract.row_places import FileRows, names_of
+
 _NAMED = 12
 
 
@@ -12,10 +14,14 @@ def sentence(number: int, of_one: str, of_many: str) -> str:
     return f"1 row {of_one}." if number == 1 else f"{number} rows {of_many}."
 
 
-def named(rows: Sequence[int], count: int) -> str:
-    """``Rows 3, 7 and 9.``: of ``count`` rows the first; the first row of a dataset is 0."""
+def named(rows: Sequence[int], count: int, files: Sequence[FileRows] = ()) -> str:
+    """``Rows 3, 7 and 9.``, or of several files ``In a.jsonl rows 3, 7; b.jsonl row 9.``: of
+    ``count`` rows the first; the first row of a dataset is 0."""
     if not rows:
         return ""
+    if len(files) > 1:
+        more = f" and {count - _NAMED} more" if count > _NAMED else ""
+        return f"In {names_of(files, rows[:_NAMED])}{more}."
     shown = [str(row + 1) for row in rows[:_NAMED]]
     if count > len(shown):
         return f"Rows {', '.join(shown)} and {count - len(shown)} more."

@@ -53,6 +53,7 @@ REPORT = DatasetReport(
             code="cut", severity="warning", title="97 rows lose their end (32.3%).",
             cause="They are longer than 6 tokens.", remedy="With max_length = 64 it would be 2.",
             row_count=97, rows=[4, 6], patch={"training.max_length": 64},
+            instead={"dataset.fixes": ["drop_overlong"]}, instead_action="Leave out, not cut",
         ),
         RowFinding(code="duplicates", severity="info", title="35 rows are the same.", rows=[9]),
     ],

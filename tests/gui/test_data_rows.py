@@ -444,8 +444,3 @@ def test_what_is_too_long_is_left_out_by_a_button(
     buttons["Leave out, not cut"].click()
     qtbot.waitUntil(lambda: len(asked(host, Inspect)) == 2)
     assert asked(host, Inspect)[1].spec["dataset"]["fixes"] == ["drop_overlong"]
-    cut = REPORT.findings[0]
-    assert len(data_words.changes_of(cut, REPORT, ["drop_overlong"])) == 1
-    # Not where nothing would be left.
-    every = msgspec.structs.replace(cut, row_count=REPORT.samples)
-    assert len(data_words.changes_of(every, REPORT, [])) == 1

@@ -242,3 +242,48 @@ def test_a_report_is_the_same_in_small_parts(
     assert (whole.cut > 0, whole.duplicates) == (True, 6)
     assert parts.is_kept
     assert msgspec.structs.replace(parts, is_kept=False) == whole
+
+
+# ---------------------------------------------------------------- turns, files and lines
+
+
+def _said(*turns: tuple[str, str]) -> dict[str, Any]:
+    return {"messages": [{"role": role, "content": text} for role, text in turns]}
+
+
+def test_a_late_system_message_is_told_also_where_the_template_takes_it(inspect: Inspect) -> None:
+    fine = _said(("system", "be nice"), ("user", "hi there"), ("assistant", "well then"))
+    late = _said(("user", "hi there"), ("system", "be nice"), ("assistant", "well then"))
+    twice = _said(("system", "one"), ("system", "two"), ("user", "hi"), ("assistant", "well then"))
+    report = inspect([fine] * 5 + [late, twice])
+    found = of(report, "late_system")
+    assert (found.severity, found.rows) == ("warning", [5, 6])
+    assert found.remedy
+    assert report.samples == 7
+    assert not [each for each in report.findings if each.code == "template_refused"]
+
+
+def test_what_a_function_answers_unasked_is_told(inspect: Inspect) -> None:
+    call = [{"type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    asked = _said(("user", "hi"), ("assistant", ""), ("tool", "22"), ("tool", "23"),
+                  ("assistant", "it is 22"))  # fmt: skip
+    asked["messages"][1]["tool_calls"] = call
+    unasked = _said(("user", "hi"), ("tool", "22"), ("assistant", "it is 22"))
+    assert of(inspect([asked] * 5 + [unasked]), "role_order").rows == [5]
+
+
+def test_a_cut_row_can_be_left_out_instead(inspect: Inspect) -> None:
+    long = {"instruction": "say", "output": "well then " * 80}
+    found = of(inspect([*GOOD, long], max_length=64), "cut")
+    assert "training.max_length" in found.patch
+    assert (found.instead, found.instead_action) == (
+        {"dataset.fixes": ["drop_overlong"]}, "Leave out, not cut"
+    )  # fmt: skip
+    alone = of(inspect([long] * 4, max_length=64), "cut")
+    assert not alone.instead
+
+
+def test_lines_of_named_rows_are_known(inspect: Inspect) -> None:
+    report = inspect([*GOOD, GOOD[3]])
+    assert report.lines == {3: 4, 20: 21}
+    assert [(each.name, each.first, each.number) for each in report.files] == [("rows.jsonl", 0, 1)]

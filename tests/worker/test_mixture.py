@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.contract.messages import Decision
+from engine.contract.dataset_report import DatasetReport
+from engine.contract.messages import Decision, Job
+from engine.contract.row_places import name_of, names_of
 from engine.contract.spec import DatasetSpec, SourceSpec, Spec
 from engine.contract.toml import to_raw
 from engine.contract.validate import check
@@ -23,7 +25,7 @@ from engine.formats.example import DatasetError
 from engine.formats.reading import open_dataset
 from engine.methods.pretrain import train as pretrain
 from engine.methods.sft import train as sft
-from engine.worker import hub_dataset
+from engine.worker import hub_dataset, inspect_job
 from engine.worker.crew_wire import SentDataset, SentUnit
 from engine.worker.encoding import encoding_of
 from engine.worker.encoding_key import key_of, prints_of
@@ -226,3 +228,55 @@ def test_helpers_make_of_every_file_what_the_worker_makes(tmp_path: Path) -> Non
     assert found == plain
     assert [part for part, _ in found] == [0] * 9 + [1] * 2 + [2] * 2
     assert found[-1][1] is None
+
+
+# ---------------------------------------------------------------- whose row it is
+
+
+def _inspected(raw: dict[str, Any], report: Heard) -> DatasetReport:
+    found = inspect_job.answer(Job(kind="inspect", spec=raw), report).report
+    assert found is not None
+    return found
+
+
+def test_each_row_of_a_mixture_is_known_by_its_file(
+    models: Callable[[str], Path], tmp_path: Path, report: Heard
+) -> None:
+    rows = [{"instruction": f"say {i}", "output": f"well then {i}"} for i in range(9)]
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "a.json").write_text(json.dumps(rows, indent=1))
+    (tmp_path / "a.json").write_text("\n".join(map(json.dumps, [*rows[:4], rows[2]])))
+    raw = make_spec(models("llama"), tmp_path)
+    raw["dataset"] = {"eval_fraction": 0.0, "sources": [
+        {"path": str(tmp_path / "x"), "skip_samples": 2},
+        {"path": str(tmp_path / "a.json"), "max_samples": 5},
+    ]}  # fmt: skip
+    found = _inspected(raw, report)
+    assert [(each.name, each.first, each.number) for each in found.files] == [
+        ("x/a.json", 0, 3), (f"{tmp_path.name}/a.json", 7, 1),
+    ]  # fmt: skip
+    (copies,) = [each for each in found.findings if each.code == "duplicates"]
+    assert copies.rows == [9, 10, 11]
+    place = f"{tmp_path.name}/a.json"
+    assert (
+        names_of(found.files, copies.rows, found.lines) == f"{place} rows 3, 4, 5 (lines 3, 4, 5)"
+    )
+    assert name_of(found.files, 0, found.lines) == "x/a.json row 3 (line 10)"
+
+
+def test_files_of_a_folder_are_told_and_so_is_what_a_fix_did(
+    models: Callable[[str], Path], tmp_path: Path, report: Heard
+) -> None:
+    folder = tmp_path / "d"
+    folder.mkdir()
+    rows = [{"instruction": f"say {i}", "output": f"well then {i}"} for i in range(9)]
+    rows[7]["output"] = ""
+    for name, some in (("1.jsonl", rows[:6]), ("2.jsonl", rows[6:])):
+        (folder / name).write_text("\n".join(map(json.dumps, some)))
+    raw = make_spec(models("llama"), folder)
+    raw["dataset"]["fixes"] = ["drop_empty"]
+    found = _inspected(raw, report)
+    assert [(each.name, each.first) for each in found.files] == [("1.jsonl", 0), ("2.jsonl", 6)]
+    (told,) = [each for each in report.of(Decision) if "drop_empty" in each.reason]
+    assert "In 2.jsonl row 2." in told.reason
+    assert found.fixes_without(7) == ["drop_empty"]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
 from app import data_words
-from app.data_words import Change
 from app.widgets.flow import Flow
 from app.widgets.parts import Card, button, column, label, scrolled
 from engine.contract.dataset_report import DatasetReport, RowFinding
@@ -40,21 +38,18 @@ class FindingsCard(Card):
         self.column.addWidget(scrolled(body, sideways=False), 1)
         self.items: list[QWidget] = []
 
-    def show_report(self, report: DatasetReport, fixes: Sequence[str] = ()) -> None:
-        """Show the findings of this one, which was made with these fixes."""
+    def show_report(self, report: DatasetReport) -> None:
+        """Show the findings of this one."""
         for item in self.items:
             item.hide()
             item.deleteLater()
-        self.items = [
-            self._item(finding, data_words.changes_of(finding, report, fixes))
-            for finding in report.findings
-        ]
+        self.items = [self._item(finding) for finding in report.findings]
         if not self.items:
             self.items = [label("Nothing odd was found.", "muted", wrap=True)]
         for place, item in enumerate(self.items):
             self._list.insertWidget(place, item)
 
-    def _item(self, finding: RowFinding, changes: Sequence[Change]) -> QWidget:
+    def _item(self, finding: RowFinding) -> QWidget:
         item = QWidget()
         title = label(finding.title, "verdict", tone=data_words.tone_of(finding), wrap=True)
         lines = column(title, spacing=4)
@@ -65,7 +60,7 @@ class FindingsCard(Card):
             show = button("Show rows", "small")
             show.clicked.connect(partial(self.rows_wanted.emit, data_words.rows_to_show(finding)))
             buttons.append(show)
-        for change in changes:
+        for change in data_words.changes_of(finding):
             made = button(change.text, "small", tip=change.tip)
             made.clicked.connect(partial(self.patch_wanted.emit, change.patch))
             buttons.append(made)

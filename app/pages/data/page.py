@@ -30,7 +30,6 @@ from app.theme import Theme, Tokens
 from app.widgets.length_bars import LengthBars
 from app.widgets.parts import Card, Chip, button, column, label, row
 from app.widgets.tiles import TileRow
-from engine.contract.dataset_fixes import FIELD
 from engine.contract.dataset_report import DatasetReport
 from engine.contract.messages import Complaint, Inspected, Refusal
 
@@ -232,7 +231,7 @@ class DataPage(DropPage):
         self.chip.show_word(data_words.format_chip(report), "good")
         self.tiles.show_texts(data_words.tiles_of(report, is_packed=bool(good.get(_PACKING))))
         self.lengths.show_report(report)
-        self.findings.show_report(report, good.get(FIELD) or [])
+        self.findings.show_report(report)
         self.samples.show_report(report)
         self.templates.show_draft(good, report.format)
         self._arrange()

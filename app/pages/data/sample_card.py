@@ -169,8 +169,9 @@ class SampleCard(Card):
 
     def _on_search(self) -> None:
         text = self.search.text().strip()
-        if text.startswith("#") and text[1:].isdigit() and int(text[1:]):
-            self._places, self._at = [-int(text[1:])], 0
+        row = data_words.row_called(text, self._report) if self._report else None
+        if row is not None:
+            self._places, self._at = [-1 - row], 0
             self._ask()
         elif text:
             self.search_wanted.emit(text)
