@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import time
 from argparse import Namespace
 from pathlib import Path
@@ -11,24 +10,17 @@ from typing import Any
 
 import msgspec
 
-from engine.cli import settings
-from engine.cli.data_report import Making, about_file, about_tokens, as_seen
+from engine.cli import data_preview, settings
+from engine.cli.data_report import Making, about_tokens
+from engine.cli.data_sample import as_seen, must_be_within, sample_of, told, wanted_row
 from engine.cli.output import Exit, Output
 from engine.client import Client, HostLost, Refused, connect
 from engine.contract.dataset_report import DatasetReport
+from engine.contract.dataset_spec import DatasetSpec, SourceSpec
 from engine.contract.hub_id import is_address, is_dataset_id
-from engine.contract.messages import (
-    Complaint,
-    Inspect,
-    Inspected,
-    PreviewDataset,
-    Progress,
-    ShowSamples,
-)
-from engine.contract.spec import DatasetSpec
+from engine.contract.messages import Complaint, Inspect, Inspected, Progress
 from engine.contract.template_names import AUTO, is_file
 from engine.formats.registry import METHOD_FORMATS
-from engine.store.encoded_view import Sample
 
 DEFAULT_LENGTH = 1024
 
@@ -36,45 +28,60 @@ DEFAULT_LENGTH = 1024
 def data(arguments: Namespace, output: Output) -> Exit:
     """Look a dataset over. 0 if a run can be made of it, 3 if not."""
     path = Path(arguments.file)
+    is_spec = path.suffix.lower() == ".toml"
+    wanted = wanted_row(arguments.row) if arguments.row is not None else None
+    if is_spec:
+        raw, spec = settings.load(path, [*arguments.settings, *_changes(arguments)])
+        previews = data_preview.show_all(spec.dataset, output)
+    else:
+        preview = _preview(arguments)
+        if not arguments.model:
+            return _of_file(path, preview, output)
+        previews = [preview]
+        if "rows" in preview:
+            data_preview.show(arguments.file, preview, output)
+        raw = _as_spec(preview["format"], arguments)
+        if complaints := [c for s in arguments.settings for c in settings.apply(raw, s)]:
+            raise settings.refusal(complaints)
+    if wanted and len(previews) == 1 and (rows := previews[0].get("row_count")):
+        must_be_within(wanted, rows, path.name)
     with connect() as client:
-        if path.suffix.lower() == ".toml":
-            raw, _ = settings.load(path, [*arguments.settings, *_changes(arguments)])
-        else:
-            preview = _preview(client, arguments)
-            if not arguments.model:
-                return _of_file(path, preview, output)
-            raw = _as_spec(preview["format"], arguments)
-            if complaints := [c for s in arguments.settings for c in settings.apply(raw, s)]:
-                raise settings.refusal(complaints)
         try:
             report = _inspect(client, raw, output)
+        except Refused as refused:
+            raise data_preview.advised(refused, previews, arguments) from None
         except KeyboardInterrupt:
             # The host ends it as soon as the connection is closed.
             output.clear_progress()
             output.say("Stopped. Nothing half done was kept.")
             return Exit.STOPPED
-        sample, why = _sample(client, report, arguments)
+        return _tell(client, report, raw, arguments, output)
+
+
+def _tell(
+    client: Client, report: DatasetReport, raw: dict[str, Any], arguments: Namespace, output: Output
+) -> Exit:
+    title = msgspec.convert(raw["dataset"], DatasetSpec).title
     output.emit({"type": "dataset_report", **msgspec.to_builtins(report)})
-    if sample is not None:
-        output.emit({"type": "sample", **msgspec.to_builtins(sample)})
     if not output.as_json:
-        title = msgspec.convert(raw["dataset"], DatasetSpec).title
         for line in [*about_tokens(report, title, output), ""]:
             output.say(line)
+    sample, why = sample_of(client, report, arguments, title)
+    output.emit(told(sample, report) if sample else {"type": "no_sample", "reason": why})
+    if not output.as_json:
         output.say(as_seen(sample, report, output) if sample else why)
     return Exit.WOULD_DIE if any(f.severity == "error" for f in report.findings) else Exit.FINISHED
 
 
-def _preview(client: Client, arguments: Namespace) -> dict[str, Any]:
+def _preview(arguments: Namespace) -> dict[str, Any]:
     """What is to be seen without a model. Raises :class:`Refused`."""
     place = _place(arguments.file)
+    entry = SourceSpec(
+        path=place, format=arguments.format, columns=pairs(arguments.columns),
+        roles=pairs(arguments.roles),
+    )  # fmt: skip
     try:
-        return client.request(
-            PreviewDataset(
-                id=0, path=place, format=arguments.format,
-                columns=pairs(arguments.columns), roles=pairs(arguments.roles),
-            )
-        )  # fmt: skip
+        return data_preview.preview_of(entry)
     except Refused:
         # A model's tokens are asked for: the worker fetches what is on the hub.
         if arguments.model and is_dataset_id(place):
@@ -103,9 +110,9 @@ def pairs(given: list[str]) -> dict[str, str]:
 
 
 def _of_file(path: Path, preview: dict[str, Any], output: Output) -> Exit:
-    output.emit({"type": "preview", **preview})
+    data_preview.tell(str(path), preview, output)
     if not output.as_json:
-        for line in about_file(path.name, preview):
+        for line in data_preview.about_file(path.name, preview):
             output.say(line)
     return Exit.FINISHED
 
@@ -173,28 +180,3 @@ def _inspect(client: Client, raw: dict[str, Any], output: Output) -> DatasetRepo
         if isinstance(message, Progress) and output.is_terminal:
             output.progress(making.words(message, time.monotonic()))
     raise HostLost("The host ended.")
-
-
-def _sample(
-    client: Client, report: DatasetReport, arguments: Namespace
-) -> tuple[Sample | None, str]:
-    """The sample that is asked for, or any; None if there is none, and why."""
-    cut = None if report.method == "pretrain" else report.max_length
-    request = ShowSamples(id=0, data=report.data, max_length=cut)
-    if arguments.row is not None:
-        request = msgspec.structs.replace(request, row=arguments.row - 1)
-    elif arguments.search:
-        found = client.request(msgspec.structs.replace(request, search=arguments.search))
-        request = msgspec.structs.replace(request, places=found["places"][:1])
-    else:
-        pick = arguments.pick or "random"
-        places = report.picks.get(pick, []) if pick != "random" else _any(report)
-        request = msgspec.structs.replace(request, places=places[:1])
-    found = client.request(request)
-    if not found["samples"]:
-        return None, found.get("reason", "No sample is like that.")
-    return msgspec.convert(found["samples"][0], Sample, str_keys=True), ""
-
-
-def _any(report: DatasetReport) -> list[int]:
-    return [random.randrange(report.samples)] if report.samples else []

@@ -2,59 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
+from engine.cli import flags
 from engine.cli.output import Output
 from engine.cli.words import count, duration
 from engine.contract.dataset_report import (
     COMPARED,
+    NAMED_ROWS,
     DatasetReport,
     Packing,
     RowFinding,
     SourceShare,
 )
 from engine.contract.messages import Progress
-from engine.store.encoded_view import Sample
+from engine.contract.row_places import at_head, name_of, names_of
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
-_NAMED_ROWS = 8
 _NAMED_GROUPS = 4
-_SHOWN_CHARS = 400
-
-
-def about_file(name: str, preview: dict[str, Any]) -> list[str]:
-    """What is to be seen without a model."""
-    rows, about = preview["row_count"], preview.get("row_estimate")
-    counted = f"{count(rows)} rows" if rows else "Its rows are not counted"
-    if about:
-        counted = f"About {count(about)} rows"
-    files = preview.get("files", 1)
-    among = f" in {count(files)} files" if files > 1 else ""
-    return [
-        f"{name}: {preview['format']} ({preview['confidence']:.0%} sure). {counted}{among}.",
-        preview["reason"],
-        *_how_to_use(preview),
-        "",
-        *(_short(json.dumps(row, ensure_ascii=False)) for row in preview["rows"]),
-        "",
-        "With --model M it is shown as that model will see it.",
-    ]
-
-
-def _how_to_use(preview: dict[str, Any]) -> list[str]:
-    if use := preview.get("use"):
-        return [f"{use} With --format {preview['format']} it does."]
-    if preview["format"] != "unknown":
-        return []
-    named = preview.get("suggested") or {"instruction": "QUESTION", "output": "ANSWER"}
-    options = " ".join(f"--columns {name}={theirs}" for name, theirs in named.items())
-    return [f"Say which column is which, for example {options}."]
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "…"
 
 
 class Making:
@@ -105,7 +69,7 @@ def about_tokens(report: DatasetReport, name: str, output: Output) -> list[str]:
         more = " or more" if report.longest > report.edges[-1] else ""
         lines += ["", f"  0 {_histogram(report)} {count(report.edges[-1])} tokens{more}"]
     for finding in report.findings:
-        lines += ["", *_finding(finding, output)]
+        lines += ["", *_finding(finding, report, output)]
     return lines
 
 
@@ -118,7 +82,8 @@ def _source_lines(report: DatasetReport) -> list[tuple[str, str]]:
 
 def _share(source: SourceShare) -> str:
     rows = f"{source.name}: {count(source.rows)} rows, weight {source.weight:g}"
-    return f"{rows}, {count(source.trained)} samples an epoch, {source.epochs:.3g} epochs"
+    often = f"a row is learnt {source.epochs:.2g} times in the run, on average"
+    return f"{rows}, {count(source.trained)} samples an epoch; {often}"
 
 
 def _lengths(report: DatasetReport) -> str:
@@ -151,18 +116,24 @@ def _cut_line(report: DatasetReport) -> list[tuple[str, str]]:
 
 
 def _batch_lines(report: DatasetReport) -> list[tuple[str, str]]:
+    """Both ways to put samples into rows, and which one the run goes."""
     if report.padded is None:
         return []
-    lines = [("Padding", _packing(report.padded))]
-    if report.packed is not None:
-        share = report.packed.computed / max(report.padded.computed, 1)
-        lines.append(("Packed", f"{_packing(report.packed)}, {share:.0%} of the tokens to compute"))
-    return lines
+    if report.packed is None:
+        return [("Padding", _packing(report.padded))]
+    share = report.packed.computed / max(report.padded.computed, 1)
+    one_each, packed = _packing(report.padded), _packing(report.packed)
+    own, other = ("", " (used)") if report.is_packed else (" (used)", "")
+    asked = flags.of_data({"training.packing": not report.is_packed})
+    return [
+        ("Unpacked", f"{one_each}{own or f'; with {asked}'}"),
+        ("Packed", f"{packed}, {share:.0%} of the tokens to compute{other or f'; with {asked}'}"),
+    ]
 
 
 def _packing(packing: Packing) -> str:
     noun = "step" if packing.steps == 1 else "steps"
-    waste = f"{packing.waste:.1%} waste" if packing.waste else "none"
+    waste = f"{packing.waste:.1%} is padding" if packing.waste else "no padding"
     return f"{waste}, {count(packing.steps)} {noun} an epoch"
 
 
@@ -171,62 +142,28 @@ def _histogram(report: DatasetReport) -> str:
     return "".join(_BARS[-(-8 * number // most)] for number in report.counts)
 
 
-def _finding(finding: RowFinding, output: Output) -> list[str]:
+def _finding(finding: RowFinding, report: DatasetReport, output: Output) -> list[str]:
     lines = [output.paint(finding.title, _COLOURS[finding.severity])]
     lines += [f"  {text}" for text in (finding.cause, finding.remedy) if text]
     if finding.rows:
-        named = ", ".join(str(row + 1) for row in finding.rows[:_NAMED_ROWS])
-        more = " …" if finding.row_count > _NAMED_ROWS else ""
-        lines.append(f"  Rows {named}{more}")
-    lines += [f"  Row {_like(group)}" for group in finding.groups[:_NAMED_GROUPS]]
+        named = names_of(report.files, finding.rows[:NAMED_ROWS], report.lines)
+        more = " …" if finding.row_count > NAMED_ROWS else ""
+        lines.append(f"  {at_head(named)}{more}")
+    lines += [f"  {_like(group, report)}" for group in finding.groups[:_NAMED_GROUPS]]
     return [*lines, *_how_to_fix(finding)]
 
 
-def _like(group: list[int]) -> str:
-    """``3, again as 5, 9``; the one that comes first leads."""
-    named = ", ".join(str(row + 1) for row in group[1 : 1 + _NAMED_ROWS])
-    more = " …" if len(group) - 1 > _NAMED_ROWS else ""
-    return f"{group[0] + 1}, again as {named}{more}"
+def _like(group: list[int], report: DatasetReport) -> str:
+    """``Row 3, again as rows 5, 9``; the one that comes first leads."""
+    first = at_head(name_of(report.files, group[0], report.lines))
+    named = names_of(report.files, group[1 : 1 + NAMED_ROWS], report.lines)
+    more = " …" if len(group) - 1 > NAMED_ROWS else ""
+    return f"{first}, again as {named}{more}"
 
 
 def _how_to_fix(finding: RowFinding) -> list[str]:
-    if not finding.action:
-        return []
-    values = " ".join(f"--set {path}={json.dumps(v)!r}" for path, v in finding.patch.items())
-    return [f"  {finding.action}: {values}"]
-
-
-def as_seen(sample: Sample, report: DatasetReport, output: Output) -> str:
-    """A sample as the model sees it; what is learnt stands out."""
-    head = (
-        f"Row {sample.row + 1}: {count(sample.length)} tokens, {count(sample.targets)} trained on"
-    )
-    if not sample.is_shown:
-        return f"{head}. It lies too far behind to be kept as text."
-    cut = report.max_length - sample.first_token if report.method != "pretrain" else sample.length
-    return f"{head}\n{_marked(sample, cut, output)}"
-
-
-def _marked(sample: Sample, cut: int, output: Output) -> str:
-    """The text in pieces of the same kind: learnt, read, cut off."""
-    pieces: list[tuple[str, str]] = []
-    at = 0
-    for number, token in enumerate(sample.tokens):
-        kind = "cut" if number >= cut else "learnt" if token.learnt else "read"
-        if token.end <= at:
-            continue
-        text = sample.text[at : token.end]
-        at = token.end
-        if pieces and pieces[-1][0] == kind:
-            pieces[-1] = (kind, pieces[-1][1] + text)
-        else:
-            pieces.append((kind, text))
-    marks = {"cut": ("⟪cut off: ", "⟫"), "learnt": ("⟦", "⟧"), "read": ("", "")}
-    colours = {"cut": "dim", "learnt": "green", "read": ""}
-    shown = []
-    for kind, text in pieces:
-        before, after = marks[kind]
-        colour = colours[kind]
-        painted = output.paint(text, colour) if colour else text
-        shown.append(painted if painted != text or not colour else f"{before}{text}{after}")
-    return "".join(shown)
+    """What to type, each way in a line of its own."""
+    ways = ((finding.action or "Change it", finding.patch),
+            (finding.instead_action, finding.instead))  # fmt: skip
+    typed = [(action, flags.of_data(patch)) for action, patch in ways]
+    return [f"  {action}: {asked}" for action, asked in typed if asked]

@@ -174,7 +174,9 @@ def _data_arguments(data: _Parser) -> None:
     )  # fmt: skip
     which = data.add_mutually_exclusive_group()
     which.add_argument(
-        "--row", type=int, metavar="N", help="show this row; the first is 1, and 0 in JSON"
+        "--row",
+        metavar="N",
+        help="show this row; the first is 1, and 0 in JSON; of several files such as a.jsonl:12",
     )
     which.add_argument("--pick", choices=PICKS, help="show such a sample; default: random")
     which.add_argument("--search", metavar="TEXT", help="show the first sample with these words")

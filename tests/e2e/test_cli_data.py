@@ -94,6 +94,57 @@ def test_what_cannot_be_learnt_from_is_refused_with_its_place(
     assert "bad.jsonl, row 2 (line 2)" in refused.err
 
 
+def test_the_preview_comes_before_any_token(fettle_home: Path, tmp_path: Path, rows: Path) -> None:
+    fettle = Fettle(fettle_home, FETTLE_IDLE_SECONDS="60")
+    alone = fettle("data", str(rows), "--json").lines
+    model = write_sample_model(tmp_path / "model")
+    looked = fettle("data", str(rows), "--model", str(model), "--json", timeout=200)
+    assert looked.lines[0] == alone[0]
+    first = [alone[0][key] for key in ("type", "format", "row_count")]
+    assert first == ["preview", "alpaca", 42]
+    shown = fettle("data", str(rows), "--model", str(model), timeout=200).out
+    told = ("42 rows.", '{"instruction": "Say 0."', "Tokens ")
+    assert sorted(told, key=shown.index) == list(told)
+    missing = fettle("data", str(rows), "--model", str(model), "--row", "43", timeout=200)
+    assert missing.code == Exit.BAD_INPUT
+    assert "--row: There is no row 43: rows.json has 42. Write" in missing.err
+    none = fettle("data", str(rows), "--model", str(model), "--search", "zebra", timeout=200)
+    assert none.code == Exit.FINISHED
+    assert "No sample has the words 'zebra'." in none.out
+
+
+def test_data_that_teaches_nothing_is_told_and_no_run_of_it_takes_a_step(
+    fettle_home: Path, tmp_path: Path
+) -> None:
+    fettle = Fettle(fettle_home, FETTLE_IDLE_SECONDS="60")
+    model = write_sample_model(tmp_path / "model")
+    data, spec = tmp_path / "rows.jsonl", tmp_path / "run.toml"
+    spec.write_text(
+        f'name = "t"\n[model]\npath = "{model}"\n[dataset]\npath = "{data}"\n[lora]\nr = 4\n'
+        "[training]\nmax_steps = 2\nmax_length = 64\n"
+    )
+    data.write_text("\n".join(json.dumps({**row, "output": ""}) for row in ROWS))
+    looked = fettle("data", str(spec), timeout=200)
+    assert looked.code == Exit.WOULD_DIE, looked.err
+    assert "0 trained on, 0 held back" in looked.out
+    assert looked.out.count("trained on") == 2  # And of no tokens.
+    refused = fettle("train", str(spec), timeout=200)
+    assert refused.code == Exit.BAD_INPUT
+    assert "40 of 40 rows have an empty answer, the first is row 1 (line 1)" in refused.err
+    assert not list(fettle.store.glob("*"))
+    long = {**ROWS[0], "instruction": "why " * 400}
+    data.write_text("\n".join([json.dumps(long)] * 12))
+    assert fettle("data", str(spec), timeout=200).code == Exit.WOULD_DIE
+    failed = fettle("train", str(spec), "--json", timeout=200)
+    assert failed.code == Exit.FAILED
+    assert failed.last["step"] == 0
+    (run,) = fettle.store.glob("*")
+    assert not {"checkpoints", "output"} & {part.name for part in run.iterdir()}
+    told = [each for each in failed.of_type("finding") if each["severity"] == "error"]
+    assert told[-1]["title"] == "There is nothing to train on."
+    assert told[-1]["remedy"]
+
+
 def test_left_in_the_middle_nothing_half_done_is_kept(fettle_home: Path, tmp_path: Path) -> None:
     fettle = Fettle(fettle_home, FETTLE_IDLE_SECONDS="60")
     model = write_sample_model(tmp_path / "model")
@@ -103,7 +154,7 @@ def test_left_in_the_middle_nothing_half_done_is_kept(fettle_home: Path, tmp_pat
     with fettle.start("data", str(large), "--model", str(model), "--json") as process:
         assert process.stdout is not None
         for told in process.stdout:
-            if json.loads(told)["done"] > 0:
+            if json.loads(told).get("done", 0) > 0:
                 break
         assert list((fettle_home / "encoded").iterdir())
         process.send_signal(signal.SIGINT)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.cli.data_report import Making, about_file
+from engine.cli.data_preview import about_file
+from engine.cli.data_report import Making
 from engine.contract.dataset_report import COMPARED
 from engine.contract.messages import Progress
 from engine.formats import counting, preview

@@ -1,0 +1,142 @@
+"""What ``fettle data`` says of a dataset before any token is made, and which of its options it
+advises."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.cli import flags
+from engine.cli.output import Output
+from engine.cli.words import count
+from engine.client import Refused
+from engine.contract.dataset_spec import DatasetSpec, SourceSpec
+from engine.contract.messages import Complaint
+from engine.formats.example import DatasetError
+from engine.formats.previewing import SHOWN, preview
+from engine.formats.registry import METHOD_FORMATS
+
+_SHOWN_CHARS = 400
+Preview = dict[str, Any]
+"""As the answer to :class:`engine.contract.messages.PreviewDataset`."""
+
+
+def preview_of(entry: SourceSpec) -> Preview:
+    """Read here, so that nobody waits for an engine to start. Raises :class:`Refused`."""
+    try:
+        return preview(entry.path, entry.format, SHOWN, entry.columns, entry.roles)
+    except DatasetError as error:
+        raise Refused(str(error.complaint), [error.complaint]) from error
+
+
+def show_all(dataset: DatasetSpec, output: Output) -> list[Preview]:
+    """Show what each dataset of a spec is, as far as it can be read: what is in the way of the
+    others is told by whoever looks at the whole."""
+    found = []
+    for entry in dataset.entries:
+        with contextlib.suppress(Refused):
+            found.append(preview_of(entry))
+            show(entry.path, found[-1], output)
+    return found
+
+
+def show(path: str, found: Preview, output: Output) -> None:
+    """Of a dataset of which tokens are made next: its format, how long it is and its first row."""
+    tell(path, found, output)
+    if output.as_json:
+        return
+    for line in [*about(Path(path).name, found), *shown_rows(found)[:1], ""]:
+        output.say(line)
+
+
+def tell(path: str, found: Preview, output: Output) -> None:
+    """As JSON."""
+    output.emit({"type": "preview", "path": path, **found})
+
+
+def about_file(name: str, preview: Preview) -> list[str]:
+    """All that is to be seen without a model."""
+    last = "With --model M it is shown as that model will see it."
+    return [*about(name, preview), "", *shown_rows(preview), "", last]
+
+
+def about(name: str, preview: Preview) -> list[str]:
+    """What it is, and how to have it taken for something else."""
+    rows, estimate = preview["row_count"], preview.get("row_estimate")
+    counted = f"{count(rows)} rows" if rows else "Its rows are not counted"
+    if estimate:
+        counted = f"About {count(estimate)} rows"
+    files = preview.get("files", 1)
+    among = f" in {count(files)} files" if files > 1 else ""
+    return [
+        f"{name}: {preview['format']} ({preview['confidence']:.0%} sure). {counted}{among}.",
+        preview["reason"],
+        *_how_to_use(preview),
+    ]
+
+
+def shown_rows(preview: Preview) -> list[str]:
+    """Its first rows, each a line."""
+    return [_short(json.dumps(row, ensure_ascii=False)) for row in preview["rows"]]
+
+
+def _how_to_use(preview: Preview) -> list[str]:
+    if use := preview.get("use"):
+        return [f"{use} With --format {preview['format']} it does."]
+    if preview["format"] != "unknown":
+        return []
+    named = preview.get("suggested") or {"instruction": "QUESTION", "output": "ANSWER"}
+    options = flags.of_data({"dataset.columns": named})
+    return [f"Say which column is which, for example {options}."]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "…"
+
+
+# ---------------------------------------------------------------- what to type
+
+
+def advised(refused: Refused, previews: Sequence[Preview], arguments: Namespace) -> Refused:
+    """The same with what to type here behind what to do; said of one dataset, since options are
+    about that."""
+    if len(previews) > 1:
+        return refused
+    preview = previews[0] if previews else {}
+    complaints = [_advised(each, preview, arguments) for each in refused.complaints]
+    return Refused(refused.sentence, complaints, refused.code)
+
+
+def _advised(complaint: Complaint, preview: Preview, arguments: Namespace) -> Complaint:
+    asked = flags.of_data(complaint.patch or dict(_guessed(complaint, preview, arguments)))
+    if not asked or asked in complaint.remedy:
+        return complaint
+    remedy = f"{complaint.remedy} Here: {asked}".lstrip()
+    return msgspec.structs.replace(complaint, remedy=remedy)
+
+
+def _guessed(
+    complaint: Complaint, preview: Preview, arguments: Namespace
+) -> Iterator[tuple[str, Any]]:
+    """Settings that may be meant, by what the first rows look like."""
+    found, fits = preview.get("format"), _fitting(preview)
+    if complaint.field == "dataset.format" and fits and arguments.format not in ("auto", *fits):
+        yield "dataset.format", fits[0]
+    elif complaint.field in ("dataset.path", "dataset.format") and found in METHOD_FORMATS["sft"]:
+        if arguments.method == "pretrain":
+            yield "method", "sft"
+    elif found == "text" and arguments.method == "sft":
+        yield "method", "pretrain"
+    elif found == "unknown" and complaint.field in ("dataset.path", "dataset.columns"):
+        yield from (("dataset.columns", named) for named in [preview.get("suggested")] if named)
+
+
+def _fitting(preview: Mapping[str, Any]) -> list[str]:
+    found: list[str] = preview.get("fits", [])
+    return found

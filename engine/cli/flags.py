@@ -1,0 +1,55 @@
+"""Changes of a spec as what is typed behind ``fettle data`` or another command. Pure."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_OWN = {
+    "method": "--method",
+    "model.path": "--model",
+    "dataset.format": "--format",
+    "dataset.chat_template": "--chat-template",
+    "dataset.loss_on": "--loss-on",
+    "dataset.max_samples": "--max-samples",
+    "training.max_length": "--max-length",
+}
+"""Settings for which ``fettle data`` has an option."""
+_TABLES = {"dataset.columns": "--columns", "dataset.roles": "--roles"}
+
+
+def of_data(patch: Mapping[str, Any]) -> str:
+    """``--format preference --set 'dataset.fixes=["drop_empty"]'``; empty where something is to be
+    taken out, for which there is no option."""
+    if any(value is None for value in patch.values()):
+        return ""
+    return " ".join(word for path, value in patch.items() for word in _words(path, value))
+
+
+def of_spec(patch: Mapping[str, Any]) -> str:
+    """The same for a command that reads a spec: ``--set dataset.format=preference``."""
+    if any(value is None for value in patch.values()):
+        return ""
+    return " ".join(_set(path, value) for path, value in patch.items())
+
+
+def _words(path: str, value: Any) -> Iterator[str]:
+    table, _, name = path.rpartition(".")
+    if path in _OWN:
+        yield f"{_OWN[path]} {shlex.quote(str(value))}"
+    elif path in _TABLES and isinstance(value, dict):
+        yield from (f"{_TABLES[path]} {shlex.quote(f'{n}={v}')}" for n, v in value.items())
+    elif table in _TABLES:
+        yield f"{_TABLES[table]} {shlex.quote(f'{name}={value}')}"
+    else:
+        yield _set(path, value)
+
+
+def _set(path: str, value: Any) -> str:
+    if isinstance(value, dict):  # JSON is no TOML there.
+        return " ".join(_set(f"{path}.{name}", each) for name, each in value.items())
+    is_word = isinstance(value, str) and value.replace("_", "").replace("-", "").isalpha()
+    said = value if is_word else json.dumps(value, ensure_ascii=False)
+    return f"--set {shlex.quote(f'{path}={said}')}"
