@@ -55,7 +55,7 @@ def run(argv: list[str] | None, began: float | None = None) -> int:
         output.refuse(Refused(str(error)))
         return Exit.BAD_INPUT
     except Refused as refused:
-        output.refuse(refused)
+        output.refuse(_in_words_of(arguments, refused))
         return Exit.BUSY if refused.code == "busy" else Exit.BAD_INPUT
     except ClientError as error:
         output.refuse(Refused(error.sentence, code="no_host"))
@@ -66,6 +66,16 @@ def run(argv: list[str] | None, began: float | None = None) -> int:
     except ReaderGone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DETACHED
+
+
+def _in_words_of(arguments: Namespace, refused: Refused) -> Refused:
+    """With what to type, where the command takes changes of its spec; ``data`` has said so itself,
+    in options of its own."""
+    if arguments.command == "data" or not hasattr(arguments, "settings"):
+        return refused
+    from engine.cli.flags import advised
+
+    return advised(refused)
 
 
 def _find(command: str) -> Command:

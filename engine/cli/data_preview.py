@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from engine.cli import flags
 from engine.cli.output import Output
 from engine.cli.words import count
@@ -114,11 +112,8 @@ def advised(refused: Refused, previews: Sequence[Preview], arguments: Namespace)
 
 
 def _advised(complaint: Complaint, preview: Preview, arguments: Namespace) -> Complaint:
-    asked = flags.of_data(complaint.patch or dict(_guessed(complaint, preview, arguments)))
-    if not asked or asked in complaint.remedy:
-        return complaint
-    remedy = f"{complaint.remedy} Here: {asked}".lstrip()
-    return msgspec.structs.replace(complaint, remedy=remedy)
+    patch = complaint.patch or dict(_guessed(complaint, preview, arguments))
+    return flags.with_typed(complaint, flags.of_data(patch))
 
 
 def _guessed(

@@ -7,6 +7,11 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
+
+from engine.client import Refused
+from engine.contract.messages import Complaint
+
 _OWN = {
     "method": "--method",
     "model.path": "--model",
@@ -33,6 +38,20 @@ def of_spec(patch: Mapping[str, Any]) -> str:
     if any(value is None for value in patch.values()):
         return ""
     return " ".join(_set(path, value) for path, value in patch.items())
+
+
+def advised(refused: Refused) -> Refused:
+    """The same with what to type behind a command that reads a spec, where that does it."""
+    complaints = [with_typed(each, of_spec(each.patch)) for each in refused.complaints]
+    return Refused(refused.sentence, complaints, refused.code)
+
+
+def with_typed(complaint: Complaint, typed: str) -> Complaint:
+    """The complaint with that behind what to do; the same where there is nothing to type, or it
+    stands there."""
+    if not typed or typed in complaint.remedy:
+        return complaint
+    return msgspec.structs.replace(complaint, remedy=f"{complaint.remedy} Here: {typed}".lstrip())
 
 
 def _words(path: str, value: Any) -> Iterator[str]:

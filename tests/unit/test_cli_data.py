@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import shlex
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from engine.cli import data_preview, flags
+from engine.cli import data_preview, flags, training
+from engine.cli.commands import run
 from engine.cli.data_report import about_tokens
 from engine.cli.data_sample import Wanted, as_seen, must_be_within, told, wanted_row
-from engine.cli.output import Output
+from engine.cli.output import Exit, Output
 from engine.cli.settings import apply
 from engine.client import Refused
 from engine.contract.dataset_report import Packing, RowFinding, SourceShare
@@ -109,6 +111,18 @@ def test_of_a_mixture_nothing_is_guessed() -> None:
     complaint = Complaint(field="dataset.format", problem="No.", patch={"dataset.format": "text"})
     refused = Refused("no", [complaint])
     assert data_preview.advised(refused, [{}, {}], Namespace()) is refused
+
+
+def test_a_spec_that_is_refused_says_what_to_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> Exit:
+        patch = {"dataset.format": "preference"}
+        raise Refused("no", [Complaint(field="dataset.format", problem="No.", patch=patch)])
+
+    monkeypatch.setattr(training, "train", refuse)
+    assert run(["train", str(tmp_path / "run.toml")]) == Exit.BAD_INPUT
+    assert "dataset.format: No. Here: --set dataset.format=preference" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- figures
