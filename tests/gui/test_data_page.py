@@ -488,6 +488,17 @@ def test_the_rows_of_a_finding_are_shown(page: DataPage, host: HostDouble, qtbot
     assert [request.row for request in asked(host, ShowSamples)] == [4, 6]
 
 
+def test_one_button_stands_out(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:
+    assert page.source.look.property("kind") == "primary"
+    reported(page, host, qtbot)
+    assert page.use.isVisible()
+    assert page.source.look.property("kind") != "primary"
+    page.source.path.setText("/data/other.jsonl")
+    page.source.look.click()
+    qtbot.waitUntil(lambda: len(asked(host, Inspect)) == 2)
+    assert page.source.look.property("kind") == "primary"
+
+
 def test_a_finding_is_mended_and_looked_at_again(
     page: DataPage, host: HostDouble, qtbot: QtBot
 ) -> None:

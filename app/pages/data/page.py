@@ -28,7 +28,7 @@ from app.pages.new_run.starter import as_the_engine_reads
 from app.preferences import Preferences
 from app.theme import Theme, Tokens
 from app.widgets.length_bars import LengthBars
-from app.widgets.parts import Card, Chip, button, column, label, row
+from app.widgets.parts import Card, Chip, button, column, label, row, set_look
 from app.widgets.tiles import TileRow
 from engine.contract.dataset_report import DatasetReport
 from engine.contract.messages import Complaint, Inspected, Refusal
@@ -251,6 +251,8 @@ class DataPage(DropPage):
         self.tiles.setVisible(has_report)
         self.stop.setVisible(self.inspector.is_busy)
         self.use.setVisible(has_report or is_usable)
+        # What is to be done next stands out alone.
+        set_look(self.source.look, "kind", "" if has_report else "primary")
         is_one = bool(facts) and not is_mixture(self.subject.wanted)
         self.chip.setVisible(has_report or is_one)
         self.desk.set_has(report=has_report, rows=self.first.card.has_rows)

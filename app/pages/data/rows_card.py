@@ -77,7 +77,8 @@ class RowsCard(Card):
             if not facts:
                 continue
             if title:
-                self._put(cursor, f"{title} · {_in_short(facts)}", self._look("text", bold=True))
+                head = f"{title} · {_in_short(facts)}"
+                self._put(cursor, head, self._look("text", bold=True), above=2 * _GAP_PX)
             rows = facts.get("rows") or []
             wrong = raw_words.wrong_rows(facts)
             for place, row in enumerate(rows[:_OF_SEVERAL] if title else rows):
