@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -137,7 +138,7 @@ def _scalars(table: Table, comments: bool) -> Iterator[str]:
             continue
         if comments and descriptions[name]:
             yield f"# {descriptions[name]}"
-        if name in dict(_lists_of_tables(table)):
+        if name in _names_of_lists(type(table)):
             continue
         # TOML has no null: what is None is left out, and shown as a comment in the example.
         if value is not None:
@@ -147,13 +148,19 @@ def _scalars(table: Table, comments: bool) -> Iterator[str]:
 
 
 def _lists_of_tables(table: Table) -> Iterator[tuple[str, list[Table]]]:
-    hints = get_type_hints(type(table), include_extras=True)
-    for name in table.__struct_fields__:
-        if rows_of(hints[name]) is not None:
-            yield name, getattr(table, name)
+    for name in _names_of_lists(type(table)):
+        yield name, getattr(table, name)
 
 
-def describe(table: type[Table]) -> dict[str, str]:
+@cache
+def _names_of_lists(table: type[Table]) -> tuple[str, ...]:
+    """Fields that are lists of tables. Kept: to read a class's hints takes milliseconds."""
+    hints = get_type_hints(table, include_extras=True)
+    return tuple(name for name in table.__struct_fields__ if rows_of(hints[name]) is not None)
+
+
+@cache
+def describe(table: type[Table]) -> Mapping[str, str]:
     """Each field's description, in plain words."""
     schema = msgspec.json.schema(table)
     properties = schema["$defs"][table.__name__]["properties"]
