@@ -93,8 +93,8 @@ PATCHES: dict[str, tuple[dict[str, Any], str, str, str, str]] = {
         {"training.gradient_accumulation_steps": 1}, "batch", "yes", "2 × 2 = 4", "2 × 1 = 2"
     ),
     "checkpointing": (
-        {"training.gradient_checkpointing": "none"},
-        "training.gradient_checkpointing", "no", "full", "none",
+        {"training.gradient_checkpointing": "full"},
+        "training.gradient_checkpointing", "no", "none", "full",
     ),
     "precision": ({"training.precision": "bf16"}, "device", "yes", "fp32", "bf16"),
     "dropout": ({"lora.lora_dropout": 0.0}, "lora.lora_dropout", "yes", "0.2", "0"),
@@ -151,7 +151,7 @@ def test_another_base_model_is_seen_by_the_replay(
     from engine.worker.sample_model import write_sample_model
 
     other = tmp_path / "other"
-    write_sample_model(other, family="llama", hidden=32, vocab=600, seed=5)
+    write_sample_model(other, family="llama", hidden=32, vocab=600, layers=1, seed=5)
     found, _ = saved.resumed(tmp_path / "run", {"model.path": str(other)})
     assert found.verdict == "other"
     assert _different(found)["replay"].matters == "yes"
@@ -230,7 +230,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "4-bit": {"quantization": {"bits": 4}},
     "8-bit": {"quantization": {"bits": 8}},
     "offload": {"training.gradient_checkpointing": "offload"},
-    "bf16": {"training.precision": "bf16", "training.gradient_checkpointing": "none"},
+    "bf16": {"training.precision": "bf16", "training.gradient_checkpointing": "full"},
 }
 
 

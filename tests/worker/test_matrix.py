@@ -66,8 +66,9 @@ def test_a_run_ends_in_what_others_can_load(
     data = texts if changes.get("method") == "pretrain" else chats
     rate = 1e-3 if kind == "full" else 1e-2
     spec = make_spec(
-        wide_models(family), data, max_steps=8, save_steps=4, learning_rate=rate, max_length=32
-    )
+        wide_models(family), data, max_steps=8, save_steps=4, learning_rate=rate, max_length=32,
+        gradient_checkpointing="full",
+    )  # fmt: skip
     for name, value in changes.items():
         spec.pop(name, None)
         spec |= {} if value is None else {name: value}

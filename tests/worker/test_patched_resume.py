@@ -21,7 +21,6 @@ PATCHES: dict[str, dict[str, Any]] = {
     "batch": HALVED,
     "checkpointing": {"training.gradient_checkpointing": "full"},
     "offload": {"training.gradient_checkpointing": "offload"},
-    "none": {"training.gradient_checkpointing": "none"},
     "safe mode": {"hardware.safe_mode": "on"},
     "attention": {"model.attn_implementation": "auto"},
     "precision": {"training.precision": "auto"},

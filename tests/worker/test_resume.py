@@ -357,7 +357,9 @@ def test_kill_9_at_random_moments(
     models: Callable[[str], Path], chats: Path, tmp_path: Path
 ) -> None:
     spec = spec_for(models("llama"), chats, steps=24)
-    train(tmp_path / "calm", spec)
+    calm = Heard()
+    run_here(tmp_path / "calm", spec, calm)
+    calm.close()
     killed = kill_until_done(tmp_path / "killed", spec, kills=2, stride=16, seed=1)
     assert len(killed) == 2
     assert max(killed) > 8, "kills must fall behind the first saves too"

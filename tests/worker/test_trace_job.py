@@ -24,7 +24,7 @@ def _train(folder: Path, spec: dict[str, Any], *, traces: int) -> dict[str, str]
             worker.send(Job(kind="trace", spec={**asked, "precision": "fp32"}))
             traced = worker.until(_is(Traced))
             assert isinstance(traced, Traced)
-            assert msgspec.convert(traced.form, Form).layers == 2, traced.problem
+            assert msgspec.convert(traced.form, Form).layers == 1, traced.problem
         folder.mkdir()
         worker.send(Job(kind="train", folder=str(folder), spec=spec))
         done = worker.until(_is(Done))
