@@ -12,16 +12,17 @@ from engine.contract import row_places
 from engine.contract.dataset_fixes import FIELD
 from engine.contract.dataset_report import DatasetReport, Packing, RowFinding
 from engine.contract.messages import Complaint
+from engine.contract.row_places import RowPlace
 from engine.store.encoded_view import Sample
 
 TONES = {"error": "danger", "warning": "warning", "info": "info"}
 
 
-def tiles_of(report: DatasetReport, *, is_packed: bool = False) -> list[TileText]:
-    """The six numbers on top; ``is_packed``: whether the run as filled in packs."""
+def tiles_of(report: DatasetReport) -> list[TileText]:
+    """The six numbers on top."""
     return [
         _samples(report), _tokens(report), _longest(report), _cut(report),
-        _waste(report, is_packed), _copies(report),
+        _waste(report), _copies(report),
     ]  # fmt: skip
 
 
@@ -75,7 +76,7 @@ def _cut(report: DatasetReport) -> TileText:
     return TileText(label=f"Cut at {limit}", number=_percent(share), small=small, tip=tip)
 
 
-def _waste(report: DatasetReport, is_packed: bool) -> TileText:
+def _waste(report: DatasetReport) -> TileText:
     """Of the way that the run as filled in takes; the other one is named as what could be."""
     padded, packed = report.padded, report.packed
     if padded is None:
@@ -86,9 +87,9 @@ def _waste(report: DatasetReport, is_packed: bool) -> TileText:
             label="Padding", number=_percent(padded.waste), small="blocks are full",
             tip=_packing(padded),
         )  # fmt: skip
-    now, other = (packed, padded) if is_packed else (padded, packed)
+    now, other = (packed, padded) if report.is_packed else (padded, packed)
     without = "unpacked" if report.in_line else "padded"
-    names = ("packed", without) if is_packed else (without, "packed")
+    names = ("packed", without) if report.is_packed else (without, "packed")
     tip = (
         f"As the run is set, {names[0]}: {_packing(now)}\n"
         f"If {names[1]}: {_packing(other)}\n"
@@ -168,13 +169,36 @@ def _row_words(row: int, report: DatasetReport) -> str:
 
 
 def row_called(text: str, report: DatasetReport) -> int | None:
-    """The row that ``#12`` or ``#chats.jsonl:12`` means; None where words are meant. One that is
-    not there is for the engine to say."""
-    file, _, number = text.removeprefix("#").rpartition(":")
-    if not text.startswith("#") or not number.isdecimal() or not int(number):
+    """The row that ``#12`` or ``#chats.jsonl:12`` means; None where words are meant, or where
+    :func:`row_missing` says that it is not there. Of rows counted through several files the engine
+    says so."""
+    if (called := _called(text)) is None:
         return None
-    row = row_places.row_at(report.files, int(number), file, report.rows)
-    return int(number) - 1 if row is None and not file else row
+    row = row_places.row_at(report.files, called.number, called.file, report.rows)
+    is_counted_through = not called.file and len(report.files) != 1
+    return called.number - 1 if row is None and is_counted_through else row
+
+
+def row_missing(text: str, report: DatasetReport) -> str:
+    """Why there is no such row in the file that ``#12`` or ``#chats.jsonl:12`` means; empty if
+    there is one, and where words are meant."""
+    called = _called(text)
+    if called is None or row_called(text, report) is not None:
+        return ""
+    file = called.file or report.files[0].name
+    span = row_places.rows_in(report.files, file, report.rows)
+    if span is None:
+        return ""
+    read = " to ".join(words.count(number) for number in dict.fromkeys(span))
+    rows = "row" if span[0] == span[1] else "rows"
+    return f"There is no row {words.count(called.number)}: of {file} the {rows} {read} are read."
+
+
+def _called(text: str) -> RowPlace | None:
+    """The file, if one is named, and the number of a row that is called so."""
+    file, _, number = text.removeprefix("#").rpartition(":")
+    is_row = text.startswith("#") and number.isdecimal() and int(number) > 0
+    return RowPlace(file, int(number)) if is_row else None
 
 
 def is_left_out(sample: Sample, report: DatasetReport) -> bool:
@@ -231,6 +255,14 @@ def finding_text(finding: RowFinding) -> str:
     return f"{finding.cause} {finding.remedy}".strip()
 
 
+class Change(NamedTuple):
+    """Settings that mend something, as a button."""
+
+    text: str
+    patch: dict[str, Any]
+    tip: str
+
+
 def changes_of(finding: RowFinding) -> list[Change]:
     """What can be done about it at one click."""
     found = []
@@ -239,14 +271,6 @@ def changes_of(finding: RowFinding) -> list[Change]:
     if finding.instead:
         found.append(Change(finding.instead_action, finding.instead, _tip_of(finding.instead)))
     return found
-
-
-class Change(NamedTuple):
-    """Settings that mend something, as a button."""
-
-    text: str
-    patch: dict[str, Any]
-    tip: str
 
 
 def tone_of(finding: RowFinding) -> str:

@@ -11,6 +11,8 @@ from app.form_words import choice
 
 _MILLION = 1_000_000
 EMPTY = "(empty)"
+_SPEAKER = ("role", "from")
+"""Keys of who says a turn."""
 
 
 class Line(NamedTuple):
@@ -46,12 +48,21 @@ def _item(item: object, depth: int) -> Iterator[Line]:
     if not isinstance(item, dict):
         yield Line(depth, "", _shown(item))
         return
-    values = list(item.values())
-    is_turn = len(values) == 2 and all(isinstance(value, str) for value in values)
-    if is_turn and len(values[0]) <= 20:
-        yield Line(depth, values[0], values[1].strip("\n"))
+    if (turn := _turn(item)) is not None:
+        yield Line(depth, *turn)
     else:
         yield from _fields(item, depth)
+
+
+def _turn(item: dict[Any, Any]) -> tuple[str, str] | None:
+    """Who says it and what, in whichever order they stand; None for what has more to it."""
+    speaker = next((key for key in _SPEAKER if key in item), None)
+    said = [value for key, value in item.items() if key != speaker]
+    if speaker is None or len(said) != 1:
+        return None
+    name, text = item[speaker], said[0]
+    is_turn = isinstance(name, str) and isinstance(text, str) and len(name) <= 20
+    return (name, text.strip("\n") or EMPTY) if is_turn else None
 
 
 def _shown(value: object) -> str:

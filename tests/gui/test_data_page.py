@@ -31,6 +31,7 @@ from engine.contract.messages import (
     ShowSamples,
     StopInspection,
 )
+from engine.contract.row_places import FileRows
 from engine.contract.spec import DatasetSpec
 from engine.formats import DatasetError, preview
 from engine.formats.reading import open_dataset
@@ -341,10 +342,8 @@ def test_without_padding_the_steps_are_told() -> None:
 def test_of_padding_and_packing_that_which_the_run_uses_is_marked(
     page: DataPage, host: HostDouble, qtbot: QtBot
 ) -> None:
-    values = {"model.path": "m", "dataset.path": "/a.json", "training.packing": True}
-    page.show_draft(Draft(values=values))
-    qtbot.waitUntil(lambda: bool(page.inspector._name))
-    host.send(Inspected(run=NAME, report=REPORT))
+    look(page, host, qtbot)
+    host.send(Inspected(run=NAME, report=msgspec.structs.replace(REPORT, is_packed=True)))
     qtbot.waitUntil(lambda: page.report is not None)
     shown = texts(page.tiles)
     assert "Waste, packed (as set)" in shown
@@ -446,6 +445,15 @@ def test_words_and_rows_are_searched_for(page: DataPage, host: HostDouble, qtbot
     qtbot.keyClick(search, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: page.samples.where.text() == "Nothing has these words")
     assert asked(host, ShowSamples)[1].search == "no such words"
+    skipped = [FileRows(name="chats.jsonl", first=0, number=101)]
+    page.show_report(msgspec.structs.replace(REPORT, files=skipped))
+    host.requests.clear()
+    search.setText("#5")
+    qtbot.keyClick(search, Qt.Key.Key_Return)
+    told = "There is no row 5: of chats.jsonl the rows 101 to 400 are read."
+    assert page.samples.view.toPlainText() == told
+    qtbot.wait(30)
+    assert [request.row for request in asked(host, ShowSamples)] == [None], "but the random one"
 
 
 def test_the_raw_row_stands_beside_it(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:

@@ -172,6 +172,15 @@ def test_turns_are_a_line_each_and_other_lists_have_their_fields() -> None:
     assert raw_words.lines_of("bare") == [(0, "", "bare")]
 
 
+def test_of_a_turn_the_speaker_stands_first_in_whichever_order_the_file_has_them() -> None:
+    turns = [{"content": "Hi", "role": "user"}, {"value": "", "from": "gpt"}]
+    pair = {"Frage": "Wo?", "Antwort": "Hier."}
+    assert raw_words.lines_of({"messages": [*turns, pair]})[1:] == [
+        (1, "user", "Hi"), (1, "gpt", raw_words.EMPTY), (1, "Frage", "Wo?"),
+        (1, "Antwort", "Hier."),
+    ]  # fmt: skip
+
+
 # ---------------------------------------------------------------- formats
 
 
@@ -423,10 +432,7 @@ LARGE = msgspec.structs.replace(
 def test_no_tile_is_cut_in_a_window_of_its_first_size(
     page: DataPage, changes: dict[str, Any], is_packed: bool
 ) -> None:
-    report = msgspec.structs.replace(LARGE, **changes)
-    page.tiles.show_texts(data_words.tiles_of(report, is_packed=is_packed))
-    page.show_report(report)
-    page.tiles.show_texts(data_words.tiles_of(report, is_packed=is_packed))
+    page.show_report(msgspec.structs.replace(LARGE, is_packed=is_packed, **changes))
     for tile in page.tiles.tiles:
         for part in (tile.name, tile.number, tile.small):
             width = part.fontMetrics().horizontalAdvance(part.text())

@@ -34,7 +34,6 @@ from engine.contract.dataset_report import DatasetReport
 from engine.contract.messages import Complaint, Inspected, Refusal
 
 _LOW_HEIGHT = 680
-_PACKING = "training.packing"
 
 
 class DataPage(DropPage):
@@ -229,7 +228,7 @@ class DataPage(DropPage):
         self.report = report
         self.title.setText(self.subject.title)
         self.chip.show_word(data_words.format_chip(report), "good")
-        self.tiles.show_texts(data_words.tiles_of(report, is_packed=bool(good.get(_PACKING))))
+        self.tiles.show_texts(data_words.tiles_of(report))
         self.lengths.show_report(report)
         self.findings.show_report(report)
         self.samples.show_report(report)

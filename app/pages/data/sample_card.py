@@ -170,9 +170,12 @@ class SampleCard(Card):
     def _on_search(self) -> None:
         text = self.search.text().strip()
         row = data_words.row_called(text, self._report) if self._report else None
+        missing = data_words.row_missing(text, self._report) if self._report else ""
         if row is not None:
             self._places, self._at = [-1 - row], 0
             self._ask()
+        elif missing:
+            self.show_none(missing)
         elif text:
             self.search_wanted.emit(text)
 
