@@ -77,6 +77,8 @@ FIXES: dict[str, Fix] = {
 """By name, in the order in which they are applied."""
 
 FIELD = "dataset.fixes"
+DROPS = "drop_"
+"""How the names of those begin that leave rows out."""
 
 
 def with_fix(fixes: Sequence[str], name: str) -> list[str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from engine.contract.dataset_fixes import FIELD, with_fix
+from engine.contract.dataset_fixes import DROPS, FIELD, with_fix
 from engine.contract.dataset_spec import DatasetSpec
 from engine.contract.messages import Complaint
 from engine.formats.example import Conversation, Example, PromptCompletion
@@ -66,7 +66,7 @@ def way_out(dataset: DatasetSpec, empty: int, rows: int) -> tuple[str, dict[str,
 def wasted_on(dataset: DatasetSpec, empty: int, rows: int, first: str) -> list[Complaint]:
     """What keeps a run from being made of rows that were read to their end; ``first`` is where the
     first of them is that has an empty answer."""
-    if not is_wasted(dataset, empty, rows) or (_DROP in dataset.fixes and empty < rows):
+    if not is_wasted(dataset, empty, rows) or (_drops_some(dataset) and empty < rows):
         return []
     remedy, patch = way_out(dataset, empty, rows)
     why = f"and {_DROP} leaves them out" if _DROP in dataset.fixes else SAYS_NOTHING
@@ -75,3 +75,8 @@ def wasted_on(dataset: DatasetSpec, empty: int, rows: int, first: str) -> list[C
     field = FIELD if _DROP in dataset.fixes else dataset.field_of(0).partition("[")[0]
     field = f"{field}.path" if field == "dataset" else field
     return [Complaint(field=field, problem=problem, remedy=remedy, patch=patch)]
+
+
+def _drops_some(dataset: DatasetSpec) -> bool:
+    """Whether rows are left out, so that only the worker knows how many empty ones stay."""
+    return any(fix.startswith(DROPS) for fix in dataset.fixes)

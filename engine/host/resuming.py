@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from engine.contract import messages as m
 from engine.contract.lifecycle import Event, State, move
 from engine.contract.patching import Patch, changes, patched
+from engine.contract.spec import Spec
 from engine.host.book import spec_of
 from engine.host.checks import complaints_about
 from engine.host.connection import Answer, Connection, Refused
@@ -45,7 +47,7 @@ async def _resume(parts: Parts, run: str, patch: Patch) -> Answer:
         await parts.scheduler.has_left(run, LEAVING_WORKER_SECONDS)
     move(parts.book.state(run), Event.RESUME)
     before = spec_of(parts.book, run)
-    _, complaints = await apart(complaints_about, patched(before, [patch]))
+    _, complaints = await apart(_in_the_way, patched(before, [patch]))
     if complaints:
         raise Refused("The run cannot go on.", complaints=complaints)
     await parts.book.open(run)
@@ -75,6 +77,12 @@ async def _resume(parts: Parts, run: str, patch: Patch) -> Answer:
         "passed_over": passed_over(chosen, parts.book.tallies[run].step),
     }
     return Answer(data)
+
+
+def _in_the_way(spec: dict[str, Any]) -> tuple[Spec | None, list[m.Complaint]]:
+    """What keeps the run from going on. What it would be wasted on is no part of it: it may have
+    trained well before that was looked at, and its worker still looks."""
+    return complaints_about(spec, is_for_run=False)
 
 
 async def pause(parts: Parts, connection: Connection, request: m.Pause) -> Answer:

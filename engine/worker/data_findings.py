@@ -15,6 +15,7 @@ from engine.worker.finding_parts import MAX_ROWS, fix, rows_at
 from engine.worker.row_words import sentence
 
 if TYPE_CHECKING:
+    from engine.contract.spec import Spec
     from engine.worker.inspection import Counted, Look
 
 _ENOUGH = 0.99
@@ -44,15 +45,16 @@ def _nothing_left(look: Look, counted: Counted) -> list[RowFinding]:
             cause=look.nothing.cause,
             remedy=look.nothing.remedy,
             patch=look.nothing.patch,
-            action=_action(look.nothing.patch),
+            action=_action(look.spec, look.nothing.patch),
         )
     ]
 
 
-def _action(patch: dict[str, Any]) -> str:
-    """What a button says that adds the fix; empty where the patch is another."""
-    fixes = patch.get(FIELD)
-    return FIXES[fixes[-1]].action if fixes else ""
+def _action(spec: Spec, patch: dict[str, Any]) -> str:
+    """What a button says that adds the fix; empty where the patch is another. The patch has those
+    that are set already, too, and in an order of their own."""
+    added = [fix for fix in patch.get(FIELD, []) if fix not in spec.dataset.fixes]
+    return FIXES[added[0]].action if added else ""
 
 
 def _outside(look: Look, counted: Counted) -> list[RowFinding]:

@@ -187,7 +187,7 @@ def test_a_newer_one_is_refused_before_anything_is_taken_back(run: Path) -> None
 def test_a_resume_of_unreadable_saves_is_refused_with_the_file(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resuming, "complaints_about", lambda *_: (None, []))
+    monkeypatch.setattr(resuming, "complaints_about", lambda *_, **__: (None, []))
 
     async def work() -> None:
         house = House(tmp_path)

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
+from engine.contract.dataset_fixes import FIXES
 from engine.contract.dataset_report import DatasetReport, RowFinding
 from engine.contract.messages import Decision, Finding, Inspected, Job, ResumeCertificate
 from engine.host.checks import complaints_about
@@ -189,6 +190,39 @@ def test_where_some_answers_are_there_the_fix_is_offered_at_once(
     assert complaint.patch == {"dataset.fixes": ["drop_empty"]}
     spec["dataset"]["fixes"] = ["drop_empty"]
     assert complaints_about(spec)[1] == []
+
+
+@pytest.mark.parametrize("fix", [name for name in FIXES if name.startswith("drop_")])
+def test_what_rows_a_fix_leaves_is_for_the_worker_to_say(
+    fix: str, models: Models, tmp_path: Path
+) -> None:
+    empty = {"instruction": "say", "output": ""}
+    path = write(tmp_path, [empty] * 30 + [good(number) for number in range(20)])
+    assert complaints_about(spec_for(models("llama"), path, fix))[1] == []
+    assert complaints_about(spec_for(models("llama"), path, "reencode"))[1]
+    path = write(tmp_path, [empty] * 30)  # Whatever is left of these is empty.
+    assert complaints_about(spec_for(models("llama"), path, fix))[1]
+
+
+def test_where_a_fix_takes_the_empty_ones_out_the_rest_is_trained_on(
+    models: Models, tmp_path: Path, report: Heard
+) -> None:
+    empty = {"instruction": "say", "output": ""}
+    path = write(tmp_path, [empty] * 30 + [good(number) for number in range(20)])
+    spec = spec_for(models("llama"), path, "drop_duplicates")
+    spec["training"]["max_steps"] = 1
+    assert complaints_about(spec)[1] == []
+    assert run_here(tmp_path / "run", spec, report).outcome == "finished"
+
+
+def test_a_button_says_what_its_own_fix_does(models: Models, tmp_path: Path, report: Heard) -> None:
+    """The fixes of a patch are in an order of their own: what is new need not be the last."""
+    rows = [{**good(number), "output": " " if number > 3 else "well"} for number in range(12)]
+    spec = spec_for(models("llama"), write(tmp_path, rows), "drop_duplicates")
+    found = finding(inspected(spec, report), "nothing_to_train_on")
+    assert found is not None
+    assert found.patch == {"dataset.fixes": ["drop_empty", "drop_duplicates"]}
+    assert found.action == "Leave them out"
 
 
 def test_good_rows_are_not_suspected(models: Models, tmp_path: Path, report: Heard) -> None:
