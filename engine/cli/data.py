@@ -21,56 +21,76 @@ from engine.contract.hub_id import is_address, is_dataset_id
 from engine.contract.messages import Complaint, Inspect, Inspected, Progress
 from engine.contract.template_names import AUTO, is_file
 from engine.formats.registry import METHOD_FORMATS
+from engine.store.encoded_view import Sample
 
 DEFAULT_LENGTH = 1024
+
+
+class _Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """What is looked over."""
+
+    raw: dict[str, Any]
+    """As a spec."""
+    preview: data_preview.Preview | None
+    """Of its only dataset, nothing if that cannot be read; None if it has several."""
 
 
 def data(arguments: Namespace, output: Output) -> Exit:
     """Look a dataset over. 0 if a run can be made of it, 3 if not."""
     path = Path(arguments.file)
-    is_spec = path.suffix.lower() == ".toml"
     wanted = wanted_row(arguments.row) if arguments.row is not None else None
-    if is_spec:
-        raw, spec = settings.load(path, [*arguments.settings, *_changes(arguments)])
-        previews = data_preview.show_all(spec.dataset, output)
+    if path.suffix.lower() == ".toml":
+        subject = _of_spec(path, arguments, output)
     else:
         preview = _preview(arguments)
         if not arguments.model:
-            return _of_file(path, preview, output)
-        previews = [preview]
-        if "rows" in preview:
-            data_preview.show(arguments.file, preview, output)
-        raw = _as_spec(preview["format"], arguments)
-        if complaints := [c for s in arguments.settings for c in settings.apply(raw, s)]:
-            raise settings.refusal(complaints)
-    if wanted and len(previews) == 1 and (rows := previews[0].get("row_count")):
+            return _of_file(arguments.file, preview, output)
+        subject = _of_rows(preview, arguments, output)
+    if wanted and subject.preview and (rows := subject.preview.get("row_count")):
         must_be_within(wanted, rows, path.name)
     with connect() as client:
         try:
-            report = _inspect(client, raw, output)
+            report = _inspect(client, subject.raw, output)
         except Refused as refused:
-            raise data_preview.advised(refused, previews, arguments) from None
+            raise data_preview.advised(refused, subject.preview, arguments) from None
         except KeyboardInterrupt:
             # The host ends it as soon as the connection is closed.
             output.clear_progress()
             output.say("Stopped. Nothing half done was kept.")
             return Exit.STOPPED
-        return _tell(client, report, raw, arguments, output)
+        title = msgspec.convert(subject.raw["dataset"], DatasetSpec).title
+        _tell(report, title, output)
+        _show(*sample_of(client, report, wanted, arguments, title), report, output)
+    return Exit.WOULD_DIE if any(f.severity == "error" for f in report.findings) else Exit.FINISHED
 
 
-def _tell(
-    client: Client, report: DatasetReport, raw: dict[str, Any], arguments: Namespace, output: Output
-) -> Exit:
-    title = msgspec.convert(raw["dataset"], DatasetSpec).title
+def _tell(report: DatasetReport, title: str, output: Output) -> None:
     output.emit({"type": "dataset_report", **msgspec.to_builtins(report)})
     if not output.as_json:
         for line in [*about_tokens(report, title, output), ""]:
             output.say(line)
-    sample, why = sample_of(client, report, arguments, title)
+
+
+def _show(sample: Sample | None, why: str, report: DatasetReport, output: Output) -> None:
     output.emit(told(sample, report) if sample else {"type": "no_sample", "reason": why})
     if not output.as_json:
         output.say(as_seen(sample, report, output) if sample else why)
-    return Exit.WOULD_DIE if any(f.severity == "error" for f in report.findings) else Exit.FINISHED
+
+
+def _of_spec(path: Path, arguments: Namespace, output: Output) -> _Subject:
+    """Raises :class:`Refused`."""
+    raw, spec = settings.load(path, [*arguments.settings, *_changes(arguments)])
+    return _Subject(raw=raw, preview=data_preview.show_all(spec.dataset, output))
+
+
+def _of_rows(preview: data_preview.Preview, arguments: Namespace, output: Output) -> _Subject:
+    """Raises :class:`Refused`."""
+    if "rows" in preview:
+        data_preview.show(arguments.file, preview, output)
+    raw = _as_spec(preview["format"], arguments)
+    if complaints := [c for s in arguments.settings for c in settings.apply(raw, s)]:
+        raise settings.refusal(complaints)
+    return _Subject(raw=raw, preview=preview)
 
 
 def _preview(arguments: Namespace) -> dict[str, Any]:
@@ -109,10 +129,10 @@ def pairs(given: list[str]) -> dict[str, str]:
     return found
 
 
-def _of_file(path: Path, preview: dict[str, Any], output: Output) -> Exit:
-    data_preview.tell(str(path), preview, output)
+def _of_file(written: str, preview: dict[str, Any], output: Output) -> Exit:
+    data_preview.tell(written, preview, output)
     if not output.as_json:
-        for line in data_preview.about_file(path.name, preview):
+        for line in data_preview.about_file(Path(written).name, preview):
             output.say(line)
     return Exit.FINISHED
 

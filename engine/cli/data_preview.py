@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,16 @@ def preview_of(entry: SourceSpec) -> Preview:
         raise Refused(str(error.complaint), [error.complaint]) from error
 
 
-def show_all(dataset: DatasetSpec, output: Output) -> list[Preview]:
+def show_all(dataset: DatasetSpec, output: Output) -> Preview | None:
     """Show what each dataset of a spec is, as far as it can be read: what is in the way of the
-    others is told by whoever looks at the whole."""
-    found = []
+    others is told by whoever looks at the whole. What was found of the only one, which is nothing
+    if it cannot be read; None if there are several."""
+    found: Preview = {}
     for entry in dataset.entries:
         with contextlib.suppress(Refused):
-            found.append(preview_of(entry))
-            show(entry.path, found[-1], output)
-    return found
+            found = preview_of(entry)
+            show(entry.path, found, output)
+    return found if len(dataset.entries) == 1 else None
 
 
 def show(path: str, found: Preview, output: Output) -> None:
@@ -101,12 +102,11 @@ def _short(text: str) -> str:
 # ---------------------------------------------------------------- what to type
 
 
-def advised(refused: Refused, previews: Sequence[Preview], arguments: Namespace) -> Refused:
+def advised(refused: Refused, preview: Preview | None, arguments: Namespace) -> Refused:
     """The same with what to type here behind what to do; said of one dataset, since options are
-    about that."""
-    if len(previews) > 1:
+    about that: of several there is no preview."""
+    if preview is None:
         return refused
-    preview = previews[0] if previews else {}
     complaints = [_advised(each, preview, arguments) for each in refused.complaints]
     return Refused(refused.sentence, complaints, refused.code)
 
@@ -120,16 +120,20 @@ def _guessed(
     complaint: Complaint, preview: Preview, arguments: Namespace
 ) -> Iterator[tuple[str, Any]]:
     """Settings that may be meant, by what the first rows look like."""
-    found, fits = preview.get("format"), _fitting(preview)
-    if complaint.field == "dataset.format" and fits and arguments.format not in ("auto", *fits):
+    found, fits, field = preview.get("format"), _fitting(preview), complaint.field
+    if field == "dataset.format" and fits and arguments.format not in ("auto", *fits):
         yield "dataset.format", fits[0]
-    elif complaint.field in ("dataset.path", "dataset.format") and found in METHOD_FORMATS["sft"]:
-        if arguments.method == "pretrain":
-            yield "method", "sft"
-    elif found == "text" and arguments.method == "sft":
-        yield "method", "pretrain"
-    elif found == "unknown" and complaint.field in ("dataset.path", "dataset.columns"):
+    elif field in ("dataset.path", "dataset.format") and (other := _other_method(found, arguments)):
+        yield "method", other
+    elif found == "unknown" and field in ("dataset.path", "dataset.columns"):
         yield from (("dataset.columns", named) for named in [preview.get("suggested")] if named)
+
+
+def _other_method(found: str | None, arguments: Namespace) -> str:
+    """The method for which such rows are, where another one is asked for."""
+    if arguments.method == "pretrain" and found in METHOD_FORMATS["sft"]:
+        return "sft"
+    return "pretrain" if arguments.method == "sft" and found == "text" else ""
 
 
 def _fitting(preview: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from engine.cli.words import count
 from engine.client import Client, Refused
 from engine.contract.dataset_report import DatasetReport
 from engine.contract.messages import Complaint, ShowSamples
-from engine.contract.row_places import at_head, name_of, row_at, rows_in
+from engine.contract.row_places import MOST_FILES, at_head, name_of, row_at, rows_in
 from engine.store.encoded_view import Sample
 
 _NONE_PICKED = {
@@ -49,14 +49,14 @@ def must_be_within(wanted: Wanted, rows: int, title: str) -> None:
 
 
 def sample_of(
-    client: Client, report: DatasetReport, arguments: Namespace, title: str
+    client: Client, report: DatasetReport, wanted: Wanted | None, arguments: Namespace, title: str
 ) -> tuple[Sample | None, str]:
     """The sample that is asked for, or any; None if there is none, and why. Raises
     :class:`Refused` if there is no such row."""
     cut = None if report.method == "pretrain" else report.max_length
     request = ShowSamples(id=0, data=report.data, max_length=cut)
-    if arguments.row is not None:
-        row = _row(report, wanted_row(arguments.row), title)
+    if wanted is not None:
+        row = _row(report, wanted, title)
         named = name_of(report.files, row, report.lines)
         request = msgspec.structs.replace(request, row=row, name=at_head(named))
         why = ""
@@ -96,6 +96,12 @@ def _row(report: DatasetReport, wanted: Wanted, title: str) -> int:
         return row
     if not wanted.file and len(files) != 1:
         raise _no_row(wanted.number, f"{title} has {count(report.rows)}", 1, report.rows)
+    if not files:
+        raise _refusal(
+            f"Which rows of {title} are in {wanted.file} is not known; of more than "
+            f"{count(MOST_FILES)} files it is not kept.",
+            f"Write a number from 1 to {report.rows}, counted through all files.",
+        )
     file = wanted.file or files[0].name
     span = rows_in(files, file, report.rows)
     if span is None:

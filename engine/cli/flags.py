@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -57,11 +59,11 @@ def with_typed(complaint: Complaint, typed: str) -> Complaint:
 def _words(path: str, value: Any) -> Iterator[str]:
     table, _, name = path.rpartition(".")
     if path in _OWN:
-        yield f"{_OWN[path]} {shlex.quote(str(value))}"
+        yield f"{_OWN[path]} {quoted(str(value))}"
     elif path in _TABLES and isinstance(value, dict):
-        yield from (f"{_TABLES[path]} {shlex.quote(f'{n}={v}')}" for n, v in value.items())
+        yield from (f"{_TABLES[path]} {quoted(f'{n}={v}')}" for n, v in value.items())
     elif table in _TABLES:
-        yield f"{_TABLES[table]} {shlex.quote(f'{name}={value}')}"
+        yield f"{_TABLES[table]} {quoted(f'{name}={value}')}"
     else:
         yield _set(path, value)
 
@@ -71,4 +73,13 @@ def _set(path: str, value: Any) -> str:
         return " ".join(_set(f"{path}.{name}", each) for name, each in value.items())
     is_word = isinstance(value, str) and value.replace("_", "").replace("-", "").isalpha()
     said = value if is_word else json.dumps(value, ensure_ascii=False)
-    return f"--set {shlex.quote(f'{path}={said}')}"
+    return f"--set {quoted(f'{path}={said}')}"
+
+
+def quoted(word: str) -> str:
+    """The word as the shell of this system takes it for one."""
+    if sys.platform == "win32":
+        found = subprocess.list2cmdline([word])
+        # Of what else cmd.exe makes something, it makes nothing between quotes.
+        return f'"{word}"' if found == word and set(word) & set("&|<>^()") else found
+    return shlex.quote(word)

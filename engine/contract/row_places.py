@@ -73,22 +73,42 @@ def at_head(names: str) -> str:
 
 def row_at(files: Sequence[FileRows], number: int, file: str = "", rows: int = 0) -> int | None:
     """The row with this number in its file, from 0 among all, of which there are so many ``rows``;
-    without a name it is counted through all files. None where there is none."""
-    if not files or not (file or len(files) == 1):
+    without a name it is counted through all files. None where there is none, or where it is not
+    known which rows are of the file."""
+    if not file and len(files) != 1:
         return number - 1 if 1 <= number <= rows else None
+    name = file_called(files, file) if file else files[0].name
     for found, end in _ends(files, rows):
         row = found.first + number - found.number
-        if file in ("", found.name) and found.first <= row < end:
+        if found.name == name and found.first <= row < end:
             return row
     return None
 
 
+def file_called(files: Sequence[FileRows], text: str) -> str | None:
+    """The name of the file that is meant by a name, a path, or as much of one as tells it from the
+    others, with either kind of slash. None where it is none of these, or may be several."""
+    meant = _parts(text)
+    names = {_parts(found.name): found.name for found in files}
+    if meant in names or not meant:
+        return names.get(meant)
+    if ends := [own for own in names if meant[-len(own) :] == own]:
+        return names[max(ends, key=len)]
+    longer = [own for own in names if own[-len(meant) :] == meant]
+    return names[longer[0]] if len(longer) == 1 else None
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple(part for part in path.replace("\\", "/").split("/") if part not in ("", "."))
+
+
 def rows_in(files: Sequence[FileRows], file: str, rows: int) -> tuple[int, int] | None:
     """The numbers of the first and last row of a file; None where it is none of these."""
+    name = file_called(files, file)
     spans = [
         (found.number, found.number + end - found.first - 1)
         for found, end in _ends(files, rows)
-        if found.name == file
+        if found.name == name
     ]
     return (spans[0][0], spans[-1][1]) if spans else None
 
@@ -96,7 +116,7 @@ def rows_in(files: Sequence[FileRows], file: str, rows: int) -> tuple[int, int] 
 def _ends(files: Sequence[FileRows], rows: int) -> Iterator[tuple[FileRows, int]]:
     """Each file with the row of all behind its last."""
     ends = [*(found.first for found in files[1:]), rows]
-    return zip(files, ends, strict=True)
+    return zip(files, ends[: len(files)], strict=True)
 
 
 def _of_file(places: Sequence[RowPlace]) -> str:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
 
-from engine.cli import data_preview, flags, training
+from engine.cli import data, data_preview, flags, parser, training
 from engine.cli.commands import run
 from engine.cli.data_report import about_tokens
-from engine.cli.data_sample import Wanted, as_seen, must_be_within, told, wanted_row
+from engine.cli.data_sample import Wanted, as_seen, must_be_within, sample_of, told, wanted_row
 from engine.cli.output import Exit, Output
 from engine.cli.settings import apply
-from engine.client import Refused
-from engine.contract.dataset_report import Packing, RowFinding, SourceShare
-from engine.contract.messages import Complaint
+from engine.client import HostLost, Refused
+from engine.contract.dataset_report import DatasetReport, Packing, RowFinding, SourceShare
+from engine.contract.dataset_spec import DatasetSpec, SourceSpec
+from engine.contract.messages import Complaint, ShowSamples
 from engine.contract.row_places import FileRows
 from engine.store.encoded_view import Sample
 from tests.unit.test_row_places import REPORT
@@ -49,11 +51,24 @@ def text_of(**changes: Any) -> str:
         ({}, ""),
     ],
 )  # fmt: skip
-def test_a_patch_is_what_is_typed(patch: dict[str, Any], typed: str) -> None:
+def test_a_patch_is_what_is_typed(
+    patch: dict[str, Any], typed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flags.sys, "platform", "linux")
     assert flags.of_data(patch) == typed
 
 
-def test_what_is_typed_sets_what_was_meant() -> None:
+def test_in_a_shell_of_windows_other_quotes_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flags.sys, "platform", "win32")
+    assert flags.of_data({"dataset.fixes": ["drop_empty"]}) == (
+        '--set dataset.fixes=[\\"drop_empty\\"]'
+    )
+    assert flags.of_data({"dataset.columns.output": "my answer"}) == '--columns "output=my answer"'
+    assert flags.of_data({"dataset.columns.output": "a&b"}) == '--columns "output=a&b"'
+
+
+def test_what_is_typed_sets_what_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flags.sys, "platform", "linux")
     patch = {
         "dataset.fixes": ["drop_empty"], "dataset.format": "preference", "name": "a b",
         "training.packing": True, "training.max_length": 9,
@@ -67,7 +82,10 @@ def test_what_is_typed_sets_what_was_meant() -> None:
     }  # fmt: skip
 
 
-def test_every_way_that_a_finding_offers_is_there_to_be_typed() -> None:
+def test_every_way_that_a_finding_offers_is_there_to_be_typed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(flags.sys, "platform", "linux")
     cut = RowFinding(
         code="cut", severity="info", title="1 row is cut.", row_count=1, rows=[21],
         patch={"training.max_length": 704}, instead={"dataset.fixes": ["drop_overlong"]},
@@ -88,7 +106,7 @@ def test_rows_that_are_alike_are_called_by_their_files() -> None:
 
 def advised(complaint: Complaint, preview: dict[str, Any], **options: Any) -> str:
     arguments = Namespace(**{"method": None, "format": "auto"} | options)
-    refused = data_preview.advised(Refused("no", [complaint]), [preview], arguments)
+    refused = data_preview.advised(Refused("no", [complaint]), preview, arguments)
     return refused.complaints[0].remedy
 
 
@@ -105,12 +123,30 @@ def test_a_refusal_says_what_to_type_here() -> None:
     assert advised(plain, {"format": "text"}, method="sft").endswith("--method pretrain")
     assert advised(plain, {"format": "alpaca"}, method="pretrain").endswith("--method sft")
     assert advised(plain, {"format": "alpaca"}) == "Choose."
+    model = Complaint(field="model.path", problem="There is none.", remedy="Choose.")
+    for preview in ({"format": "text"}, {"format": "alpaca"}, {"format": "unknown"}):
+        for method in ("sft", "pretrain"):
+            assert advised(model, preview, method=method) == "Choose."
 
 
 def test_of_a_mixture_nothing_is_guessed() -> None:
     complaint = Complaint(field="dataset.format", problem="No.", patch={"dataset.format": "text"})
     refused = Refused("no", [complaint])
-    assert data_preview.advised(refused, [{}, {}], Namespace()) is refused
+    assert data_preview.advised(refused, None, Namespace()) is refused
+
+
+def test_of_a_mixture_there_is_no_preview_even_where_all_but_one_cannot_be_read(
+    tmp_path: Path,
+) -> None:
+    rows = tmp_path / "a.jsonl"
+    rows.write_text('{"instruction": "a", "output": "b"}\n' * 20)
+    one, other = SourceSpec(path=str(rows)), SourceSpec(path=str(tmp_path / "none.jsonl"))
+    assert data_preview.show_all(DatasetSpec(sources=[one, other]), OUTPUT) is None
+    assert data_preview.show_all(DatasetSpec(sources=[other, one]), OUTPUT) is None
+    alone = data_preview.show_all(DatasetSpec(path=str(rows)), OUTPUT)
+    assert alone is not None
+    assert alone["row_count"] == 20
+    assert data_preview.show_all(DatasetSpec(path=other.path), OUTPUT) == {}
 
 
 def test_a_spec_that_is_refused_says_what_to_set(
@@ -165,6 +201,78 @@ def test_a_row_that_is_not_there_is_refused_before_tokens_are_made() -> None:
     assert str(refused.value.complaints[0]) == (
         "--row: There is no row 99: a.jsonl has 20. Write a number from 1 to 20."
     )
+    must_be_within(Wanted("b.jsonl", 99), 20, "a.jsonl")  # Of which file it is, others say.
+
+
+def asked(*options: str) -> tuple[Namespace, Output]:
+    arguments = parser.build().parse_args(["data", *options])
+    return arguments, OUTPUT
+
+
+def test_no_host_is_asked_for_a_row_that_the_file_has_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connected() -> None:
+        raise HostLost("A host is asked.")
+
+    monkeypatch.setattr(data, "connect", connected)
+    rows = tmp_path / "a.jsonl"
+    rows.write_text('{"instruction": "a", "output": "b"}\n' * 20)
+    with pytest.raises(Refused) as refused:
+        data.data(*asked(str(rows), "--model", str(tmp_path), "--row", "21"))
+    assert refused.value.complaints[0].field == "--row"
+    spec = tmp_path / "run.toml"
+    head = f'name = "t"\n[model]\npath = "{tmp_path}"\n[lora]\nr = 4\n'
+    spec.write_text(
+        f'{head}[[dataset.sources]]\npath = "{rows}"\n'
+        '[[dataset.sources]]\npath = "nobody/nothing-of-the-kind"\n'
+    )
+    with pytest.raises(HostLost):
+        data.data(*asked(str(spec), "--row", "25"))
+
+
+def test_a_path_is_told_as_it_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.jsonl").write_text('{"instruction": "a", "output": "b"}\n')
+    data.data(asked("./a.jsonl")[0], Output(as_json=True))
+    assert json.loads(capsys.readouterr().out)["path"] == "./a.jsonl"
+
+
+class Client:
+    """Shows the row that is asked for."""
+
+    def __init__(self) -> None:
+        self.rows: list[int | None] = []
+
+    def request(self, request: ShowSamples) -> dict[str, Any]:
+        self.rows.append(request.row)
+        return {"samples": [], "reason": "none"}
+
+
+def row_shown(report: DatasetReport, wanted: str) -> int | None:
+    client = Client()
+    sample_of(cast("Any", client), report, wanted_row(wanted), Namespace(), "d")
+    return client.rows[-1]
+
+
+def test_a_row_is_found_by_any_path_of_its_file() -> None:
+    report = replace(REPORT, files=TWO)
+    for written in ("b.jsonl:3", "./b.jsonl:3", "C:\\d\\b.jsonl:3", "/x/y/b.jsonl:3", "23"):
+        assert row_shown(report, written) == 22
+    with pytest.raises(Refused) as refused:
+        row_shown(report, "c.jsonl:3")
+    assert "no file c.jsonl" in refused.value.complaints[0].problem
+
+
+def test_a_row_of_a_file_is_refused_where_rows_are_not_known_by_files() -> None:
+    with pytest.raises(Refused) as refused:
+        row_shown(REPORT, "b.jsonl:12")
+    (complaint,) = refused.value.complaints
+    assert "b.jsonl is not known" in complaint.problem
+    assert "from 1 to 30" in complaint.remedy
+    assert row_shown(REPORT, "12") == 11
 
 
 def test_a_row_that_a_fix_leaves_out_says_by_which() -> None:

@@ -9,6 +9,7 @@ from engine.contract.dataset_report import DatasetReport, RowFinding
 from engine.contract.row_places import (
     FileRows,
     at_head,
+    file_called,
     name_of,
     names_of,
     row_at,
@@ -51,8 +52,38 @@ def test_what_is_called_so_is_found() -> None:
     assert row_at(TWO, 25, "", 30) == 24  # Counted through all of them.
     assert row_at(TWO, 21, "a.jsonl", 30) is row_at(TWO, 2, "b.jsonl", 30) is None
     assert row_at(SKIPPED, 5, "", 30) is row_at(ONE, 31, "", 30) is row_at([], 0, "", 3) is None
+    assert row_at([], 12, "b.jsonl", 10_000) is None  # Whose row 12 that is is not known.
     assert rows_in(TWO, "b.jsonl", 30) == (3, 12)
+    assert rows_in(TWO, "/d/b.jsonl", 30) == (3, 12)
+    assert rows_in([], "b.jsonl", 30) is None
     assert rows_in(TWO, "c.jsonl", 30) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("x/a.jsonl", "x/a.jsonl"),
+        ("x\\a.jsonl", "x/a.jsonl"),
+        ("C:\\d\\x\\a.jsonl", "x/a.jsonl"),
+        ("./b.jsonl", "b.jsonl"),
+        ("/d/b.jsonl", "b.jsonl"),
+        ("a.jsonl", None),  # There are two.
+        ("z/a.jsonl", None),
+        ("c.jsonl", "z/c.jsonl"),
+        ("ob.jsonl", None),
+        ("./", None),
+    ],
+)
+def test_a_file_is_meant_by_any_path_that_tells_it(written: str, name: str | None) -> None:
+    names = ("x/a.jsonl", "y/a.jsonl", "b.jsonl", "z/c.jsonl")
+    files = [FileRows(name=each, first=at) for at, each in enumerate(names)]
+    assert file_called(files, written) == name
+
+
+def test_the_longest_name_that_a_path_ends_in_is_meant() -> None:
+    files = [FileRows(name="a.jsonl", first=0), FileRows(name="x/a.jsonl", first=5)]
+    assert file_called(files, "/d/x/a.jsonl") == "x/a.jsonl"
+    assert file_called(files, "a.jsonl") == "a.jsonl"
 
 
 @pytest.mark.parametrize(
