@@ -31,7 +31,7 @@ from engine.worker.failures import JobError
 from engine.worker.saver import Saver
 from tests.bench.kill_resume import kill_until_done, spec_for
 from tests.worker.conftest import Heard, make_spec, run_here
-from tests.worker.harness import Worker, job, train
+from tests.worker.harness import Worker, job
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
