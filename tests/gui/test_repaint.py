@@ -21,7 +21,7 @@ from tests.gui.recorded import Recorder, summary
 
 __all__ = ["host", "link", "theme"]
 
-REPAINTS = 500
+REPAINTS = 200
 MOST_NONE_DRIFT = 60
 """PySide6 6.12 on Python 3.11 loses about 185 references a repaint, and then aborts."""
 MOST_GROWTH_BYTES = 12 << 20

@@ -28,8 +28,8 @@ def tree(file: Path) -> ast.Module:
 def all_nodes() -> list[tuple[str, ast.AST]]:
     """Every node, with a place that an editor can open."""
     return [
-        (f"{file.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}", node)
-        for file in FILES
+        (f"{name}:{getattr(node, 'lineno', 1)}", node)
+        for name, file in ((str(file.relative_to(ROOT)), file) for file in FILES)
         for node in ast.walk(tree(file))
     ]
 

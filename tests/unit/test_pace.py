@@ -60,7 +60,7 @@ def is_found(trace: Trace) -> bool:
 
 
 # Kept to 5 % and 1 % of as many as FETTLE_TRACES says; a hundred of each take a minute.
-TRACES = int(os.environ.get("FETTLE_TRACES", "40"))
+TRACES = int(os.environ.get("FETTLE_TRACES", "25"))
 
 
 @pytest.mark.parametrize("trouble", RIGHT)
