@@ -15,6 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from app import data_ways, data_words, raw_words
 from app.form import Draft
+from app.form_fields import fields
 from app.link import HostLink
 from app.pages.data import DataPage
 from app.theme import Theme
@@ -377,6 +378,30 @@ def test_data_looked_at_without_a_model_leaves_that_of_the_run(
     assert new_run.form.draft.values["model.path"] == "my/model"
     new_run.use_data(filled("/data/a.jsonl", "other/model"))
     assert new_run.form.draft.values["model.path"] == "other/model"
+    next(made, None)
+
+
+def test_all_that_was_said_of_the_data_goes_into_the_run(
+    host: HostDouble, theme: Theme, qtbot: QtBot
+) -> None:
+    said = {
+        "dataset.path": "/data/a.jsonl", "dataset.format": "alpaca",
+        "dataset.columns": {"output": "answer"}, "dataset.roles": {"human": "user"},
+        "dataset.skip_samples": 5, "dataset.max_samples": 40, "dataset.fixes": ["drop_duplicates"],
+        "dataset.chat_template": "chatml", "dataset.loss_on": "last", "training.max_length": 512,
+        "lora.trainable_tokens": [7],
+    }  # fmt: skip
+    assert {path for path in fields() if path.startswith("dataset.")} - set(said) == {
+        "dataset.eval_fraction", "dataset.sources"
+    }  # fmt: skip
+    made = new_run_page(theme, qtbot)
+    new_run = next(made)
+    new_run.use_data(Draft(values=said))
+    assert said.items() <= new_run.form.draft.values.items()
+    # Of other data nothing of it is true.
+    new_run.use_data(Draft(values={"dataset.path": "/data/b.jsonl"}))
+    kept = set(said) & set(new_run.form.draft.values)
+    assert kept == {"dataset.path", "lora.trainable_tokens"}
     next(made, None)
 
 

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QWidget
 
 from app.form import Draft, Form
 from app.form_editors import focus
-from app.form_fields import fields
+from app.form_fields import OF_ONE_FILE, fields
 from app.link import HostLink
 from app.pages.new_run.adviser import Adviser
 from app.pages.new_run.budget_card import BudgetCard
@@ -32,11 +32,13 @@ from engine.contract.messages import Complaint
 _MARGIN = 24
 _SOURCE = "dataset.sources["
 """So begin settings of one of several datasets, all of which were written by somebody."""
-_DATASET = (
-    "dataset.path", "dataset.format", "dataset.columns", "dataset.roles", "dataset.sources",
+_DATASET = ("dataset.path", *OF_ONE_FILE)
+_OF_DATA = (
+    "method", *_DATASET, "dataset.chat_template", "dataset.loss_on", "training.max_length",
 )  # fmt: skip
-_OF_DATA = ("method", "model.path", *_DATASET, "dataset.chat_template", "dataset.loss_on",
-            "training.max_length")  # fmt: skip
+_OF_DATA_IF_SET = ("model.path", "lora.trainable_tokens")
+"""Data can be looked at without a model, and mended without more tokens to train; then what is
+chosen here stays."""
 _KEPT_BY_RESET = ("name", "method", "model.path", *_DATASET)
 
 
@@ -198,9 +200,8 @@ class NewRunPage(QWidget):
     def use_data(self, draft: Draft) -> None:
         """Take over data that was looked at, with what it was looked at for; all else stays."""
         self.form.seal()
-        for path in _OF_DATA:
-            # Data can be looked at without a model; then the one that is chosen here stays.
-            if path != "model.path" or draft.values.get(path):
+        for path in (*_OF_DATA, *_OF_DATA_IF_SET):
+            if path in _OF_DATA or draft.values.get(path):
                 self.form.set_value(path, draft.values.get(path))
         self.form.seal()
 
