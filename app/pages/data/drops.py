@@ -8,20 +8,24 @@ from PySide6.QtCore import Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QWidget
 
+from app.link import HostLink
+from app.widgets.notice import Notice
+
 
 class DropPage(QWidget):
-    """Takes files and folders of this machine.
+    """Takes files and folders of this machine, and says where the engine cannot read them.
 
     Signals:
-        model_dropped: a folder with a model (str).
-        files_dropped: everything else, in the order of the drop (list of str).
+        dropped: a folder with a model (str, empty if there is none), and everything else, in the
+            order of the drop (list of str).
     """
 
-    model_dropped = Signal(str)
-    files_dropped = Signal(object)
+    dropped = Signal(str, object)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, link: HostLink, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._link = link
+        self.notice = Notice()
         self.setAcceptDrops(True)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
@@ -31,10 +35,19 @@ class DropPage(QWidget):
 
     def dropEvent(self, event: QDropEvent) -> None:
         """Qt override."""
+        event.acceptProposedAction()
+        if not self._link.place.shares_files:
+            self.notice.say(_not_there(self._link.place.name), "warning")
+            return
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
         models = [path for path in paths if path.is_dir() and (path / "config.json").exists()]
-        for path in models:
-            self.model_dropped.emit(str(path))
-        if files := [str(path) for path in paths if path not in models]:
-            self.files_dropped.emit(files)
-        event.acceptProposedAction()
+        files = [str(path) for path in paths if path not in models]
+        if paths:
+            self.dropped.emit(str(models[-1]) if models else "", files)
+
+
+def _not_there(name: str) -> str:
+    return (
+        f"The engine is on {name}, over SSH, and reads no files of this machine. Copy them there, "
+        "and write their path here."
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Any
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
 from app.form import Draft
 from app.link import HostLink
@@ -14,6 +14,11 @@ from app.pages.data.rows_card import Part, RowsCard
 from app.pages.new_run.previews import Previews
 from app.theme import Tokens
 from engine.contract.messages import Refusal
+
+MOST = 20
+"""Datasets of which rows are shown."""
+_TOGETHER_MS = 150
+"""So long answers about several datasets are gathered: each time all of them are written anew."""
 
 
 class FirstLook(QObject):
@@ -32,6 +37,8 @@ class FirstLook(QObject):
         self._keys: list[Key] = []
         self._previews = Previews(link, self, after_ms=0)
         self._previews.told.connect(self._on_told)
+        self._gather = QTimer(self, singleShot=True, interval=_TOGETHER_MS)
+        self._gather.timeout.connect(self._show)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -48,7 +55,8 @@ class FirstLook(QObject):
         """Look at this data, and at a file that was looked at before anew: it may be another."""
         before = [key.path for key in self._keys]
         self._draft = draft
-        self._keys = [key_of(entry) for entry in entries(draft)]
+        self._gather.stop()
+        self._keys = [key_of(entry) for entry in entries(draft)[:MOST]]
         if [key.path for key in self._keys] != before:
             self.card.show_parts([])
         self._previews.want([])
@@ -57,12 +65,17 @@ class FirstLook(QObject):
     def _on_told(self, key: Key) -> None:
         if key not in self._keys or self._previews.is_asked(key):
             return
+        if len(self._keys) == 1:
+            self._show()
+        elif not self._gather.isActive():
+            self._gather.start()
+
+    def _show(self) -> None:
         several = is_mixture(self._draft)
-        self.card.show_parts(
-            [
-                Part(PurePath(key.path.replace("\\", "/")).name if several else "",
-                     self._previews.of(key))
-                for key in self._keys
-            ]
-        )  # fmt: skip
+        parts = [
+            Part(PurePath(key.path.replace("\\", "/")).name if several else "",
+                 self._previews.of(key))
+            for key in self._keys
+        ]  # fmt: skip
+        self.card.show_parts(parts, more=len(entries(self._draft)) - len(parts))
         self.told.emit()

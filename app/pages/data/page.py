@@ -49,12 +49,12 @@ class DataPage(DropPage):
     def __init__(
         self, link: HostLink, preferences: Preferences, theme: Theme, parent: QWidget | None = None
     ) -> None:
-        super().__init__(parent)
+        super().__init__(link, parent)
         self.setObjectName("page")
-        self._link = link
         self.subject = Subject()
-        self._complaints: list[Complaint] = []
-        """What was said against what was asked for last."""
+        self._against: tuple[list[Complaint], str, str] | None = None
+        """What was said against what was asked for last, with its headline, and in one sentence."""
+        self._said = standing.EMPTY
         self.report: DatasetReport | None = None
         self.inspector = Inspector(link, self)
         self._build(theme.tokens, preferences)
@@ -80,17 +80,16 @@ class DataPage(DropPage):
         lengths.column.addWidget(self.lengths)
         self.desk = Desk(self.samples, lengths, self.findings, self.templates.card, self.first.card)
         page = column(
-            row(self.title, self.chip, None, self.stop, self.use, spacing=12), self.source,
-            self.templates.bar, self.state, self.tiles, self.desk,
+            row(self.title, self.chip, None, self.stop, self.use, spacing=12), self.notice,
+            self.source, self.templates.bar, self.state, self.tiles, self.desk,
             margins=(24, 20, 24, 20), spacing=13,
         )  # fmt: skip
         page.addStretch(0)
-        page.setStretch(5, 1)
+        page.setStretch(page.indexOf(self.desk), 1)
         self.setLayout(page)
 
     def _connect(self, theme: Theme) -> None:
-        self.model_dropped.connect(self.source.take_model)
-        self.files_dropped.connect(self._on_files_dropped)
+        self.dropped.connect(self._on_dropped)
         self.source.look_wanted.connect(self.look)
         self.source.patch_wanted.connect(self._on_reading_wanted)
         self.stop.clicked.connect(self._on_stop)
@@ -101,7 +100,7 @@ class DataPage(DropPage):
         self.findings.rows_wanted.connect(self.samples.go_through)
         self.findings.patch_wanted.connect(self._on_patch_wanted)
         self.state.patch_wanted.connect(self._on_reading_wanted)
-        self.templates.patch_wanted.connect(self._on_patch_wanted)
+        self.templates.patch_wanted.connect(self._on_reading_wanted)
         self.templates.editing_changed.connect(self.desk.set_editing)
         self.first.told.connect(self._on_told)
         self.inspector.begun.connect(self._on_begun)
@@ -131,12 +130,12 @@ class DataPage(DropPage):
             return
         self.source.path.setFocus()
         self.inspector.stop()
-        self.subject.wanted = Draft()
+        self.subject.wanted, self._against = Draft(), None
         self.first.look(Draft())
         self._show(standing.EMPTY)
 
     def _look_at(self, draft: Draft) -> None:
-        self.subject.wanted, self._complaints = draft, []
+        self.subject.wanted, self._against = draft, None
         self.source.show_reading(draft)
         self.first.look(draft)
         if draft.get("model.path"):
@@ -150,12 +149,19 @@ class DataPage(DropPage):
 
     # ------------------------------------------------------------ what the person wants
 
-    def _on_files_dropped(self, paths: list[str]) -> None:
-        """One takes the place of one; several are learnt from together, as on New run."""
-        if len(paths) == 1 and not is_mixture(self.subject.wanted):
-            self.source.take(paths[0])
+    def _on_dropped(self, model: str, files: list[str]) -> None:
+        """One file takes the place of one; several are learnt from together, as on New run."""
+        if model:
+            self.source.set_model(model)
+        if not files:
+            self.look()
             return
-        found = [self._link.place.path_there(path) for path in paths]
+        if len(files) == 1 and not is_mixture(self.subject.wanted):
+            self.source.take(files[0])
+            return
+        found = [self._link.place.path_there(path) for path in files]
+        if again := self.subject.known_of(found):
+            self.notice.say(standing.known_already(again), "info")
         draft = self.subject.with_files(found, self.source.filled)
         self.source.fill(draft)
         self._look_at(draft)
@@ -165,17 +171,16 @@ class DataPage(DropPage):
         self._show(standing.STOPPED)
 
     def _on_patch_wanted(self, patch: dict[str, Any]) -> None:
-        draft = self.subject.good.with_patch(patch)
-        if draft.get("dataset.path") or draft.get("dataset.sources"):
-            self._look_at(draft)
-        else:  # There is nothing to look at yet.
-            self.subject.good = draft
-            self.templates.show_draft(draft)
+        """What is shown is to be mended."""
+        self._look_at(self.subject.good.with_patch(patch))
 
     def _on_reading_wanted(self, patch: dict[str, Any]) -> None:
-        """The file that is filled in is to be read in another way."""
-        if draft := self.subject.draft_of(self.source.filled):
-            self._look_at(draft.with_patch(patch))
+        """What is filled in is to be read in another way."""
+        draft = self.subject.changed(patch, self.source.filled)
+        if draft is not None:
+            self._look_at(draft)
+        else:  # There is nothing to look at yet.
+            self.templates.show_draft(self.subject.good)
 
     def _on_use(self) -> None:
         # Without a model there is no report that could show it to be good.
@@ -191,12 +196,13 @@ class DataPage(DropPage):
         """More is known of the first rows."""
         if self.inspector.is_busy or self.report is not None:
             self._arrange()
-            return
-        if self._complaints:
-            self._complain(self._complaints)
+        elif self._against is not None:
+            self._complain(*self._against)
         elif not self.subject.wanted.get("model.path"):
             facts, refusal = self.first.facts, self.first.refusal
             self._show(standing.without_model(self.subject.wanted, facts, refusal))
+        else:
+            self._arrange()
 
     def _on_refused(self, refusal: Refusal) -> None:
         if refusal.code == "not_found":
@@ -215,7 +221,7 @@ class DataPage(DropPage):
         self, complaints: list[Complaint], headline: str = "This cannot be learnt from",
         sentence: str = "",
     ) -> None:  # fmt: skip
-        self._complaints = complaints
+        self._against = (complaints, headline, sentence)
         self.templates.show_draft(self.subject.good)
         draft, facts = self.subject.wanted, self.first.facts
         self._show(standing.refused(headline, draft, facts, complaints, sentence))
@@ -237,19 +243,19 @@ class DataPage(DropPage):
 
     def _show(self, said: Standing) -> None:
         """Say how things stand while there is no report."""
-        self.report = None
+        self.report, self._said = None, said
         self.title.setText(self.subject.title)
         self.state.show_standing(said, busy=self.inspector.is_busy)
-        if said.asks_columns:
-            self.state.ask_for_columns(self.subject.wanted, said.problem)
-        self._arrange(is_usable=said.is_usable)
+        if said.asks_columns and (self.first.facts or self.first.refusal):
+            self.state.ask_for_columns(self.subject.wanted, said.problem, self.first.facts)
+        self._arrange()
 
-    def _arrange(self, *, is_usable: bool = False) -> None:
+    def _arrange(self) -> None:
         has_report, facts = self.report is not None, self.first.facts
         self.state.setVisible(not has_report)
         self.tiles.setVisible(has_report)
         self.stop.setVisible(self.inspector.is_busy)
-        self.use.setVisible(has_report or is_usable)
+        self.use.setVisible(has_report or self._said.is_usable)
         # What is to be done next stands out alone.
         set_look(self.source.look, "kind", "" if has_report else "primary")
         is_one = bool(facts) and not is_mixture(self.subject.wanted)

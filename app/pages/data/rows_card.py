@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from PySide6.QtGui import QFont, QTextBlockFormat, QTextCharFormat, QTextCursor, QTextOption
 from PySide6.QtWidgets import QTextEdit
 
-from app import raw_words
+from app import raw_words, words
 from app.form_words import choice
 from app.pages.data.sample_view import code_font
 from app.theme import SANS, Tokens
@@ -35,6 +35,7 @@ class RowsCard(Card):
         super().__init__("First rows, as they stand in the file", " ")
         self._tokens = tokens
         self._parts: list[Part] = []
+        self._more = 0
         self.reason = label("", "muted", wrap=True)
         self.view = QTextEdit()
         self.view.setReadOnly(True)
@@ -54,11 +55,12 @@ class RowsCard(Card):
         self._tokens = tokens
         self._write()
 
-    def show_parts(self, parts: Sequence[Part]) -> None:
-        """Show these datasets; the same again stay where they were scrolled to."""
-        if list(parts) == self._parts:
+    def show_parts(self, parts: Sequence[Part], more: int = 0) -> None:
+        """Show these datasets, and that there are ``more``; the same again stay where they were
+        scrolled to."""
+        if (list(parts), more) == (self._parts, self._more):
             return
-        self._parts = list(parts)
+        self._parts, self._more = list(parts), more
         known = [part.facts for part in parts if part.facts]
         self.aside.setText(raw_words.extent(known[0]) if len(parts) == 1 and known else "")
         is_one = len(parts) == 1 and bool(known) and known[0].get("format") != "unknown"
@@ -83,6 +85,9 @@ class RowsCard(Card):
             wrong = raw_words.wrong_rows(facts)
             for place, row in enumerate(rows[:_OF_SEVERAL] if title else rows):
                 self._put_row(cursor, place, row, wrong.get(place, ""))
+        if self._more:
+            told = f"and {words.counted(self._more, 'more dataset')}"
+            self._put(cursor, told, self._look("muted"), above=2 * _GAP_PX)
         cursor.endEditBlock()
         self.view.moveCursor(QTextCursor.MoveOperation.Start)
 

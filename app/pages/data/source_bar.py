@@ -29,6 +29,7 @@ _DROP = "Drop a file here, or write its path"
 _AUTO = "auto"
 _FORMAT_WIDTH = 164
 _OF_SEVERAL = "Each of several datasets has its own format: New run shows them, with their weights"
+_OF_NONE = "Choose a file first: the format is that of its rows"
 
 
 class SourceBar(QWidget):
@@ -46,13 +47,30 @@ class SourceBar(QWidget):
         super().__init__()
         self._link = link
         self._preferences = preferences
+        self._is_several = False
         self.path = _line(_DROP, "Data")
+        self._build_model()
+        self._build_choices()
+        self.browse = button("Browse…", tip="Choose a file")
+        self.look = button("Look", "primary", tip="Return")
+        line = row(self.path, self.browse, self.format, self.model, self.method, self.look)
+        line.setStretch(0, 3)
+        line.setStretch(3, 2)
+        self.setLayout(line)
+        self._connect()
+        self._lock_format()
+
+    # ------------------------------------------------------------ building
+
+    def _build_model(self) -> None:
         self.model = _line("Model: folder or hub id", "Model")
         self._offered = QStringListModel([option.path for option in merge(bundled(), [])], self)
         completer = QCompleter(self._offered, self)
         completer.setFilterMode(Qt.MatchFlag.MatchContains)
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         self.model.setCompleter(completer)
+
+    def _build_choices(self) -> None:
         self.method = FormCombo()
         self.method.setAccessibleName("How it is learnt from")
         for name, text in METHODS.items():
@@ -61,21 +79,20 @@ class SourceBar(QWidget):
         self.format.setAccessibleName("Format of the rows")
         self.format.setFixedWidth(_FORMAT_WIDTH)
         self._fill_formats(_AUTO)
-        self.browse = button("Browse…", tip="Choose a file")
-        self.look = button("Look", "primary", tip="Return")
-        line = row(self.path, self.browse, self.format, self.model, self.method, self.look)
-        line.setStretch(0, 3)
-        line.setStretch(3, 2)
-        self.setLayout(line)
+
+    def _connect(self) -> None:
         self.browse.clicked.connect(self._on_browse)
         self.look.clicked.connect(self.look_wanted)
         for edit in (self.path, self.model):
             edit.returnPressed.connect(self.look_wanted)
+        self.path.textChanged.connect(self._lock_format)
         self.format.activated.connect(self._on_format)
         self.method.activated.connect(self._on_method)
-        link.connected.connect(self._on_connected)
-        if link.is_connected:
+        self._link.connected.connect(self._on_connected)
+        if self._link.is_connected:
             self._on_connected()
+
+    # ------------------------------------------------------------ what the person does
 
     def _on_connected(self, _data: object = None) -> None:
         self.browse.setEnabled(self._link.place.shares_files)
@@ -123,10 +140,9 @@ class SourceBar(QWidget):
         self.path.setText(self._link.place.path_there(path))
         self.look_wanted.emit()
 
-    def take_model(self, path: str) -> None:
-        """A model's folder of this machine was chosen."""
+    def set_model(self, path: str) -> None:
+        """Fill in a model's folder of this machine."""
         self.model.setText(self._link.place.path_there(path))
-        self.look_wanted.emit()
 
     def fill(self, draft: Draft) -> None:
         """Show what is to be looked at."""
@@ -137,14 +153,20 @@ class SourceBar(QWidget):
     def show_reading(self, draft: Draft) -> None:
         """Show in which way the data is read, and of several files how many there are."""
         self.method.setCurrentIndex(max(0, self.method.findData(str(draft.get("method")))))
-        several = is_mixture(draft)
+        several = self._is_several = is_mixture(draft)
         self._fill_formats(_AUTO if several else str(draft.get(FORMAT) or _AUTO))
-        self.format.setEnabled(not several)
-        self.format.setToolTip(_OF_SEVERAL if several else fields()[FORMAT].help)
+        self._lock_format()
         self.path.setPlaceholderText(
             f"{counted(len(entries(draft)), 'dataset')} together; drop more here" if several
             else _DROP
         )  # fmt: skip
+
+    def _lock_format(self) -> None:
+        """It is of the rows of one file: what is chosen before there is one would get lost."""
+        has_file = bool(self.path.text().strip())
+        self.format.setEnabled(has_file and not self._is_several)
+        tip = fields()[FORMAT].help if has_file else _OF_NONE
+        self.format.setToolTip(_OF_SEVERAL if self._is_several else tip)
 
 
 def _line(placeholder: str, name: str) -> QLineEdit:

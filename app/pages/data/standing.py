@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from app import data_words
+from app import data_words, words
 from app.data_ways import Way, trouble_of, ways_of
 from app.form import Draft
 from app.mixture import is_mixture
@@ -46,6 +47,17 @@ _MODEL_WANTED = Standing(
     "is shown, which it learns, what is cut off, and what is odd.",
     is_usable=True,
 )
+
+
+def known_already(paths: Sequence[str]) -> str:
+    """Of files that are dropped on several, and are among them."""
+    names = ", ".join(PurePath(path.replace("\\", "/")).name for path in paths[:3])
+    more = f" and {words.count(len(paths) - 3)} more" if len(paths) > 3 else ""
+    verb = "are" if len(paths) > 1 else "is"
+    return (
+        f"{names}{more} {verb} among these datasets already, and not added again. To learn more "
+        "often from one, give it a weight on New run."
+    )
 
 
 def without_model(draft: Draft, facts: dict[str, Any], refusal: Refusal | None) -> Standing:

@@ -96,20 +96,28 @@ class StateCard(Card):
         is_compared = unit == COMPARED
         self.text.setText(data_words.progress(done, total, rate, is_compared=is_compared))
 
-    def ask_for_columns(self, draft: Draft, problem: str) -> None:
-        """Let the person say what the columns of a draft's file are. Beside the lists for it,
+    def ask_for_columns(self, draft: Draft, problem: str, facts: dict[str, Any]) -> None:
+        """Let the person say what the columns of a draft's file are, which ``facts`` are known of;
+        none where it has no columns of the names that were said. Beside the lists for it,
         ``problem`` is all that need be said."""
         self._problem = problem
         named = draft.get(_COLUMNS)
         self._draft, self._named = draft, dict(named) if isinstance(named, dict) else {}
-        if draft.get("dataset.path"):  # A mixture has columns for each of its parts.
-            self._ask(self._named)
+        if not draft.get("dataset.path"):  # A mixture has columns for each of its parts.
+            return
+        if facts:
+            self._show_columns(facts, self._named)
+        else:
+            self._ask_without_names()
 
     def _ask(self, named: dict[str, str]) -> None:
         spec = as_the_engine_reads(
             {"dataset": {"path": self._draft.get("dataset.path")}}, self._link.place
         )
-        pending = self._link.ask(PreviewDataset, path=spec["dataset"]["path"], columns=named)
+        pending = self._link.ask(
+            PreviewDataset, path=spec["dataset"]["path"], columns=named,
+            roles=self._draft.get("dataset.roles") or {},
+        )  # fmt: skip
         self._asked += 1
         pending.setProperty("asked", self._asked)
         pending.setProperty("named", named)
@@ -126,12 +134,18 @@ class StateCard(Card):
         if named != self._named and facts.get("format") != "unknown":
             self.patch_wanted.emit({_COLUMNS: named or None})
             return
+        self._show_columns(facts, named)
+
+    def _show_columns(self, facts: dict[str, Any], named: dict[str, str]) -> None:
         self.columns.show_columns(facts, named, is_asked=True)
         if not self.columns.isHidden():
             self.text.setText(self._problem)
 
     def _on_unknown(self) -> None:
-        """A column that was named is not there: which are, is to be seen without any."""
         if self.sender().property("asked") == self._asked and self.sender().property("named"):
-            self._named = {}
-            self._ask({})
+            self._ask_without_names()
+
+    def _ask_without_names(self) -> None:
+        """A column that was named is not there: which are, is to be seen without any."""
+        self._named = {}
+        self._ask({})

@@ -14,6 +14,8 @@ from app.pages.new_run.starter import as_the_engine_reads
 from engine.contract.messages import PreviewDataset, Refusal
 
 _ASK_AFTER_MS = 250
+_AT_ONCE = 4
+"""Questions under way: each has a thread of the host read a file."""
 
 
 class Previews(QObject):
@@ -68,8 +70,15 @@ class Previews(QObject):
         self.want(self._wanted)
 
     def _on_delay(self) -> None:
-        for key in self._open() if self._link.is_connected else ():
-            self._ask(key)
+        # What is of no interest any more keeps nobody waiting.
+        free = _AT_ONCE - len(self._asked.intersection(self._wanted))
+        if free > 0 and self._link.is_connected:
+            for key in self._open()[:free]:
+                self._ask(key)
+
+    def _ask_more(self) -> None:
+        if not self._delay.isActive():  # Else it comes, when nothing is being typed any more.
+            self._on_delay()
 
     def _ask(self, key: Key) -> None:
         spec = as_the_engine_reads({"dataset": {"path": key.path}}, self._link.place)
@@ -88,12 +97,14 @@ class Previews(QObject):
         if key in self._wanted:
             self._facts[key] = data
         self.told.emit(key)
+        self._ask_more()
 
     def _on_refused(self, refusal: Refusal) -> None:
         key = self._asked_for()
         if key in self._wanted and refusal.code != "no_connection":
             self._refusals[key] = refusal
         self.told.emit(key)
+        self._ask_more()
 
     def _asked_for(self) -> Key:
         key = Key(*self.sender().property("about"))
