@@ -135,7 +135,9 @@ def as_seen(sample: Sample, report: DatasetReport, output: Output) -> str:
     """A sample as the model sees it; what is learnt stands out."""
     head = f"{at_head(name_of(report.files, sample.row, report.lines))}: {_fate(sample, report)}"
     if not sample.is_shown:
-        return f"{head} It lies too far behind to be kept as text."
+        return f"{head} No text of it is kept."
+    if sample.is_of_tokens:
+        head += " The row lies far behind: its text is put together from its tokens."
     cut = report.max_length - sample.first_token if report.method != "pretrain" else sample.length
     return f"{head}\n{_marked(sample, cut, output)}"
 

@@ -9,6 +9,8 @@
       spans.u32                 from and up to which character of it each token goes
       raw.utf8  raws.i64        the same rows as they stand in the file, as JSON
       ENCODED.json              all else; written last: a folder without it is none
+      pieces.bytes  pieces.i64  what each token stands for, and where that begins; there where not
+                                all samples are kept as text
       near.i64                  of each sample the earlier one that it is nearly the same as, or
                                 itself; there once somebody has asked
 
@@ -36,6 +38,7 @@ TOKENS, LEARNT, STARTS, ROWS = "tokens.i32", "learnt.u8", "starts.i64", "rows.i6
 DIGESTS = "digests.sha256"
 TEXT, TEXTS, SPANS, RAW, RAWS = "text.utf8", "texts.i64", "spans.u32", "raw.utf8", "raws.i64"
 NEAR = "near.i64"
+PIECES, PIECE_STARTS = "pieces.bytes", "pieces.i64"
 FILES = (TOKENS, LEARNT, STARTS, ROWS, DIGESTS, TEXT, TEXTS, SPANS, RAW, RAWS)
 DIGEST_BYTES = 32
 

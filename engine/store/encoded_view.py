@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import bisect
+import codecs
 import mmap
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +17,8 @@ from engine.store.encoded import (
     DIGEST_BYTES,
     DIGESTS,
     LEARNT,
+    PIECE_STARTS,
+    PIECES,
     RAW,
     RAWS,
     ROWS,
@@ -65,7 +69,9 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     names: dict[int, str] = {}
     """Of special tokens among them."""
     is_shown: bool = True
-    """False for a sample too far behind to have been kept as text."""
+    """False if there is no text of it."""
+    is_of_tokens: bool = False
+    """The text is put together from the tokens: the row lies too far behind to have been kept."""
 
 
 class Encoded:
@@ -126,18 +132,45 @@ class Encoded:
         found = Sample(
             row=self._rows[place], place=place, length=end - begin,
             targets=sum(flags[self._unlearnt :]), hash=self._hashes[at : at + DIGEST_BYTES].hex(),
-            is_shown=place < self.meta.shown,
         )  # fmt: skip
-        return self._with_text(found, begin, first_token, limit) if found.is_shown else found
-
-    def _with_text(self, found: Sample, begin: int, first: int, limit: int) -> Sample:
-        text = self._cut(TEXT, self._texts, found.place)
-        first = max(0, min(first, found.length - 1))
+        first = max(0, min(first_token, found.length - 1))
         last = min(found.length, first + limit)
+        if place < self.meta.shown:
+            return self._with_text(found, begin, first, last)
+        return self._of_tokens(found, begin, first, last)
+
+    def _of_tokens(self, found: Sample, begin: int, first: int, last: int) -> Sample:
+        pieces = self._pieces
+        if not pieces:
+            return msgspec.structs.replace(found, is_shown=False)
+        ids = self._tokens[begin + first : begin + last]
+        text, spans = put_together(pieces.of(id) for id in ids)
+        tokens = [
+            Token(*spans[number], id, self._is_learnt(begin, begin + first + number))
+            for number, id in enumerate(ids)
+        ]
+        return msgspec.structs.replace(
+            found, text=text[:_TEXT_CHARS], tokens=tokens, first_token=first, is_of_tokens=True
+        )
+
+    @cached_property
+    def _pieces(self) -> Pieces | None:
+        """None if all is kept as text, or the tokenizer is one that cannot be asked."""
+        try:
+            starts = self._view(PIECE_STARTS, "q")
+            return Pieces(self._bytes(PIECES), starts) if len(starts) > 1 else None
+        except OSError:
+            return None
+
+    def _is_learnt(self, begin: int, at: int) -> bool:
+        return bool(self._learnt[at]) and at >= begin + self._unlearnt
+
+    def _with_text(self, found: Sample, begin: int, first: int, last: int) -> Sample:
+        text = self._cut(TEXT, self._texts, found.place)
         tokens = [
             Token(
                 self._spans[2 * at], self._spans[2 * at + 1], self._tokens[at],
-                bool(self._learnt[at]) and at >= begin + self._unlearnt,
+                self._is_learnt(begin, at),
             )
             for at in range(begin + first, begin + last)
         ]  # fmt: skip
@@ -177,6 +210,36 @@ class Encoded:
             else:
                 at = hit.start() + 1
         return found
+
+
+class Pieces:
+    """What each token stands for, by id."""
+
+    def __init__(self, data: Any, starts: Sequence[int]) -> None:
+        self._data = data
+        self._starts = starts
+
+    def of(self, id: int) -> bytes:
+        """Nothing for an id that the vocabulary does not have."""
+        if not 0 <= id < len(self._starts) - 1:
+            return b""
+        found: bytes = self._data[self._starts[id] : self._starts[id + 1]]
+        return found
+
+
+def put_together(pieces: Iterable[bytes]) -> tuple[str, list[tuple[int, int]]]:
+    """The text of these pieces, and from and up to which letter of it each goes. A letter that
+    several make belongs to each of them; bytes that make none are a mark."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text, spans, size = [], [], 0
+    for piece in pieces:
+        made = decoder.decode(piece)
+        waits = bool(decoder.getstate()[0])
+        text.append(made)
+        spans.append((size, size + len(made) + waits))
+        size += len(made)
+    text.append(decoder.decode(b"", final=True))
+    return "".join(text), spans
 
 
 def _any_case(letter: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -85,8 +86,11 @@ class EncodedWriter:
         self.shown += len(shown.texts)
         self._shown_tokens += len(shown.spans) // 8
 
-    def publish(self, meta: Meta) -> Path:
-        """Make it a dataset; ``meta`` need not say the sizes."""
+    def publish(self, meta: Meta, pieces: Callable[[], Sequence[bytes]] | None = None) -> Path:
+        """Make it a dataset; ``meta`` need not say the sizes. ``pieces`` is what each token stands
+        for, and is only asked for where samples are left without text."""
+        if pieces and self.shown < self.samples:
+            self._keep_pieces(pieces())
         self._close()
         for name in encoded.FILES:
             sync_file(self._staging / name)
@@ -98,6 +102,11 @@ class EncodedWriter:
         write_atomic(self._staging / encoded.META, msgspec.json.encode(meta))
         self._put_in_place()
         return self._final
+
+    def _keep_pieces(self, pieces: Sequence[bytes]) -> None:
+        starts = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
+        (self._staging / encoded.PIECES).write_bytes(b"".join(pieces))
+        (self._staging / encoded.PIECE_STARTS).write_bytes(starts.tobytes())
 
     def _put_in_place(self) -> None:
         # Another process may have made the same one meanwhile: both are good.

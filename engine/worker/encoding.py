@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -32,6 +33,7 @@ from engine.worker.failures import JobError
 from engine.worker.hub_dataset import fetch_missing
 from engine.worker.mixture import tell_format
 from engine.worker.part import Part, Tally
+from engine.worker.pieces import pieces_of
 from engine.worker.quick_tokenizer import QuickTokenizer, quick_of
 from engine.worker.report import Report
 from engine.worker.row_encoder import RowEncoder
@@ -132,7 +134,7 @@ def _make(
                 id: token.content for id, token in tokenizer.added_tokens_decoder.items()
             },
         )  # fmt: skip
-        return writer.publish(tally.into(meta))
+        return writer.publish(tally.into(meta), partial(pieces_of, tokenizer))
 
 
 class _Reading:

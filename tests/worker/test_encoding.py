@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer, decoders
+from tokenizers import models as models_of
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from engine.contract.messages import Decision, Finding
 from engine.contract.spec import Spec
 from engine.contract.validate import check
 from engine.formats.example import DatasetError
 from engine.store import encoded
-from engine.store.encoded_view import Encoded
+from engine.store.encoded_view import Encoded, put_together
 from engine.worker import encoded_writer, encoding, encoding_key
 from engine.worker.batches import Collator, Rows
 from engine.worker.chat import Rendered
@@ -28,6 +30,7 @@ from engine.worker.encoding_key import key_of
 from engine.worker.failures import JobError
 from engine.worker.packing import unpacked
 from engine.worker.part import Part, Shown
+from engine.worker.pieces import pieces_of
 from engine.worker.quick_tokenizer import quick_of
 from engine.worker.report import Halted
 from engine.worker.row_encoder import RowEncoder
@@ -186,7 +189,7 @@ def test_where_room_is_short_older_data_and_the_texts_make_room(
     monkeypatch.setattr(EncodedWriter, "add", add)
     found = encoding_of(spec, tokenizer, report)
     assert len(found.samples) == 60
-    assert not Encoded(found.folder).sample(0).is_shown
+    assert Encoded(found.folder).sample(0).is_of_tokens
     assert [path.name for path in encoded.folder_of("x").parent.iterdir()] == [found.folder.name]
 
 
@@ -345,7 +348,59 @@ def test_text_beyond_the_room_for_it_is_counted_but_not_shown(fettle_home: Path)
     assert [data.sample(place).length for place in range(3)] == [2, 2, 2]
 
 
-def test_a_tokenizer_without_places_is_not_shown_but_trains(
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_row_too_far_behind_for_its_text_is_shown_by_its_tokens(
+    family: str, models: Callable[[str], Path], tmp_path: Path, report: Heard,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    rows = [{"prompt": f"Wo? {n} ☃ 漢字", "completion": f"é {n} 😀\n\tTief."} for n in range(6)]
+    data = tmp_path / "far.jsonl"
+    data.write_text("\n".join(map(json.dumps, rows)))
+    spec = _spec(models(family), data)
+    tokenizer = AutoTokenizer.from_pretrained(models(family))
+    near = Encoded(encoding_of(spec, tokenizer, report).folder)
+    whole = [near.sample(place) for place in range(6)]
+    assert not (near.folder / encoded.PIECES).exists()
+    encoded.make_room(keep=0)
+    real = EncodedWriter.__init__
+    monkeypatch.setattr(EncodedWriter, "__init__", lambda self, folder, _=0: real(self, folder, 0))
+    far = Encoded(encoding_of(spec, tokenizer, report).folder)
+    for place, kept in enumerate(whole):
+        found = far.sample(place)
+        assert (found.is_shown, found.is_of_tokens, kept.is_of_tokens) == (True, True, False)
+        ids = [token.id for token in found.tokens]
+        assert (ids, found.targets) == ([token.id for token in kept.tokens], kept.targets)
+        assert [t.learnt for t in found.tokens] == [t.learnt for t in kept.tokens]
+        assert found.text == tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+        named = [found.text[t.begin : t.end] for t in found.tokens]
+        assert kept.names == {t.id: n for t, n in zip(found.tokens, named, strict=True)
+                              if t.id in kept.names}  # fmt: skip
+        part = far.sample(place, first_token=2, limit=3)
+        assert [t.id for t in part.tokens] == ids[2:5]
+        assert part.first_token == 2
+
+
+def test_pieces_of_a_vocabulary_as_sentencepiece_has_it(tmp_path: Path) -> None:
+    words = {"<unk>": 0, "\u2581well": 1, "ed": 2, "\u2581": 3, "é": 4}
+    words |= {f"<0x{byte:02X}>": 5 + byte for byte in range(256)}
+    core = Tokenizer(models_of.BPE(words, [], unk_token="<unk>", byte_fallback=True))
+    core.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>")
+    pieces = pieces_of(tokenizer)
+    ids = [1, 2, 3, 4, *(5 + byte for byte in "☃".encode()), 1]
+    text, spans = put_together(pieces[id] for id in ids)
+    assert text == " welled é☃ well" == tokenizer.decode(ids)
+    assert [text[begin:end] for begin, end in spans] == [
+        " well", "ed", " ", "é", "☃", "☃", "☃", " well"
+    ]  # fmt: skip
+    text, spans = put_together([b"a", b"\xe2\x98", b"b", b"\xff", b"\xe2"])
+    assert text == "a\ufffdb\ufffd\ufffd"
+    assert max(end for _, end in spans) == len(text)
+
+
+def test_a_tokenizer_without_places_is_shown_by_its_tokens(
     models: Callable[[str], Path], texts: Path, tokenizer: Any, report: Heard,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -354,7 +409,7 @@ def test_a_tokenizer_without_places_is_not_shown_but_trains(
     monkeypatch.setattr(type(tokenizer), "is_fast", property(lambda _: False))
     found = encoding_of(spec, tokenizer, report)
     assert len(found.samples) == 30
-    assert not Encoded(found.folder).sample(3).is_shown
+    assert Encoded(found.folder).sample(3).is_of_tokens
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -25,6 +25,7 @@ PICKS = (
     ("most_cut", "Most cut", "From the one that loses most of its answer on"),
     ("untaught", "Nothing trained", "Samples without a token to learn within the cut"),
 )
+_FAR = "Of a row so far behind only its tokens are kept."
 _RAW_HEIGHT = 130
 _SEARCH_WIDTH = 150
 
@@ -211,7 +212,7 @@ class SampleCard(Card):
         self.where.setText(which + data_words.place_of(sample, self._report))
         cut = None if self._report.method == "pretrain" else self._report.max_length
         self.view.show_sample(sample, cut)
-        self.raw.setPlainText(sample.raw)
+        self.raw.setPlainText(_FAR if sample.is_of_tokens else sample.raw)
         self._show_likeness(data_words.likeness_of(sample.row, self._report))
         last = sample.first_token + len(sample.tokens)
         self.more.setVisible(sample.is_shown and sample.length > SHOWN_TOKENS)

@@ -59,7 +59,7 @@ class SampleView(QTextEdit):
         cursor = QTextCursor(self.document())
         cursor.beginEditBlock()
         if not sample.is_shown:
-            cursor.insertText("This row lies too far behind to be kept as text.")
+            cursor.insertText("No text of this row is kept.")
         at = 0
         for number, token in enumerate(sample.tokens):
             text = sample.text[max(at, token.begin) : token.end] if token.end > at else ""
