@@ -9,15 +9,15 @@ from typing import Any
 
 import msgspec
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QFont, QFontMetrics
-from PySide6.QtWidgets import QPushButton, QWidget
+from PySide6.QtWidgets import QPushButton, QStyleOptionViewItem, QWidget
 from pytestqt.qtbot import QtBot
 
 from app.pages.new_run import NewRunPage
 from app.pages.new_run.catalogue import bundled
 from app.pages.new_run.forecaster import Forecast, checked
-from app.pages.new_run.model_list import facts_at, level_for
+from app.pages.new_run.model_list import Index, ModelDelegate, facts_at, level_for
 from app.pages.new_run.profile_menu import ProfileMenu, grouped, profile_words
 from app.pages.new_run.todo_items import heading, patch_words, todos
 from app.pages.new_run.traces import Traced, key_of
@@ -548,6 +548,23 @@ def test_every_row_of_the_list_tells_the_same_of_its_model(qapp: object) -> None
         assert counts == {2 - level}, width
     assert level_for(options, 1200, metrics) == 0
     assert level_for(options, 320, metrics) == 2
+
+
+def test_the_list_asks_one_row_for_its_height(page: NewRunPage) -> None:
+    asked: list[int] = []
+
+    class Counting(ModelDelegate):
+        def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
+            asked.append(index.row())
+            return super().sizeHint(option, index)
+
+    combo = page.model.combo
+    combo.setItemDelegate(Counting(combo))
+    combo.showPopup()
+    heights = {combo.view().visualRect(combo.model().index(row, 0)).height() for row in range(9)}
+    combo.hidePopup()
+    assert heights == {28}
+    assert 0 < len(asked) < 5 < combo.count()
 
 
 def test_a_remedy_without_a_button_is_a_sentence() -> None:

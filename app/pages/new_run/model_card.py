@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCompleter, QFileDialog, QPushButton, QSizePolicy
+from PySide6.QtWidgets import QCompleter, QFileDialog, QListView, QPushButton, QSizePolicy
 
 from app.form import Form, Tuning
 from app.form_editors import FormCombo, FormLine
@@ -233,6 +233,9 @@ def _make_combo() -> FormCombo:
     combo.setToolTip(fields()["model.path"].help)
     combo.setMaxVisibleItems(14)
     combo.setItemDelegate(ModelDelegate(combo))
+    shown = combo.view()
+    assert isinstance(shown, QListView)
+    shown.setUniformItemSizes(True)  # Else each row is asked for its height, again and again.
     line = FormLine()
     line.setStyleSheet("border: none; background: transparent; padding: 0;")
     combo.setLineEdit(line)
