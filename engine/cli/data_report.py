@@ -7,6 +7,7 @@ from engine.cli.output import Output
 from engine.cli.words import count, duration
 from engine.contract.dataset_report import (
     COMPARED,
+    IDLE_WORDS,
     NAMED_ROWS,
     DatasetReport,
     Packing,
@@ -30,6 +31,8 @@ class Making:
 
     def words(self, message: Progress, now: float) -> str:
         """``Making tokens: 800 of about 1 200 rows, 400 rows/s, 1 s left``; ``now`` in seconds."""
+        if idle := IDLE_WORDS.get(message.unit):
+            return idle
         if message.unit != self._unit:
             self._first, self._unit = None, message.unit
         self._first = self._first or (now, message.done)

@@ -12,6 +12,13 @@ from engine.contract.row_places import FileRows
 ROWS, COMPARED = "rows", "rows compared"
 """Units of the progress while a dataset is looked over: rows become tokens, and then they are
 compared with each other."""
+QUEUED, STARTING = "other datasets first", "start of a worker"
+"""The same, while nothing is done yet."""
+IDLE_WORDS = {
+    QUEUED: "Waits until another dataset has been looked over",
+    STARTING: "Starts a worker, which takes longer beside a run",
+}
+"""What they are for people."""
 NAMED_ROWS = 8
 """Of a finding, where rows are written out."""
 _FIXED, _DROPPED = "fixed_", "fixed_drop_"

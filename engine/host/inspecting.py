@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from engine.contract.dataset_report import QUEUED, STARTING
+from engine.contract.lifecycle import Phase
 from engine.contract.messages import (
     Complaint,
     Inspected,
@@ -39,6 +41,8 @@ _LINE_BYTES = 700 << 10
 """Of samples in one reply: a line of the wire has 1 MiB."""
 _TRYING_SECONDS = 60.0
 """Trying a template takes a moment, and the start of a worker where there is none."""
+_SILENT_SECONDS = 1.0
+"""Whoever waits for longer is told what for."""
 _KILLED_SECONDS = 10.0
 """How long a killed worker may take to be gone."""
 Tell = Callable[[Message], Awaitable[None]]
@@ -103,8 +107,12 @@ class Inspector:
             return await _try(worker, job)
 
     async def _in_turn(self, name: str, spec: Spec, lend: Lend, tell: Tell) -> Inspected:
-        async with self._lock:
+        while not await _soon(self._lock.acquire()):
+            await tell(_idle(name, QUEUED))
+        try:
             return await self._inspect(name, spec, lend, tell)
+        finally:
+            self._lock.release()
 
     def stop(self, name: str) -> bool:
         """End this one; False if it is not there (any more)."""
@@ -129,19 +137,24 @@ class Inspector:
 async def _ask(worker: Worker, name: str, spec: Spec, tell: Tell) -> Inspected:
     """Give a worker the job and pass on what it says. Raises Refused if it ends."""
     messages: asyncio.Queue[Message | None] = asyncio.Queue()
+    heard = asyncio.Event()
 
     def on_message(message: Message) -> None:
         # One that waits to be told is enough: a slow client gets fewer, and no heap of old ones.
         if isinstance(message, Inspected) or (isinstance(message, Progress) and messages.empty()):
             messages.put_nowait(msgspec.structs.replace(message, run=name))
+            heard.set()
 
     def on_ended(_: object) -> None:
         messages.put_nowait(None)
+        heard.set()
 
     worker.listener = on_message
     worker.ended.add_done_callback(on_ended)
     worker.send(Job(kind="inspect", run=name, spec=to_raw(spec)))
     try:
+        while not await _soon(heard.wait()):
+            await tell(_idle(name, STARTING))
         while (message := await messages.get()) is not None:
             if isinstance(message, Inspected):
                 return message
@@ -178,6 +191,20 @@ async def _sweep(worker: Worker) -> None:
     """Remove what a killed worker was making."""
     await asyncio.wait({worker.ended}, timeout=_KILLED_SECONDS)
     await apart(encoded.forget, worker.pid)
+
+
+async def _soon(wanted: Awaitable[object]) -> bool:
+    """Whether it comes within a moment; if not it is given up."""
+    try:
+        async with asyncio.timeout(_SILENT_SECONDS):
+            await wanted
+    except TimeoutError:
+        return False
+    return True
+
+
+def _idle(name: str, unit: str) -> Progress:
+    return Progress(run=name, phase=Phase.TOKENISING, done=0, total=0, unit=unit)
 
 
 def _failed(name: str, problem: str) -> Inspected:

@@ -20,7 +20,14 @@ from app.pages.data import DataPage, state_card
 from app.pages.data.standing import Standing
 from app.preferences import Preferences
 from app.theme import Theme
-from engine.contract.dataset_report import COMPARED, ROWS, DatasetReport, Packing, RowFinding
+from engine.contract.dataset_report import (
+    COMPARED,
+    QUEUED,
+    ROWS,
+    DatasetReport,
+    Packing,
+    RowFinding,
+)
 from engine.contract.messages import (
     Complaint,
     Inspect,
@@ -226,6 +233,8 @@ def test_a_rate_is_told_once_some_time_has_passed(
         return " ".join(page.state.text.text().split())
 
     page.state.show_standing(Standing("Looking at rows.jsonl"), busy=True)
+    assert told(0, 0, QUEUED) == "Waits until another dataset has been looked over."
+    assert page.state.bar.maximum() == 0
     now = 103.0
     assert told(512, 5000, ROWS) == "Making tokens: 512 of about 5 000 rows"
     now = 105.0

@@ -10,7 +10,7 @@ import pytest
 
 from engine.cli.data_preview import about_file
 from engine.cli.data_report import Making
-from engine.contract.dataset_report import COMPARED
+from engine.contract.dataset_report import COMPARED, QUEUED, STARTING
 from engine.contract.messages import Progress
 from engine.formats import counting, preview
 
@@ -75,6 +75,8 @@ def test_progress_says_how_quick_it_is_and_what_is_left() -> None:
         progress = Progress(phase="tokenising", done=done, total=total, unit=unit)
         return making.words(progress, now).replace("\N{NARROW NO-BREAK SPACE}", " ")
 
+    assert told(0, 0, 8.0, QUEUED) == "Waits until another dataset has been looked over"
+    assert told(0, 0, 9.0, STARTING).startswith("Starts a worker")
     assert told(100, 5000, 10.0) == "Making tokens: 100 of about 5 000 rows"
     assert told(1100, 5100, 12.0) == (
         "Making tokens: 1 100 of about 5 100 rows, 500 rows/s, 8 s left"

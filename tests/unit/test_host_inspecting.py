@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from engine.contract.messages import Inspected, Message, ShowSamples
+from engine.contract.dataset_report import QUEUED, STARTING
+from engine.contract.messages import Inspected, Message, Progress, ShowSamples
+from engine.host import inspecting
 from engine.host.connection import Refused
 from engine.host.inspecting import Inspector, show_samples
 from engine.host.settings import Settings
@@ -17,7 +19,14 @@ from tests.unit.plan_forms import spec_of
 
 
 class Told(list[str]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[tuple[str, str]] = []
+
     async def __call__(self, message: Message) -> None:
+        if isinstance(message, Progress):
+            self.waits.append((message.run, message.unit))
+            return
         assert isinstance(message, Inspected)
         self.append(message.run)
 
@@ -57,6 +66,49 @@ def test_one_that_waits_can_be_stopped(inspector: Inspector) -> None:
         inspector.gates["c"].set()  # type: ignore[attr-defined]
         await asyncio.wait_for(third, 1)
         assert told == ["a", "c"]
+
+    asyncio.run(story())
+
+
+def test_who_waits_is_told_what_for(inspector: Inspector, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspecting, "_SILENT_SECONDS", 0.02)
+
+    async def story() -> None:
+        told = Told()
+        first, second = begun(inspector, "a", told), begun(inspector, "b", told)
+        await asyncio.sleep(0.1)
+        assert set(told.waits) == {("b", QUEUED)}
+        for name, work in (("a", first), ("b", second)):
+            await asyncio.sleep(0.05)
+            inspector.gates[name].set()  # type: ignore[attr-defined]
+            await asyncio.wait_for(work, 1)
+        assert told == ["a", "b"]
+        assert not inspector._lock.locked()
+
+    asyncio.run(story())
+
+
+class Mute:
+    """A worker that is slow to say anything."""
+
+    def __init__(self) -> None:
+        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.listener: Any = None
+
+    def send(self, job: Message) -> None:
+        pass
+
+
+def test_the_start_of_a_worker_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspecting, "_SILENT_SECONDS", 0.02)
+
+    async def story() -> None:
+        told, worker = Told(), Mute()
+        asked = asyncio.create_task(inspecting._ask(cast("Any", worker), "a", spec_of(), told))
+        await asyncio.sleep(0.1)
+        assert set(told.waits) == {("a", STARTING)}
+        worker.listener(Inspected())
+        assert (await asyncio.wait_for(asked, 1)).run == "a"
 
     asyncio.run(story())
 

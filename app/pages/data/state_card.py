@@ -19,7 +19,7 @@ from app.pages.new_run.column_map import ColumnMap
 from app.pages.new_run.starter import as_the_engine_reads
 from app.widgets.flow import Flow
 from app.widgets.parts import Card, button, label
-from engine.contract.dataset_report import COMPARED, ROWS
+from engine.contract.dataset_report import COMPARED, IDLE_WORDS, ROWS
 from engine.contract.messages import PreviewDataset
 
 _COLUMNS = "dataset.columns"
@@ -86,6 +86,9 @@ class StateCard(Card):
     def advance(self, done: int, total: int, unit: str) -> None:
         """So many rows are tokens, of about ``total`` (0 if unknown); then, by the unit, compared
         with each other."""
+        if idle := IDLE_WORDS.get(unit):
+            self.text.setText(f"{idle}.")
+            return
         if unit != self._unit:
             self._first, self._unit = None, unit
         now = time.monotonic()
