@@ -1,12 +1,13 @@
 """Alpaca: ``instruction``, ``input``, ``output``; optionally ``system`` and ``history``.
 
 Becomes a conversation: system, the earlier rounds, instruction and input as the user's turn, output
-as the assistant's. Dolly's ``context`` and ``response`` are taken for input and output.
+as the assistant's. Dolly's ``context`` and ``response`` are taken for input and output, and of rows
+that have no instruction other usual names of a question and an answer (:data:`PAIRS`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from engine.formats import columns
 from engine.formats.example import Conversation, Guess, RawRow, RowError, Turn
@@ -15,11 +16,41 @@ INSTRUCTION = ("instruction",)
 SYSTEM = ("system",)
 INPUT = ("input", "context")
 OUTPUT = ("output", "response")
+PAIRS = (
+    ("question", "answer"), ("question", "response"), ("question", "output"), ("query", "answer"),
+    ("query", "response"), ("query", "reply"), ("prompt", "response"), ("prompt", "answer"),
+    ("prompt", "output"), ("prompt", "reply"), ("input", "target"),
+)  # fmt: skip
+"""What a question and its answer are called in many files. Not ``input`` and ``output``: that is
+rather a row that lacks its instruction."""
+_INPUT_BESIDE_ITSELF = INPUT[1:]
+_VERDICTS = ("label", "chosen", "rejected")
+"""A comparison must not be taken for plain answers."""
+_BY_PAIR = 0.8
+"""How sure that is."""
 
 
 def sniff(rows: Sequence[object]) -> Guess:
     """How well the rows fit."""
-    return columns.guess(rows, _fits, to_example, "instruction and output")
+    named = columns.guess(rows, _fits, to_example, "instruction and output")
+    if named.score > 0:
+        return named
+    asked, answer = next(filter(None, map(_pair, rows)), INSTRUCTION + OUTPUT[:1])
+    return columns.guess(rows, _is_pair, to_example, f"{asked} and {answer}", _BY_PAIR)
+
+
+def _pair(row: object) -> tuple[str, str] | None:
+    """The usual names by which it has question and answer, if it has no instruction."""
+    if not isinstance(row, Mapping) or "instruction" in row:
+        return None
+    return next((pair for pair in PAIRS if pair[0] in row and pair[1] in row), None)
+
+
+def _is_pair(row: RawRow) -> bool:
+    pair = _pair(row)
+    if pair is None or any(name in row for name in _VERDICTS):
+        return False
+    return not any(isinstance(row[name], list | dict) for name in pair)
 
 
 def _fits(row: RawRow) -> bool:
@@ -29,9 +60,9 @@ def _fits(row: RawRow) -> bool:
 def to_example(row: object) -> Conversation:
     """The row as a conversation. Raises RowError."""
     row = columns.as_row(row)
-    instruction = columns.text_at(row, columns.column(row, INSTRUCTION))
-    output = columns.text_at(row, columns.column(row, OUTPUT))
-    given = columns.optional_text(row, INPUT)
+    names = _pair(row) or (columns.column(row, INSTRUCTION), columns.column(row, OUTPUT))
+    instruction, output = (columns.text_at(row, name) for name in names)
+    given = columns.optional_text(row, _INPUT_BESIDE_ITSELF if names[0] == "input" else INPUT)
     question = f"{instruction}\n{given}" if instruction and given else instruction or given
     asked, told = Turn(role="user", content=question), Turn(role="assistant", content=output)
     system = columns.optional_text(row, SYSTEM)

@@ -116,7 +116,8 @@ def settle(reading: Reading, head: list[object], found: Detected, method: str | 
     if found.format not in registry.FORMATS:
         name = reading.gathered.files[0].name
         problem = f"{name} cannot be learnt from. {found.guess.reason}"
-        field = "columns" if mapping.suggested(head) else "path"
+        is_named_else = mapping.suggested(head) or len(mapping.texts_in(head)) > 1
+        field = "columns" if is_named_else else "path"
         raise reading.error(problem, registry.remedy_of(head), field)
     must_suit(reading, found.format, method, "path")
     if method == "sft" and found.format in ASKED_FOR:

@@ -12,25 +12,13 @@ from typing import Any
 import msgspec
 
 from engine.contract.dataset_spec import Names
+from engine.formats import guessing
 from engine.formats.example import DatasetError
 
 IN_TURNS = ("role", "content")
 """Fields of each message, beside the columns of a row."""
 TALK = ("messages", "conversations", "conversation", "prompt", "completion", "chosen", "rejected")
 _SPEAKER = ("role", "from")
-_KNOWN_AS: dict[str, tuple[str, ...]] = {
-    "instruction": (
-        "question", "query", "prompt", "frage", "anfrage", "input", "user", "human", "task",
-        "problem", "pregunta", "q", "问题", "source", "request",
-    ),
-    "output": (
-        "answer", "response", "completion", "antwort", "reply", "assistant", "solution", "target",
-        "respuesta", "réponse", "a", "回答", "答案", "gpt", "text",
-    ),
-    "text": ("content", "document", "body", "article", "passage", "page", "inhalt", "story"),
-}  # fmt: skip
-"""What people call a column, to suggest a mapping by; nothing is mapped unasked."""
-
 Apply = Callable[[Any], Any]
 
 
@@ -112,12 +100,10 @@ def suggested(rows: Sequence[object]) -> Names:
     talk = _lists_of_turns(rows)
     if talk and (fields := _fields_of(talk[1], is_sure=len(rows) > 1)) is not None:
         return {"messages": talk[0]} | fields
-    texts = [name for name in names_in(rows) if _is_text(rows, name)]
+    texts = texts_in(rows)
     if len(texts) == 1:
-        return {"text": texts[0]}
-    asked = _near(texts, "instruction") or (texts[0] if texts else "")
-    others = [name for name in texts if name != asked]
-    answer = _near(others, "output") or (others[0] if others else "")
+        return {"text": texts[0]} if guessing.is_prose(rows, texts[0]) else {}
+    asked, answer = guessing.pair_of(rows, texts)
     return {"instruction": asked, "output": answer} if asked and answer else {}
 
 
@@ -142,14 +128,10 @@ def _fields_of(turn: Mapping[str, Any], *, is_sure: bool) -> Names | None:
     return {"role": who, "content": what} if who and what else None
 
 
-def _is_text(rows: Sequence[object], name: str) -> bool:
-    return any(isinstance(row, Mapping) and isinstance(row.get(name), str) for row in rows)
-
-
-def _near(names: Sequence[str], what: str) -> str:
-    known = _KNOWN_AS[what]
-    near = [name for name in names if name.strip().lower() in known]
-    return min(near, key=lambda name: known.index(name.strip().lower()), default="")
+def texts_in(rows: Sequence[object]) -> list[str]:
+    """The columns in which a row has text."""
+    fields = [row for row in rows if isinstance(row, Mapping)]
+    return [n for n in names_in(rows) if any(isinstance(row.get(n), str) for row in fields)]
 
 
 def as_words(names: Names) -> str:

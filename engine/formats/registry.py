@@ -95,6 +95,8 @@ def _no_format(rows: Sequence[object]) -> str:
 def remedy_of(rows: Sequence[object]) -> str:
     """What to do where no format fits."""
     named = mapping.suggested(rows)
+    if not named and len(mapping.texts_in(rows)) > 1:
+        return "Say which column is the question and which is the answer."
     if not named:
         return "Write rows with, for example, `instruction` and `output`."
     return f"Say which column is which: {mapping.as_words(named)}."

@@ -88,7 +88,8 @@ def test_a_class_is_no_verdict() -> None:
 def test_prompts() -> None:
     assert FORMATS["prompt_only"].to_example({"prompt": [Q]}) == Prompt(prompt=[ASKED])
     assert detect([{"prompt": "Why?"}]).format == "prompt_only"
-    assert detect([{"prompt": "Why?", "response": "So."}]).format == "unknown"
+    assert detect([{"prompt": "Why?", "response": "So."}]).format == "alpaca"
+    assert detect([{"prompt": "Why?", "response": "So.", "label": True}]).format == "unknown"
 
 
 @pytest.mark.parametrize(
