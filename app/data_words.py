@@ -189,9 +189,9 @@ def row_missing(text: str, report: DatasetReport) -> str:
     span = row_places.rows_in(report.files, file, report.rows)
     if span is None:
         return ""
-    read = " to ".join(words.count(number) for number in dict.fromkeys(span))
-    rows = "row" if span[0] == span[1] else "rows"
-    return f"There is no row {words.count(called.number)}: of {file} the {rows} {read} are read."
+    first, last = map(words.count, span)
+    read = f"the rows {first} to {last} are read" if first != last else f"row {first} alone is read"
+    return f"There is no row {words.count(called.number)}: of {file} {read}."
 
 
 def _called(text: str) -> RowPlace | None:

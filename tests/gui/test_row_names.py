@@ -27,6 +27,8 @@ def test_a_row_that_is_skipped_is_no_other_row() -> None:
     assert data_words.row_missing("#6", skipped) == ""
     assert data_words.row_missing("#b.jsonl:5", skipped) == "", "as words"
     assert data_words.row_missing("5 things", skipped) == ""
+    told = data_words.row_missing("#5", replace(skipped, rows=1))
+    assert told == "There is no row 5: of a.jsonl row 6 alone is read."
     mixed = replace(REPORT, files=TWO)
     assert data_words.row_missing("#b.jsonl:2", mixed).endswith("the rows 3 to 12 are read.")
     assert data_words.row_missing("#99", mixed) == "", "the engine says it"
