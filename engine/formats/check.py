@@ -17,6 +17,7 @@ from engine.contract.dataset_spec import DatasetSpec, FormatName
 from engine.contract.messages import Complaint
 from engine.formats import json_rows, registry
 from engine.formats.answers import has_empty_answer, wasted_on
+from engine.formats.bad_rows import BadRows
 from engine.formats.dataset import split_sizes
 from engine.formats.entries import (
     Found,
@@ -33,8 +34,6 @@ from engine.formats.hub_datasets import NotHere
 from engine.formats.source import Source
 from engine.hugging_face import is_offline
 
-MAX_BAD_ROWS = 5
-"""Rows complained about; more of the same help nobody."""
 TIME_SECONDS = 1.0
 _ROWS_A_LOOK = 128
 
@@ -165,22 +164,22 @@ def _settled(reading: Reading, head: _Head, method: str) -> str:
 
 def _read(rows: Iterator[Found], module: Format, deadline: float) -> Checked:
     checked = Checked(complaints=[])
-    bad: list[tuple[Row, Complaint]] = []
+    bad = BadRows()
     try:
         for source, row in rows:
             checked.count += 1
             try:
                 _note(checked, example_of(source, row, module), source, row)
             except DatasetError as error:
-                bad.append((row, _told(error, row, module)))
-            if len(bad) >= MAX_BAD_ROWS or _is_late(checked.count, deadline):
+                deadline = bad.note(row, error, module, deadline)
+            if bad.is_full or _is_late(checked.count, deadline):
                 break
         else:
             checked.whole = True
     except DatasetError as error:
-        checked.complaints = [*_joined(bad), error.complaint]
+        checked.complaints = [*bad.told(is_all=False), error.complaint]
         return checked
-    checked.complaints = _joined(bad)
+    checked.complaints = bad.told(is_all=checked.whole)
     return checked
 
 
@@ -189,44 +188,6 @@ def _note(checked: Checked, example: Example | None, source: Source, row: Row) -
     if example is not None and has_empty_answer(example):
         checked.empty += 1
         checked.first_empty = checked.first_empty or f"{row.where} of {source.name}"
-
-
-def _joined(bad: list[tuple[Row, Complaint]]) -> list[Complaint]:
-    """What is wrong with several rows in the same way, once, with all of them."""
-    groups: dict[tuple[str, ...], list[tuple[Row, Complaint]]] = {}
-    for row, complaint in bad:
-        head, where, tail = complaint.problem.partition(row.where)
-        key = (head, where and tail, complaint.remedy, complaint.field)
-        groups.setdefault(key, []).append((row, complaint))
-    return [_of_rows(group) for group in groups.values()]
-
-
-def _of_rows(group: list[tuple[Row, Complaint]]) -> Complaint:
-    first, complaint = group[0]
-    if len(group) == 1:
-        return complaint
-    rows = [row for row, _ in group]
-    where = f"rows {_numbers([row.number for row in rows])}"
-    if lines := [row.line for row in rows if row.line]:
-        where += f" (lines {_numbers(lines)})"
-    problem = complaint.problem.replace(first.where, where, 1)
-    return msgspec.structs.replace(complaint, problem=problem)
-
-
-def _numbers(found: list[int]) -> str:
-    """``1 to 5``, or ``1, 3 and 4``."""
-    if len(found) > 2 and found[-1] - found[0] == len(found) - 1:
-        return f"{found[0]} to {found[-1]}"
-    return f"{', '.join(map(str, found[:-1]))} and {found[-1]}"
-
-
-def _told(error: DatasetError, row: Row, module: Format) -> Complaint:
-    """The complaint about a row, with a better remedy where it is of another shape."""
-    other = registry.detect([row.value])
-    if row.error or registry.FORMATS.get(other.format, module) is module:
-        return error.complaint
-    remedy = f"This row looks like {other.format}; keep rows of one shape in a file."
-    return DatasetError(error.problem, remedy, error.field).complaint
 
 
 def _is_late(count: int, deadline: float) -> bool:

@@ -14,8 +14,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.formats import DatasetError, check_dataset, fingerprint, preview, read_examples
+from engine.formats import (
+    DatasetError,
+    bad_rows,
+    check_dataset,
+    fingerprint,
+    preview,
+    read_examples,
+)
 from engine.formats import source as sources
+from engine.formats.bad_rows import MAX_KINDS
 from engine.formats.files import read_rows
 from engine.formats.text_rows import PIECE, layout
 from tests.allowance import is_within
@@ -306,19 +314,34 @@ def test_parquet_without_pyarrow(write: Write, monkeypatch: pytest.MonkeyPatch) 
 # ---------------------------------------------------------------- what is said
 
 
-def test_the_first_few_bad_rows_are_named_and_no_more(write: Write) -> None:
+def test_the_first_few_bad_rows_are_named_and_the_others_counted(write: Write) -> None:
     rows = [GOOD, '{"instruction": "a", "output": null}', "{broken", GOOD] * 50
-    complaints = said(write("a.jsonl", "\n".join(rows)))
-    assert [c.split(": ")[1].split(" is not")[0] for c in complaints] == [
-        "a.jsonl, rows 2, 6 and 10 (lines 2, 6 and 10)",
-        "a.jsonl, line 3",
-        "a.jsonl, line 7",
-    ]
+    nothing, broken = said(write("a.jsonl", "\n".join(rows)))
+    named = "2, 6, 10, 14, 18 and 45 others"
+    assert f"a.jsonl, rows {named} (lines {named}): `output` is null" in nothing
+    assert "a.jsonl, lines 3, 7, 11, 15, 19 and 45 others are not valid JSON: " in broken
 
 
-def test_rows_with_the_same_mistake_are_told_in_one_sentence(write: Write) -> None:
-    (complaint,) = said(write("a.jsonl", "\n".join([GOOD, *5 * ['{"instruction": "a"}']])))
-    assert "a.jsonl, rows 2 to 6 (lines 2 to 6): " in complaint
+def test_what_is_wrong_in_many_ways_is_told_of_a_few(write: Write) -> None:
+    rows = [json.dumps({"instruction": "a", f"o{n}": "b"}) for n in range(20)]
+    twice = ["{broken"] * 2
+    complaints = said(write("a.jsonl", "\n".join([GOOD, *twice, *rows])))
+    assert len(complaints) == MAX_KINDS
+    assert "lines 2, 3 and more are not" in complaints[0], "the others were not looked for"
+
+
+@pytest.mark.parametrize("many", [5, 20, 3000])
+def test_rows_with_the_same_mistake_are_told_in_one_sentence(write: Write, many: int) -> None:
+    (complaint,) = said(write("a.jsonl", "\n".join([GOOD, *many * ['{"instruction": "a"}']])))
+    assert f"a.jsonl, rows 2 to {1 + many} (lines 2 to {1 + many}): " in complaint
+
+
+def test_rows_that_nobody_had_time_to_count_are_told_as_more(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bad_rows, "COUNTED_SECONDS", -1.0)
+    (complaint,) = said(write("a.jsonl", "\n".join([GOOD, *3000 * ['{"instruction": "a"}']])))
+    assert "a.jsonl, rows 2 to 128 and more (lines 2 to 128 and more): " in complaint
 
 
 def test_a_long_line_is_told_with_the_byte(write: Write) -> None:
