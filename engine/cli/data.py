@@ -134,7 +134,7 @@ def _of_file(written: str, preview: dict[str, Any], output: Output) -> Exit:
     if not output.as_json:
         for line in data_preview.about_file(Path(written).name, preview):
             output.say(line)
-    return Exit.FINISHED
+    return Exit.WOULD_DIE if preview.get("complaints") else Exit.FINISHED
 
 
 def _changes(arguments: Namespace) -> list[str]:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from engine.cli import flags
 from engine.cli.output import Output
 from engine.cli.words import count
@@ -62,33 +64,51 @@ def tell(path: str, found: Preview, output: Output) -> None:
 def about_file(name: str, preview: Preview) -> list[str]:
     """All that is to be seen without a model."""
     last = "With --model M it is shown as that model will see it."
-    return [*about(name, preview), "", *shown_rows(preview), "", last]
+    wrong = wrong_in(preview)
+    rows = [*about(name, preview), "", *shown_rows(preview), ""]
+    return [*rows, *wrong, ""] if wrong else [*rows, last]
+
+
+def _reason(preview: Preview) -> list[str]:
+    """Why that format; where no row can be read that stands below them."""
+    return [preview["reason"]] if preview.get("columns", True) else []
+
+
+def wrong_in(preview: Preview) -> list[str]:
+    """What a run would be refused for, each a line."""
+    found = [msgspec.convert(each, Complaint) for each in preview.get("complaints", [])]
+    told = [flags.with_typed(each, flags.of_data(each.patch)) for each in found]
+    return [f"error: {each.problem} {each.remedy}".rstrip() for each in told]
 
 
 def about(name: str, preview: Preview) -> list[str]:
     """What it is, and how to have it taken for something else."""
     rows, estimate = preview["row_count"], preview.get("row_estimate")
     counted = f"{count(rows)} rows" if rows else "Its rows are not counted"
-    if estimate:
+    if not rows and preview.get("complaints"):
+        counted += ", since it cannot be read to its end"
+    elif estimate:
         counted = f"About {count(estimate)} rows"
     files = preview.get("files", 1)
     among = f" in {count(files)} files" if files > 1 else ""
     return [
         f"{name}: {preview['format']} ({preview['confidence']:.0%} sure). {counted}{among}.",
-        preview["reason"],
+        *_reason(preview),
         *_how_to_use(preview),
     ]
 
 
 def shown_rows(preview: Preview) -> list[str]:
     """Its first rows, each a line."""
-    return [_short(json.dumps(row, ensure_ascii=False)) for row in preview["rows"]]
+    rows = preview["rows"]
+    # What is no row stands there as it is in the file.
+    return [_short(r if isinstance(r, str) else json.dumps(r, ensure_ascii=False)) for r in rows]
 
 
 def _how_to_use(preview: Preview) -> list[str]:
     if use := preview.get("use"):
         return [f"{use} With --format {preview['format']} it does."]
-    if preview["format"] != "unknown":
+    if preview["format"] != "unknown" or not preview.get("columns", True):
         return []
     named = preview.get("suggested") or {"instruction": "QUESTION", "output": "ANSWER"}
     options = flags.of_data({"dataset.columns": named})

@@ -211,7 +211,7 @@ class PreviewDataset(Request, frozen=True, kw_only=True, tag=_snake):
     (about how many; None if they are counted or nothing tells), ``bytes``, ``files`` (how many),
     ``columns`` (names in the file), ``suggested`` (a mapping that may be meant where no format
     fits), ``use`` (what sft would make of data that was written for another method; empty for any
-    other)."""
+    other), ``complaints`` (what a run would be refused for, as far as one second reads)."""
 
     path: str
     format: str = "auto"

@@ -84,7 +84,8 @@ def _of_rows(kind: _Kind, is_all: bool) -> Complaint:
     for verb, of_many in _VERBS.items():
         if tail.startswith(verb):
             tail = of_many + tail.removeprefix(verb)
-    return msgspec.structs.replace(kind.complaint, problem=head + where + tail)
+    remedy = kind.complaint.remedy.replace("that line", "those lines")
+    return msgspec.structs.replace(kind.complaint, problem=head + where + tail, remedy=remedy)
 
 
 def _numbers(found: list[int], is_all: bool) -> str:

@@ -88,8 +88,9 @@ def check_data(dataset: DatasetSpec, method: str, *, is_for_run: bool = True) ->
         whole = whole and checked.whole
     if complaints or not whole:
         return complaints
-    wasted = _wasted(dataset, read) if is_for_run else []
-    return wasted or _too_few(dataset, sum(checked.count for checked in read))
+    if not is_for_run:
+        return []
+    return _wasted(dataset, read) or _too_few(dataset, sum(checked.count for checked in read))
 
 
 def _within(complaint: Complaint, table: str) -> Complaint:
@@ -209,5 +210,6 @@ def _too_few(dataset: DatasetSpec, count: int) -> list[Complaint]:
             field="dataset.eval_fraction",
             problem=f"{dataset.title} has only {count} row, so none can be held back.",
             remedy="Write eval_fraction = 0, or add rows.",
+            patch={"dataset.eval_fraction": 0.0},
         )
     ]

@@ -28,7 +28,7 @@ def rows(source: Source) -> Iterator[Row]:
             try:
                 row = Row(number, line, _row(source, header, values, line), None, text.end)
             except DatasetError as error:
-                row = Row(number, line, None, error, text.end)
+                row = Row(number, line, delimiter.join(values), error, text.end)
             yield row
         line = first + reader.line_num + 1
     if not number:

@@ -157,7 +157,8 @@ class Row(msgspec.Struct, frozen=True):
     """Line of the file where it starts, 1 for the first; None where files have no lines."""
     value: Any
     error: DatasetError | None = None
-    """Why the row could not be read, where those after it can; ``value`` is then None."""
+    """Why the row could not be read, where those after it can; ``value`` is then what stands there,
+    as text."""
     end: int = 0
     """Bytes of the file up to the row's end; 0 where nobody knows."""
 

@@ -28,8 +28,15 @@ _OBJECT_BYTES = 64 << 20
 _CUT_OFF = "it ends in the middle"
 _AT_BYTE = re.compile(r"\(byte (\d+)\)")
 _NO_NUMBER = (b"NaN", b"Infinity", b"-Infinity", b"-NaN", b"nan", b"inf")
+_COMMA = "a comma follows where it should end"
+_OLD_ENDS = "its lines end in a carriage return alone (CR), so that all is one line"
+_MORE = "something follows where it should end"
+_REMEDIES = {
+    _CUT_OFF: "Complete it, or copy the whole file again.",
+    _COMMA: "Take the comma away, or make it a list: commas between the rows, [ … ] around them.",
+    _OLD_ENDS: "Save the file with ordinary line ends (LF or CRLF).",
+}
 _SIGNS = {
-    "trailing characters": "something follows where it should end",
     "trailing comma": "a comma stands before a closing bracket",
     "keys must be strings": "a field's name is not in double quotes",
 }
@@ -129,7 +136,7 @@ def _lines(source: Source, run: Run) -> Iterator[Row]:
         try:
             row = Row(number, line, _decode(source, data, line), None, end)
         except DatasetError as error:
-            row = Row(number, line, None, error, end)
+            row = Row(number, line, data.decode(errors="replace").strip(), error, end)
         yield row
 
 
@@ -218,7 +225,16 @@ def _place(data: bytes, error: Exception) -> tuple[int, str]:
         return escape.start(), r"a \u escape is broken or half of a pair"
     if not found:
         return at, _CUT_OFF
+    if "trailing characters" in str(error):
+        return at, _what_follows(data, at)
     return at, _what_stands_there(data[at:], str(error))
+
+
+def _what_follows(data: bytes, at: int) -> str:
+    """Behind a value that is whole, where its line should end."""
+    if data[at - 1 : at] == b",":  # Its place is told from 1 on.
+        return _COMMA
+    return _OLD_ENDS if b"\r" in data[:at].lstrip() and b"\n" not in data[:at] else _MORE
 
 
 def _what_stands_there(rest: bytes, error: str) -> str:
@@ -235,8 +251,8 @@ def _what_stands_there(rest: bytes, error: str) -> str:
 def _broken(source: Source, line: int, why: str = "", at: int | None = None) -> DatasetError:
     place = f"{source.name}, line {line}" + (f", byte {at}" if at is not None else "")
     problem = f"{place} is not valid JSON" + (f": {why}." if why else ".")
-    if why == _CUT_OFF:
-        return DatasetError(problem, "Complete it, or copy the whole file again.")
+    if why in _REMEDIES:
+        return DatasetError(problem, _REMEDIES[why])
     return DatasetError(problem, "Correct it there." if at is not None else "Correct that line.")
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
-from engine.contract.dataset_spec import Names, SourceSpec
+from engine.contract.dataset_spec import DatasetSpec, FormatName, Names, SourceSpec
+from engine.contract.messages import Complaint
 from engine.formats import counting, learnt, mapping, registry
+from engine.formats.bad_rows import BadRows
+from engine.formats.check import check_data
 from engine.formats.entries import Found, Reading, must_have_columns, opened, rows_of
-from engine.formats.example import DatasetError, Row, RowError
+from engine.formats.example import DatasetError, Guess, Row, RowError
 from engine.formats.registry import Detected
 
 SHOWN = 5
@@ -40,6 +44,8 @@ def preview(
     found = registry.detect(values)
     if format in registry.FORMATS:
         found = Detected(format=format, guess=registry.FORMATS[format].sniff(values))
+    elif not raw:  # Not one of them can be read, and that is what to say.
+        found = Detected(format=registry.NONE, guess=Guess(score=0.0, reason=_why(rows[0])))
     counted = counting.count_of(reading)
     shown = [msgspec.structs.replace(row, value=apply(row.value)) for row in rows[:limit]]
     return {
@@ -56,7 +62,34 @@ def preview(
         "columns": [name[:100] for name in mapping.names_in(raw)[:40]],
         "suggested": mapping.suggested(raw),
         "use": learnt.ASKED_FOR.get(found.format, ""),
+        "complaints": msgspec.to_builtins(_complaints(named, found.format, rows)),
     }
+
+
+def _complaints(entry: SourceSpec, format: str, rows: list[Row]) -> list[Complaint]:
+    """What a run would be refused for, further on in the file too; what there is to say of a format
+    that is not known is its reason."""
+    method = next((name for name, known in registry.METHOD_FORMATS.items() if format in known), "")
+    if not method:
+        return _unread(rows)
+    dataset = DatasetSpec(
+        path=entry.path, format=cast("FormatName", format), columns=entry.columns,
+        roles=entry.roles,
+    )  # fmt: skip
+    return check_data(dataset, method, is_for_run=False)
+
+
+def _unread(rows: list[Row]) -> list[Complaint]:
+    bad = BadRows()
+    for row in rows:
+        if row.error is not None:
+            bad.note(row, row.error, registry.FORMATS["text"], math.inf)
+    return bad.told(is_all=False)
+
+
+def _why(row: Row) -> str:
+    assert row.error is not None
+    return row.error.problem
 
 
 def _first(reading: Reading, count: int) -> Iterator[Found]:

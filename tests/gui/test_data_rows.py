@@ -290,9 +290,9 @@ def test_columns_are_said_without_a_model(
 def test_questions_alone_ask_which_column_is_the_answer(
     page: DataPage, host: HostDouble, qtbot: QtBot, tmp_path: Path
 ) -> None:
-    refused_as(page, host, qtbot, written(tmp_path, {"prompt": "Why?", "reply": "So."}))
+    refused_as(page, host, qtbot, written(tmp_path, {"prompt": "Why?", "told": "So."}))
     qtbot.waitUntil(page.state.columns.isVisible)
-    assert set(page.state.columns.lists) == {"prompt", "reply"}
+    assert set(page.state.columns.lists) == {"prompt", "told"}
 
 
 def test_what_helps_is_said_only_where_something_is_wrong() -> None:
