@@ -35,7 +35,8 @@ from engine.formats.source import Source
 from engine.hugging_face import is_offline
 
 TIME_SECONDS = 1.0
-_ROWS_A_LOOK = 128
+_HEAD_SHARE = 0.25
+"""Of that, for the first rows: they are read again for their columns and for their format."""
 
 
 class Checked(msgspec.Struct, kw_only=True):
@@ -104,10 +105,12 @@ def _check(reading: Reading, method: str, deadline: float) -> Checked:
     """What reading its rows comes to. Raises DatasetError if none can be read."""
     if reading.entry.format != "auto":
         must_suit(reading, reading.entry.format, method, "format")
-    must_have_columns(reading)
     rows = rows_of(reading)
-    head = _head(rows)
-    name = _settled(reading, head, method)
+    head = _head(rows, deadline)
+    if head.is_late:
+        return Checked(complaints=[])
+    must_have_columns(reading)
+    name = _settled(reading, head, method, deadline)
     checked = _read(_again(head, rows), registry.FORMATS[name], deadline)
     if not checked.complaints and checked.whole and not checked.learnable:
         problem = f"Of the {checked.count} rows of {reading.name} none is labelled good."
@@ -120,13 +123,21 @@ class _Head(msgspec.Struct, kw_only=True):
 
     rows: list[Found]
     error: DatasetError | None = None
+    is_late: bool = False
+    """Whether they are so large that there is no time for more."""
 
 
-def _head(rows: Iterator[Found]) -> _Head:
+def _head(rows: Iterator[Found], deadline: float) -> _Head:
     """The first rows. Raises DatasetError if there is not even one."""
+    now = time.monotonic()
+    until = now + _HEAD_SHARE * (deadline - now)
     head = _Head(rows=[next(rows)])
     try:
-        head.rows.extend(islice(rows, registry.SAMPLE_ROWS - 1))
+        for found in islice(rows, registry.SAMPLE_ROWS - 1):
+            head.rows.append(found)
+            if time.monotonic() > until:
+                head.is_late = True
+                break
     except DatasetError as error:
         head.error = error
     return head
@@ -139,7 +150,7 @@ def _again(head: _Head, rest: Iterator[Found]) -> Iterator[Found]:
     yield from rest
 
 
-def _settled(reading: Reading, head: _Head, method: str) -> str:
+def _settled(reading: Reading, head: _Head, method: str, deadline: float) -> str:
     """The format to check against. Raises DatasetError if none can be used.
 
     A format named in the spec is refused here if no row looks like it, so that the complaint is one
@@ -151,7 +162,7 @@ def _settled(reading: Reading, head: _Head, method: str) -> str:
         source, row = head.rows[0]
         raise row.error or json_rows.no_rows(source)
     if format == "auto":
-        return resolve(reading, method)
+        return resolve(reading, method, deadline)
     if registry.FORMATS[format].sniff(values).score > 0:
         return format
     found = registry.detect(values, method)
@@ -173,7 +184,8 @@ def _read(rows: Iterator[Found], module: Format, deadline: float) -> Checked:
                 _note(checked, example_of(source, row, module), source, row)
             except DatasetError as error:
                 deadline = bad.note(row, error, module, deadline)
-            if bad.is_full or _is_late(checked.count, deadline):
+            # At each row: one may have 16 MiB.
+            if bad.is_full or time.monotonic() > deadline:
                 break
         else:
             checked.whole = True
@@ -189,10 +201,6 @@ def _note(checked: Checked, example: Example | None, source: Source, row: Row) -
     if example is not None and has_empty_answer(example):
         checked.empty += 1
         checked.first_empty = checked.first_empty or f"{row.where} of {source.name}"
-
-
-def _is_late(count: int, deadline: float) -> bool:
-    return count % _ROWS_A_LOOK == 0 and time.monotonic() > deadline
 
 
 def _wasted(dataset: DatasetSpec, read: Sequence[Checked]) -> list[Complaint]:

@@ -7,6 +7,8 @@ other.
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
@@ -96,9 +98,10 @@ def _all_rows(reading: Reading) -> Iterator[Found]:
 # ---------------------------------------------------------------- its format
 
 
-def resolve(reading: Reading, method: str | None) -> str:
-    """The format to read the entry in. Raises DatasetError if none fits, if files differ, or if
-    the method cannot use it; ``method`` is a method's name, or None for any."""
+def resolve(reading: Reading, method: str | None, until: float = math.inf) -> str:
+    """The format to read the entry in. Raises DatasetError if none fits, if files differ, as far as
+    they can be compared ``until`` then, or if the method cannot use it; ``method`` is a method's
+    name, or None for any."""
     entry = reading.entry
     if entry.format != "auto":
         must_suit(reading, entry.format, method, "format")
@@ -107,7 +110,7 @@ def resolve(reading: Reading, method: str | None) -> str:
         return entry.format
     first = _first_values(reading)
     name = settle(reading, first, registry.detect(first, method), method)
-    _must_agree(reading, name, method)
+    _must_agree(reading, name, method, until)
     return name
 
 
@@ -195,10 +198,12 @@ def must_have_columns(reading: Reading) -> None:
         raise error.within(reading.table) from None
 
 
-def _must_agree(reading: Reading, name: str, method: str | None) -> None:
+def _must_agree(reading: Reading, name: str, method: str | None, until: float) -> None:
     """Raises DatasetError if another file of the entry is of another format."""
     files = reading.gathered.files
     for source in files[1:_FILES_COMPARED]:
+        if time.monotonic() > until:
+            return
         found = registry.detect(_first_values(reading, source), method)
         if found.format != name:
             raise reading.error(
