@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 from typing import Any, NamedTuple
 
 from app import words
@@ -203,8 +202,7 @@ def _called(text: str) -> RowPlace | None:
 
 def is_left_out(sample: Sample, report: DatasetReport) -> bool:
     """Whether a fix leaves it out, as far as that is known."""
-    place = bisect.bisect_left(report.left_out_rows, sample.row)
-    return report.left_out_rows[place : place + 1] == [sample.row]
+    return report.leaves_out(sample.row)
 
 
 def is_held_back(sample: Sample, report: DatasetReport) -> bool:

@@ -142,10 +142,20 @@ def _data_arguments(data: _Parser) -> None:
         help="a dataset: a file, a folder, a pattern such as 'data/*.jsonl', a hub id; or a spec "
         "(.toml) that names some",
     )  # fmt: skip
-    data.add_argument(
-        "--model", metavar="M", help="a model's folder or hub id; its tokens and template are shown"
+    _reading_arguments(data)
+    _tokens_arguments(data)
+    which = data.add_mutually_exclusive_group()
+    which.add_argument(
+        "--row",
+        metavar="N",
+        help="show this row; the first is 1, and 0 in JSON; of several files such as a.jsonl:12",
     )
-    data.add_argument("--method", choices=METHODS, help="default: what the data is for")
+    which.add_argument("--pick", choices=PICKS, help="show such a sample; default: random")
+    which.add_argument("--search", metavar="TEXT", help="show the first sample with these words")
+
+
+def _reading_arguments(data: _Parser) -> None:
+    """How the rows are read."""
     data.add_argument("--format", default="auto", metavar="F", help="default: by its first rows")
     data.add_argument(
         "--columns", metavar="A=B", action="append", default=[],
@@ -158,6 +168,14 @@ def _data_arguments(data: _Parser) -> None:
     data.add_argument(
         "--max-samples", type=int, default=None, metavar="N", help="use only the first N rows"
     )
+
+
+def _tokens_arguments(data: _Parser) -> None:
+    """What becomes of them."""
+    data.add_argument(
+        "--model", metavar="M", help="a model's folder or hub id; its tokens and template are shown"
+    )
+    data.add_argument("--method", choices=METHODS, help="default: what the data is for")
     data.add_argument(
         "--max-length", type=int, default=None, metavar="N", help="where samples are cut"
     )
@@ -172,14 +190,6 @@ def _data_arguments(data: _Parser) -> None:
         "--set", dest="settings", metavar="A.B=C", action="append", default=[],
         help="change a setting of the spec",
     )  # fmt: skip
-    which = data.add_mutually_exclusive_group()
-    which.add_argument(
-        "--row",
-        metavar="N",
-        help="show this row; the first is 1, and 0 in JSON; of several files such as a.jsonl:12",
-    )
-    which.add_argument("--pick", choices=PICKS, help="show such a sample; default: random")
-    which.add_argument("--search", metavar="TEXT", help="show the first sample with these words")
 
 
 def _run_commands(commands: argparse._SubParsersAction[_Parser], common: _Parser) -> None:

@@ -153,11 +153,15 @@ class DatasetReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     is_kept: bool = False
     """Whether the tokens were there already."""
 
+    def leaves_out(self, row: int) -> bool:
+        """Whether a fix leaves the row out, as far as that is known."""
+        place = bisect.bisect_left(self.left_out_rows, row)
+        return self.left_out_rows[place : place + 1] == [row]
+
     def fixes_without(self, row: int) -> list[str]:
         """Fixes that may leave the row out, one if it is known which; none if none does, or it is
         beyond the rows that are known."""
-        place = bisect.bisect_left(self.left_out_rows, row)
-        if self.left_out_rows[place : place + 1] != [row]:
+        if not self.leaves_out(row):
             return []
         dropped = [f for f in self.findings if f.is_done and f.code.startswith(_DROPPED)]
         sure = [f for f in dropped if row in f.rows]

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
+
 ROOT = Path(__file__).parents[2]
 _FETTLE = "import sys; from engine.cli import main; sys.exit(main())"
 
@@ -27,6 +29,9 @@ class Result(NamedTuple):
     out: str
     err: str
     seconds: float
+    cpu_seconds: float
+    """Of the processor, which the command and the host used: others on the machine change little of
+    that."""
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -67,7 +72,7 @@ class Fettle:
 
     def __call__(self, *arguments: str | Path, timeout: float = 60) -> Result:
         """Run a command to its end."""
-        began = time.monotonic()
+        began, used = time.monotonic(), self._used()
         done = subprocess.run(
             [sys.executable, "-c", _FETTLE, *map(str, arguments)],
             cwd=ROOT,
@@ -80,7 +85,17 @@ class Fettle:
             check=False,
         )
         seconds = time.monotonic() - began
-        return Result(done.returncode, done.stdout, done.stderr, seconds)
+        return Result(done.returncode, done.stdout, done.stderr, seconds, self._used() - used)
+
+    def _used(self) -> float:
+        """Seconds of the processor that all commands and the host used so far."""
+        ours = os.times()
+        used = ours.children_user + ours.children_system
+        try:
+            host = psutil.Process(int((self.home / "host" / "lock").read_text(encoding="utf-8")))
+            return used + sum(host.cpu_times()[:2])
+        except (OSError, ValueError, psutil.Error):  # There is none.
+            return used
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
         """Run a command beside the test."""

