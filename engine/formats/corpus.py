@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -13,9 +11,6 @@ from engine.formats import registry
 from engine.formats.entries import Reading, example_of, readings, resolve, rows_of
 from engine.formats.example import DatasetError, Example, Row
 from engine.formats.fingerprints import fingerprint_of
-
-_LINES_SECONDS = 0.5
-_ROWS_A_LOOK = 128
 
 
 class Numbered(NamedTuple):
@@ -35,10 +30,14 @@ def numbered_examples(dataset: DatasetSpec, method: str) -> Iterator[Numbered]:
 
     Raises DatasetError naming file, row and line at the first row that does not fit.
     """
-    found = list(readings(dataset))
-    total = sum(reading.gathered.bytes for reading in found)
+    yield from examples_of(list(readings(dataset)), method)
+
+
+def examples_of(entries: Sequence[Reading], method: str) -> Iterator[Numbered]:
+    """The same of entries whose files have been found."""
+    total = sum(reading.gathered.bytes for reading in entries)
     before = 0
-    for part, reading in enumerate(found):
+    for part, reading in enumerate(entries):
         try:
             yield from _of_one(reading, method, part, before, total)
         except DatasetError as error:
@@ -62,14 +61,14 @@ def _of_one(
         yield Numbered(row, example_of(source, row, module), share, part)
 
 
-def format_names(dataset: DatasetSpec, method: str) -> list[str]:
+def format_names(entries: Iterable[Reading], method: str) -> list[str]:
     """The format that each entry is read in. Raises DatasetError."""
-    return [resolve(reading, method) for reading in readings(dataset)]
+    return [resolve(reading, method) for reading in entries]
 
 
 def dataset_of(dataset: DatasetSpec, method: str) -> str:
     """The formats of the dataset, each once, for people. Raises DatasetError."""
-    return ", ".join(dict.fromkeys(format_names(dataset, method)))
+    return ", ".join(dict.fromkeys(format_names(readings(dataset), method)))
 
 
 def fingerprints(dataset: DatasetSpec) -> list[str]:
@@ -77,27 +76,12 @@ def fingerprints(dataset: DatasetSpec) -> list[str]:
     return [fingerprint_of(reading.gathered) for reading in readings(dataset)]
 
 
-def stamps(dataset: DatasetSpec) -> list[list[int]]:
+def stamps(entries: Iterable[Reading]) -> list[list[int]]:
     """What changes when one of the files does, found without reading them: of each its size, time
     and number. Raises DatasetError."""
-    files = [source for reading in readings(dataset) for source in reading.gathered.files]
+    files = [source for reading in entries for source in reading.gathered.files]
     found = [source.path.stat() for source in files]
     return [[each.st_size, each.st_mtime_ns, each.st_ino] for each in found]
-
-
-def lines_of(dataset: DatasetSpec, rows: Sequence[int]) -> dict[int, int]:
-    """In which lines of their files rows begin, of those that are come by in a moment; ``rows``
-    rise, and the first of all is 0."""
-    until = time.monotonic() + _LINES_SECONDS
-    wanted, found = set(rows), {}
-    every = (each for reading in readings(dataset) for each in rows_of(reading))
-    with contextlib.suppress(DatasetError, OSError):
-        for row, each in enumerate(islice(every, max(rows, default=-1) + 1)):
-            if row in wanted and each.row.line:
-                found[row] = each.row.line
-            if row % _ROWS_A_LOOK == 0 and time.monotonic() > until:
-                break
-    return found
 
 
 def place_of(dataset: DatasetSpec, row: int) -> str:

@@ -15,8 +15,9 @@ from engine.formats.runs import RUN_BYTES, Run
 from engine.formats.source import Source
 
 _ROWS = 256
-RawRow = tuple[Any, Example | None]
-"""A row by the usual names, and what is learnt of it: None if nothing is."""
+RawRow = tuple[Any, Example | None, int]
+"""A row by the usual names, what is learnt of it, None if nothing is, and the line of the file
+where it begins, 0 where files have none."""
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -103,7 +104,7 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
             for row in json_rows.rows_of(piece.source, unit):
                 if apply is not None and row.error is None:
                     row = msgspec.structs.replace(row, value=apply(row.value))
-                yield row.value, example_of(piece.source, row, module)
+                yield row.value, example_of(piece.source, row, module), row.line or 0
         except DatasetError as error:
             raise error.within(piece.table) from None
 
@@ -119,7 +120,7 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
                     yield Ready(held, end, piece, number)
                 held, begin, piece = [], 0, places[source.path]
             number = number if held else row.number
-            held.append((row.value, example_of(source, row, module)))
+            held.append((row.value, example_of(source, row, module), row.line or 0))
             end = 0 if is_sliced else row.end
             if len(held) == _ROWS or end - begin >= RUN_BYTES:
                 yield Ready(held, end, piece, number)
@@ -130,7 +131,11 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
 
 def open_dataset(dataset: DatasetSpec, method: str) -> Dataset:
     """Raises DatasetError."""
-    entries = tuple(readings(dataset))
+    return dataset_of(tuple(readings(dataset)), method)
+
+
+def dataset_of(entries: tuple[Reading, ...], method: str) -> Dataset:
+    """The same of entries whose files have been found. Raises DatasetError."""
     pieces: list[Piece] = []
     before = 0
     for number, reading in enumerate(entries):

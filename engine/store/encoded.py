@@ -5,6 +5,8 @@
       starts.i64                where each sample begins, and the end of the last
       rows.i64                  the row of the dataset that each sample is; the first is 0
       digests.sha256            of each row's content
+      lines.i64                 of each row that was read, the line of its file where it begins, 0
+                                where files have none
       text.utf8  texts.i64      what the tokenizer was given, of the first samples
       spans.u32                 from and up to which character of it each token goes
       raw.utf8  raws.i64        the same rows as they stand in the file, as JSON
@@ -32,14 +34,14 @@ import msgspec
 from engine import paths
 from engine.store.files import hide_tree
 
-FORMAT = 3
+FORMAT = 4
 META = "ENCODED.json"
 TOKENS, LEARNT, STARTS, ROWS = "tokens.i32", "learnt.u8", "starts.i64", "rows.i64"
-DIGESTS = "digests.sha256"
+DIGESTS, LINES = "digests.sha256", "lines.i64"
 TEXT, TEXTS, SPANS, RAW, RAWS = "text.utf8", "texts.i64", "spans.u32", "raw.utf8", "raws.i64"
 NEAR = "near.i64"
 PIECES, PIECE_STARTS = "pieces.bytes", "pieces.i64"
-FILES = (TOKENS, LEARNT, STARTS, ROWS, DIGESTS, TEXT, TEXTS, SPANS, RAW, RAWS)
+FILES = (TOKENS, LEARNT, STARTS, ROWS, DIGESTS, LINES, TEXT, TEXTS, SPANS, RAW, RAWS)
 DIGEST_BYTES = 32
 
 KEPT, KEPT_BYTES = 12, 32 << 30
@@ -133,7 +135,7 @@ def is_whole(folder: Path, meta: Meta) -> bool:
     """Whether every file has its size."""
     wanted = {
         TOKENS: 4 * meta.tokens, LEARNT: meta.tokens, STARTS: 8 * (meta.samples + 1),
-        ROWS: 8 * meta.samples, DIGESTS: DIGEST_BYTES * meta.samples,
+        ROWS: 8 * meta.samples, DIGESTS: DIGEST_BYTES * meta.samples, LINES: 8 * meta.rows_read,
         TEXTS: 8 * (meta.shown + 1), RAWS: 8 * (meta.shown + 1), SPANS: 8 * meta.shown_tokens,
         TEXT: meta.text_bytes, RAW: meta.raw_bytes,
     }  # fmt: skip

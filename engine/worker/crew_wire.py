@@ -92,9 +92,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 class SentRows(msgspec.Struct, frozen=True, array_like=True):
     """A :class:`Ready` on its way."""
 
-    rows: list[tuple[bytes, bytes]]
-    """Each as it stands in the file, null where that is not to be seen, and what it is; as JSON,
-    whose numbers may be of any size."""
+    rows: list[tuple[bytes, bytes, int]]
+    """Each as it stands in the file, null where that is not to be seen, what it is, as JSON, whose
+    numbers may be of any size, and its line."""
     end: int
 
 
@@ -111,8 +111,8 @@ class SentUnit(msgspec.Struct, frozen=True, array_like=True):
         if isinstance(unit, Run):
             return cls(shows, run=unit)
         rows = [
-            (msgspec.json.encode(raw, enc_hook=str) if shows else b"null", _encode(example))
-            for raw, example in unit.rows
+            (msgspec.json.encode(raw, enc_hook=str) if shows else b"null", _encode(example), line)
+            for raw, example, line in unit.rows
         ]
         return cls(shows, rows=SentRows(rows, unit.end))
 
@@ -122,7 +122,8 @@ class SentUnit(msgspec.Struct, frozen=True, array_like=True):
         if self.run is not None:
             return self.run
         assert self.rows is not None
-        return Ready([(msgspec.Raw(raw), _decode(example)) for raw, example in self.rows.rows])
+        rows = self.rows.rows
+        return Ready([(msgspec.Raw(raw), _decode(example), line) for raw, example, line in rows])
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):

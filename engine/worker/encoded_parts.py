@@ -8,6 +8,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from engine.contract.row_places import FileRows
+from engine.formats.entries import Reading
 from engine.store.encoded import Meta
 from engine.worker.row_hashes import RowHashes, SomeHashes
 from engine.worker.samples import Samples
@@ -31,6 +33,10 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True):
     hashes: RowHashes | SomeHashes
     """Of each sample's content and the seed: rows are told apart by what they hold, so that a
     change of their order changes no split."""
+    entries: tuple[Reading, ...] = ()
+    """Those of the dataset, with its files."""
+    files: list[FileRows] = []
+    """Where the rows of each file begin; none where there are too many files."""
     is_kept: bool = False
     """Whether it was there already."""
     places: npt.NDArray[np.int64] | None = None

@@ -67,6 +67,7 @@ class EncodedWriter:
         self._files[encoded.TOKENS].write(part.tokens)
         self._files[encoded.LEARNT].write(part.learnt)
         self._files[encoded.DIGESTS].write(part.digests)
+        self._files[encoded.LINES].write(part.lines)
         self._put(encoded.ROWS, np.array(part.rows, np.int64) + first_row)
         self._put(encoded.STARTS, self.tokens + np.cumsum(part.lengths, dtype=np.int64))
         self.samples += len(part.rows)

@@ -18,8 +18,9 @@ from transformers import PreTrainedTokenizerBase
 from engine.contract.dataset_report import ROWS
 from engine.contract.spec import Spec
 from engine.formats.corpus import stamps
+from engine.formats.entries import Reading, readings
 from engine.formats.example import DatasetError
-from engine.formats.reading import Dataset, Unit, open_dataset
+from engine.formats.reading import Dataset, Unit, dataset_of
 from engine.store import encoded
 from engine.store.encoded import Meta
 from engine.store.files import disk_sentence, is_full
@@ -32,6 +33,7 @@ from engine.worker.encoding_key import digest_of, key_of
 from engine.worker.failures import JobError
 from engine.worker.hub_dataset import fetch_missing
 from engine.worker.mixture import tell_format
+from engine.worker.origins import files_of
 from engine.worker.part import Part, Tally
 from engine.worker.pieces import pieces_of
 from engine.worker.quick_tokenizer import QuickTokenizer, quick_of
@@ -48,15 +50,19 @@ def encoding_of(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report) 
     """Tokens of the spec's dataset, with its fixes. Raises DatasetError, and JobError if the disk
     is full or the fixes leave nothing."""
     fetch_missing(spec.dataset, report)
-    key = key_of(spec, tokenizer)
+    # Once: to find thousands of files takes most of a second.
+    entries = tuple(readings(spec.dataset))
+    key = key_of(spec, tokenizer, entries)
     kept = encoded.find(key)
     folder = kept
     if folder is None:
-        folder = _made(spec, tokenizer, report, key)
+        folder = _made(spec, tokenizer, report, entries, key)
         encoded.make_room()
     found = load(folder)
     _tell(found.meta, tokenizer, report)
-    return fixes.fixed(spec, msgspec.structs.replace(found, is_kept=kept is not None), report)
+    files = files_of(entries, found.meta)
+    whole = msgspec.structs.replace(found, is_kept=kept is not None, entries=entries, files=files)
+    return fixes.fixed(spec, whole, report)
 
 
 def load(folder: Path) -> Encoding:
@@ -75,12 +81,15 @@ def load(folder: Path) -> Encoding:
 # ---------------------------------------------------------------- making it
 
 
-def _made(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report, key: str) -> Path:
+def _made(
+    spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report, entries: tuple[Reading, ...],
+    key: str,
+) -> Path:  # fmt: skip
     quick, digest = quick_of(tokenizer), digest_of(tokenizer)
     if quick is not None and encoded.words_differ(digest):
         quick = msgspec.structs.replace(quick, by_words=False)
     try:
-        return _fitted(spec, tokenizer, quick, report, encoded.folder_of(key))
+        return _fitted(spec, tokenizer, quick, report, entries, encoded.folder_of(key))
     except WordsDiffer:
         encoded.note_words_differ(digest)
     report.decided(
@@ -88,41 +97,41 @@ def _made(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report, key: s
         "A text became other tokens than its words by themselves. Nothing that was made of words "
         "with this tokenizer is used any more.",
     )
-    return _made(spec, tokenizer, report, key_of(spec, tokenizer))
+    return _made(spec, tokenizer, report, entries, key_of(spec, tokenizer, entries))
 
 
 def _fitted(
     spec: Spec, tokenizer: PreTrainedTokenizerBase, quick: QuickTokenizer | None, report: Report,
-    folder: Path,
+    entries: tuple[Reading, ...], folder: Path,
 ) -> Path:  # fmt: skip
     """Made, if need be without what is only to be looked at."""
     try:
-        return _make(spec, tokenizer, quick, report, folder)
+        return _make(spec, tokenizer, quick, report, entries, folder)
     except OSError as error:
         if not is_full(error):
             raise _not_kept(error, folder) from error
     # Older data can be made again, and nothing has to be looked at: a run needs its tokens alone.
     encoded.make_room(keep=0)
     try:
-        return _make(spec, tokenizer, quick, report, folder, shown_bytes=0)
+        return _make(spec, tokenizer, quick, report, entries, folder, shown_bytes=0)
     except OSError as error:
         raise _not_kept(error, folder) from error
 
 
 def _make(
     spec: Spec, tokenizer: PreTrainedTokenizerBase, quick: QuickTokenizer | None, report: Report,
-    folder: Path, shown_bytes: int = SHOWN_BYTES,
+    entries: tuple[Reading, ...], folder: Path, shown_bytes: int = SHOWN_BYTES,
 ) -> Path:  # fmt: skip
     began = time.monotonic()
-    dataset = open_dataset(spec.dataset, spec.method)
-    before = stamps(spec.dataset)
+    dataset = dataset_of(entries, spec.method)
+    before = stamps(entries)
     tally = Tally(len(spec.dataset.entries))
     with EncodedWriter(folder, shown_bytes) as writer:
         reading = _Reading(spec, quick, tokenizer, dataset, report)
         for part, unit in reading.parts(lambda: writer.shows):
             writer.add(tally.rows_read, part)
             tally.add(part, dataset.entry_of(unit), unit)
-        if stamps(spec.dataset) != before:
+        if stamps(readings(spec.dataset)) != before:
             title = spec.dataset.title
             raise DatasetError(
                 f"{title} was changed while it was read.", "Try again when it rests."

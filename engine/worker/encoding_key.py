@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -14,17 +15,22 @@ from transformers import PreTrainedTokenizerBase
 import engine
 from engine.contract.spec import DatasetSpec, SourceSpec, Spec
 from engine.formats.corpus import fingerprints, format_names, stamps
+from engine.formats.entries import Reading, readings
 from engine.store import encoded
 from engine.worker.chat import PLAIN_TEMPLATE
 
 
-def key_of(spec: Spec, tokenizer: PreTrainedTokenizerBase) -> str:
-    """Whatever could change a token. Raises DatasetError."""
+def key_of(
+    spec: Spec, tokenizer: PreTrainedTokenizerBase, entries: Sequence[Reading] | None = None
+) -> str:
+    """Whatever could change a token; ``entries`` are those of the dataset, where they have been
+    found. Raises DatasetError."""
+    entries = list(readings(spec.dataset)) if entries is None else entries
     known = [
         encoded.FORMAT, engine.__version__, transformers.__version__, spec.method,
         spec.training.seed, spec.dataset.loss_on,
-        format_names(spec.dataset, spec.method),
-        _parts_of(spec.dataset),
+        format_names(entries, spec.method),
+        _parts_of(spec.dataset, entries),
         _identity(tokenizer),
         "reencode" in spec.dataset.fixes,  # Other fixes leave rows out, and change none.
     ]  # fmt: skip
@@ -56,11 +62,12 @@ def digest_of(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(backend.to_str().encode()).hexdigest()
 
 
-def _parts_of(dataset: DatasetSpec) -> list[Any]:
+def _parts_of(dataset: DatasetSpec, found: Sequence[Reading]) -> list[Any]:
     """What decides on the rows, beside how they are weighed. Of large files not every byte is read
     for that."""
-    prints = prints_of(dataset)
-    stamp = stamps(dataset) if any(p.startswith("sampled-") for p in prints) else []
+    stamp = stamps(found)
+    prints = _prints_of(dataset, stamp)
+    stamp = stamp if any(p.startswith("sampled-") for p in prints) else []
     entries = [
         [entry.columns, entry.roles, entry.skip_samples, entry.max_samples]
         for entry in dataset.entries
@@ -70,8 +77,12 @@ def _parts_of(dataset: DatasetSpec) -> list[Any]:
 
 def prints_of(dataset: DatasetSpec) -> list[str]:
     """The fingerprint of each entry; read once, as long as no file changes. Raises DatasetError."""
+    return _prints_of(dataset, stamps(readings(dataset)))
+
+
+def _prints_of(dataset: DatasetSpec, stamp: list[list[int]]) -> list[str]:
     paths = tuple(entry.path for entry in dataset.entries)
-    return _prints(paths, tuple(map(tuple, stamps(dataset))))
+    return _prints(paths, tuple(map(tuple, stamp)))
 
 
 @lru_cache(maxsize=8)

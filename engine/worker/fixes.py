@@ -21,7 +21,6 @@ from engine.worker import large, suspects
 from engine.worker.encoded_parts import Encoding, Fixed
 from engine.worker.failures import JobError
 from engine.worker.near_copies import MOST_SAMPLES, near_copies
-from engine.worker.origins import files_of
 from engine.worker.report import Report
 from engine.worker.row_hashes import SomeHashes, first_copies
 from engine.worker.row_words import named, sentence
@@ -42,7 +41,6 @@ def fixed(spec: Spec, whole: Encoding, report: Report) -> Encoding:
     left = large.empty(len(whole.samples), np.bool_)
     left[:] = True
     told: list[Fixed] = []
-    files = files_of(spec.dataset, whole.meta)
     for name in names:
         if name == "reencode":
             told.append(_repaired(whole))
@@ -54,7 +52,7 @@ def fixed(spec: Spec, whole: Encoding, report: Report) -> Encoding:
         told.append(_dropped(name, whole, large.places_of(out)))
     for each in told:
         note = uncompared(whole) if each.fix == "drop_near_duplicates" else ""
-        _tell(each, report, note, files)
+        _tell(each, report, note, whole.files)
     if len(left) and not left.any():
         raise _nothing_left(names)
     return _taken(whole, large.places_of(left), told)

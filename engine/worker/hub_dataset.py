@@ -9,6 +9,7 @@ from pathlib import Path
 import datasets
 
 from engine.contract.dataset_spec import DatasetSpec
+from engine.contract.hub_id import is_dataset_id
 from engine.formats.example import DatasetError
 from engine.formats.gather import gather
 from engine.formats.hub_datasets import TRAIN, NotHere, cache
@@ -21,6 +22,8 @@ def fetch_missing(dataset: DatasetSpec, report: Report) -> None:
     """Fetch what is named by its id and is not on this machine. Raises DatasetError, and JobError
     if the hub cannot be reached."""
     for place, entry in enumerate(dataset.entries):
+        if not is_dataset_id(entry.path):
+            continue  # To find the files of a folder may take most of a second.
         try:
             gather(entry.path)
         except NotHere as error:

@@ -14,7 +14,6 @@ from engine.contract.dataset_report import NAMED_ROWS, RowFinding
 from engine.contract.lifecycle import Phase
 from engine.contract.messages import Complaint, Inspected, Job
 from engine.contract.spec import ModelSpec, Spec
-from engine.formats.corpus import lines_of
 from engine.formats.example import DatasetError
 from engine.planning import chat_templates
 from engine.planning.model_config import config_of
@@ -26,7 +25,7 @@ from engine.worker.encoding import Encoding, encoding_of
 from engine.worker.failures import JobError
 from engine.worker.inspection import Look, report_of
 from engine.worker.loading import load_tokenizer
-from engine.worker.origins import files_of
+from engine.worker.origins import lines_of
 from engine.worker.prepared import Prepared
 from engine.worker.report import Report
 from engine.worker.train_job import read_spec
@@ -45,7 +44,7 @@ def answer(job: Job, report: Report) -> Inspected:
         return Inspected(run=job.run, complaint=told)
     try:
         encoding = encoding_of(spec, tokenizer, report)
-        odd = template_check.findings(spec, tokenizer)
+        odd = template_check.findings(spec, tokenizer, encoding.entries)
     except DatasetError as error:
         return Inspected(run=job.run, complaint=error.complaint)
     except JobError as error:
@@ -53,6 +52,16 @@ def answer(job: Job, report: Report) -> Inspected:
             raise
         told = Complaint(field=FIELD, problem=error.title, remedy=f"{error.cause} {error.remedy}")
         return Inspected(run=job.run, complaint=told)
+    found = report_of(_look(spec, tokenizer, report, encoding, odd), report)
+    lines = lines_of(encoding.folder, _named(found.findings))
+    return Inspected(run=job.run, report=msgspec.structs.replace(found, lines=lines))
+
+
+def _look(
+    spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report, encoding: Encoding,
+    odd: list[RowFinding],
+) -> Look:  # fmt: skip
+    """What it is judged by; ``odd`` is what is odd about its template."""
     method = importlib.import_module(f"engine.methods.{spec.method}.train")
     prepared: Prepared | None = None
     nothing: JobError | None = None
@@ -63,15 +72,12 @@ def answer(job: Job, report: Report) -> Inspected:
         nothing = error
     strange, nothing = _strange(spec, tokenizer, encoding, nothing)
     sizes = _sizes(spec.model)
-    look = Look(
+    return Look(
         spec=spec, encoding=encoding, prepared=prepared, nothing=nothing,
         unlearnt=strange, template=odd, vocabulary=sizes.get("vocab_size"),
         context=sizes.get("max_position_embeddings"),
-        by_sample=_attends_by_sample(spec), files=files_of(spec.dataset, encoding.meta),
+        by_sample=_attends_by_sample(spec),
     )  # fmt: skip
-    found = report_of(look, report)
-    lines = lines_of(spec.dataset, _named(found.findings))
-    return Inspected(run=job.run, report=msgspec.structs.replace(found, lines=lines))
 
 
 def _named(findings: Sequence[RowFinding]) -> list[int]:

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.contract.dataset_report import DatasetReport, Packing, RowFinding
-from engine.contract.row_places import FileRows
 from engine.contract.spec import Spec
 from engine.worker import large, packing
 from engine.worker.data_findings import findings_of
@@ -48,8 +47,6 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of the model's embedding, if known."""
     context: int | None
     """Most tokens that the model was made for, if known."""
-    files: list[FileRows] = []
-    """Where the rows of each file begin."""
     by_sample: bool = False
     """Whether the samples of a batch are put one behind the other, without padding."""
 
@@ -141,7 +138,7 @@ def report_of(look: Look, report: Report) -> DatasetReport:
         picks=picks(counted, look.encoding.places),
         findings=findings_of(look, counted),
         sources=look.prepared.sources if look.prepared else shares(spec, look.encoding, None),
-        files=look.files, unlearnt=meta.unlearnt,
+        files=look.encoding.files, unlearnt=meta.unlearnt,
         seconds=meta.seconds, is_kept=look.encoding.is_kept,
     )  # fmt: skip
 

@@ -35,6 +35,8 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
     learnt: bytes
     """A flag for each token."""
     digests: bytes
+    lines: bytes
+    """int64, of each row that was read; 0 where files have none."""
     shown: Shown | None = None
     blank: int = 0
     refused_count: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,8 +61,9 @@ class RowEncoder:
         making = _Making(self, shows)
         merged = self._render.merged_systems
         self._suspects.found = {}
-        for row, (raw, example) in enumerate(self._dataset.examples(unit)):
+        for row, (raw, example, line) in enumerate(self._dataset.examples(unit)):
             making.rows_read += 1
+            making.lines.append(line)
             if example is None:
                 making.unlearnt += 1
             else:
@@ -115,6 +117,7 @@ class _Making:
         self._spans: list[bytes] = []
         self._raws: list[bytes] = []
         self.rows_read = 0
+        self.lines = array("q")
         self.blank = 0
         self.unlearnt = 0
         self.refused: list[Refused] = []
@@ -148,7 +151,7 @@ class _Making:
         )  # fmt: skip
         return Part(
             self.rows_read, self._rows, self._lengths, b"".join(self._tokens),
-            b"".join(self._learnt), b"".join(self._digests),
+            b"".join(self._learnt), b"".join(self._digests), self.lines.tobytes(),
             shown=shown if len(shown.texts) == len(self._rows) else None, blank=self.blank,
             refused_count=len(self.refused), refused=self.refused,
             unlearnt=self.unlearnt, **known,

@@ -8,7 +8,7 @@ it is said.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import msgspec
@@ -16,7 +16,8 @@ from transformers import PreTrainedTokenizerBase
 
 from engine.contract.dataset_report import RowFinding
 from engine.contract.spec import Spec
-from engine.formats.corpus import numbered_examples
+from engine.formats.corpus import examples_of
+from engine.formats.entries import Reading, readings
 from engine.formats.example import Conversation
 from engine.planning import chat_templates
 from engine.planning.surroundings import local_folder
@@ -62,11 +63,14 @@ def tell(spec: Spec, tokenizer: PreTrainedTokenizerBase, report: Report) -> None
         )  # fmt: skip
 
 
-def findings(spec: Spec, tokenizer: PreTrainedTokenizerBase) -> list[RowFinding]:
-    """All that is odd; nothing where the data holds no conversations. Raises DatasetError."""
+def findings(
+    spec: Spec, tokenizer: PreTrainedTokenizerBase, entries: Sequence[Reading] = ()
+) -> list[RowFinding]:
+    """All that is odd; nothing where the data holds no conversations. ``entries`` are those of the
+    dataset, where they have been found. Raises DatasetError."""
     if spec.method != "sft":
         return []
-    rows = islice(numbered_examples(spec.dataset, spec.method), READ)
+    rows = islice(examples_of(entries or list(readings(spec.dataset)), spec.method), READ)
     talks = [
         (place, row.example)
         for place, row in enumerate(rows)

@@ -239,11 +239,11 @@ def test_a_number_of_any_size_goes_to_a_helper_and_back() -> None:
     call = {"function": {"name": "count", "arguments": {"atoms": 10**30}}}
     turns = [Turn(role="user", content="How many?"),
              Turn(role="assistant", content="", tool_calls=[call])]  # fmt: skip
-    sent = SentUnit.of(Ready([({"a": 1}, Conversation(messages=turns))]), shows=True)
+    sent = SentUnit.of(Ready([({"a": 1}, Conversation(messages=turns), 7)]), shows=True)
     there = msgspec.msgpack.decode(msgspec.msgpack.encode(sent), type=SentUnit).unit
     assert isinstance(there, Ready)
-    [(raw, example)] = there.rows
-    assert (bytes(raw), example) == (b'{"a":1}', Conversation(messages=turns))
+    [(raw, example, line)] = there.rows
+    assert (bytes(raw), example, line) == (b'{"a":1}', Conversation(messages=turns), 7)
 
 
 def test_who_is_asked_to_end_does_not_wait_for_helpers(

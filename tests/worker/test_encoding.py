@@ -220,7 +220,7 @@ def test_only_the_newest_are_kept(tmp_path: Path, fettle_home: Path) -> None:
 def _part(*, shows: bool) -> Part:
     spans = np.array([[0, 1], [1, 2]], np.uint32).tobytes()
     return Part(
-        1, [0], [2], np.arange(2, dtype=np.int32).tobytes(), b"\1\1", b"x" * 32,
+        1, [0], [2], np.arange(2, dtype=np.int32).tobytes(), b"\1\1", b"x" * 32, b"",
         shown=Shown(b"ab", [2], spans, b'"ab"', [4]) if shows else None,
     )  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,14 @@ from engine.contract.toml import to_raw
 from engine.contract.validate import check
 from engine.diagnosis.certificate import certify
 from engine.diagnosis.certificate.facts import DataFacts, Facts, flattened
+from engine.formats import entries, registry, source
 from engine.formats.corpus import numbered_examples
-from engine.formats.example import DatasetError
+from engine.formats.example import DatasetError, Row
+from engine.formats.files import read_rows
 from engine.formats.reading import open_dataset
 from engine.methods.pretrain import train as pretrain
 from engine.methods.sft import train as sft
-from engine.worker import hub_dataset, inspect_job
+from engine.worker import hub_dataset, inspect_job, origins, template_check
 from engine.worker.crew_wire import SentDataset, SentUnit
 from engine.worker.encoding import encoding_of
 from engine.worker.encoding_key import key_of, prints_of
@@ -221,12 +223,14 @@ def test_helpers_make_of_every_file_what_the_worker_makes(tmp_path: Path) -> Non
     there = SentDataset.of(dataset).opened()
     found = []
     for unit in dataset.units():
-        here = [example for _, example in dataset.examples(unit)]
-        assert [e for _, e in there.examples(SentUnit.of(unit, shows=False).unit)] == here
-        found += [(dataset.entry_of(unit), example) for example in here]
-    plain = [(each.part, each.example) for each in numbered_examples(spec, "sft")]
+        here = [(example, line) for _, example, line in dataset.examples(unit)]
+        assert [
+            (e, line) for _, e, line in there.examples(SentUnit.of(unit, shows=False).unit)
+        ] == here
+        found += [(dataset.entry_of(unit), *each) for each in here]
+    plain = [(each.part, each.example, each.row.line) for each in numbered_examples(spec, "sft")]
     assert found == plain
-    assert [part for part, _ in found] == [0] * 9 + [1] * 2 + [2] * 2
+    assert [part for part, _, _ in found] == [0] * 9 + [1] * 2 + [2] * 2
     assert found[-1][1] is None
 
 
@@ -280,3 +284,62 @@ def test_files_of_a_folder_are_told_and_so_is_what_a_fix_did(
     (told,) = [each for each in report.of(Decision) if "drop_empty" in each.reason]
     assert "In 2.jsonl row 2." in told.reason
     assert found.fixes_without(7) == ["drop_empty"]
+
+
+def _many(folder: Path, files: int = 6) -> Path:
+    """Files with blank lines between rows, and a row in two of them."""
+    folder.mkdir()
+    for at in range(files):
+        rows = [{"instruction": f"say {at} {i}", "output": f"well then {i}"} for i in range(3)]
+        rows[2] = {"instruction": "the same", "output": "again"}
+        text = "\n\n\n".join(map(json.dumps, rows))
+        (folder / f"{at}.jsonl").write_text(text)
+    return folder
+
+
+def test_lines_are_kept_with_the_tokens_and_no_row_is_read_for_them(
+    models: Callable[[str], Path], tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = make_spec(models("llama"), _many(tmp_path / "d"))
+    table = tmp_path / "t.csv"
+    table.write_text('instruction,output\n"a\nb",c\nd,e\nthe same,again\n')
+    raw["dataset"] = {"sources": [{"path": str(tmp_path / "d")}, {"path": str(table)}]}
+    first = _inspected(raw, report)
+    lines = {row: 1 + 3 * (row % 3) for row in range(18)} | {18: 2, 19: 4, 20: 5}
+    assert first.lines.items() <= lines.items()
+    assert {2, 5, 8, 11, 14, 17, 20} <= set(first.lines)
+    assert names_of(first.files, [17, 20], lines) == "5.jsonl row 3 (line 7); t.csv row 3 (line 5)"
+    found, taken = Counter[str](), Counter[str]()
+
+    real = source.find
+
+    def find(path: Path) -> source.Source:
+        found[str(path)] += 1
+        return real(path)
+
+    def read(file: source.Source) -> Iterator[Row]:
+        for row in read_rows(file):
+            taken[str(file.path)] += 1
+            yield row
+
+    monkeypatch.setattr(source, "find", find)
+    monkeypatch.setattr(entries, "read_rows", read)
+    monkeypatch.setattr(registry, "SAMPLE_ROWS", 1)
+    monkeypatch.setattr(template_check, "READ", 1)
+    raw["dataset"]["fixes"] = ["drop_duplicates"]
+    again = _inspected(raw, report)
+    assert (again.is_kept, again.files) == (True, first.files)
+    assert again.lines
+    assert again.lines.items() <= lines.items()
+    assert set(found.values()) == {1}
+    assert max(taken.values()) <= 3  # For their format, and whether the template suits them.
+
+
+def test_of_too_many_files_none_is_named(
+    models: Callable[[str], Path], tmp_path: Path, report: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = make_spec(models("llama"), _many(tmp_path / "d"))
+    monkeypatch.setattr(origins, "MOST_FILES", 6)
+    assert len(_inspected(raw, report).files) == 6
+    monkeypatch.setattr(origins, "MOST_FILES", 5)
+    assert _inspected(raw, report).files == []

@@ -10,7 +10,6 @@ from engine.formats.dataset import split_sizes
 from engine.worker.bridge import Bridge
 from engine.worker.encoding import Encoding, encoding_of
 from engine.worker.mixture import shares, tell_shares, weighed
-from engine.worker.origins import files_of
 from engine.worker.preflight import must_have_answers, tell_copies
 from engine.worker.prepared import Prepared, must_have_some, without_idle
 from engine.worker.report import Report
@@ -35,8 +34,7 @@ def prepare(
     train = weighed(spec, encoding, train)
     sources = shares(spec, encoding, train)
     tell_shares(sources, report)
-    files = files_of(spec.dataset, encoding.meta)
-    train = without_idle(train, "samples", report, files)
+    train = without_idle(train, "samples", report, encoding.files)
     must_have_some(train, encoding.meta.rows_read)
-    evaluation = without_idle(evaluation, "held-back samples", report, files)
+    evaluation = without_idle(evaluation, "held-back samples", report, encoding.files)
     return Prepared(train=train, evaluation=evaluation, sources=sources)
