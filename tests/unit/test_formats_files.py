@@ -342,7 +342,7 @@ def test_rows_that_nobody_had_time_to_count_are_told_as_more(
 ) -> None:
     monkeypatch.setattr(bad_rows, "COUNTED_SECONDS", -1.0)
     (complaint,) = said(write("a.jsonl", "\n".join([GOOD, *3000 * ['{"instruction": "a"}']])))
-    assert "a.jsonl, rows 2 to 128 and more (lines 2 to 128 and more): " in complaint
+    assert "a.jsonl, rows 2 to 6 and more (lines 2 to 6 and more): " in complaint
 
 
 def test_a_long_line_is_told_with_the_byte(write: Write) -> None:
