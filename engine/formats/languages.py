@@ -63,6 +63,15 @@ _COMMON = {
     "kan vi har eller hade ska där nu när hon",
 }
 _WORDS = {name: frozenset(words.split()) for name, words in _COMMON.items()}
+_BOTH = (
+    "a am an as at come con dans den des die do du for hat he her in is long lo man me met mi no "
+    "nos o of on or over pour sin so son sure ten to tot use van war was we were"
+)
+_ALSO_ENGLISH = frozenset(_BOTH.split())
+"""Common words of other languages that are English as well: a list of English words without any of
+its own common ones is not German for a hat and a war in it."""
+_FEWEST_KINDS = 2
+"""Different words of a language that a text must have."""
 _SHARE = 0.12
 """Of the words of an ordinary text far more are among those of its language."""
 _LEAD = 1.25
@@ -110,4 +119,6 @@ def _latin(text: str) -> str | None:
     (best, most), (_, next_most) = Counter(hits).most_common(2)
     if most < max(2, _SHARE * len(words)) or most < _LEAD * next_most:
         return None
-    return best
+    kinds = set(words) & _WORDS[best]
+    own = kinds if best == "English" else kinds - _ALSO_ENGLISH
+    return best if len(own) >= _FEWEST_KINDS else None

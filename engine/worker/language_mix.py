@@ -17,6 +17,8 @@ _MOST_BYTES = 64 << 10
 """Of a sample's text."""
 LEAST_SHARE = 0.01
 """A language in fewer of the samples is as likely a mistake."""
+TOLD_SHARE = 0.2
+"""Where fewer of the samples tell theirs, nothing is said: it would be a share of the few."""
 
 
 class Mix(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +54,8 @@ def mix_of(encoding: Encoding) -> Mix:
 def _mixed(places: list[int], found: list[str | None]) -> Mix:
     told = Counter(name for name in found if name)
     total = sum(told.values())
+    if total < TOLD_SHARE * len(found):
+        return Mix(looked=len(found), untold=len(found) - total)
     shares = {
         name: number / total for name, number in told.most_common() if number >= LEAST_SHARE * total
     }

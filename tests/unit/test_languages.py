@@ -50,6 +50,13 @@ def test_foreign_names_do_not_make_a_text_foreign() -> None:
     assert language_of("The sign said 禁止 and it was on the wall of the house.") == "English"
 
 
+def test_a_list_of_english_words_is_in_no_other_language() -> None:
+    salad = "refund order hat invoice die man war parcel an in was ticket so"
+    assert language_of(salad) in (None, "English")
+    assert language_of("refund order hat invoice die man parcel an device so") is None
+    assert language_of("customer die account hat payment die support hat") is None
+
+
 @pytest.mark.parametrize(
     ("name", "language", "least"),
     [("alpaca_en_demo", "English", 0.99), ("alpaca_zh_demo", "Chinese", 0.95)],
