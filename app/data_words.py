@@ -29,6 +29,8 @@ def _samples(report: DatasetReport) -> TileText:
     held = f"{words.count(report.held_back)} held back"
     if report.left_out:
         held = f"{words.count(report.left_out)} left out by fixes"
+    if not report.train:
+        held = "none trained on"
     tip = f"{words.count(report.held_back)} of {words.count(_left(report))} held back for checks"
     if report.left_out:
         tip += f"\n{words.count(report.left_out)} more left out by fixes"

@@ -7,7 +7,7 @@ from functools import partial
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
-from app import data_words
+from app import data_words, finding_words
 from app.widgets.flow import Flow
 from app.widgets.parts import Card, button, column, label, scrolled
 from engine.contract.dataset_report import DatasetReport, RowFinding
@@ -43,18 +43,20 @@ class FindingsCard(Card):
         for item in self.items:
             item.hide()
             item.deleteLater()
-        self.items = [self._item(finding) for finding in report.findings]
+        self.items = [self._item(found, report) for found in finding_words.findings_of(report)]
         if not self.items:
             self.items = [label("Nothing odd was found.", "muted", wrap=True)]
         for place, item in enumerate(self.items):
             self._list.insertWidget(place, item)
 
-    def _item(self, finding: RowFinding) -> QWidget:
+    def _item(self, finding: RowFinding, report: DatasetReport) -> QWidget:
         item = QWidget()
         title = label(finding.title, "verdict", tone=data_words.tone_of(finding), wrap=True)
         lines = column(title, spacing=4)
         if text := data_words.finding_text(finding):
             lines.addWidget(label(text, "muted", wrap=True))
+        if named := finding_words.rows_named(finding, report):
+            lines.addWidget(label(named, "muted", wrap=True))
         buttons = []
         if finding.rows:
             show = button("Show rows", "small")

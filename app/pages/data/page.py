@@ -8,7 +8,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QWidget
 
-from app import data_words, raw_words
+from app import data_words, finding_words, raw_words
 from app.form import Draft
 from app.inspector import Inspector
 from app.link import HostLink
@@ -34,6 +34,7 @@ from engine.contract.dataset_report import DatasetReport
 from engine.contract.messages import Complaint, Inspected, Refusal
 
 _LOW_HEIGHT = 680
+_USE = "Fill it into New run"
 
 
 class DataPage(DropPage):
@@ -67,7 +68,7 @@ class DataPage(DropPage):
         self.title = label("Data", "title")
         self.chip = Chip()
         self.stop = button("Stop", tip="Look no further; the first rows stay")
-        self.use = button("Use in a run", "primary", tip="Fill it into New run")
+        self.use = button("Use in a run", "primary", tip=_USE)
         self.source = SourceBar(self._link, preferences)
         self.state = StateCard(self._link)
         self.first = FirstLook(self._link, tokens, self)
@@ -257,13 +258,19 @@ class DataPage(DropPage):
         self.stop.setVisible(self.inspector.is_busy)
         self.use.setVisible(has_report or self._said.is_usable)
         # What is to be done next stands out alone.
-        set_look(self.source.look, "kind", "" if has_report else "primary")
+        reason = finding_words.in_the_way(self.report) if self.report else ""
+        set_look(self.source.look, "kind", "primary" if reason or not has_report else "")
+        set_look(self.use, "kind", "" if reason else "primary")
+        self.use.setToolTip(f"No run can be started with it: {reason}" if reason else _USE)
         is_one = bool(facts) and not is_mixture(self.subject.wanted)
         self.chip.setVisible(has_report or is_one)
         self.desk.set_has(report=has_report, rows=self.first.card.has_rows)
         if is_one and not has_report:
             chosen = str(self.subject.wanted.get("dataset.format") or "auto")
-            self.chip.show_word(*raw_words.format_of(facts, chosen))
+            word, tone = raw_words.format_of(facts, chosen)
+            # What it looks like may be sure, and nothing be learnt of it all the same.
+            is_good = tone == "good" and not self._said.is_refused
+            self.chip.show_word(word, tone if tone != "good" or is_good else "warning")
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Qt override: where there is little height, the samples have it."""

@@ -30,6 +30,8 @@ class Standing(NamedTuple):
     """What of ``text`` is left to say beside lists of columns."""
     is_usable: bool = False
     """Whether a run can be made of the data as far as is known."""
+    is_refused: bool = False
+    """Whether it is not learnt from as it is."""
 
 
 EMPTY = Standing(
@@ -72,7 +74,8 @@ def without_model(draft: Draft, facts: dict[str, Any], refusal: Refusal | None) 
     if not (trouble := trouble_of(facts, method, format)):
         return _MODEL_WANTED
     asks = facts.get("format") in _TO_MAP
-    return Standing(_headline(facts), trouble, ways_of(facts, method, format), asks, trouble)
+    ways = ways_of(facts, method, format)
+    return Standing(_headline(facts), trouble, ways, asks, trouble, is_refused=True)
 
 
 def refused(
@@ -85,7 +88,7 @@ def refused(
     if is_mixture(draft):
         lines = [data_words.refused(told) for told in complaints]
         text = "\n".join([*(lines or [sentence]), _ONE_BY_ONE])
-        return Standing(headline, text, is_usable=True)
+        return Standing(headline, text, is_usable=True, is_refused=True)
     ways = ways_of(facts, *_of(draft))
     is_unknown = facts.get("format") == NONE and bool(facts.get("columns"))
     is_of_kind = bool(ways) or is_unknown
@@ -97,7 +100,8 @@ def refused(
         bool(complaints) and facts.get("format") in _TO_MAP
     )
     problem = lines[0] if told_here else "\n".join(told.problem for told in complaints)
-    return Standing(headline, "\n".join(lines) or sentence, ways, asks, problem)
+    text = "\n".join(lines) or sentence
+    return Standing(headline, text, ways, asks, problem, is_refused=True)
 
 
 def _headline(facts: dict[str, Any]) -> str:
