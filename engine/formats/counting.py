@@ -76,7 +76,7 @@ def row_estimate(source: Source) -> int | None:
         return None
     try:
         share = 0.0
-        if source.kind == "json" and not json_rows.is_list(source):
+        if source.kind == "json" and json_rows.is_lines(source):
             share = _lines_a_byte(source)
         share = share or _rows_a_byte(source)
     except (DatasetError, OSError):

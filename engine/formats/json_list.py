@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import IO, NoReturn
 
 import msgspec
 
@@ -38,16 +38,18 @@ def runs(source: Source, explain: Explain) -> Iterator[Run]:
     after some."""
     try:
         with opened(source.path, source.packing) as file:
-            reader = _Reader(source, explain)
-            while True:
-                # Twice as much each time while a row goes on: it is looked at anew each time.
-                chunk = file.read(max(RUN_BYTES, len(reader.text)))
-                if not chunk:
-                    yield from reader.last()
-                    return
-                yield from reader.take(chunk)
+            yield from runs_of(source, explain, file)
     except OSError as error:
         raise sources.unreadable(source.path, error) from None
+
+
+def runs_of(source: Source, explain: Explain, file: IO[bytes]) -> Iterator[Run]:
+    """The same of a list that has been found in the file. Raises DatasetError and OSError."""
+    reader = _Reader(source, explain)
+    # Twice as much each time while a row goes on: it is looked at anew each time.
+    while chunk := file.read(max(RUN_BYTES, len(reader.text))):
+        yield from reader.take(chunk)
+    yield from reader.last()
 
 
 class _Reader:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from engine.formats import json_list
+from engine.formats import json_inside, json_list
 from engine.formats import source as sources
 from engine.formats.example import DatasetError, Row
 from engine.formats.json_list import BAD_ESCAPE
@@ -23,8 +23,6 @@ from engine.formats.unpack import opened
 
 _HEAD_BYTES = 1 << 16
 _LONG_LINE = 200
-_OBJECT_BYTES = 64 << 20
-"""How much is read to say of what looks like a single object which list is in it."""
 _CUT_OFF = "it ends in the middle"
 _AT_BYTE = re.compile(r"\(byte (\d+)\)")
 _NO_NUMBER = (b"NaN", b"Infinity", b"-Infinity", b"-NaN", b"nan", b"inf")
@@ -55,8 +53,11 @@ def runs(source: Source) -> Iterator[Run]:
     start = sources.read_bytes(source, _HEAD_BYTES).lstrip()
     if not start:
         raise no_rows(source)
+    explain = partial(_explain, source)
     if start.startswith(b"["):
-        found = json_list.runs(source, partial(_explain, source))
+        found = json_list.runs(source, explain)
+    elif inside := json_inside.found_in(source, start):
+        found = json_list.runs_of(source, explain, io.BytesIO(inside.data))
     else:
         _refuse_single_object(source, start)
         found = _line_runs(source)
@@ -73,9 +74,18 @@ def rows_of(source: Source, run: Run) -> Iterator[Row]:
     return _list_rows(source, run) if run.is_list else _lines(source, run)
 
 
-def is_list(source: Source) -> bool:
-    """Whether it is a list, and not one object a line. Raises DatasetError."""
-    return sources.read_bytes(source, _HEAD_BYTES).lstrip().startswith(b"[")
+def is_lines(source: Source) -> bool:
+    """Whether it is one object a line, and not a list. Raises DatasetError."""
+    start = sources.read_bytes(source, _HEAD_BYTES).lstrip()
+    return not start.startswith(b"[") and not json_inside.found_in(source, start)
+
+
+def inside(source: Source) -> str:
+    """Where in an object its rows are, such as ``data.train``; empty where the file is a list, or
+    one object a line. Raises DatasetError."""
+    start = sources.read_bytes(source, _HEAD_BYTES).lstrip()
+    found = json_inside.found_in(source, start)
+    return ".".join(found.names) if found else ""
 
 
 def no_rows(source: Source) -> DatasetError:
@@ -146,19 +156,20 @@ def _refuse_single_object(source: Source, start: bytes) -> None:
     looks_like_lines = first.startswith(b"{") and first not in (b"{", b"{}")
     if ".json" not in source.path.suffixes[-2:] or looks_like_lines:
         return
-    data = sources.read_bytes(source, _OBJECT_BYTES)
-    if len(data) == _OBJECT_BYTES and first == b"{":
+    data = sources.read_bytes(source, json_inside.OBJECT_BYTES)
+    if len(data) == json_inside.OBJECT_BYTES and first == b"{":
         raise DatasetError(
             f"{source.name} is one object, not a list of rows.",
             "Keep only the list in it, or write one object a line.",
         )
     try:
         whole = _value.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return
-    fields = whole if isinstance(whole, dict) else {}
-    inside = [key for key, held in fields.items() if isinstance(held, list)]
-    remedy = f"Keep only the list in `{inside[0][:40]}`." if inside else "Write [ … ] around rows."
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if first != b"{":
+            return
+        _explain(source, data, 1, 0, error)  # No line of it is a row.
+    # Were they rows, they would have been read.
+    remedy = "Write [ … ] around it if it is a row, or one object a line."
     what = "one object" if isinstance(whole, dict) else "a single value"
     raise DatasetError(f"{source.name} is {what}, not a list of rows.", remedy)
 
@@ -231,10 +242,13 @@ def _place(data: bytes, error: Exception) -> tuple[int, str]:
 
 
 def _what_follows(data: bytes, at: int) -> str:
-    """Behind a value that is whole, where its line should end."""
-    if data[at - 1 : at] == b",":  # Its place is told from 1 on.
+    """Behind a value that is whole, where its line should end; a place is told from 1 on."""
+    before, sign = data[:at].lstrip(), data[at - 1 : at]
+    if not before.startswith(b"{"):
+        return _MORE
+    if sign == b",":
         return _COMMA
-    return _OLD_ENDS if b"\r" in data[:at].lstrip() and b"\n" not in data[:at] else _MORE
+    return _OLD_ENDS if b"\r" in before and b"\n" not in before else _MORE
 
 
 def _what_stands_there(rest: bytes, error: str) -> str:

@@ -12,7 +12,7 @@ import msgspec
 
 from engine.contract.dataset_spec import DatasetSpec, FormatName, Names, SourceSpec
 from engine.contract.messages import Complaint
-from engine.formats import counting, learnt, mapping, registry
+from engine.formats import counting, json_rows, learnt, mapping, registry
 from engine.formats.bad_rows import BadRows
 from engine.formats.check import check_data
 from engine.formats.entries import Found, Reading, must_have_columns, opened, rows_of
@@ -51,7 +51,7 @@ def preview(
     return {
         "format": found.format,
         "confidence": round(found.guess.score, 3),
-        "reason": found.guess.reason,
+        "reason": f"{_place_of_rows(reading)}{found.guess.reason}",
         "fits": registry.fitting(values),
         "rows": [_shorten(row.value) for row in rows[:limit]],
         "examples": [_shown(found.format, row) for row in shown],
@@ -77,6 +77,13 @@ def _complaints(entry: SourceSpec, format: str, rows: list[Row]) -> list[Complai
         roles=entry.roles,
     )  # fmt: skip
     return check_data(dataset, method, is_for_run=False)
+
+
+def _place_of_rows(reading: Reading) -> str:
+    """Said where it is not plain to see."""
+    source = reading.gathered.files[0]
+    place = json_rows.inside(source) if source.kind == "json" else ""
+    return f"The rows are those in `{place[:80]}`. " if place else ""
 
 
 def _unread(rows: list[Row]) -> list[Complaint]:
