@@ -63,6 +63,14 @@ def patch_of(found: Sequence[Entry]) -> dict[str, Any]:
     return {**{path: only.get(path[8:]) for path in settings}, "dataset.sources": None}
 
 
+def without(draft: Draft, place: int) -> dict[str, Any]:
+    """What leaves one dataset out of several. The last one is a dataset as any other: there is
+    nothing that its weight could be compared with."""
+    found = entries(draft)
+    left = found[:place] + found[place + 1 :]
+    return patch_of(left if len(left) > 1 else [changed(entry, "weight", None) for entry in left])
+
+
 def changed(entry: Entry, name: str, value: Any) -> Entry:
     """The same with one setting changed; None, or the default, leaves it out."""
     left = {key: old for key, old in entry.items() if key != name}

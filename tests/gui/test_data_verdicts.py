@@ -54,6 +54,7 @@ def test_data_that_no_run_can_be_made_of_asks_for_no_run(
     assert "40 of 40 rows have an empty answer." in page.use.toolTip()
     assert page.source.look.property("kind") == "primary"
     assert "none trained on" in texts(page.tiles)
+    assert page.chip.property("tone") == "warning"
     page.show_report(REPORT)
     assert page.use.property("kind") == "primary"
     assert "empty answer" not in page.use.toolTip()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -10,7 +9,8 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from app.form import Draft
 from app.link import HostLink
 from app.mixture import Key, entries, is_mixture, key_of
-from app.pages.data.rows_card import Part, RowsCard
+from app.pages.data.part import Part, names_of
+from app.pages.data.rows_card import RowsCard
 from app.pages.new_run.previews import Previews
 from app.theme import Tokens
 from engine.contract.messages import Refusal
@@ -47,6 +47,15 @@ class FirstLook(QObject):
         return self._previews.of(self._keys[0]) if self._keys else {}
 
     @property
+    def parts(self) -> list[Part]:
+        """What is known of each, of many for the first."""
+        several = is_mixture(self._draft)
+        return [
+            Part(name if several else "", self._previews.of(key), self._previews.refusal(key))
+            for name, key in zip(names_of(self._draft), self._keys, strict=False)
+        ]
+
+    @property
     def refusal(self) -> Refusal | None:
         """Why nothing can be told; None if it can, or is not known yet."""
         return self._previews.refusal(self._keys[0]) if self._keys else None
@@ -71,11 +80,6 @@ class FirstLook(QObject):
             self._gather.start()
 
     def _show(self) -> None:
-        several = is_mixture(self._draft)
-        parts = [
-            Part(PurePath(key.path.replace("\\", "/")).name if several else "",
-                 self._previews.of(key))
-            for key in self._keys
-        ]  # fmt: skip
+        parts = self.parts
         self.card.show_parts(parts, more=len(entries(self._draft)) - len(parts))
         self.told.emit()

@@ -18,6 +18,7 @@ from app.pages.data.desk import Desk
 from app.pages.data.drops import DropPage
 from app.pages.data.findings_card import FindingsCard
 from app.pages.data.first_look import FirstLook
+from app.pages.data.parts_list import PartsList
 from app.pages.data.sample_card import SampleCard
 from app.pages.data.source_bar import SourceBar
 from app.pages.data.standing import Standing
@@ -72,6 +73,7 @@ class DataPage(DropPage):
         self.source = SourceBar(self._link, preferences)
         self.state = StateCard(self._link)
         self.first = FirstLook(self._link, tokens, self)
+        self.parts = PartsList()
         self.tiles = TileRow()
         self.samples = SampleCard(tokens)
         self.lengths = LengthBars(tokens)
@@ -82,7 +84,7 @@ class DataPage(DropPage):
         self.desk = Desk(self.samples, lengths, self.findings, self.templates.card, self.first.card)
         page = column(
             row(self.title, self.chip, None, self.stop, self.use, spacing=12), self.notice,
-            self.source, self.templates.bar, self.state, self.tiles, self.desk,
+            self.source, self.parts, self.templates.bar, self.state, self.tiles, self.desk,
             margins=(24, 20, 24, 20), spacing=13,
         )  # fmt: skip
         page.addStretch(0)
@@ -101,6 +103,7 @@ class DataPage(DropPage):
         self.findings.rows_wanted.connect(self.samples.go_through)
         self.findings.patch_wanted.connect(self._on_patch_wanted)
         self.state.patch_wanted.connect(self._on_reading_wanted)
+        self.parts.patch_wanted.connect(self._on_reading_wanted)
         self.templates.patch_wanted.connect(self._on_reading_wanted)
         self.templates.editing_changed.connect(self.desk.set_editing)
         self.first.told.connect(self._on_told)
@@ -178,10 +181,15 @@ class DataPage(DropPage):
     def _on_reading_wanted(self, patch: dict[str, Any]) -> None:
         """What is filled in is to be read in another way."""
         draft = self.subject.changed(patch, self.source.filled)
-        if draft is not None:
-            self._look_at(draft)
-        else:  # There is nothing to look at yet.
+        if draft is None:  # There is nothing to look at yet.
             self.templates.show_draft(self.subject.good)
+            return
+        self.source.fill(draft)
+        if draft.get("dataset.path") or is_mixture(draft):
+            self._look_at(draft)
+        else:
+            self.subject.start(draft)
+            self.look()
 
     def _on_use(self) -> None:
         # Without a model there is no report that could show it to be good.
@@ -200,8 +208,7 @@ class DataPage(DropPage):
         elif self._against is not None:
             self._complain(*self._against)
         elif not self.subject.wanted.get("model.path"):
-            facts, refusal = self.first.facts, self.first.refusal
-            self._show(standing.without_model(self.subject.wanted, facts, refusal))
+            self._show(standing.without_model(self.subject.wanted, self.first.parts))
         else:
             self._arrange()
 
@@ -224,8 +231,8 @@ class DataPage(DropPage):
     ) -> None:  # fmt: skip
         self._against = (complaints, headline, sentence)
         self.templates.show_draft(self.subject.good)
-        draft, facts = self.subject.wanted, self.first.facts
-        self._show(standing.refused(headline, draft, facts, complaints, sentence))
+        draft, parts = self.subject.wanted, self.first.parts
+        self._show(standing.refused(headline, draft, parts, complaints, sentence))
 
     # ------------------------------------------------------------ showing
 
@@ -234,7 +241,8 @@ class DataPage(DropPage):
         good = self.subject.good
         self.report = report
         self.title.setText(self.subject.title)
-        self.chip.show_word(data_words.format_chip(report), "good")
+        tone = "warning" if finding_words.in_the_way(report) else "good"
+        self.chip.show_word(data_words.format_chip(report), tone)
         self.tiles.show_texts(data_words.tiles_of(report))
         self.lengths.show_report(report)
         self.findings.show_report(report)
@@ -253,14 +261,16 @@ class DataPage(DropPage):
 
     def _arrange(self) -> None:
         has_report, facts = self.report is not None, self.first.facts
+        self.parts.show_draft(self.subject.wanted, self.first.parts)
         self.state.setVisible(not has_report)
         self.tiles.setVisible(has_report)
         self.stop.setVisible(self.inspector.is_busy)
         self.use.setVisible(has_report or self._said.is_usable)
         # What is to be done next stands out alone.
+        is_refused = not has_report and self._said.is_refused
         reason = finding_words.in_the_way(self.report) if self.report else ""
         set_look(self.source.look, "kind", "primary" if reason or not has_report else "")
-        set_look(self.use, "kind", "" if reason else "primary")
+        set_look(self.use, "kind", "" if reason or is_refused else "primary")
         self.use.setToolTip(f"No run can be started with it: {reason}" if reason else _USE)
         is_one = bool(facts) and not is_mixture(self.subject.wanted)
         self.chip.setVisible(has_report or is_one)
@@ -269,7 +279,7 @@ class DataPage(DropPage):
             chosen = str(self.subject.wanted.get("dataset.format") or "auto")
             word, tone = raw_words.format_of(facts, chosen)
             # What it looks like may be sure, and nothing be learnt of it all the same.
-            is_good = tone == "good" and not self._said.is_refused
+            is_good = tone == "good" and not is_refused
             self.chip.show_word(word, tone if tone != "good" or is_good else "warning")
 
     def resizeEvent(self, event: QResizeEvent) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from PySide6.QtGui import QFont, QTextBlockFormat, QTextCharFormat, QTextCursor, QTextOption
 from PySide6.QtWidgets import QTextEdit
 
 from app import raw_words, words
 from app.form_words import choice
+from app.pages.data.part import Part
 from app.pages.data.sample_view import code_font
 from app.theme import SANS, Tokens
 from app.widgets.parts import Card, label
@@ -18,14 +19,6 @@ _OF_SEVERAL = 2
 """Rows shown of each, where there are several datasets."""
 _STEP_PX, _NAME_PX = 18, 104
 _GAP_PX = 14
-
-
-class Part(NamedTuple):
-    """One dataset and what the host says of it: the answer to PreviewDataset."""
-
-    title: str
-    """Empty where it is the only one."""
-    facts: dict[str, Any]
 
 
 class RowsCard(Card):
@@ -75,7 +68,7 @@ class RowsCard(Card):
         self.view.clear()
         cursor = QTextCursor(self.view.document())
         cursor.beginEditBlock()
-        for title, facts in self._parts:
+        for title, facts, _refusal in self._parts:
             if not facts:
                 continue
             if title:

@@ -26,6 +26,7 @@ from engine.contract.messages import ListModels
 from engine.formats.registry import METHOD_FORMATS
 
 _DROP = "Drop a file here, or write its path"
+_MORE = "together: drop more, or write a path"
 _AUTO = "auto"
 _FORMAT_WIDTH = 164
 _OF_SEVERAL = "Each of several datasets has its own format: New run shows them, with their weights"
@@ -156,10 +157,8 @@ class SourceBar(QWidget):
         several = self._is_several = is_mixture(draft)
         self._fill_formats(_AUTO if several else str(draft.get(FORMAT) or _AUTO))
         self._lock_format()
-        self.path.setPlaceholderText(
-            f"{counted(len(entries(draft)), 'dataset')} together; drop more here" if several
-            else _DROP
-        )  # fmt: skip
+        together = f"{counted(len(entries(draft)), 'dataset')} {_MORE}"
+        self.path.setPlaceholderText(together if several else _DROP)
 
     def _lock_format(self) -> None:
         """It is of the rows of one file: what is chosen before there is one would get lost."""

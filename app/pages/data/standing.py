@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any, NamedTuple
@@ -9,12 +10,16 @@ from typing import Any, NamedTuple
 from app import data_words, words
 from app.data_ways import Way, trouble_of, ways_of
 from app.form import Draft
-from app.mixture import is_mixture
-from engine.contract.messages import Complaint, Refusal
+from app.mixture import is_mixture, without
+from app.pages.data.part import Part, names_of, troubles_of
+from engine.contract.messages import Complaint
 from engine.formats.registry import NONE
 
 _TO_MAP = (NONE, "prompt_only")
 """Formats of rows of which only the person can say what is learnt."""
+_SOURCE = re.compile(r"dataset\.sources\[(\d+)\]")
+_MOST = 4
+"""Of several datasets, those that are named with what is said against them."""
 _ONE_BY_ONE = "New run shows the datasets one by one, each with its format: “Use in a run”."
 
 
@@ -34,6 +39,7 @@ class Standing(NamedTuple):
     """Whether it is not learnt from as it is."""
 
 
+_READING = Standing("Reading the first rows …")
 EMPTY = Standing(
     "See what the model will see",
     "Drop a file here: its first rows are shown at once, and with a model every token that it "
@@ -62,14 +68,16 @@ def known_already(paths: Sequence[str]) -> str:
     )
 
 
-def without_model(draft: Draft, facts: dict[str, Any], refusal: Refusal | None) -> Standing:
+def without_model(draft: Draft, parts: Sequence[Part]) -> Standing:
     """Of data that no model is chosen for."""
-    if refusal is not None:
-        return refused("This cannot be read", draft, facts, refusal.complaints, refusal.sentence)
-    if not facts:
-        return Standing("Reading the first rows …")
     if is_mixture(draft):
-        return _MODEL_WANTED
+        known = any(part.facts or part.refusal for part in parts)
+        return _several_without_model(draft, parts) if known else _READING
+    facts, refusal = (parts[0].facts, parts[0].refusal) if parts else ({}, None)
+    if refusal is not None:
+        return refused("This cannot be read", draft, parts, refusal.complaints, refusal.sentence)
+    if not facts:
+        return _READING
     method, format = _of(draft)
     if not (trouble := trouble_of(facts, method, format)):
         return _MODEL_WANTED
@@ -79,16 +87,15 @@ def without_model(draft: Draft, facts: dict[str, Any], refusal: Refusal | None) 
 
 
 def refused(
-    headline: str, draft: Draft, facts: dict[str, Any], complaints: Sequence[Complaint],
+    headline: str, draft: Draft, parts: Sequence[Part], complaints: Sequence[Complaint],
     sentence: str = "",
 ) -> Standing:  # fmt: skip
     """Of data that the host, or its worker, says something against. What its rows are learnt as is
     said in the window's own words, beside buttons for it; of several datasets each has its own
     format, which New run asks for."""
     if is_mixture(draft):
-        lines = [data_words.refused(told) for told in complaints]
-        text = "\n".join([*(lines or [sentence]), _ONE_BY_ONE])
-        return Standing(headline, text, is_usable=True, is_refused=True)
+        return _several_refused(headline, draft, parts, complaints, sentence)
+    facts = parts[0].facts if parts else {}
     ways = ways_of(facts, *_of(draft))
     is_unknown = facts.get("format") == NONE and bool(facts.get("columns"))
     is_of_kind = bool(ways) or is_unknown
@@ -102,6 +109,51 @@ def refused(
     problem = lines[0] if told_here else "\n".join(told.problem for told in complaints)
     text = "\n".join(lines) or sentence
     return Standing(headline, text, ways, asks, problem, is_refused=True)
+
+
+def _several_without_model(draft: Draft, parts: Sequence[Part]) -> Standing:
+    troubles = troubles_of(draft, parts)
+    if not troubles:
+        return _MODEL_WANTED
+    names = names_of(draft)
+    lines = [f"{names[place]}: {trouble}" for place, trouble in troubles.items()]
+    return _several("Not all of these can be learnt from", draft, lines, list(troubles))
+
+
+def _several_refused(
+    headline: str, draft: Draft, parts: Sequence[Part], complaints: Sequence[Complaint],
+    sentence: str,
+) -> Standing:  # fmt: skip
+    """Each complaint with the name of the dataset that it is about; one that names none is about
+    all of them, and of what is known of the first rows it is told beside it."""
+    names, lines, places = names_of(draft), [], []
+    for told in complaints:
+        found = _SOURCE.match(told.field)
+        place = int(found[1]) - 1 if found else len(names)
+        if place < len(names):
+            places.append(place)
+            lines.append(f"{names[place]}: {data_words.refused(told)}")
+        else:
+            lines.append(data_words.refused(told))
+    others = {at: said for at, said in troubles_of(draft, parts).items() if at not in places}
+    lines += [f"{names[place]}: {said}" for place, said in others.items()]
+    return _several(headline, draft, lines or [sentence], [*places, *others])
+
+
+def _several(
+    headline: str, draft: Draft, lines: Sequence[str], places: Sequence[int]
+) -> Standing:  # fmt: skip
+    """Of several datasets, some of which may be taken out."""
+    names = names_of(draft)
+    ways = [
+        Way(
+            f"Take {names[place]} out", without(draft, place), "Looks at the others; the file stays"
+        )
+        for place in dict.fromkeys(places)
+    ]
+    more = [f"… and {words.count(len(lines) - _MOST)} more"] if len(lines) > _MOST else []
+    text = "\n".join([*lines[:_MOST], *more, _ONE_BY_ONE])
+    return Standing(headline, text, ways[:_MOST], is_usable=True, is_refused=True)
 
 
 def _headline(facts: dict[str, Any]) -> str:
