@@ -6,6 +6,7 @@ A mapping goes from what Fettle calls something to what the file calls it, as in
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -83,11 +84,23 @@ def must_be_there(columns: Names, rows: Sequence[object], file: str) -> None:
     known = names_in(rows)
     for name, theirs in columns.items():
         if name not in IN_TURNS and theirs not in known:
+            free = [each for each in known if each not in columns.values()]
+            near = _near(theirs, free)
+            hint = f"Did you mean `{near[:40]}`? " if near else ""
+            field = f"dataset.columns.{name}"
             raise DatasetError(
                 f"No row of {file} has a column {theirs[:40]!r}.",
-                f"It has {listed(known)}.",
-                f"dataset.columns.{name}",
+                f"{hint}It has {listed(known)}.",
+                field,
+                {field: near} if near else {},
             )
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    """What may have been meant."""
+    folded = {each.strip().casefold(): each for each in reversed(known)}
+    found = difflib.get_close_matches(name.strip().casefold(), folded, 1)
+    return folded[found[0]] if found else ""
 
 
 def listed(names: Sequence[str]) -> str:

@@ -5,20 +5,21 @@ Every way in which a file can be no dataset ends in a :class:`DatasetError` with
 
 from __future__ import annotations
 
+import shlex
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
+from engine.formats import sniffing
 from engine.formats.example import DatasetError
+from engine.formats.sniffing import Kind as Kind
 from engine.formats.unpack import PACKED, Packing, opened
 
 MAX_ROW_BYTES = 16 << 20
 """Longest row or line accepted, in bytes."""
-
-Kind = Literal["json", "csv", "parquet", "arrow", "text"]
 
 KINDS: dict[str, Kind] = {
     ".json": "json",
@@ -77,12 +78,12 @@ def find(path: str | Path) -> Source:
     if size == 0:
         raise DatasetError(f"{place.name} is empty (0 bytes).", "Choose a file with rows in it.")
     packing = PACKED.get(place.suffix.lower(), "")
-    kind = _kind(place.with_suffix("") if packing else place)
+    bare = place.with_suffix("") if packing else place
+    kind = _kind(bare) or sniffing.kind_of(_head(place, packing))
     source = Source(path=place, kind=kind, bytes=size, packing=packing)
     if packing and kind in ("parquet", "arrow"):
         raise DatasetError(f"{place.name} is packed twice.", "Unpack it and choose the file in it.")
-    _look_at_head(source)
-    return source
+    return _looked_at(source, _head(place, packing))
 
 
 def expanded(path: str | Path) -> Path:
@@ -120,7 +121,8 @@ def unreadable(place: Path, error: OSError | ValueError) -> DatasetError:
     return DatasetError(f"{str(place)[:200]!r} cannot be read: {why}.", "Check the path.")
 
 
-def _kind(place: Path) -> Kind:
+def _kind(place: Path) -> Kind | None:
+    """What its ending says; None if it has none."""
     suffix = place.suffix.lower()
     if suffix in COMPRESSED:
         raise DatasetError(
@@ -128,38 +130,61 @@ def _kind(place: Path) -> Kind:
             "Unpack it and choose the file inside.",
         )
     kind = KINDS.get(suffix)
-    if kind is None:
-        what = f"ends in {suffix}, which is not read" if suffix else "has no ending"
+    if suffix and kind is None:
         raise DatasetError(
-            f"{place.name} {what}.", f"Choose a file that ends in {', '.join(KINDS)}."
+            f"{place.name} ends in {suffix}, which is not read.",
+            f"Choose a file that ends in {', '.join(KINDS)}.",
         )
     return kind
 
 
-def _look_at_head(source: Source) -> None:
-    """Refuses what is plainly no text, so that nobody gets a riddle about line 1."""
-    place = source.path
+def _head(place: Path, packing: Packing) -> bytes:
     try:
-        with opened(place, source.packing) as file:
-            head = file.read(_HEAD_BYTES)
+        with opened(place, packing) as file:
+            return file.read(_HEAD_BYTES)
     except OSError as error:
         raise unreadable(place, error) from None
+
+
+def _looked_at(source: Source, head: bytes) -> Source:
+    """The source, to be read as UTF-8 where a mark says that it is UTF-16. Raises DatasetError for
+    what is plainly no text, so that nobody gets a riddle about line 1."""
+    place = source.path
     if source.kind in ("parquet", "arrow"):
-        return
+        return source
     for magic, what in _MAGIC:
         if head.startswith(magic):
             raise DatasetError(
                 f"{place.name} is {what}, whatever its ending says.", "Choose a file of text rows."
             )
     for magic, encoding in _WIDE:
+        if head.startswith(magic) and encoding == "UTF-16" and not source.packing:
+            return msgspec.structs.replace(source, packing="UTF-16")
         if head.startswith(magic):
-            raise DatasetError(f"{place.name} is written in {encoding} (line 1).", SAVE_AS_UTF8)
+            problem = f"{place.name} is written in {encoding} (line 1)."
+            raise DatasetError(problem, save_as_utf8(source, encoding))
     if b"\0" in head:
         line = head.count(b"\n", 0, head.index(b"\0")) + 1
         raise DatasetError(
             f"{place.name} is binary, not text (a zero byte in line {line}).",
             "Choose a file of text rows.",
         )
+    return source
+
+
+def save_as_utf8(source: Source, encoding: str) -> str:
+    """What to do about a file in another encoding, with a command for it where one does it."""
+    old = source.path
+    if source.packing:
+        return SAVE_AS_UTF8
+    new = f"{old.stem}-utf8{old.suffix}"
+    if sys.platform == "win32":
+        given = "UTF32" if encoding == "UTF-32" else "Default"  # What Windows itself writes.
+        read, write = f"gc '{old.name}' -Encoding {given}", f"sc '{new}' -Encoding UTF8"
+        command = f'powershell -c "{read} | {write}"'
+    else:
+        command = f"iconv -f {encoding} -t UTF-8 {shlex.quote(old.name)} > {shlex.quote(new)}"
+    return f"{SAVE_AS_UTF8} If it is {encoding}, in its folder: {command}"
 
 
 def read_bytes(source: Source, limit: int | None = None) -> bytes:
@@ -205,5 +230,6 @@ def decode(source: Source, data: bytes, first_line: int = 1) -> str:
         line = first_line + data.count(b"\n", 0, error.start)
         wrong = data[error.start]
         raise DatasetError(
-            f"{source.name}, line {line} is not UTF-8 (byte 0x{wrong:02X}).", SAVE_AS_UTF8
+            f"{source.name}, line {line} is not UTF-8 (byte 0x{wrong:02X}).",
+            save_as_utf8(source, "LATIN1"),
         ) from None

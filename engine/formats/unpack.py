@@ -1,7 +1,9 @@
-"""Opens a file to read, unpacked on the way if it is packed. zstd needs pyarrow, gzip nothing."""
+"""Opens a file to read, unpacked on the way if it is packed, and as UTF-8 if it is in UTF-16. zstd
+needs pyarrow, the others nothing."""
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import zlib
@@ -12,10 +14,11 @@ from typing import IO, Any, Literal, cast
 
 from engine.formats.example import DatasetError
 
-Packing = Literal["", "gzip", "zstd"]
+Packing = Literal["", "gzip", "zstd", "UTF-16"]
 
 PACKED: dict[str, Packing] = {".gz": "gzip", ".zst": "zstd"}
 """By the ending that comes after that of the kind of file."""
+_WIDE_BYTES = 1 << 16
 
 
 @contextmanager
@@ -24,6 +27,10 @@ def opened(path: Path, packing: Packing) -> Iterator[IO[bytes]]:
     try:
         with _open(path, packing) as file:
             yield file
+    except UnicodeDecodeError as error:
+        raise DatasetError(
+            f"{path.name} is not UTF-16 all through: {error.reason}.", "Save the file as UTF-8."
+        ) from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _damaged(path, packing, error) from None
     except OSError as error:
@@ -34,9 +41,39 @@ def opened(path: Path, packing: Packing) -> Iterator[IO[bytes]]:
 
 
 def _open(path: Path, packing: Packing) -> IO[bytes]:
+    if packing == "UTF-16":
+        return io.BufferedReader(_AsUtf8(path))
     if packing == "gzip":
         return cast("IO[bytes]", gzip.open(path, "rb"))
     return _zstd(path) if packing == "zstd" else path.open("rb")
+
+
+class _AsUtf8(io.RawIOBase):
+    """A file in UTF-16 with a mark at its beginning, as UTF-8. Raises UnicodeDecodeError."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._decoder = codecs.getincrementaldecoder("utf-16")()
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._left:
+            data = self._file.read(_WIDE_BYTES)
+            text = self._decoder.decode(data, final=not data)
+            self._left = text.encode()
+            if not data:
+                break
+        size = min(len(buffer), len(self._left))
+        buffer[:size] = self._left[:size]
+        self._left = self._left[size:]
+        return size
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _zstd(path: Path) -> IO[bytes]:

@@ -209,7 +209,7 @@ def _broken_files() -> Iterator[Case]:
         ("none.json", b"[]", "no rows"),
         ("header.csv", b"instruction,output\n", "no rows"),
         ("latin.jsonl", 'x\n{"a": "é"}'.encode("latin-1"), "line"),
-        ("wide.csv", "a,b\n1,2\n".encode("utf-16"), "UTF-16 (line 1)"),
+        ("wide.csv", "a,b\n1,2\n".encode("utf-32"), "UTF-32 (line 1)"),
         ("zero.jsonl", good + b"\0\0", "zero byte in line 2"),
         ("ragged.csv", b"instruction,output\na,b\na,b,c\n", "line 3 has 3 values"),
         ("quote.csv", b'instruction,output\n"a,b\n', "line 2"),
