@@ -14,7 +14,9 @@ from engine.worker.origins import place_of
 from engine.worker.prepared import Prepared
 from engine.worker.report import Report
 from engine.worker.row_hashes import first_copies
+from engine.worker.row_words import sentence
 from engine.worker.samples import Samples
+from engine.worker.text_findings import WORDS
 from engine.worker.untrained_tokens import Weight
 
 
@@ -89,6 +91,25 @@ def tell_copies(encoding: Encoding, report: Report) -> None:
             f"{copies} of {count} rows are the same as an earlier one.",
             cause="Each is learnt as often as it is there, so the run learns little else.",
             remedy='Leave them out: dataset.fixes = ["drop_duplicates"].',
+        )
+
+
+def tell_suspects(encoding: Encoding, report: Report) -> None:
+    """Say what is odd about most rows. Empty answers end the run."""
+    origins = encoding.samples.origins
+    if origins is None or not len(origins):
+        return
+    for kind, words in WORDS.items():
+        rows = encoding.meta.suspects.get(kind, [])
+        count = large.total(large.are_in(origins, rows)) if rows else 0
+        if words.severity != "warning" or count < WASTED * len(origins):
+            continue
+        fix = f' dataset.fixes = ["{words.fix}"] does that.' if words.fix else ""
+        report.found(
+            f"mostly_{kind}",
+            f"{sentence(count, words.of_one, words.of_many)[:-1]}, of {len(origins)}.",
+            cause=words.cause,
+            remedy=words.remedy + fix,
         )
 
 

@@ -28,7 +28,7 @@ class _Words(msgspec.Struct, frozen=True):
     severity: Literal["warning", "info"] = "warning"
 
 
-_WORDS: dict[str, _Words] = {
+WORDS: dict[str, _Words] = {
     suspects.EMPTY_ANSWERS: _Words(
         "has an empty answer",
         "have an empty answer",
@@ -106,7 +106,7 @@ _WORDS: dict[str, _Words] = {
 
 def _suspects(look: Look, counted: Counted) -> list[RowFinding]:
     found = []
-    for kind, words in _WORDS.items():
+    for kind, words in WORDS.items():
         rows = _left(look, look.encoding.meta.suspects.get(kind, []))
         if not rows:
             continue

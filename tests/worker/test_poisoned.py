@@ -19,7 +19,7 @@ from engine.contract.dataset_fixes import FIXES
 from engine.contract.dataset_report import DatasetReport, RowFinding
 from engine.contract.messages import Decision, Finding, Inspected, Job, ResumeCertificate
 from engine.host.checks import complaints_about
-from engine.worker import inspect_job, train_job
+from engine.worker import inspect_job, suspects, train_job
 from engine.worker.failures import JobError
 from tests.worker.conftest import Heard, make_spec, run_here
 from tests.worker.poisons import POISONS, Poison, good, put
@@ -378,6 +378,37 @@ def test_a_run_of_copies_says_so(models: Models, tmp_path: Path, report: Heard) 
     run_here(tmp_path / "again", spec, again)
     again.close()
     assert "mostly_copies" not in [each.code for each in again.of(Finding)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "fix"),
+    [
+        ("NaN", suspects.PLACEHOLDERS, "drop_placeholders"),
+        (None, suspects.ECHOES, "drop_echoes"),
+    ],
+)
+def test_a_run_of_odd_answers_says_so(
+    answer: str | None, kind: str, fix: str, models: Models, tmp_path: Path, report: Heard
+) -> None:
+    bad = [
+        {
+            "instruction": f"Tell me all of number {n}",
+            "output": answer or f"Tell me all of number {n}",
+        }
+        for n in range(9)
+    ]
+    spec = spec_for(models("llama"), write(tmp_path, [*bad, good(1), good(2)]))
+    spec["training"].update(max_steps=1)
+    run_here(tmp_path / "run", spec, report)
+    (told,) = [each for each in report.of(Finding) if each.code == f"mostly_{kind}"]
+    assert told.title.startswith("9 rows have")
+    assert told.title.endswith(" for an answer, of 11.")
+    assert f'dataset.fixes = ["{fix}"]' in told.remedy
+    spec["dataset"]["fixes"] = [fix]
+    again = Heard()
+    run_here(tmp_path / "again", spec, again)
+    again.close()
+    assert not [each for each in again.of(Finding) if each.code.startswith("mostly_")]
 
 
 def test_a_resume_with_other_fixes_is_named(models: Models, tmp_path: Path, report: Heard) -> None:
