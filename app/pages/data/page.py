@@ -18,6 +18,7 @@ from app.pages.data.desk import Desk
 from app.pages.data.drops import DropPage
 from app.pages.data.findings_card import FindingsCard
 from app.pages.data.first_look import FirstLook
+from app.pages.data.naming_card import NamingCard
 from app.pages.data.parts_list import PartsList
 from app.pages.data.sample_card import SampleCard
 from app.pages.data.source_bar import SourceBar
@@ -74,6 +75,7 @@ class DataPage(DropPage):
         self.state = StateCard(self._link)
         self.first = FirstLook(self._link, tokens, self)
         self.parts = PartsList()
+        self.naming = NamingCard(self._link)
         self.tiles = TileRow()
         self.samples = SampleCard(tokens)
         self.lengths = LengthBars(tokens)
@@ -82,9 +84,10 @@ class DataPage(DropPage):
         lengths = Card("Length in tokens")
         lengths.column.addWidget(self.lengths)
         self.desk = Desk(self.samples, lengths, self.findings, self.templates.card, self.first.card)
+        top = row(self.title, self.chip, self.naming.button, None, self.stop, self.use, spacing=12)
         page = column(
-            row(self.title, self.chip, None, self.stop, self.use, spacing=12), self.notice,
-            self.source, self.parts, self.templates.bar, self.state, self.tiles, self.desk,
+            top, self.notice, self.source, self.parts, self.templates.bar, self.naming, self.state,
+            self.tiles, self.desk,
             margins=(24, 20, 24, 20), spacing=13,
         )  # fmt: skip
         page.addStretch(0)
@@ -103,6 +106,7 @@ class DataPage(DropPage):
         self.findings.rows_wanted.connect(self.samples.go_through)
         self.findings.patch_wanted.connect(self._on_patch_wanted)
         self.state.patch_wanted.connect(self._on_reading_wanted)
+        self.naming.patch_wanted.connect(self._on_reading_wanted)
         self.parts.patch_wanted.connect(self._on_reading_wanted)
         self.templates.patch_wanted.connect(self._on_reading_wanted)
         self.templates.editing_changed.connect(self.desk.set_editing)
@@ -261,6 +265,8 @@ class DataPage(DropPage):
 
     def _arrange(self) -> None:
         has_report, facts = self.report is not None, self.first.facts
+        is_asked = not has_report and not self.state.columns.isHidden()
+        self.naming.know(self.subject.wanted, facts, is_asked=is_asked)
         self.parts.show_draft(self.subject.wanted, self.first.parts)
         self.state.setVisible(not has_report)
         self.tiles.setVisible(has_report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import Signal
@@ -12,6 +13,10 @@ from app.widgets.parts import button, column, label, row
 
 MOST_COLUMNS = 8
 _A_ROW = 2
+_TO_SUGGEST = ("unknown", "prompt_only")
+"""What rows are where it is not told which column is the answer."""
+_READ_AS_SUGGESTED = ("alpaca", "sharegpt", "messages")
+"""Formats that are read by other names too, as they are suggested."""
 NOT_USED = "not used"
 MEANINGS: tuple[tuple[str, str], ...] = (
     ("", NOT_USED),
@@ -42,6 +47,8 @@ class ColumnMap(QWidget):
         super().__init__()
         self._named: dict[str, str] = {}
         self._suggested: dict[str, str] = {}
+        self._meant: dict[str, str] = {}
+        """What each column is, as far as its list can say; empty for what is not used."""
         self.lists: dict[str, FormCombo] = {}
         self.heading = label("Say which column is which", "label")
         self.take = button("", "small", tip="Fill in what the names look like")
@@ -68,13 +75,12 @@ class ColumnMap(QWidget):
         self._named, self._suggested = dict(named), dict(facts.get("suggested") or {})
         if list(self.lists) != columns:
             self._fill(columns)
-        meant = {theirs: name for name, theirs in named.items()}
-        for theirs, choices in self.lists.items():
-            choices.blockSignals(True)
-            choices.setCurrentIndex(max(0, choices.findData(meant.get(theirs, ""))))
-            choices.blockSignals(False)
+        self._meant = _meanings(columns, named, facts)
+        for theirs in self.lists:
+            self._choose(theirs, self._meant.get(theirs, ""))
         self.take.setText(_as_words(self._suggested))
-        self.take.setVisible(bool(self._suggested) and not named)
+        is_open = facts.get("format") in _TO_SUGGEST and bool(self._suggested)
+        self.take.setVisible(is_open and not named)
         self.clear.setVisible(bool(named))
         is_needed = is_asked or bool(named) or facts.get("format") == "unknown"
         self.setVisible(bool(columns) and is_needed)
@@ -97,10 +103,25 @@ class ColumnMap(QWidget):
         choices.setAccessibleName(f"What the column {theirs} is")
         for name, words in MEANINGS:
             choices.addItem(words, name)
-        choices.currentIndexChanged.connect(self._on_chosen)
+        choices.currentIndexChanged.connect(partial(self._on_chosen, theirs))
         return choices
 
-    def _on_chosen(self) -> None:
+    def _choose(self, theirs: str, name: str) -> None:
+        choices = self.lists[theirs]
+        choices.blockSignals(True)
+        choices.setCurrentIndex(max(0, choices.findData(name)))
+        choices.blockSignals(False)
+
+    def _on_chosen(self, changed: str, _index: int) -> None:
+        # Two columns are not the same thing: that which was it takes what this one was.
+        name = self.lists[changed].currentData()
+        for theirs, choices in self.lists.items():
+            if name and theirs != changed and choices.currentData() == name:
+                self._choose(theirs, self._meant.get(changed, ""))
+        self._meant = {theirs: c.currentData() for theirs, c in self.lists.items()}
+        self.mapped.emit(self._said())
+
+    def _said(self) -> dict[str, str]:
         known = {name for name, _ in MEANINGS}
         # What stands in no list here is for the person's own file to say.
         kept = {
@@ -108,14 +129,26 @@ class ColumnMap(QWidget):
             for name, theirs in self._named.items()
             if name not in known or theirs not in self.lists
         }
-        chosen = {c.currentData(): theirs for theirs, c in self.lists.items() if c.currentData()}
-        self.mapped.emit(kept | chosen)
+        chosen = {name: theirs for theirs, name in self._meant.items() if name not in ("", theirs)}
+        return kept | chosen
 
     def _on_take(self) -> None:
         self.mapped.emit(self._suggested)
 
     def _on_clear(self) -> None:
         self.mapped.emit({})
+
+
+def _meanings(
+    columns: list[str], named: dict[str, str], facts: dict[str, Any]
+) -> dict[str, str]:  # fmt: skip
+    """What each column is read as now: what was said, what is told from the rows, and what has its
+    usual name."""
+    meant = {theirs: name for name, theirs in named.items()}
+    if not named and facts.get("format") in _READ_AS_SUGGESTED:
+        meant = {theirs: name for name, theirs in (facts.get("suggested") or {}).items()}
+    usual = {name for name, _ in MEANINGS} - set(meant.values())
+    return {name: name for name in columns if name in usual and name not in meant} | meant
 
 
 def _as_words(suggested: dict[str, str]) -> str:
