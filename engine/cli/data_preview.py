@@ -32,7 +32,8 @@ def preview_of(entry: SourceSpec) -> Preview:
     try:
         return preview(entry.path, entry.format, SHOWN, entry.columns, entry.roles)
     except DatasetError as error:
-        raise Refused(str(error.complaint), [error.complaint]) from error
+        told = flags.with_typed(error.complaint, flags.of_data(error.patch))
+        raise Refused(str(told), [told]) from error
 
 
 def show_all(dataset: DatasetSpec, output: Output) -> Preview | None:
@@ -84,7 +85,8 @@ def wrong_in(preview: Preview) -> list[str]:
 def about(name: str, preview: Preview) -> list[str]:
     """What it is, and how to have it taken for something else."""
     rows, estimate = preview["row_count"], preview.get("row_estimate")
-    counted = f"{count(rows)} rows" if rows else "Its rows are not counted"
+    many = "row" if rows == 1 else "rows"
+    counted = f"{count(rows)} {many}" if rows else "Its rows are not counted"
     if not rows and preview.get("complaints"):
         counted += ", since it cannot be read to its end"
     elif estimate:

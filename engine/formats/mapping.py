@@ -99,7 +99,9 @@ def must_be_there(columns: Names, rows: Sequence[object], file: str) -> None:
 def _near(name: str, known: Sequence[str]) -> str:
     """What may have been meant."""
     folded = {each.strip().casefold(): each for each in reversed(known)}
-    found = difflib.get_close_matches(name.strip().casefold(), folded, 1)
+    name = name.strip().casefold()
+    part = [each for each in folded if name in each or each in name] if len(name) > 3 else []
+    found = difflib.get_close_matches(name, folded, 1) or (part if len(part) == 1 else [])
     return folded[found[0]] if found else ""
 
 

@@ -165,3 +165,13 @@ def test_left_in_the_middle_nothing_half_done_is_kept(fettle_home: Path, tmp_pat
         assert time.monotonic() < began + 20, "What was half done is still there."
         time.sleep(0.05)
     assert fettle("data", str(large)).code == Exit.FINISHED
+
+
+def test_one_row_can_be_looked_at(fettle_home: Path, tmp_path: Path) -> None:
+    one = tmp_path / "one.jsonl"
+    one.write_text('{"instruction": "Say hi.", "output": "Well then."}\n')
+    model = write_sample_model(tmp_path / "model")
+    fettle = Fettle(fettle_home, FETTLE_IDLE_SECONDS="60")
+    looked = fettle("data", str(one), "--model", str(model), "--json", timeout=200)
+    assert looked.code == Exit.FINISHED, looked.err
+    assert any(line["type"] == "dataset_report" for line in looked.lines)

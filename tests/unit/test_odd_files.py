@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.contract.dataset_spec import DatasetSpec
+from engine.cli.data_preview import preview_of
+from engine.client import Refused
+from engine.contract.dataset_spec import DatasetSpec, SourceSpec
 from engine.formats import check_data, check_dataset, preview
 from engine.formats.files import read_rows
 from engine.formats.reading import open_dataset
@@ -105,3 +107,13 @@ def test_of_a_column_that_is_nearly_there_it_is_asked(
     assert complaint.patch == ({"dataset.columns.instruction": meant} if meant else {})
     hint = f"Did you mean `{meant}`? " if meant else ""
     assert complaint.remedy == f"{hint}It has `Frage`, `Antwort`."
+
+
+def test_a_part_of_a_column_s_name_is_near_and_what_to_type_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("Ticket,Kundenfrage,Unsere Antwort\n1,Wo?,Hier.\n")
+    with pytest.raises(Refused) as refused:
+        preview_of(SourceSpec(path=str(path), columns={"instruction": "Frage"}))
+    (complaint,) = refused.value.complaints
+    assert "Did you mean `Kundenfrage`?" in complaint.remedy
+    assert complaint.remedy.endswith("Here: --columns instruction=Kundenfrage")
