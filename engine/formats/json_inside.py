@@ -111,8 +111,11 @@ def _several(source: Source, lists: list[tuple[tuple[str, ...], bytes]]) -> Data
 
 def _refuse_columns(source: Source, whole: dict[str, msgspec.Raw]) -> None:
     """Raises DatasetError if each field is a list as long as the others, of plain values."""
-    sizes = {_size(bytes(raw)) for raw in whole.values()}
-    if len(whole) < 2 or len(sizes) > 1 or max(sizes) < 2:
+    held = [bytes(raw) for raw in whole.values()]
+    if len(held) < 2 or not all(value.startswith(b"[") for value in held):
+        return
+    sizes = set(map(_size, held))
+    if len(sizes) > 1 or max(sizes) < 2:
         return
     names = list(whole)[:2]
     row = ", ".join(f'"{name[:40]}": …' for name in names)
@@ -124,8 +127,6 @@ def _refuse_columns(source: Source, whole: dict[str, msgspec.Raw]) -> None:
 
 
 def _size(value: bytes) -> int:
-    """How many plain values are in a list; 0 for anything else."""
-    if not value.startswith(b"["):
-        return 0
+    """How many plain values are in a list; 0 if it holds anything else."""
     found = [bytes(each) for each in _list.decode(value)]
     return 0 if any(each.startswith((b"{", b"[")) for each in found) else len(found)
