@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from engine.contract.dataset_fixes import FIELD, FIXES
 from engine.contract.dataset_report import RowFinding
-from engine.worker import copy_findings, large, text_findings
+from engine.formats.answers import is_wasted
+from engine.worker import copy_findings, large, suspects, text_findings
 from engine.worker.finding_parts import MAX_ROWS, fix, rows_at
 from engine.worker.row_words import sentence
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from engine.contract.spec import Spec
     from engine.worker.inspection import Counted, Look
 
+_NOTHING = "nothing_to_train_on"
 _ENOUGH = 0.99
 """Share of samples that a proposed length leaves whole."""
 
@@ -25,7 +28,7 @@ _ENOUGH = 0.99
 def findings_of(look: Look, counted: Counted) -> list[RowFinding]:
     """All of them, the gravest first."""
     found = [finding for judge in _JUDGES for finding in judge(look, counted)]
-    return sorted(found, key=lambda finding: _ORDER.index(finding.severity))
+    return sorted(_said_once(look, found), key=lambda finding: _ORDER.index(finding.severity))
 
 
 _ORDER = ("error", "warning", "info")
@@ -39,7 +42,7 @@ def _nothing_left(look: Look, counted: Counted) -> list[RowFinding]:
         return []
     return [
         RowFinding(
-            code="nothing_to_train_on",
+            code=_NOTHING,
             severity="error",
             title=look.nothing.title,
             cause=look.nothing.cause,
@@ -48,6 +51,26 @@ def _nothing_left(look: Look, counted: Counted) -> list[RowFinding]:
             action=_action(look.spec, look.nothing.patch),
         )
     ]
+
+
+def _said_once(look: Look, found: list[RowFinding]) -> list[RowFinding]:
+    """That nothing is left to train on, and which rows are the reason, is one finding."""
+    grave = next((each for each in found if each.code == _NOTHING), None)
+    reason = next((each for each in found if _is_reason(look, each)), None)
+    if grave is None or reason is None:
+        return found
+    whole = replace(grave, rows=reason.rows, row_count=reason.row_count)
+    return [whole, *(each for each in found if each is not grave and each is not reason)]
+
+
+def _is_reason(look: Look, finding: RowFinding) -> bool:
+    """Whether its rows alone can leave nothing."""
+    samples = len(look.encoding.samples)
+    if finding.code == suspects.EMPTY_ANSWERS:
+        return is_wasted(look.spec.dataset, finding.row_count, samples)
+    return finding.code in ("nothing_to_learn", "answer_beyond_cut") and (
+        finding.row_count >= samples
+    )
 
 
 def _action(spec: Spec, patch: dict[str, Any]) -> str:

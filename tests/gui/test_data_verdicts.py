@@ -24,9 +24,6 @@ __all__ = ["host", "link", "page", "theme"]
 GRAVE = RowFinding(
     code="nothing_to_train_on", severity="error", title="40 of 40 rows have an empty answer.",
     cause="The model would learn to say nothing.", remedy="Write the answers.",
-)  # fmt: skip
-EMPTY = RowFinding(
-    code="empty_answers", severity="warning", title="40 rows have an empty answer.",
     row_count=40, rows=list(range(40)),
 )  # fmt: skip
 COPIES = RowFinding(
@@ -34,7 +31,7 @@ COPIES = RowFinding(
     row_count=39, rows=list(range(1, 40)), groups=[list(range(40))],
 )  # fmt: skip
 NOTHING = replace(
-    REPORT, rows=40, samples=40, train=0, held_back=0, tokens=0, findings=[GRAVE, COPIES, EMPTY],
+    REPORT, rows=40, samples=40, train=0, held_back=0, tokens=0, findings=[GRAVE, COPIES],
     files=[FileRows(name="a.jsonl", first=0)], lines={row: row + 1 for row in range(9)},
 )  # fmt: skip
 
@@ -60,21 +57,14 @@ def test_data_that_no_run_can_be_made_of_asks_for_no_run(
     assert "empty answer" not in page.use.toolTip()
 
 
-def test_that_nothing_is_left_is_said_once_with_its_rows(
+def test_the_first_rows_of_what_keeps_a_run_away_are_named(
     page: DataPage, host: HostDouble, qtbot: QtBot
 ) -> None:
     reported(page, host, qtbot)
-    assert texts(page.findings).count("an empty answer.") == 1
     first, copies = page.findings.items
     assert "Rows 1, 2, 3 (lines 1, 2, 3) …" in texts(first)
     assert [each.text() for each in first.findChildren(QPushButton)] == ["Show rows"]
     assert "Row 1 (line 1), again as rows 2, 3 (lines 2, 3) …" in texts(copies)
-    # Another reason is another finding.
-    few = replace(EMPTY, row_count=3, rows=[0, 1, 2])
-    assert len(finding_words.findings_of(replace(NOTHING, findings=[GRAVE, few]))) == 2
-    idle = replace(GRAVE, title="There is nothing to train on.")
-    (both,) = finding_words.findings_of(replace(NOTHING, findings=[idle, EMPTY]))
-    assert both.rows == EMPTY.rows
 
 
 def test_the_first_rows_of_a_finding_are_named_with_their_file() -> None:

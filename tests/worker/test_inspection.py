@@ -200,6 +200,8 @@ def test_data_that_teaches_nothing_is_an_error(inspect: Inspect) -> None:
     report = inspect(rows, max_length=32)
     assert report.findings[0].severity == "error"
     assert report.findings[0].code == "nothing_to_train_on"
+    assert report.findings[0].rows == [0, 1, 2, 3]
+    assert "answer_beyond_cut" not in [found.code for found in report.findings]
     assert (report.train, report.tokens) == (0, 0)
 
 

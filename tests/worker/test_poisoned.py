@@ -431,7 +431,8 @@ def test_where_all_answers_are_empty_no_fix_is_offered_that_leaves_nothing(
     path = write(tmp_path, [{"instruction": f"Say {n}", "output": ""} for n in range(20)])
     spec = spec_for(models("llama"), path)
     told = [found for found in inspected(spec, report).findings if "empty answer" in found.title]
-    assert told
+    assert len(told) == 1
+    assert (told[0].severity, told[0].row_count) == ("error", 20)
     assert not any(found.patch for found in told)
     assert any("choose the column" in found.remedy for found in told)
     with pytest.raises(JobError, match="empty answer") as raised:

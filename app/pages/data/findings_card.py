@@ -43,7 +43,7 @@ class FindingsCard(Card):
         for item in self.items:
             item.hide()
             item.deleteLater()
-        self.items = [self._item(found, report) for found in finding_words.findings_of(report)]
+        self.items = [self._item(found, report) for found in report.findings]
         if not self.items:
             self.items = [label("Nothing odd was found.", "muted", wrap=True)]
         for place, item in enumerate(self.items):
