@@ -23,6 +23,8 @@ SHOWN = 5
 """Rows in a preview."""
 SHOWN_CHARS = 2000
 """Longest text in a preview."""
+_CHECK_SECONDS = 0.3
+"""Of looking further for what a run would be refused for: who drops a file waits for its rows."""
 
 
 def preview(
@@ -76,7 +78,7 @@ def _complaints(entry: SourceSpec, format: str, rows: list[Row]) -> list[Complai
         path=entry.path, format=cast("FormatName", format), columns=entry.columns,
         roles=entry.roles,
     )  # fmt: skip
-    return check_data(dataset, method, is_for_run=False)
+    return check_data(dataset, method, is_for_run=False, seconds=_CHECK_SECONDS)
 
 
 def _place_of_rows(reading: Reading) -> str:

@@ -24,7 +24,6 @@ from engine.formats import (
 )
 from engine.formats import source as sources
 from engine.formats.bad_rows import MAX_KINDS
-from engine.formats.check import TIME_SECONDS
 from engine.formats.files import read_rows
 from engine.formats.text_rows import PIECE, layout
 from tests.allowance import is_within
@@ -475,7 +474,9 @@ def test_a_preview_is_small_and_quick(write: Write) -> None:
     path = write("a.json", json.dumps([row] * 200))
     start = time.monotonic()
     shown = preview(path, limit=5)
-    assert is_within(time.monotonic() - start, 0.5 + TIME_SECONDS), "as far as the check reads"
+    assert is_within(time.monotonic() - start, 0.9), (
+        "who drops a file sees its rows within a second"
+    )
     assert len(json.dumps(shown)) < 100_000
     assert shown["row_count"] is None
     with pytest.raises(DatasetError):
