@@ -69,8 +69,9 @@ def check_dataset(
 def check_data(
     dataset: DatasetSpec, method: str, *, is_for_run: bool = True, seconds: float = TIME_SECONDS
 ) -> list[Complaint]:
-    """The same of all that a spec names, as far as is read in that time. What has to be fetched from the hub first is passed. What
-    a run would be wasted on is none of it for whoever only looks at the data."""
+    """The same of all that a spec names, as far as is read in that time. What has to be fetched
+    from the hub first is passed. What a run would be wasted on is none of it for whoever only
+    looks at the data."""
     deadline = time.monotonic() + seconds
     whole, complaints = True, []
     read: list[Checked] = []
