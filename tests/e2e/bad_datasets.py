@@ -43,7 +43,7 @@ BAD_DATASETS: dict[str, Bad] = {
     "nan": Bad("data.jsonl", GOOD * 2 + '{"messages": NaN}\n', "line 3"),
     "text that is nan": Bad("data.jsonl", '{"text": NaN}\n' * 3, "line 1", method="pretrain"),
     "one line of 50 MB": Bad("data.jsonl", b'{"text": "' + b"x" * 50_000_000, "line 1"),
-    "utf-16": Bad("data.jsonl", (GOOD * 3).encode("utf-16"), "data.jsonl"),
+    "utf-16 without its mark": Bad("data.jsonl", (GOOD * 3).encode("utf-16-le"), "data.jsonl"),
     "latin-1": Bad(
         "data.jsonl",
         (GOOD * 2).encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,35 @@ def test_what_is_in_no_list_stays_mapped(qtbot: QtBot) -> None:
     with qtbot.waitSignal(shown.mapped) as told:
         shown.lists["c2"].setCurrentIndex(shown.lists["c2"].findData("output"))
     assert told.args == [{"instruction": "c10", "output": "c2"}]
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_keys_that_pass_what_another_column_is_take_nothing_from_it(
+    answers: bool, qtbot: QtBot
+) -> None:
+    """Whether the host answers between two keys or not."""
+    columns = ColumnMap()
+    qtbot.addWidget(columns)
+    facts = {"columns": ["erste", "zweite"], "format": "unknown"}
+    said: list[dict[str, str]] = []
+    columns.mapped.connect(said.append)
+    if answers:
+        columns.mapped.connect(partial(columns.show_columns, facts))
+    columns.show_columns(facts, {})
+    columns.show()
+    first, second = columns.lists["erste"], columns.lists["zweite"]
+    qtbot.keyClick(first, Qt.Key.Key_Down)
+    assert said[-1] == {"instruction": "erste"}
+    seen = []
+    for _ in range(3):
+        qtbot.keyClick(second, Qt.Key.Key_Down)
+        seen.append(said[-1])
+    assert seen == [
+        {"instruction": "zweite"},
+        {"instruction": "erste", "input": "zweite"},
+        {"instruction": "erste", "output": "zweite"},
+    ]
+    # A list that is turned to anew begins with what there is then.
+    qtbot.keyClick(first, Qt.Key.Key_Down)
+    qtbot.keyClick(first, Qt.Key.Key_Down)
+    assert said[-1] == {"instruction": "zweite", "output": "erste"}

@@ -49,6 +49,9 @@ class ColumnMap(QWidget):
         self._suggested: dict[str, str] = {}
         self._meant: dict[str, str] = {}
         """What each column is, as far as its list can say; empty for what is not used."""
+        self._begun: tuple[str, dict[str, str]] = ("", {})
+        """The column whose list was changed last, and what each was before that."""
+        self._mapped_last: dict[str, str] = {}
         self.lists: dict[str, FormCombo] = {}
         self.heading = label("Say which column is which", "label")
         self.take = button("", "small", tip="Fill in what the names look like")
@@ -75,6 +78,8 @@ class ColumnMap(QWidget):
         self._named, self._suggested = dict(named), dict(facts.get("suggested") or {})
         if list(self.lists) != columns:
             self._fill(columns)
+        if named != self._mapped_last:  # It comes from elsewhere.
+            self._begun = "", {}
         self._meant = _meanings(columns, named, facts)
         for theirs in self.lists:
             self._choose(theirs, self._meant.get(theirs, ""))
@@ -113,13 +118,18 @@ class ColumnMap(QWidget):
         choices.blockSignals(False)
 
     def _on_chosen(self, changed: str, _index: int) -> None:
-        # Two columns are not the same thing: that which was it takes what this one was.
+        # Who goes through a list by keys passes what other columns are, and must not take it away.
+        if self._begun[0] != changed:
+            self._begun = changed, self._meant
+        before = {theirs: self._begun[1].get(theirs, "") for theirs in self.lists}
         name = self.lists[changed].currentData()
-        for theirs, choices in self.lists.items():
-            if name and theirs != changed and choices.currentData() == name:
-                self._choose(theirs, self._meant.get(changed, ""))
-        self._meant = {theirs: c.currentData() for theirs, c in self.lists.items()}
-        self.mapped.emit(self._said())
+        # Two columns are not the same thing: that which was it takes what this one was.
+        swapped = {t: before[changed] for t, was in before.items() if name and was == name}
+        self._meant = {**before, **swapped, changed: name}
+        for theirs, meaning in self._meant.items():
+            self._choose(theirs, meaning)
+        self._mapped_last = self._said()
+        self.mapped.emit(self._mapped_last)
 
     def _said(self) -> dict[str, str]:
         known = {name for name, _ in MEANINGS}
