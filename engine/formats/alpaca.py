@@ -60,9 +60,11 @@ def _fits(row: RawRow) -> bool:
 def to_example(row: object) -> Conversation:
     """The row as a conversation. Raises RowError."""
     row = columns.as_row(row)
-    names = _pair(row) or (columns.column(row, INSTRUCTION), columns.column(row, OUTPUT))
-    instruction, output = (columns.text_at(row, name) for name in names)
-    given = columns.optional_text(row, _INPUT_BESIDE_ITSELF if names[0] == "input" else INPUT)
+    # Of millions of rows each has its instruction: what is rare is not looked for in them.
+    pair = None if "instruction" in row else _pair(row)
+    first, second = pair or (columns.column(row, INSTRUCTION), columns.column(row, OUTPUT))
+    instruction, output = columns.text_at(row, first), columns.text_at(row, second)
+    given = columns.optional_text(row, _INPUT_BESIDE_ITSELF if first == "input" else INPUT)
     question = f"{instruction}\n{given}" if instruction and given else instruction or given
     asked, told = Turn(role="user", content=question), Turn(role="assistant", content=output)
     system = columns.optional_text(row, SYSTEM)
