@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.cli import data, flags, parser
 from engine.cli.output import Exit, Output
 from engine.contract.dataset_spec import DatasetSpec
-from engine.formats import check_data, preview
+from engine.contract.messages import Complaint
+from engine.formats import check_data, preview, previewing
 
 ROWS = [json.dumps({"instruction": f"q {n}", "output": f"a {n}"}) for n in range(60)]
 
@@ -104,3 +106,20 @@ def test_one_row_holds_a_run_back_and_says_what_to_set_and_no_look(tmp_path: Pat
     assert complaint.patch == {"dataset.eval_fraction": 0.0}
     assert flags.of_spec(complaint.patch) == "--set dataset.eval_fraction=0.0"
     assert check_data(dataset, "sft", is_for_run=False) == []
+
+
+def test_a_look_goes_further_into_a_file_only_so_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the second in which a dropped file's rows are to be there."""
+    path = tmp_path / "a.jsonl"
+    path.write_text(with_row("{"))
+    given: list[float] = []
+
+    def noting(*what: Any, seconds: float, **more: Any) -> list[Complaint]:
+        given.append(seconds)
+        return check_data(*what, seconds=seconds, **more)
+
+    monkeypatch.setattr(previewing, "check_data", noting)
+    assert preview(path)["complaints"]
+    assert 0 < given[0] <= 0.5
