@@ -89,7 +89,8 @@ def test_one_that_cannot_be_read_is_named_and_taken_out(
     first, second = asked(host, PreviewDataset)
     host.send(Reply(to=first.id, data=FACTS), Refusal(to=second.id, sentence="It is not there."))
     qtbot.waitUntil(lambda: "gone.jsonl: It is not there." in texts(page.state))
-    assert "cannot be read" in texts(page.parts)
+    # Widgets that were just made are shown by the event loop.
+    qtbot.waitUntil(lambda: "cannot be read" in texts(page.parts))
     assert list(ways(page)) == ["Take gone.jsonl out"]
 
 
