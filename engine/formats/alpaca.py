@@ -60,16 +60,30 @@ def _fits(row: RawRow) -> bool:
 def to_example(row: object) -> Conversation:
     """The row as a conversation. Raises RowError."""
     row = columns.as_row(row)
-    # Of millions of rows each has its instruction: what is rare is not looked for in them.
-    pair = None if "instruction" in row else _pair(row)
-    first, second = pair or (columns.column(row, INSTRUCTION), columns.column(row, OUTPUT))
+    if plain := _plain(row):
+        return plain
+    first, second = _pair(row) or (columns.column(row, INSTRUCTION), columns.column(row, OUTPUT))
     instruction, output = columns.text_at(row, first), columns.text_at(row, second)
     given = columns.optional_text(row, _INPUT_BESIDE_ITSELF if first == "input" else INPUT)
-    question = f"{instruction}\n{given}" if instruction and given else instruction or given
-    asked, told = Turn(role="user", content=question), Turn(role="assistant", content=output)
     system = columns.optional_text(row, SYSTEM)
     begin = [Turn(role="system", content=system)] if system else []
-    return Conversation(messages=[*begin, *_history(row), asked, told])
+    return Conversation(messages=[*begin, *_history(row), *_round(instruction, given, output)])
+
+
+def _plain(row: RawRow) -> Conversation | None:
+    """The same of a row with three texts, as nearly all of millions are, in half the time; None of
+    any other."""
+    instruction, given, output = row.get("instruction"), row.get("input"), row.get("output")
+    if not (type(instruction) is type(given) is type(output) is str):
+        return None
+    if "system" in row or "history" in row or not columns.is_unicode(instruction, given, output):
+        return None
+    return Conversation(messages=_round(instruction, given, output))
+
+
+def _round(instruction: str, given: str, output: str) -> list[Turn]:
+    question = f"{instruction}\n{given}" if instruction and given else instruction or given
+    return [Turn(role="user", content=question), Turn(role="assistant", content=output)]
 
 
 def _history(row: RawRow) -> list[Turn]:

@@ -80,7 +80,7 @@ def text(value: object, what: str) -> str:
     """The value, which must be text that can be written as UTF-8. Raises RowError."""
     if not isinstance(value, str):
         raise RowError(f"{what} is {kind_of(value)}, not text.", "Write text in quotes.")
-    if not (value.isascii() or is_unicode(value)):
+    if not is_unicode(value):
         raise RowError(
             f"{what} holds half of a character pair (a lone surrogate).",
             "Write the file again as UTF-8.",
@@ -88,13 +88,12 @@ def text(value: object, what: str) -> str:
     return value
 
 
-def is_unicode(value: str) -> bool:
-    """Whether the text can be written as UTF-8: it holds no lone surrogates."""
+def is_unicode(*values: str) -> bool:
+    """Whether these can be written as UTF-8: they hold no lone surrogates."""
     try:
-        value.encode()
+        return all(map(str.isascii, values)) or bool("".join(values).encode())
     except UnicodeEncodeError:
         return False
-    return True
 
 
 def decoded_list(value: object, what: str) -> list[Any]:

@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Iterator
 from functools import partial
+from operator import methodcaller
 from typing import Any, NoReturn
 
 import msgspec
@@ -38,6 +39,8 @@ _SIGNS = {
     "trailing comma": "a comma stands before a closing bracket",
     "keys must be strings": "a field's name is not in double quotes",
 }
+_begins = methodcaller("startswith", b"{")
+_ends = methodcaller("endswith", (b"}\n", b"}\r\n", b"}"))
 _value: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -106,11 +109,11 @@ def _line_runs(source: Source) -> Iterator[Run]:
                 data = data if end else data.removeprefix(sources.BOM)
                 end += len(data)
                 kept = data[: _last_line(data)] if (too_long := _is_too_long(data)) else data
-                ends = kept.count(b"\n")
-                if filled := _filled(kept, ends):
+                lines = kept.split(b"\n")
+                if filled := _filled(lines):
                     yield Run(kept, number, line, end)
                 number += filled
-                line += ends
+                line += len(lines) - 1
                 if too_long:
                     raise sources.too_long(source, f"line {line}")
     except OSError as error:
@@ -127,18 +130,39 @@ def _last_line(data: bytes) -> int:
     return data.rstrip(b"\n").rfind(b"\n") + 1
 
 
-def _filled(data: bytes, ends: int) -> int:
-    """How many lines have something in them; ``ends`` is how many line ends there are."""
-    begun = ends + (not data.endswith(b"\n"))
-    if data.startswith(b"{") and data.count(b"\n{") == begun - 1:
-        return begun  # As nearly always: each of them begins an object.
-    lines = data.split(b"\n")
+def _filled(lines: list[bytes]) -> int:
+    """How many of them have something in them."""
     return len(lines) - lines.count(b"") - sum(map(bytes.isspace, lines))
 
 
 def _lines(source: Source, run: Run) -> Iterator[Row]:
+    lines = io.BytesIO(run.data).readlines()
+    values = _at_once(run.data, lines)
+    if values is None:
+        yield from _one_by_one(source, run, lines)
+        return
+    end = run.end - len(run.data)
+    for at, value in enumerate(values):
+        end += len(lines[at])
+        yield Row(run.number + at, run.line + at, value, None, end)
+
+
+def _at_once(data: bytes, lines: list[bytes]) -> list[Any] | None:
+    """What the lines of ``data`` hold, in half the time; None where one of them is empty, broken,
+    or perhaps not one whole value."""
+    try:
+        values = _value.decode_lines(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    # Several may stand on one line, and one may go over several lines: but not from } to {.
+    is_one_each = len(values) == len(lines) and all(map(_begins, lines)) and all(map(_ends, lines))
+    return values if is_one_each else None
+
+
+def _one_by_one(source: Source, run: Run, lines: list[bytes]) -> Iterator[Row]:
+    """Lines of which some are empty or broken."""
     number, end = run.number - 1, run.end - len(run.data)
-    for line, data in enumerate(io.BytesIO(run.data), start=run.line):
+    for line, data in enumerate(lines, start=run.line):
         end += len(data)
         if data.isspace():
             continue

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
+from unittest.mock import patch
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from engine.contract.spec import DatasetSpec
 from engine.formats import (
     Conversation,
     PromptCompletion,
     Text,
+    alpaca,
     as_messages,
     has_tools,
     read_examples,
@@ -48,6 +52,28 @@ def test_alpaca() -> None:
     ]
     assert [role for role, _ in talk(history)] == ["user", "assistant"] * 3
     assert talk(history)[2:4] == [("user", "How are you?"), ("assistant", "Fine.")]
+
+
+TEXTS = st.text(max_size=3) | st.text("a\n\ud800\udc00", max_size=3)
+VALUES = TEXTS | st.none() | st.just(7)
+COLUMNS: dict[str, st.SearchStrategy[Any]] = dict.fromkeys(
+    ("input", "context", "response", "system"), VALUES
+) | {"history": st.just([["Hi.", "Ho."]])}
+
+
+@given(row=st.fixed_dictionaries({"instruction": VALUES, "output": VALUES}, optional=COLUMNS))
+@example(row={"instruction": "Go.", "input": "", "output": "\ud800"})
+@example(row={"instruction": "", "input": "Go.", "output": "é"})
+def test_what_is_quick_for_most_rows_of_alpaca_says_the_same(row: dict[str, Any]) -> None:
+    def said() -> Any:
+        try:
+            return alpaca.to_example(row)
+        except RowError as error:
+            return str(error)
+
+    quickly = said()
+    with patch.object(alpaca, "_plain", return_value=None):
+        assert said() == quickly
 
 
 def test_alpaca_takes_the_columns_of_dolly() -> None:

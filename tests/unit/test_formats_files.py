@@ -155,6 +155,11 @@ BROKEN: list[tuple[str, str | bytes, str]] = [
     ("comma.json", f"[\n{GOOD},\n]", "line 3 is not valid JSON: a comma"),
     ("two.json", f"[{GOOD}]\n[{GOOD}]", "line 2 is not valid JSON: something follows"),
     ("quotes.jsonl", "{'instruction': 'a'}", "not in double quotes"),
+    ("on_one.jsonl", f"{GOOD}\n{GOOD} {GOOD}\n", "line 2 is not valid JSON: something follows"),
+    # As many values as lines, and yet not one on each.
+    ("shared.jsonl", f"{GOOD} {GOOD}\n{{\n{GOOD[1:]}\n", "line 1 is not valid JSON: something"),
+    ("begun.jsonl", f'{GOOD} {GOOD}\n{{"a": {{}}\n, {GOOD[1:]}\n', "line 1 is not valid JSON"),
+    ("ended.jsonl", f'{GOOD} {GOOD}\n{{"a":\n{{}}, {GOOD[1:]}\n', "line 1 is not valid JSON"),
     ("feed.jsonl", '{"instruction": "a\n", "output": "b"}', "line 1 is not valid JSON"),
     ("escape.json", '[\n{"instruction": "\\ud800 a", "output": "b"}]', "line 2 is not valid JSON"),
     ("huge.jsonl", '{"instruction": 1e999}', "a number is too large"),
