@@ -15,6 +15,7 @@ from engine.worker.finding_parts import MAX_ROWS, fix, rows_at, rows_of
 from engine.worker.fixes import outcome
 from engine.worker.near_copies import NEAR, RUN
 from engine.worker.row_words import sentence
+from engine.worker.same_answers import OTHER_COLUMN, SAYS_ONE, same_answers
 
 if TYPE_CHECKING:
     from engine.worker.inspection import Counted, Look
@@ -129,6 +130,25 @@ def _leak(look: Look, counted: Counted) -> list[RowFinding]:
     ]  # fmt: skip
 
 
+def _answers(look: Look, counted: Counted) -> list[RowFinding]:
+    if look.spec.method == "pretrain" or look.nothing is not None:
+        return []
+    found = same_answers(look.encoding.samples, counted.first_copy)
+    if found is None:
+        return []
+    return [
+        RowFinding(
+            code="same_answers",
+            severity="warning",
+            title=found.words,
+            cause=SAYS_ONE,
+            remedy=OTHER_COLUMN,
+            row_count=len(found.places),
+            rows=rows_of(look, found.places[:MAX_ROWS]),
+        )
+    ]
+
+
 def _title(mask: np.ndarray, of_one: str, of_many: str) -> str:
     return sentence(large.total(mask), of_one, of_many)
 
@@ -149,4 +169,6 @@ def _like(look: Look, mask: np.ndarray, first: Ints) -> dict[str, Any]:
     return {"row_count": total, "rows": rows, "groups": list(groups.values())}
 
 
-JUDGES: tuple[Callable[[Look, Counted], list[RowFinding]], ...] = (_copies, _near, _leak, _fixed)
+JUDGES: tuple[Callable[[Look, Counted], list[RowFinding]], ...] = (
+    _copies, _near, _leak, _answers, _fixed,
+)  # fmt: skip

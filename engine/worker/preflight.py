@@ -15,6 +15,7 @@ from engine.worker.prepared import Prepared
 from engine.worker.report import Report
 from engine.worker.row_hashes import first_copies
 from engine.worker.row_words import sentence
+from engine.worker.same_answers import OTHER_COLUMN, SAYS_ONE, same_answers
 from engine.worker.samples import Samples
 from engine.worker.text_findings import WORDS
 from engine.worker.untrained_tokens import Weight
@@ -83,8 +84,8 @@ def pad_within(tokenizer: PreTrainedTokenizerBase, embedding_rows: int, report: 
 
 def tell_copies(encoding: Encoding, report: Report) -> None:
     """Say if most rows are the same as others."""
-    count = len(encoding.hashes)
-    copies = large.total(large.moved(first_copies(encoding.hashes)))
+    count, first = len(encoding.hashes), first_copies(encoding.hashes)
+    copies = large.total(large.moved(first))
     if count and copies / count >= WASTED:
         report.found(
             "mostly_copies",
@@ -92,6 +93,12 @@ def tell_copies(encoding: Encoding, report: Report) -> None:
             cause="Each is learnt as often as it is there, so the run learns little else.",
             remedy='Leave them out: dataset.fixes = ["drop_duplicates"].',
         )
+
+
+def tell_same_answers(encoding: Encoding, report: Report) -> None:
+    """Say if nearly all rows have one answer."""
+    if found := same_answers(encoding.samples, first_copies(encoding.hashes)):
+        report.found("same_answers", found.words, cause=SAYS_ONE, remedy=OTHER_COLUMN)
 
 
 def tell_suspects(encoding: Encoding, report: Report) -> None:

@@ -20,6 +20,7 @@ REPAIRED = "repaired"
 MARKUP = "markup"
 INVISIBLE = "invisible_characters"
 ROLE_ORDER = "role_order"
+UNFILLED = "unfilled_blanks"
 LATE_SYSTEM = "late_system"
 MAX_ROWS = 1_000_000
 """Remembered of a kind."""
@@ -27,6 +28,8 @@ _INVISIBLE = re.compile("[\\x00-\\x08\\x0b\\x0e-\\x1f\\x7f\\u200b\\u2060\\ufeff]
 """What has no business in a text; those that join letters or emoji do."""
 _PLACEHOLDER = re.compile(r"nan|none|null|n/a|#n/a|nil|undefined|\[object object\]", re.IGNORECASE)
 """What a table writes where it has nothing."""
+_BLANK = re.compile(r"\{\{ ?[^\W\d][\w.]* ?\}\}")
+"""Of a template in which nothing was put."""
 _TAG = re.compile(r"</?[a-z][a-z0-9]{0,9}(?:\s[^<>]{0,300})?/?>|&(?:[a-z]{2,6}|#\d{2,5});", re.I)
 _MARKUP_SHARE = 0.2
 _FEWEST_TAGS = 3
@@ -112,9 +115,14 @@ def _has_invisible(text: str) -> bool:
     return _INVISIBLE.search(text) is not None
 
 
+def _has_blank(text: str) -> bool:
+    """Whether a place for a value is left; a block of code may have some."""
+    return "{{" in text and "```" not in text and _BLANK.search(text) is not None
+
+
 _JUDGES = (
     (BROKEN_TEXT, _is_lost), (MOJIBAKE, is_garbled), (MARKUP, _is_markup),
-    (INVISIBLE, _has_invisible),
+    (INVISIBLE, _has_invisible), (UNFILLED, _has_blank),
 )  # fmt: skip
 
 

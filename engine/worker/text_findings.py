@@ -79,6 +79,13 @@ WORDS: dict[str, _Words] = {
         "Take the text out of the pages, unless HTML is what is to be learnt.",
         severity="info",
     ),
+    suspects.UNFILLED: _Words(
+        "has a blank that nothing was put in",
+        "have a blank that nothing was put in",
+        "Something such as {{name}} stands where a value should; the model learns to write that.",
+        "Fill them in, unless templates are what is to be learnt.",
+        severity="info",
+    ),
     suspects.INVISIBLE: _Words(
         "has invisible characters",
         "have invisible characters",

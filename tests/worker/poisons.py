@@ -152,6 +152,13 @@ POISONS: dict[str, Poison] = {
     "one_row": Poison(lambda: ([good(0)], []), says="eval_fraction|held back"),
     "binary": Poison(lambda: (bytes(range(256)) * 40, []), says="line 1|row 1|UTF-8|JSON"),
     # ------------------------------------------------------------ what is told with its rows
+    "one_answer": Poison(
+        lambda: _all(output="It is so."), "same_answers", says="12 of 12 rows .*another column"
+    ),
+    "blanks": Poison(
+        lambda: put({"instruction": "greet {{ user.name }}", "output": "Hi {{name}}, well met!"}),
+        "unfilled_blanks", "info",
+    ),
     "empty_answers": Poison(
         lambda: put({"instruction": "say", "output": "  "}), "empty_answers", fix="drop_empty"
     ),

@@ -380,6 +380,15 @@ def test_a_run_of_copies_says_so(models: Models, tmp_path: Path, report: Heard) 
     assert "mostly_copies" not in [each.code for each in again.of(Finding)]
 
 
+def test_a_run_of_one_answer_says_so(models: Models, tmp_path: Path, report: Heard) -> None:
+    path = write(tmp_path, [good(0), *({**good(n), "output": "So."} for n in range(1, 12))])
+    spec = spec_for(models("llama"), path)
+    spec["training"].update(max_steps=1)
+    run_here(tmp_path / "run", spec, report)
+    (told,) = [each for each in report.of(Finding) if each.code == "same_answers"]
+    assert told.title == "11 of 12 rows that were compared have the same answer."
+
+
 @pytest.mark.parametrize(
     ("answer", "kind", "fix"),
     [

@@ -54,8 +54,12 @@ class DatasetView(QWidget):
         self.use = label("", "muted", wrap=True)
         self.confirm = button("Learn those", "small", tip="Take the format by name, so it is meant")
         self.confirm.clicked.connect(self.confirmed)
-        self._caption = label("How the model will see it (green is trained on)", "label")
-        self.look = button("Every token…", "small", tip="What is learnt, cut, odd: the Data page")
+        self._caption = label("What is learnt of the first row: what is green", "label")
+        self.look = button(
+            "Every token…",
+            "small",
+            tip="With the words that the template puts around it: the Data page",
+        )
         self.look.clicked.connect(self.look_wanted)
         self.example = label("", wrap=True)
         self.example.setMinimumHeight(34)

@@ -10,7 +10,12 @@ from engine.formats.dataset import split_sizes
 from engine.worker.bridge import Bridge
 from engine.worker.encoding import Encoding, encoding_of
 from engine.worker.mixture import shares, tell_shares, weighed
-from engine.worker.preflight import must_have_answers, tell_copies, tell_suspects
+from engine.worker.preflight import (
+    must_have_answers,
+    tell_copies,
+    tell_same_answers,
+    tell_suspects,
+)
 from engine.worker.prepared import Prepared, must_have_some, without_idle
 from engine.worker.report import Report
 from engine.worker.samples import held_back
@@ -28,6 +33,7 @@ def prepare(
     encoding = encoding or encoding_of(spec, tokenizer, report)
     must_have_answers(spec, encoding)
     tell_copies(encoding, report)
+    tell_same_answers(encoding, report)
     tell_suspects(encoding, report)
     samples = encoding.samples.cut(spec.training.max_length)
     _, count = split_sizes(len(samples), spec.dataset.eval_fraction)
