@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.worker.samples import Samples
 from engine.worker.same_answers import MOST_SAMPLES, SameAnswers, same_answers
+from engine.worker.samples import Samples
 
 
 def samples(answers: list[list[int]]) -> Samples:
