@@ -13,7 +13,7 @@ from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QLabel, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
-from app import data_words, words
+from app import data_words, sample_words, words
 from app.form import Draft
 from app.link import HostLink
 from app.pages.data import DataPage, state_card
@@ -402,10 +402,10 @@ def test_a_token_below_the_mouse_tells_its_id(
         left = view.cursorRect(cursor).center()
         for across in (1, 3, 6):  # A letter is 7 wide.
             assert view.token_at(left + QPoint(across, 0)) == number, (at, across)
-    assert data_words.token_tip(SAMPLE, 0, 6) == "Token 1: id 1 <s>, read, not trained on"
-    assert data_words.token_tip(SAMPLE, 3, 6) == "Token 4: id 12, trained on"
-    assert data_words.token_tip(SAMPLE, 6, 6) == "Token 7: id 15, cut off"
-    assert data_words.token_tip(SAMPLE, 6, None) == "Token 7: id 15, trained on"
+    assert sample_words.token_tip(SAMPLE, 0, 6) == "Token 1: id 1 <s>, read, not trained on"
+    assert sample_words.token_tip(SAMPLE, 3, 6) == "Token 4: id 12, trained on"
+    assert sample_words.token_tip(SAMPLE, 6, 6) == "Token 7: id 15, cut off"
+    assert sample_words.token_tip(SAMPLE, 6, None) == "Token 7: id 15, trained on"
 
 
 def test_samples_are_gone_through(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:
@@ -436,9 +436,9 @@ def test_held_back_and_left_out_are_told(page: DataPage, host: HostDouble, qtbot
     report = msgspec.structs.replace(REPORT, held_border=("aa", 50))
     for hash, place, told in (("aa", 50, True), ("a0", 99, True), ("aa", 51, False)):
         sample = msgspec.structs.replace(SAMPLE, hash=hash, place=place)
-        assert ("held back" in data_words.place_of(sample, report)) == told
+        assert ("held back" in sample_words.place_of(sample, report)) == told
     idle = msgspec.structs.replace(SAMPLE, targets=0)
-    assert data_words.place_of(idle, REPORT).endswith("left out")
+    assert sample_words.place_of(idle, REPORT).endswith("left out")
 
 
 def test_words_and_rows_are_searched_for(page: DataPage, host: HostDouble, qtbot: QtBot) -> None:

@@ -13,7 +13,7 @@ from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QPushButton
 from pytestqt.qtbot import QtBot
 
-from app import data_ways, data_words, raw_words
+from app import data_ways, raw_words, sample_words, words
 from app.form import Draft
 from app.form_fields import fields
 from app.link import HostLink
@@ -75,7 +75,7 @@ def test_without_a_model_the_rows_and_their_format_are_there(
     shown = page.first.card.view.toPlainText()
     for part in ("Row 1", "instruction\tSay hi.", "input\t(empty)", "Well\nthen."):
         assert part in shown, part
-    assert page.chip.text() == f"Alpaca, 100{data_words.words.SPACE}% sure"
+    assert page.chip.text() == f"Alpaca, 100{words.SPACE}% sure"
     assert page.first.card.aside.text() == "1 row"
     assert "instruction and output" in page.first.card.reason.text()
     assert page.state.headline.text() == "Choose a model to see every token"
@@ -158,7 +158,7 @@ def test_how_many_rows_there_are_is_told_as_far_as_it_is_known() -> None:
     assert raw_words.how_many({"row_estimate": 146_000}) == "About 146\u202f000 rows"
     assert raw_words.how_many({}) == "Rows not counted"
     told = raw_words.extent({"row_count": 5, "files": 3, "bytes": 4096})
-    assert told == f"5 rows · 3 files · 4{data_words.words.SPACE}KiB"
+    assert told == f"5 rows · 3 files · 4{words.SPACE}KiB"
 
 
 def test_turns_are_a_line_each_and_other_lists_have_their_fields() -> None:
@@ -431,7 +431,7 @@ def test_a_sample_says_which_row_it_is_like(
     qtbot.waitUntil(lambda: not like.isVisible())
     # In a walk through pairs it is a step of the walk.
     page.findings.rows_wanted.emit([11, 51, 60, 2, 9])
-    page.samples._show_likeness(data_words.Likeness("", 2))
+    page.samples._show_likeness(sample_words.Likeness("", 2))
     like.click()
     assert page.samples._at == 3
 

@@ -7,7 +7,7 @@ from functools import partial
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
-from app import data_words, finding_words
+from app import finding_words
 from app.widgets.flow import Flow
 from app.widgets.parts import Card, button, column, label, scrolled
 from engine.contract.dataset_report import DatasetReport, RowFinding
@@ -51,18 +51,20 @@ class FindingsCard(Card):
 
     def _item(self, finding: RowFinding, report: DatasetReport) -> QWidget:
         item = QWidget()
-        title = label(finding.title, "verdict", tone=data_words.tone_of(finding), wrap=True)
+        title = label(finding.title, "verdict", tone=finding_words.tone_of(finding), wrap=True)
         lines = column(title, spacing=4)
-        if text := data_words.finding_text(finding):
+        if text := finding_words.finding_text(finding):
             lines.addWidget(label(text, "muted", wrap=True))
         if named := finding_words.rows_named(finding, report):
             lines.addWidget(label(named, "muted", wrap=True))
         buttons = []
         if finding.rows:
             show = button("Show rows", "small")
-            show.clicked.connect(partial(self.rows_wanted.emit, data_words.rows_to_show(finding)))
+            show.clicked.connect(
+                partial(self.rows_wanted.emit, finding_words.rows_to_show(finding))
+            )
             buttons.append(show)
-        for change in data_words.changes_of(finding):
+        for change in finding_words.changes_of(finding):
             made = button(change.text, "small", tip=change.tip)
             made.clicked.connect(partial(self.patch_wanted.emit, change.patch))
             buttons.append(made)

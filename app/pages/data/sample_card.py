@@ -9,9 +9,9 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QPushButton, QWidget
 
-from app import data_words, words
-from app.data_words import Likeness
+from app import sample_words, words
 from app.pages.data.sample_view import SampleView
+from app.sample_words import Likeness
 from app.theme import Tokens
 from app.widgets.flow import Flow
 from app.widgets.parts import Card, button, elided, row
@@ -170,8 +170,8 @@ class SampleCard(Card):
 
     def _on_search(self) -> None:
         text = self.search.text().strip()
-        row = data_words.row_called(text, self._report) if self._report else None
-        missing = data_words.row_missing(text, self._report) if self._report else ""
+        row = sample_words.row_called(text, self._report) if self._report else None
+        missing = sample_words.row_missing(text, self._report) if self._report else ""
         if row is not None:
             self._places, self._at = [-1 - row], 0
             self._ask()
@@ -209,11 +209,11 @@ class SampleCard(Card):
         self.sample = sample
         many = len(self._places)
         which = f"{self._at + 1} of {many} · " if many > 1 else ""
-        self.where.setText(which + data_words.place_of(sample, self._report))
+        self.where.setText(which + sample_words.place_of(sample, self._report))
         cut = None if self._report.method == "pretrain" else self._report.max_length
         self.view.show_sample(sample, cut)
         self.raw.setPlainText(_FAR if sample.is_of_tokens else sample.raw)
-        self._show_likeness(data_words.likeness_of(sample.row, self._report))
+        self._show_likeness(sample_words.likeness_of(sample.row, self._report))
         last = sample.first_token + len(sample.tokens)
         self.more.setVisible(sample.is_shown and sample.length > SHOWN_TOKENS)
         self.more.setText("More tokens" if last < sample.length else "Back to its begin")

@@ -8,7 +8,7 @@ from PySide6.QtCore import QEvent, QPoint
 from PySide6.QtGui import QColor, QFont, QHelpEvent, QTextCharFormat, QTextCursor
 from PySide6.QtWidgets import QTextEdit, QToolTip
 
-from app import data_words
+from app import sample_words
 from app.theme import Tokens
 from engine.store.encoded_view import Sample
 
@@ -118,7 +118,7 @@ class SampleView(QTextEdit):
         if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
             number = self.token_at(event.pos())
             if self._sample is not None and number is not None:
-                tip = data_words.token_tip(self._sample, number, self._max_length)
+                tip = sample_words.token_tip(self._sample, number, self._max_length)
                 QToolTip.showText(event.globalPos(), tip, self)
                 return True
         return super().viewportEvent(event)
