@@ -20,7 +20,7 @@ from engine.contract.dataset_spec import DatasetSpec, SourceSpec
 from engine.contract.hub_id import is_address, is_dataset_id
 from engine.contract.messages import Complaint, Inspect, Inspected, Progress
 from engine.contract.template_names import AUTO, is_file
-from engine.formats.registry import METHOD_FORMATS
+from engine.formats.registry import METHOD_FORMATS, NONE
 from engine.store.encoded_view import Sample
 
 DEFAULT_LENGTH = 1024
@@ -101,11 +101,11 @@ def _preview(arguments: Namespace) -> dict[str, Any]:
         roles=pairs(arguments.roles),
     )  # fmt: skip
     try:
-        return data_preview.preview_of(entry)
+        return data_preview.preview_of(entry, is_alone=True)
     except Refused:
         # A model's tokens are asked for: the worker fetches what is on the hub.
         if arguments.model and is_dataset_id(place):
-            return {"format": "unknown"}
+            return {"format": NONE}
         raise
 
 
@@ -134,7 +134,7 @@ def _of_file(written: str, preview: dict[str, Any], output: Output) -> Exit:
     if not output.as_json:
         for line in data_preview.about_file(Path(written).name, preview):
             output.say(line)
-    return Exit.WOULD_DIE if preview.get("complaints") else Exit.FINISHED
+    return Exit.FINISHED if data_preview.is_usable(preview) else Exit.WOULD_DIE
 
 
 def _changes(arguments: Namespace) -> list[str]:

@@ -20,17 +20,21 @@ from engine.contract.dataset_spec import DatasetSpec, SourceSpec
 from engine.contract.messages import Complaint
 from engine.formats.example import DatasetError
 from engine.formats.previewing import SHOWN, preview
-from engine.formats.registry import METHOD_FORMATS
+from engine.formats.registry import METHOD_FORMATS, NONE
 
 _SHOWN_CHARS = 400
 Preview = dict[str, Any]
 """As the answer to :class:`engine.contract.messages.PreviewDataset`."""
 
 
-def preview_of(entry: SourceSpec) -> Preview:
+def preview_of(entry: SourceSpec, *, is_alone: bool = False) -> Preview:
     """Read here, so that nobody waits for an engine to start. Raises :class:`Refused`."""
     try:
-        return preview(entry.path, entry.format, SHOWN, entry.columns, entry.roles)
+        found = preview(
+            entry.path, entry.format, SHOWN, entry.columns, entry.roles, is_alone=is_alone
+        )
+        # Whoever names the format is not asked whether it is meant.
+        return found if entry.format == "auto" else found | {"use": ""}
     except DatasetError as error:
         told = flags.with_typed(error.complaint, flags.of_data(error.patch))
         raise Refused(str(told), [told]) from error
@@ -64,10 +68,17 @@ def tell(path: str, found: Preview, output: Output) -> None:
 
 def about_file(name: str, preview: Preview) -> list[str]:
     """All that is to be seen without a model."""
-    last = "With --model M it is shown as that model will see it."
-    wrong = wrong_in(preview)
     rows = [*about(name, preview), "", *shown_rows(preview), ""]
-    return [*rows, *wrong, ""] if wrong else [*rows, last]
+    if is_usable(preview):
+        return [*rows, "With --model M it is shown as that model will see it."]
+    wrong = wrong_in(preview)
+    return [*rows, *wrong, ""] if wrong else rows
+
+
+def is_usable(preview: Preview) -> bool:
+    """Whether a run can be made of it, as far as can be told."""
+    is_asked = preview["format"] == NONE or bool(preview["use"])
+    return not is_asked and not preview["complaints"]
 
 
 def _reason(preview: Preview) -> list[str]:
@@ -110,7 +121,7 @@ def shown_rows(preview: Preview) -> list[str]:
 def _how_to_use(preview: Preview) -> list[str]:
     if use := preview.get("use"):
         return [f"{use} With --format {preview['format']} it does."]
-    if preview["format"] != "unknown" or not preview.get("columns", True):
+    if preview["format"] != NONE or not preview.get("columns", True):
         return []
     named = preview.get("suggested") or {"instruction": "QUESTION", "output": "ANSWER"}
     options = flags.of_data({"dataset.columns": named})
@@ -147,7 +158,7 @@ def _guessed(
         yield "dataset.format", fits[0]
     elif field in ("dataset.path", "dataset.format") and (other := _other_method(found, arguments)):
         yield "method", other
-    elif found == "unknown" and field in ("dataset.path", "dataset.columns"):
+    elif found == NONE and field in ("dataset.path", "dataset.columns"):
         yield from (("dataset.columns", named) for named in [preview.get("suggested")] if named)
 
 

@@ -29,9 +29,10 @@ _CHECK_SECONDS = 0.3
 
 def preview(
     path: str | Path, format: str = "auto", limit: int = SHOWN, columns: Names | None = None,
-    roles: Names | None = None,
+    roles: Names | None = None, *, is_alone: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """What :class:`engine.contract.messages.PreviewDataset` answers, from the file's beginning.
+    Of data that is learnt from alone it is told too that a run would be wasted on it.
 
     Rows that do not fit have ``{"kind": "error", "problem": …, "remedy": …}`` as their example.
     Raises DatasetError if the file cannot be read at all.
@@ -64,11 +65,11 @@ def preview(
         "columns": [name[:100] for name in mapping.names_in(raw)[:40]],
         "suggested": mapping.suggested(raw),
         "use": learnt.ASKED_FOR.get(found.format, ""),
-        "complaints": msgspec.to_builtins(_complaints(named, found.format, rows)),
+        "complaints": msgspec.to_builtins(_complaints(named, found.format, rows, is_alone)),
     }
 
 
-def _complaints(entry: SourceSpec, format: str, rows: list[Row]) -> list[Complaint]:
+def _complaints(entry: SourceSpec, format: str, rows: list[Row], is_alone: bool) -> list[Complaint]:
     """What a run would be refused for, further on in the file too; what there is to say of a format
     that is not known is its reason."""
     method = next((name for name, known in registry.METHOD_FORMATS.items() if format in known), "")
@@ -76,9 +77,9 @@ def _complaints(entry: SourceSpec, format: str, rows: list[Row]) -> list[Complai
         return _unread(rows)
     dataset = DatasetSpec(
         path=entry.path, format=cast("FormatName", format), columns=entry.columns,
-        roles=entry.roles,
+        roles=entry.roles, eval_fraction=0,
     )  # fmt: skip
-    return check_data(dataset, method, is_for_run=False, seconds=_CHECK_SECONDS)
+    return check_data(dataset, method, is_for_run=is_alone, seconds=_CHECK_SECONDS)
 
 
 def _place_of_rows(reading: Reading) -> str:

@@ -135,6 +135,30 @@ def test_of_a_mixture_nothing_is_guessed() -> None:
     assert data_preview.advised(refused, None, Namespace()) is refused
 
 
+@pytest.mark.parametrize(
+    ("row", "options", "code"),
+    [
+        ({"instruction": "a b", "output": "c d"}, "", Exit.FINISHED),
+        ({"instruction": "a b", "output": ""}, "", Exit.WOULD_DIE),
+        ({"foo": "a b", "bar": "c d"}, "", Exit.WOULD_DIE),
+        ({"foo": "a b", "bar": "c d"}, "--columns instruction=foo --columns output=bar",
+         Exit.FINISHED),
+        ({"prompt": "a", "chosen": "b", "rejected": "c"}, "", Exit.WOULD_DIE),
+        ({"prompt": "a", "chosen": "b", "rejected": "c"}, "--format preference", Exit.FINISHED),
+    ],
+)  # fmt: skip
+def test_the_exit_code_says_whether_a_run_can_be_made_of_it(
+    row: dict[str, str], options: str, code: Exit, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    assert run(["data", str(path), *options.split()]) == code
+    told = capsys.readouterr().out
+    assert ("With --model M it is shown" in told) == (code is Exit.FINISHED)
+    assert "--format preference it does" not in told or not options
+
+
 def test_of_a_mixture_there_is_no_preview_even_where_all_but_one_cannot_be_read(
     tmp_path: Path,
 ) -> None:

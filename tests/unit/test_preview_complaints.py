@@ -108,6 +108,15 @@ def test_one_row_holds_a_run_back_and_says_what_to_set_and_no_look(tmp_path: Pat
     assert check_data(dataset, "sft", is_for_run=False) == []
 
 
+def test_only_what_is_learnt_from_alone_is_told_to_be_wasted(tmp_path: Path) -> None:
+    """Beside other datasets its empty answers may be few."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"instruction": "Go.", "output": ""}\n' * 3)
+    assert preview(path)["complaints"] == []
+    (told,) = preview(path, is_alone=True)["complaints"]
+    assert told["problem"].startswith("3 of 3 rows have an empty answer, the first is row 1")
+
+
 def test_a_look_goes_further_into_a_file_only_so_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
