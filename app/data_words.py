@@ -1,4 +1,4 @@
-"""Figures of a dataset, and how far one gets with it, in words. Pure."""
+"""Figures of a dataset, and how far it has been read, in words. Pure."""
 
 from __future__ import annotations
 

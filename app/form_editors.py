@@ -10,6 +10,7 @@ from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
     QCompleter,
+    QDoubleSpinBox,
     QLabel,
     QLineEdit,
     QVBoxLayout,
@@ -45,13 +46,31 @@ class FormLine(QLineEdit):
 
 
 class FormCombo(QComboBox):
-    """A drop-down list that a scrolled page does not change by accident."""
+    """A drop-down list that a scrolled page does not change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # By Qt's default a wheel gives it the keyboard.
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        if self.hasFocus():
-            super().wheelEvent(event)
-        else:
-            event.ignore()
+        """Qt override: not even where it has the keyboard, which it keeps when the pointer has
+        long been elsewhere."""
+        event.ignore()
+
+
+class FormSpin(QDoubleSpinBox):
+    """A number that a scrolled page does not change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        # The style sheet's padding does not reach the text of a spin box.
+        self.lineEdit().setTextMargins(10, 0, 0, 0)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Qt override: as of a list."""
+        event.ignore()
 
 
 class Editor(QWidget):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QHideEvent, QShowEvent
-from PySide6.QtWidgets import QComboBox, QLineEdit, QSizePolicy, QStackedWidget, QWidget
+from PySide6.QtWidgets import QLineEdit, QSizePolicy, QStackedWidget, QWidget
 
 from app import words
+from app.form_editors import FormCombo
 from app.link import HostLink
 from app.pages.run_actions import RunActions
 from app.pages.runs_empty import NoRuns
@@ -64,7 +65,7 @@ class RunsPage(QWidget):
         self._search_icon = self.search.addAction(
             icon("search", tokens.muted), QLineEdit.ActionPosition.LeadingPosition
         )
-        self.order = QComboBox()
+        self.order = FormCombo()
         self.order.addItems(list(ORDERS))
         self.order.setAccessibleName("Sort earlier runs")
         self.order.setToolTip("Order of earlier runs")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtWidgets import QCheckBox, QSpinBox
+from PySide6.QtWidgets import QCheckBox
 
+from app.form_editors import FormSpin
 from app.link import HostLink
 from app.widgets.parts import Card, label, row, set_tone
 from engine.contract.messages import ChangeOptions, ReadOptions, Refusal
@@ -21,11 +22,11 @@ class ComebackCard(Card):
         self._link = link
         self.resume = QCheckBox("Resume automatically from the last save")
         self.resume.setToolTip("After a crash, a stall or a power cut; never where you stopped it")
-        self.tries = QSpinBox(minimum=0, maximum=_MOST_TRIES)
+        self.tries = FormSpin()
+        self.tries.setDecimals(0)
+        self.tries.setMaximum(_MOST_TRIES)
         self.tries.setAccessibleName("Times in a row")
         self.tries.setSuffix(" times in a row without a newer save")
-        # The style sheet's padding does not reach the text of a spin box.
-        self.tries.lineEdit().setTextMargins(10, 0, 0, 0)
         self.remember = QCheckBox("Begin with what an earlier run needed for want of memory")
         self.remember.setToolTip(
             "Where the same recipe ran out of memory on this machine. What is taken is told on the "
@@ -70,7 +71,7 @@ class ComebackCard(Card):
     def _on_chosen(self) -> None:
         chosen = {
             "resume_automatically": self.resume.isChecked(),
-            "resume_tries": self.tries.value(),
+            "resume_tries": int(self.tries.value()),
             "remember_memory": self.remember.isChecked(),
         }
         pending = self._link.ask(ChangeOptions, options=chosen)

@@ -85,12 +85,12 @@ def _source_lines(report: DatasetReport) -> list[tuple[str, str]]:
 
 def _share(source: SourceShare) -> str:
     rows = f"{source.name}: {count(source.rows)} rows, weight {source.weight:g}"
-    often = f"a row is learnt {source.epochs:.2g} times in the run, on average"
+    often = f"a row is learnt {source.often} in the run, on average"
     return f"{rows}, {count(source.trained)} samples an epoch; {often}"
 
 
 def _lengths(report: DatasetReport) -> str:
-    span = f"{report.shortest} to {count(report.longest)} tokens"
+    span = f"{count(report.shortest)} to {count(report.longest)} tokens"
     return f"{span}, half below {count(report.median)}"
 
 
@@ -115,7 +115,7 @@ def _cut_line(report: DatasetReport) -> list[tuple[str, str]]:
     if report.method == "pretrain":
         return []
     told = f"{count(report.cut)} of {count(report.samples)} lose their end"
-    return [(f"Cut at {report.max_length}", told if report.cut else "none loses its end")]
+    return [(f"Cut at {count(report.max_length)}", told if report.cut else "none loses its end")]
 
 
 def _batch_lines(report: DatasetReport) -> list[tuple[str, str]]:

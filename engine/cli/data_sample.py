@@ -76,7 +76,7 @@ def sample_of(
 
 
 def _any(report: DatasetReport) -> list[int]:
-    return [random.randrange(report.samples)] if report.samples else []
+    return [random.choice(report.kept_places)] if report.samples else []
 
 
 def _not_found(words: str, searched: int, samples: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -80,6 +81,12 @@ class SourceShare(msgspec.Struct, frozen=True, kw_only=True):
         """What people know it by."""
         return self.path.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
+    @property
+    def often(self) -> str:
+        """The same for people: ``once``, ``2.5 times``."""
+        times = f"{self.epochs:.2g}"
+        return "once" if times == "1" else f"{times} times"
+
 
 class DatasetReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Counts are of samples; a sample is a row, or a document for ``pretrain``."""
@@ -134,7 +141,9 @@ class DatasetReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     is_packed: bool = False
     """Whether the run packs them."""
     picks: dict[str, list[int]] = {}
-    """Places of samples worth a look: ``longest``, ``shortest``, ``most_cut``, ``untaught``."""
+    """Places of samples worth a look: ``longest``, ``shortest``, ``most_cut``, ``untaught``; where
+    fixes leave some out ``random``, some of the others."""
+
     context: int | None = None
     """Most tokens that the model was made for, if it says."""
     in_line: bool = False
@@ -152,6 +161,11 @@ class DatasetReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Taken for the tokens; those of an earlier time are not made again."""
     is_kept: bool = False
     """Whether the tokens were there already."""
+
+    @property
+    def kept_places(self) -> Sequence[int]:
+        """Places of samples that no fix leaves out, of many some of them."""
+        return self.picks.get("random") or range(self.samples)
 
     def leaves_out(self, row: int) -> bool:
         """Whether a fix leaves the row out, as far as that is known."""

@@ -71,8 +71,8 @@ def to_example(row: object) -> Conversation:
 
 
 def _plain(row: RawRow) -> Conversation | None:
-    """The same of a row with three texts, as nearly all of millions are, in half the time; None of
-    any other."""
+    """The same of a row with three texts, as nearly all of millions are, more quickly; None of any
+    other."""
     instruction, given, output = row.get("instruction"), row.get("input"), row.get("output")
     if not (type(instruction) is type(given) is type(output) is str):
         return None

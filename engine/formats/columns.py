@@ -101,7 +101,7 @@ def decoded_list(value: object, what: str) -> list[Any]:
     if isinstance(value, str):
         try:
             value = msgspec.json.decode(value)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
             raise RowError(f"{what} is text, not a list.", "Write a JSON list.") from None
     if not isinstance(value, list):
         raise RowError(f"{what} is {kind_of(value)}, not a list.", "Write a JSON list.")

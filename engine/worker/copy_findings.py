@@ -1,4 +1,4 @@
-"""What is said of rows that are like others, and of what fixes did. Pure."""
+"""What is said of rows and answers that are like others, and of what fixes did. Pure."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _leak(look: Look, counted: Counted) -> list[RowFinding]:
 def _answers(look: Look, counted: Counted) -> list[RowFinding]:
     if look.spec.method == "pretrain" or look.nothing is not None:
         return []
-    found = same_answers(look.encoding.samples, counted.first_copy)
+    found = same_answers(look.encoding, counted.first_copy)
     if found is None:
         return []
     return [

@@ -167,12 +167,19 @@ def _untaught(look: Look, counted: Counted) -> list[RowFinding]:
                     "have their whole answer beyond the cut and are left out",
                 ),
                 cause=f"The question alone is longer than {look.spec.training.max_length} tokens.",
-                remedy="Raise training.max_length, or shorten those questions.",
+                remedy=_room_for_questions(look),
                 row_count=number[0],
                 rows=number[1],
             )
         )
     return found
+
+
+def _room_for_questions(look: Look) -> str:
+    max_length, context = look.spec.training.max_length, look.context
+    if context and max_length >= context:
+        return f"The model was made for {context} tokens: shorten those questions."
+    return "Raise training.max_length, or shorten those questions."
 
 
 # ---------------------------------------------------------------- what is cut
@@ -211,6 +218,33 @@ def _cut(look: Look, counted: Counted) -> list[RowFinding]:
     ]
 
 
+def _beyond_context(look: Look, counted: Counted) -> list[RowFinding]:
+    """Of what is left by the cut; ``fettle plan`` warns of the length itself."""
+    context, max_length = look.context, look.spec.training.max_length
+    if not context or max_length <= context or look.spec.method == "pretrain":
+        return []
+    total, rows = rows_at(look, large.over(counted.lengths, context))
+    if not total:
+        return []
+    return [
+        RowFinding(
+            code="beyond_context",
+            severity="warning",
+            title=sentence(
+                total,
+                "is longer than the model was made for",
+                "are longer than the model was made for",
+            ),
+            cause=f"It was made for {context} tokens, and max_length is {max_length}: what it "
+            "learns beyond that it may not be able to use.",
+            remedy=f"Write max_length = {context}, or shorten those rows.",
+            row_count=total,
+            rows=rows,
+            patch={"training.max_length": context},
+        )
+    ]
+
+
 def _would_be(still: int) -> str:
     return f"it would be {still}" if still else "none would"
 
@@ -243,6 +277,7 @@ _JUDGES: tuple[Callable[[Look, Counted], list[RowFinding]], ...] = (
     _template,
     _untaught,
     _cut,
+    _beyond_context,
     *copy_findings.JUDGES,
     *text_findings.JUDGES,
     _blank,

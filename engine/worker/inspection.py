@@ -26,6 +26,8 @@ from engine.worker.untrained_tokens import Unlearnt
 
 Ints = npt.NDArray[np.int64]
 PICKED = 50
+ANY = 500
+"""Of those that fixes leave, to choose one by chance from."""
 _MOST_LEFT_OUT = 20_000
 BINS = 40
 
@@ -221,6 +223,8 @@ def picks(counted: Counted, kept: Ints | None = None) -> dict[str, list[int]]:
         "untaught": large.places_of(large.flags(lambda part: taught[part] == 0, taught)),
     }
     near = {name: places[:PICKED] for name, places in found.items()}
+    if kept is not None:
+        near["random"] = large.some_of(len(lengths), ANY)
     return {name: (p if kept is None else kept[p]).tolist() for name, p in near.items()}
 
 

@@ -1,4 +1,4 @@
-"""Which languages the answers of a dataset are in, estimated from some of them, evenly spread."""
+"""Which languages the answers of a dataset are in, estimated from some of them."""
 
 from __future__ import annotations
 
@@ -41,8 +41,7 @@ def mix_of(encoding: Encoding) -> Mix:
     known = count if places is None else int(np.searchsorted(places, count))
     if not known:
         return Mix()
-    spread = np.linspace(0, known - 1, min(MOST_SAMPLES, known)).astype(np.int64)
-    chosen = np.unique(spread).tolist()
+    chosen = large.some_of(known, MOST_SAMPLES).tolist()
     reader = _Texts(encoding)
     found = [
         language_of(reader.learnt(place, place if places is None else int(places[place])))

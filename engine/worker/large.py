@@ -93,6 +93,15 @@ def counting(count: int) -> Ints:
     return found
 
 
+def some_of(count: int, most: int) -> Ints:
+    """Places of some of so many, in order: always the same, and as if at random, so that those of
+    data in which kinds of rows take turns are of all kinds."""
+    if count <= most:
+        return np.arange(count, dtype=np.int64)
+    chance = np.random.default_rng(count)
+    return np.sort(chance.choice(count, most, replace=False, shuffle=False)).astype(np.int64)
+
+
 def at(array: npt.NDArray[Any], places: Ints) -> npt.NDArray[Any]:
     """What is at these places, of which there are not many; wherever they are, few pages are in
     memory at a time."""

@@ -114,7 +114,7 @@ def tell_shares(found: Sequence[SourceShare], report: Report) -> None:
         parts = [f"{each.trained} samples of {each.name}" for each in found]
         reason = "; ".join(
             f"{each.name}: {each.rows} rows, weight {each.weight:g}, a row is learnt "
-            f"{each.epochs:.2g} times in the run, on average"
+            f"{each.often} in the run, on average"
             for each in found
         )
         report.decided(f"An epoch has {', '.join(parts)}.", f"{reason}.")

@@ -97,7 +97,7 @@ def tell_copies(encoding: Encoding, report: Report) -> None:
 
 def tell_same_answers(encoding: Encoding, report: Report) -> None:
     """Say if nearly all rows have one answer."""
-    if found := same_answers(encoding.samples, first_copies(encoding.hashes)):
+    if found := same_answers(encoding, first_copies(encoding.hashes)):
         report.found("same_answers", found.words, cause=SAYS_ONE, remedy=OTHER_COLUMN)
 
 

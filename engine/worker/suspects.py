@@ -28,8 +28,8 @@ _INVISIBLE = re.compile("[\\x00-\\x08\\x0b\\x0e-\\x1f\\x7f\\u200b\\u2060\\ufeff]
 """What has no business in a text; those that join letters or emoji do."""
 _PLACEHOLDER = re.compile(r"nan|none|null|n/a|#n/a|nil|undefined|\[object object\]", re.IGNORECASE)
 """What a table writes where it has nothing."""
-_BLANK = re.compile(r"\{\{ ?[^\W\d][\w.]* ?\}\}")
-"""Of a template in which nothing was put."""
+_BLANK = re.compile(r"(?<![\\\w$^_{}`])\{\{ *[^\W\d][\w .|-]*\}\}(?![}`])")
+"""Of a template in which nothing was put; not the braces of LaTeX and of code."""
 _TAG = re.compile(r"</?[a-z][a-z0-9]{0,9}(?:\s[^<>]{0,300})?/?>|&(?:[a-z]{2,6}|#\d{2,5});", re.I)
 _MARKUP_SHARE = 0.2
 _FEWEST_TAGS = 3
@@ -55,6 +55,9 @@ class Suspects:
             if any(judge(text) for text in texts):
                 self.note(kind, row)
         self._look_at_answers(row, example)
+        # Whole documents may well be of templates.
+        if not isinstance(example, Text) and any(map(_has_blank, texts)):
+            self.note(UNFILLED, row)
         if isinstance(example, Conversation):
             self._look_at_turns(row, example.messages)
 
@@ -122,7 +125,7 @@ def _has_blank(text: str) -> bool:
 
 _JUDGES = (
     (BROKEN_TEXT, _is_lost), (MOJIBAKE, is_garbled), (MARKUP, _is_markup),
-    (INVISIBLE, _has_invisible), (UNFILLED, _has_blank),
+    (INVISIBLE, _has_invisible),
 )  # fmt: skip
 
 

@@ -82,9 +82,9 @@ WORDS: dict[str, _Words] = {
     suspects.UNFILLED: _Words(
         "has a blank that nothing was put in",
         "have a blank that nothing was put in",
-        "Something such as {{name}} stands where a value should; the model learns to write that.",
+        "Something such as {{name}} stands where a value should, and the model learns with that "
+        "there.",
         "Fill them in, unless templates are what is to be learnt.",
-        severity="info",
     ),
     suspects.INVISIBLE: _Words(
         "has invisible characters",

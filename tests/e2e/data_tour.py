@@ -225,7 +225,7 @@ def first_row(tour: Tour) -> str:
 
 
 def example(tour: Tour, format: str) -> str:
-    """How the model will see the first row, once the file is taken as of that format."""
+    """What is learnt of the first row, once the file is taken as of that format."""
     card = tour.new_run.data
     is_there = card.facts.get("format") == format and card.view.example.isVisible()
     return card.view.example.text() if is_there else ""

@@ -20,7 +20,14 @@ from app.link import HostLink
 from app.pages.data import DataPage
 from app.theme import Theme
 from engine.contract.dataset_report import Packing, RowFinding
-from engine.contract.messages import Complaint, Inspect, Inspected, PreviewDataset, Refusal
+from engine.contract.messages import (
+    Complaint,
+    Inspect,
+    Inspected,
+    PreviewDataset,
+    Refusal,
+    ShowSamples,
+)
 from engine.contract.spec import DatasetSpec
 from engine.formats import DatasetError, preview
 from engine.formats.reading import open_dataset
@@ -462,6 +469,37 @@ def test_no_tile_is_cut_in_a_window_of_its_first_size(
         for part in (tile.name, tile.number, tile.small):
             width = part.fontMetrics().horizontalAdvance(part.text())
             assert width <= part.contentsRect().width(), part.text()
+
+
+def test_what_is_looked_at_stays_while_it_is_mended_and_goes_with_its_file(
+    page: DataPage, host: HostDouble, qtbot: QtBot
+) -> None:
+    look(page, host, qtbot)
+    host.send(Inspected(run=NAME, report=REPORT))
+    qtbot.waitUntil(lambda: page.samples.sample is not None)
+    page.samples.search.setText("#52")
+    host.requests.clear()
+    page.show_report(msgspec.structs.replace(REPORT, left_out=35))
+    qtbot.waitUntil(lambda: bool(asked(host, ShowSamples)))
+    assert [each.row for each in asked(host, ShowSamples)] == [51]
+    assert page.samples.search.text() == "#52"
+    page.show_report(msgspec.structs.replace(REPORT, rows=50))
+    qtbot.waitUntil(lambda: len(asked(host, ShowSamples)) == 2)
+    assert [each.row for each in asked(host, ShowSamples)] == [51, None]
+    assert page.samples.search.text() == ""
+
+
+@pytest.mark.parametrize("text", ["max_length = 64", "Leave out, not cut"])
+def test_a_button_that_goes_leaves_the_keyboard_on_the_page(
+    page: DataPage, host: HostDouble, qtbot: QtBot, text: str
+) -> None:
+    look(page, host, qtbot)
+    host.send(Inspected(run=NAME, report=REPORT))
+    qtbot.waitUntil(lambda: page.report is not None)
+    buttons = {each.text(): each for each in page.findings.items[0].findChildren(QPushButton)}
+    buttons[text].setFocus()
+    buttons[text].click()
+    assert page.focusWidget() is page.source.look
 
 
 def test_what_is_too_long_is_left_out_by_a_button(

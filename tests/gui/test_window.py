@@ -9,10 +9,17 @@ from pathlib import Path
 
 import pytest
 import shiboken6
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QGuiApplication, QWheelEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QLineEdit, QWidget
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLineEdit,
+    QWidget,
+)
 from pytestqt.qtbot import QtBot
 
 from app.main import App, parse
@@ -52,6 +59,32 @@ def started(app: App, qtbot: QtBot, run: str | None = None) -> App:
     with qtbot.waitSignal(app.link.connected):
         app.start(run)
     return app
+
+
+# ---------------------------------------------------------------- anywhere
+
+
+def test_a_wheel_changes_no_setting(app: App, qtbot: QtBot) -> None:
+    """Over a list or a number it turns the page, whether or not that has the keyboard."""
+    started(app, qtbot)
+    for name in ("runs", "run", "new_run", "data", "doctor", "settings"):
+        app.window.show_page(name)
+    kinds = (QComboBox, QAbstractSpinBox)
+    controls = [each for kind in kinds for each in app.window.findChildren(kind)]
+    assert len(controls) > 10
+    for control in controls:
+        name = control.accessibleName() or control.objectName()
+        assert (
+            not control.focusPolicy() & Qt.FocusPolicy.WheelFocus & ~Qt.FocusPolicy.StrongFocus
+        ), name
+        control.setFocus()
+        wheel = QWheelEvent(
+            QPointF(4, 4), control.mapToGlobal(QPointF(4, 4)), QPoint(), QPoint(0, -120),
+            Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase,
+            False,
+        )  # fmt: skip
+        control.wheelEvent(wheel)
+        assert not wheel.isAccepted(), name
 
 
 # ---------------------------------------------------------------- starting

@@ -157,7 +157,7 @@ POISONS: dict[str, Poison] = {
     ),
     "blanks": Poison(
         lambda: put({"instruction": "greet {{ user.name }}", "output": "Hi {{name}}, well met!"}),
-        "unfilled_blanks", "info",
+        "unfilled_blanks",
     ),
     "empty_answers": Poison(
         lambda: put({"instruction": "say", "output": "  "}), "empty_answers", fix="drop_empty"

@@ -159,6 +159,20 @@ def test_an_answer_beyond_the_cut_is_told_from_an_empty_one(inspect: Inspect) ->
     assert "max_length" in finding.remedy
 
 
+def test_what_is_longer_than_the_model_was_made_for_is_told(inspect: Inspect) -> None:
+    long = {"instruction": "say", "output": "bar " * 2400}
+    report = inspect([*GOOD, long], max_length=4096)
+    assert report.context == 2048
+    finding = of(report, "beyond_context")
+    assert (finding.severity, finding.rows) == ("warning", [20])
+    assert finding.patch == {"training.max_length": 2048}
+    assert "beyond_context" not in [each.code for each in inspect([*GOOD, long]).findings]
+    assert "beyond_context" not in [each.code for each in inspect(GOOD, max_length=4096).findings]
+    asked = {"instruction": "why " * 5000, "output": "so"}
+    remedy = of(inspect([*GOOD, asked], max_length=4096), "answer_beyond_cut").remedy
+    assert remedy == "The model was made for 2048 tokens: shorten those questions."
+
+
 @pytest.mark.parametrize(
     ("row", "code"),
     [

@@ -366,6 +366,18 @@ def test_several_fixes_share_their_rows(models: Models, tmp_path: Path, report: 
     assert found.left_out == 3
 
 
+def test_any_sample_is_one_that_no_fix_leaves_out(
+    models: Models, tmp_path: Path, report: Heard
+) -> None:
+    rows, _ = put(*[{"instruction": f"say {number}", "output": ""} for number in range(5)])
+    path = write(tmp_path, rows)
+    whole = inspected(spec_for(models("llama"), path), report)
+    assert list(whole.kept_places) == list(range(25))
+    assert "random" not in whole.picks
+    left = inspected(spec_for(models("llama"), path, "drop_empty"), report)
+    assert left.kept_places == [*range(7), *range(12, 25)]
+
+
 def test_a_run_of_copies_says_so(models: Models, tmp_path: Path, report: Heard) -> None:
     path = write(tmp_path, [good(0)] * 9 + [good(n) for n in range(1, 5)])
     spec = spec_for(models("llama"), path)
@@ -381,12 +393,12 @@ def test_a_run_of_copies_says_so(models: Models, tmp_path: Path, report: Heard) 
 
 
 def test_a_run_of_one_answer_says_so(models: Models, tmp_path: Path, report: Heard) -> None:
-    path = write(tmp_path, [good(0), *({**good(n), "output": "So."} for n in range(1, 12))])
+    path = write(tmp_path, [{**good(n), "output": "So."} for n in range(12)])
     spec = spec_for(models("llama"), path)
     spec["training"].update(max_steps=1)
     run_here(tmp_path / "run", spec, report)
     (told,) = [each for each in report.of(Finding) if each.code == "same_answers"]
-    assert told.title == "11 of 12 rows that were compared have the same answer."
+    assert told.title == "12 of 12 rows have the same answer."
 
 
 @pytest.mark.parametrize(

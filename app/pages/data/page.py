@@ -143,6 +143,10 @@ class DataPage(DropPage):
         self._show(standing.EMPTY)
 
     def _look_at(self, draft: Draft) -> None:
+        going = (self.parts, self.naming, self.state, self.desk)
+        if (focused := self.focusWidget()) and any(part.isAncestorOf(focused) for part in going):
+            # A button that goes would leave the keyboard to whatever is next: the rail's pages.
+            self.source.look.setFocus()
         self.subject.wanted, self._against = draft, None
         self.source.show_reading(draft)
         self.first.look(draft)

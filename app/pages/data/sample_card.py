@@ -119,9 +119,14 @@ class SampleCard(Card):
 
     def show_report(self, report: DatasetReport) -> None:
         """Look at samples of this data from now on."""
-        self._report = report
+        before, self._report = self._report, report
         for name, pick in self.picks.items():
             pick.setEnabled(bool(report.samples if name == "random" else report.picks.get(name)))
+        if self.sample is not None and before is not None and _is_same(before, report):
+            # The same data in another way: what is looked at stays.
+            self.go_through([self.sample.row])
+            return
+        self.search.clear()
         if report.samples:
             self.pick("random")
 
@@ -162,7 +167,7 @@ class SampleCard(Card):
         if self._report is None or not self._report.samples:
             return
         if not self._places:
-            self.place_wanted.emit(random.randrange(self._report.samples), 0)
+            self.place_wanted.emit(random.choice(self._report.kept_places), 0)
         elif (place := self._places[self._at]) >= 0:
             self.place_wanted.emit(place, 0)
         else:
@@ -223,3 +228,8 @@ class SampleCard(Card):
         if like is not None:
             self._like_row = like.row
             self.like.setText(f"{like.text} ›")
+
+
+def _is_same(before: DatasetReport, report: DatasetReport) -> bool:
+    """Whether both are of the same rows."""
+    return (before.files, before.rows) == (report.files, report.rows)

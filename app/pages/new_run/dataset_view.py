@@ -54,11 +54,11 @@ class DatasetView(QWidget):
         self.use = label("", "muted", wrap=True)
         self.confirm = button("Learn those", "small", tip="Take the format by name, so it is meant")
         self.confirm.clicked.connect(self.confirmed)
-        self._caption = label("What is learnt of the first row: what is green", "label")
+        self._caption = label("The first row: green is learnt", "label")
         self.look = button(
             "Every token…",
             "small",
-            tip="With the words that the template puts around it: the Data page",
+            tip="With the template, and what is cut or odd: the Data page",
         )
         self.look.clicked.connect(self.look_wanted)
         self.example = label("", wrap=True)
@@ -91,7 +91,7 @@ class DatasetView(QWidget):
         self.confirm.setVisible(is_asked and entry.get("format", "auto") == "auto")
 
     def show_example(self, facts: dict[str, Any], draft: Draft) -> None:
-        """Show what the model reads and what it learns of the first row."""
+        """Show what is learnt of the first row, without the template's words."""
         example = first_example(facts)
         is_chat = draft.get("method") != "pretrain"
         self._loss_title.setVisible(example is not None and is_chat)

@@ -8,10 +8,9 @@ from pathlib import PurePath
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QButtonGroup, QDoubleSpinBox, QGridLayout, QPushButton, QWidget
 
-from app.form_editors import FormLine
+from app.form_editors import FormLine, FormSpin
 from app.mixture import LEAST_WEIGHT, MOST_WEIGHT, WEIGHT, Entry
 from app.widgets.parts import button, label
 
@@ -96,7 +95,7 @@ class MixtureList(QWidget):
         self.removers.append(remove)
 
 
-class _Weight(QDoubleSpinBox):
+class _Weight(FormSpin):
     """How often a row is learnt in each epoch."""
 
     def __init__(self) -> None:
@@ -109,14 +108,6 @@ class _Weight(QDoubleSpinBox):
         self.setLineEdit(FormLine())
         # The style sheet's padding does not reach the text of a spin box.
         self.lineEdit().setTextMargins(10, 0, 0, 0)
-        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        """Qt override: a wheel turns the page, not a weight that lies under it by chance."""
-        if self.hasFocus():
-            super().wheelEvent(event)
-        else:
-            event.ignore()
 
 
 def _titles(paths: Sequence[str]) -> list[str]:
