@@ -85,7 +85,11 @@ def of_template(
     """What is odd about the tokenizer's template, tried on conversations with their rows."""
     with wearing(tokenizer, tokenizer.chat_template or PLAIN_TEMPLATE):
         renderer = ChatRenderer(tokenizer)
-        return [*_ending(tokenizer, renderer), *_spans(tokenizer, renderer, _chosen(talks))]
+        return [
+            *_beginning(tokenizer, renderer),
+            *_ending(tokenizer, renderer),
+            *_spans(tokenizer, renderer, _chosen(talks)),
+        ]
 
 
 def _chosen(talks: Iterable[tuple[int, Conversation]]) -> Iterator[tuple[int, Conversation]]:
@@ -99,7 +103,28 @@ def _chosen(talks: Iterable[tuple[int, Conversation]]) -> Iterator[tuple[int, Co
         seen.add(make)
 
 
-# ---------------------------------------------------------------- how answers end
+# ---------------------------------------------------------------- how it begins, how answers end
+
+
+def _beginning(tokenizer: PreTrainedTokenizerBase, renderer: ChatRenderer) -> list[RowFinding]:
+    begin = tokenizer.bos_token
+    try:
+        text = renderer(TRIAL).text
+    except CannotRender:
+        return []
+    before = text.partition(begin)[0].strip() if begin and begin in text else ""
+    if not before:
+        return []
+    return [
+        RowFinding(
+            code="template_before_begin",
+            severity="warning",
+            title=f"The chat template writes text in front of {begin}.",
+            cause=f"{before[:_SHOWN_CHARS]!r} stands before the token with which every text that "
+            "the model knows begins.",
+            remedy=f"Write {begin} first, and that text behind it, such as in the system message.",
+        )
+    ]
 
 
 def _ending(tokenizer: PreTrainedTokenizerBase, renderer: ChatRenderer) -> list[RowFinding]:

@@ -157,6 +157,15 @@ def test_an_end_that_the_model_does_not_know_is_told_with_the_remedy(tokenizer: 
     assert "template_end_unknown" not in codes(tokenizer, chat_templates.text_of("plain"))
 
 
+def test_text_in_front_of_the_beginning_is_told(tokenizer: Any) -> None:
+    llama = chat_templates.text_of("llama-3")
+    assert codes(tokenizer, llama) == {}
+    (told,) = codes(tokenizer, f"HELLO {llama}").values()
+    assert told.code == "template_before_begin"
+    assert tokenizer.bos_token in told.title
+    assert "'HELLO'" in told.cause
+
+
 def test_a_template_without_an_end_is_told(tokenizer: Any) -> None:
     endless = UNMARKED.replace("</s>", "\n")
     assert set(codes(tokenizer, endless)) == {"template_without_end"}
