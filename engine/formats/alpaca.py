@@ -59,9 +59,9 @@ def _fits(row: RawRow) -> bool:
 
 def to_example(row: object) -> Conversation:
     """The row as a conversation. Raises RowError."""
-    row = columns.as_row(row)
-    if plain := _plain(row):
+    if type(row) is dict and (plain := _plain(row)):
         return plain
+    row = columns.as_row(row)
     first, second = _pair(row) or (columns.column(row, INSTRUCTION), columns.column(row, OUTPUT))
     instruction, output = columns.text_at(row, first), columns.text_at(row, second)
     given = columns.optional_text(row, _INPUT_BESIDE_ITSELF if first == "input" else INPUT)
@@ -76,7 +76,10 @@ def _plain(row: RawRow) -> Conversation | None:
     instruction, given, output = row.get("instruction"), row.get("input"), row.get("output")
     if not (type(instruction) is type(given) is type(output) is str):
         return None
-    if "system" in row or "history" in row or not columns.is_unicode(instruction, given, output):
+    if "system" in row or "history" in row:
+        return None
+    is_ascii = instruction.isascii() and given.isascii() and output.isascii()
+    if not is_ascii and not columns.is_unicode(instruction, given, output):
         return None
     return Conversation(messages=_round(instruction, given, output))
 

@@ -78,6 +78,12 @@ def rows_of(source: Source, run: Run) -> Iterator[Row]:
     return _list_rows(source, run) if run.is_list else _lines(source, run)
 
 
+def values_of(run: Run) -> list[Any] | None:
+    """What each line of a run holds, where that is plain to see; None where its rows are to be read
+    with :func:`rows_of`."""
+    return None if run.is_list else _at_once(run.data, io.BytesIO(run.data).readlines())
+
+
 def is_lines(source: Source) -> bool:
     """Whether it is one object a line, and not a list. Raises DatasetError."""
     start = sources.read_bytes(source, _HEAD_BYTES).lstrip()

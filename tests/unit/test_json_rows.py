@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from unittest.mock import patch
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.contract.spec import DatasetSpec
 from engine.formats import json_rows
 from engine.formats.example import DatasetError, Row
+from engine.formats.reading import open_dataset
 from engine.formats.source import Source, find
 
 PARTS = st.sampled_from([
@@ -40,3 +43,32 @@ def test_what_is_quick_for_most_lines_says_the_same(parts: list[bytes], run_byte
         quickly = read(source)
         with patch.object(json_rows, "_at_once", return_value=None):
             assert read(source) == quickly
+
+
+ROWS = st.sampled_from([
+    b'{"instruction": "a", "output": "b"}', b'{"instruction": "a", "input": "c", "output": "b"}',
+    b'{"instruction": 1, "output": "b"}', b'{"instruction": "a"}', b"{}", b"", b"{",
+])  # fmt: skip
+
+
+def examples(path: Path) -> tuple[list[Any], str]:
+    """What is learnt of each row, and what ended them."""
+    found = []
+    try:
+        dataset = open_dataset(DatasetSpec(path=str(path), format="alpaca"), "sft")
+        for unit in dataset.units():
+            for row in dataset.examples(unit):
+                found.append(row)
+    except DatasetError as error:
+        return found, str(error)
+    return found, ""
+
+
+@given(lines=st.lists(ROWS, min_size=1, max_size=6))
+def test_so_are_the_examples_made_of_them(lines: list[bytes]) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.jsonl"
+        path.write_bytes(b"\n".join(lines))
+        quickly = examples(path)
+        with patch.object(json_rows, "_at_once", return_value=None):
+            assert examples(path) == quickly
