@@ -143,7 +143,6 @@ class DatasetReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     picks: dict[str, list[int]] = {}
     """Places of samples worth a look: ``longest``, ``shortest``, ``most_cut``, ``untaught``; where
     fixes leave some out ``random``, some of the others."""
-
     context: int | None = None
     """Most tokens that the model was made for, if it says."""
     in_line: bool = False

@@ -84,8 +84,8 @@ def pad_within(tokenizer: PreTrainedTokenizerBase, embedding_rows: int, report: 
 
 def tell_copies(encoding: Encoding, report: Report) -> None:
     """Say if most rows are the same as others."""
-    count, first = len(encoding.hashes), first_copies(encoding.hashes)
-    copies = large.total(large.moved(first))
+    count = len(encoding.hashes)
+    copies = large.total(large.moved(first_copies(encoding.hashes)))
     if count and copies / count >= WASTED:
         report.found(
             "mostly_copies",
