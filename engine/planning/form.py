@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
-FORMAT = 2
+FORMAT = 3
 
 Part = Literal[
     "weights",  # frozen base weights, whatever their type

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from engine.worker import target_head
 from engine.worker.batches import Window, WindowLoader
 from engine.worker.numeric_guard import numbers
 from engine.worker.offload import offload_to_ram
@@ -37,6 +38,7 @@ class Bridge:
         # not to divide it once more. Versions from 5.19 on have a name of their own for this, and
         # know this one too.
         self.model_accepts_loss_kwargs = True
+        target_head.add_to(self.model)  # type: ignore[attr-defined]
 
     def get_train_dataloader(self) -> WindowLoader:
         """Windows from the course's position on."""
@@ -86,6 +88,20 @@ class Bridge:
         self._window_loss = torch.stack(losses).sum()
         return self._window_loss
 
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> Any:  # fmt: skip
+        """Sum of the losses of the inputs' labels, divided by the number of items; a scalar."""
+        assert num_items_in_batch is not None
+        if not target_head.suffices(model):
+            with target_head.at_targets():
+                loss = super().compute_loss(model, inputs, False, num_items_in_batch)  # type: ignore[misc]
+            for kept in self._metrics.values():  # type: ignore[attr-defined]
+                kept.clear()
+            return loss
+        return target_head.loss(model, inputs, num_items_in_batch)
+
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """The last thing before the weights change: what makes no numbers does not reach them, and
         a save that still copies them is waited for.
@@ -118,7 +134,6 @@ class Bridge:
         if self.state.global_step == self.course.position.step:  # type: ignore[attr-defined]
             return
         tr_loss.zero_()
-        self._metrics["train"].clear()  # type: ignore[attr-defined]
         loss, norm = self._numbers
         if self.course.after_step(self, loss, norm, learning_rate or 0.0):
             self.control.should_training_stop = True  # type: ignore[attr-defined]
@@ -129,7 +144,6 @@ class Bridge:
         one = torch.tensor(1)
         with torch.no_grad(), self.compute_loss_context_manager():  # type: ignore[attr-defined]
             loss = self.compute_loss(self.model, inputs, num_items_in_batch=one)  # type: ignore[attr-defined]
-        self._metrics["eval"].clear()  # type: ignore[attr-defined]
         return float(loss)
 
     def replayed_loss(self, batch: dict[str, torch.Tensor]) -> float:

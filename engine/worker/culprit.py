@@ -96,7 +96,6 @@ class Prober:
             loss.backward()
             fine = has_numbers([p.grad for p in trainable(model).values() if p.grad is not None])
         model.zero_grad()
-        trainer._metrics["train"].clear()
         return Tried(sample, value, fine)
 
 

@@ -31,6 +31,7 @@ REPLACED = {
     "_prepare_for_training": ["max_steps", "train_dataloader", "resume_from_checkpoint"],
     "create_optimizer": ["model"],
     "training_step": ["model", "inputs", "num_items_in_batch"],
+    "compute_loss": ["model", "inputs", "return_outputs", "num_items_in_batch"],
     "floating_point_ops": ["inputs"],
     "_get_grad_norm": ["model", "grad_norm"],
     "_maybe_log_save_evaluate": [
@@ -40,7 +41,6 @@ REPLACED = {
 }  # fmt: skip
 
 CALLED = {
-    "compute_loss": ["model", "inputs", "return_outputs", "num_items_in_batch"],
     "compute_loss_context_manager": [],
     "_prepare_inputs": ["inputs"],
     "remove_callback": ["callback"],

@@ -106,11 +106,14 @@ def _compare(case: Case, tokenizer: Any, report: Heard, folder: Path) -> None:
     form = _form(msgspec.json.encode(case.layout), trl_utils._CHUNKED_LOGPROB_CHUNK_SIZE)
     live = measure(case, tokenizer, report, folder)
     foretold = peak(form, case.point).total
-    assert foretold == pytest.approx(live.peak, rel=PROMISED)
-    assert foretold == pytest.approx(live.peak, rel=USUAL), "was within 0.1 % of the truth"
+    # Padding, and the first tokens of samples in one row, do not go through the head: a form
+    # counts the batch that has least of them.
+    usual = PROMISED if case.packing or not case.in_line else USUAL
+    assert foretold == pytest.approx(live.peak, rel=usual)
+    assert foretold > live.peak * (1 - USUAL)
     stages = stages_of(form, case.point)
     for stage in ("forward", "backward"):
-        assert stages[stage] == pytest.approx(live.most(stage), rel=USUAL), stage
+        assert stages[stage] == pytest.approx(live.most(stage), rel=usual), stage
     # With batches of a step that are still there, whether there are any.
     assert stages["optimizer"] == pytest.approx(live.most("optimizer"), rel=2 * PROMISED)
 

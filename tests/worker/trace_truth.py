@@ -72,6 +72,11 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         return {**_COMMON, **FAMILIES[self.family], "num_hidden_layers": self.layers}
 
     @property
+    def in_line(self) -> bool:
+        """Whether a batch's rows are computed as one."""
+        return would_attend_by_sample(self.config, self.attention)
+
+    @property
     def layout(self) -> Layout:
         """What is traced."""
         lora = None if self.lora is None else {k: v for k, v in self.lora.items() if k != "r"}
@@ -108,8 +113,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 def _lengths(case: Case) -> list[int]:
     """A batch has a row of full length and, if it has more, shorter ones where they are padded;
     those in line take most when all are full. Of two, the last one has gradients beside it."""
-    in_line = would_attend_by_sample(case.config, case.attention)
-    batch = [case.length] + [case.length - (0 if in_line else 3)] * (case.batch - 1)
+    batch = [case.length] + [case.length - (0 if case.in_line else 3)] * (case.batch - 1)
     return [case.length] * case.batch + batch if case.accumulates else batch
 
 

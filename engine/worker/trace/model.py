@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedConfig
-from trl.trainer.utils import add_fused_lm_head
 
 from engine.contract.spec import LoraSpec
 from engine.planning.form import Layout
+from engine.worker import target_head
 from engine.worker.by_sample import attend_by_sample, would_attend_by_sample
 from engine.worker.failures import JobError
 from engine.worker.late_bitsandbytes import without_bitsandbytes
@@ -24,8 +24,6 @@ from engine.worker.trace.ram import checkpoint_to_ram
 from engine.worker.trace.sizes import CannotTrace
 from engine.worker.trace.stand_ins import Kernels, Linear4bit, Linear8bit
 
-FUSED_OUTPUTS = ("log_probs", "entropy", "is_top1")
-"""What TRL's SFTTrainer asks of the head."""
 _WINDOW_OR_NONE = ("full_attention", "sliding_attention")
 
 
@@ -118,7 +116,7 @@ def build(layout: Layout, *, layers: int, rank: int, alternating: bool = False) 
     if layout.lora is not None:
         model = _adapted(base, layout.lora, rank)
         _as_with_bitsandbytes(model, kernels)
-    add_fused_lm_head(base, outputs=FUSED_OUTPUTS)
+    target_head.add_to(base)
     _checkpoint(model, base, layout, kernels)
     base.forward = kernels.casting(base.forward)
     model.train()

@@ -4,6 +4,7 @@ there on the meta device, they are told what these would be."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any, Literal
 from unittest import mock
 
@@ -13,7 +14,7 @@ from trl.kernels import chunked_logprob
 from trl.trainer import utils as trl_utils
 
 from engine.planning.form import Layout
-from engine.worker import by_sample
+from engine.worker import by_sample, target_head
 from engine.worker.trace.model import Built
 from engine.worker.trace.recorder import Recorder
 from engine.worker.trace.sizes import Sizes
@@ -52,12 +53,14 @@ def patches(
     yield mock.patch.object(by_sample, "may_share_heads", _always(may_share))
     yield mock.patch.object(chunked_logprob, "TOKEN_CHUNK_SIZE", sizes.rows)
     yield mock.patch.object(chunked_logprob, "torch", _Torch(built))
+    # The worst case: each position has a target, and is picked.
+    yield mock.patch.object(target_head, "at_targets", nullcontext)
+    yield mock.patch.object(trl_utils, "_ChunkedLogProbFunction", _Compacting)
     if layout.device == "cuda":
         yield mock.patch.object(chunked_logprob, "_addmm_fp32", _summed(recorder))
     if layout.device == "cuda" and layout.triton:
         yield mock.patch.object(chunked_logprob, "_forward_tile", _takes_nothing)
         yield mock.patch.object(chunked_logprob, "_backward_tile", _takes_nothing)
-        yield mock.patch.object(trl_utils, "_ChunkedLogProbFunction", _Compacting)
 
 
 def _always(answer: bool) -> Any:
@@ -94,8 +97,22 @@ def _summed(recorder: Recorder) -> Any:
 
 
 class _Compacting:
-    """Picks the positions with a target, which makes a copy of the hidden states."""
+    """The kernel, of positions that were picked one by one: each has a target."""
 
     @staticmethod
     def apply(hidden: torch.Tensor, *rest: Any) -> Any:
-        return chunked_logprob.ChunkedLogProbFunction.apply(hidden.clone(), *rest)
+        picked = _Picked.apply(hidden)  # type: ignore[no-untyped-call]
+        return chunked_logprob.ChunkedLogProbFunction.apply(picked, *rest)
+
+
+class _Picked(torch.autograd.Function):
+    """What ``hidden[mask]`` makes, and its gradient, which is as large as ``hidden``."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor) -> torch.Tensor:
+        """``hidden`` is (positions, hidden size): a view, or a copy that stands for the result."""
+        return hidden.clone() if hidden._is_view() else hidden.view_as(hidden)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return torch.empty_like(gradient)

@@ -58,11 +58,8 @@ def _formula(sizes: Sizes, number: int) -> np.ndarray:
         return found
     left, rows = _divide(number, sizes.rows, 1)
     if rows:
+        # In a line too, since a sample's first token is no target.
         found[_ROWS] = left
-        if sizes.line:
-            # Of b·s positions of a line only the last predicts nothing, not one of each row.
-            found[_PLACES[1, 0, 0]] += left
-            found[_PLACES[0, 0, 0]] -= left
         return found
     left, rank = _divide(left, sizes.rank, 1) if sizes.rank else (left, 0)
     left, batch = _divide(left, sizes.batch, 1) if sizes.batch > 1 else (left, 0)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from engine.planning.form import Layout
+from engine.worker import target_head
 from engine.worker.batches import Batch
 from engine.worker.by_sample import BORDERS
 from engine.worker.trace import optimizers, ram
@@ -181,14 +182,11 @@ class _Step:
                 self.recorder.hold([parameter.grad], "gradients", layer=layer)
 
     def _forward(self, inputs: Batch) -> torch.Tensor:
-        """As TRL's ``compute_loss``; the worst case, every position is a target."""
+        """As the bridge's ``compute_loss``; the worst case, every position is a target."""
         self._is_forward = True
         self.recorder.at(self._turn, "forward")
-        outputs = self._built.model(**inputs, use_cache=False, fused_lm_head=True)
-        losses = -outputs.log_probs
-        targets = torch.empty((), dtype=torch.int64, device="meta")
-        loss: torch.Tensor = losses.sum() / targets.clamp(min=1)
-        outputs.label_mask.sum(), outputs.entropy.detach().sum(), outputs.is_top1.sum()
+        items = torch.empty((), dtype=torch.int64, device="meta")
+        loss = target_head.loss(self._built.model, inputs, items)
         self._is_forward = False
         return loss
 
