@@ -1,4 +1,4 @@
-"""The spec of ``fettle train``: the file, changed by ``--set``, checked before a host is asked."""
+"""The spec of ``fettle train`` and others: a file, changed by ``--set``, checked here first."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from engine.contract.toml import absolute_paths, read_file
 from engine.contract.validate import check
 
 
-def load(path: Path, changes: list[str]) -> tuple[dict[str, Any], Spec]:
-    """The raw spec with absolute paths, and as a struct. Raises :class:`Refused` with all
-    complaints."""
+def load(path: Path, changes: list[str], *, needs_name: bool = True) -> tuple[dict[str, Any], Spec]:
+    """The raw spec with absolute paths, and as a struct; where nothing is made that would be called
+    by it, it may go without a name. Raises :class:`Refused` with all complaints."""
     raw, complaints = read_file(path)
     if not complaints:
+        if not needs_name:
+            raw.setdefault("name", "unnamed")
         complaints = [found for change in changes for found in apply(raw, change)]
     if complaints:
         raise refusal(complaints)

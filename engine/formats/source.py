@@ -55,6 +55,12 @@ _WIDE: tuple[tuple[bytes, str], ...] = (
 )
 
 
+_ON_WINDOWS = {"UTF-32": "UTF32", "UTF-16LE": "Unicode", "UTF-16BE": "BigEndianUnicode"}
+"""Names that PowerShell has for encodings."""
+_FIRST_LETTERS = 4
+"""Bytes at the beginning of a file that tell UTF-16: two letters, such as a brace and a quote."""
+
+
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """A file that can be read as a dataset."""
 
@@ -163,6 +169,11 @@ def _looked_at(source: Source, head: bytes) -> Source:
         if head.startswith(magic):
             problem = f"{place.name} is written in {encoding} (line 1)."
             raise DatasetError(problem, save_as_utf8(source, encoding))
+    if unmarked := _unmarked_utf16(head):
+        raise DatasetError(
+            f"{place.name} is written in UTF-16 without the mark that says so (line 1).",
+            save_as_utf8(source, unmarked),
+        )
     if b"\0" in head:
         line = head.count(b"\n", 0, head.index(b"\0")) + 1
         raise DatasetError(
@@ -172,6 +183,23 @@ def _looked_at(source: Source, head: bytes) -> Source:
     return source
 
 
+def _unmarked_utf16(head: bytes) -> str:
+    """Which UTF-16 a text begins with, if it does: of its first letters one byte in two is zero."""
+    first = head[:_FIRST_LETTERS]
+    for letters, zeros, name in (
+        (first[::2], first[1::2], "UTF-16LE"), (first[1::2], first[::2], "UTF-16BE")
+    ):  # fmt: skip
+        # Numbers of two bytes look the same but for what they would spell.
+        text = letters.decode("latin-1")
+        if len(first) == _FIRST_LETTERS and not any(zeros) and _is_readable(text):
+            return name
+    return ""
+
+
+def _is_readable(text: str) -> bool:
+    return text.isascii() and all(c.isprintable() or c.isspace() for c in text)
+
+
 def save_as_utf8(source: Source, encoding: str) -> str:
     """What to do about a file in another encoding, with a command for it where one does it."""
     old = source.path
@@ -179,7 +207,7 @@ def save_as_utf8(source: Source, encoding: str) -> str:
         return SAVE_AS_UTF8
     new = f"{old.stem}-utf8{old.suffix}"
     if sys.platform == "win32":
-        given = "UTF32" if encoding == "UTF-32" else "Default"  # What Windows itself writes.
+        given = _ON_WINDOWS.get(encoding, "Default")  # What Windows itself writes.
         read, write = f"gc '{old.name}' -Encoding {given}", f"sc '{new}' -Encoding UTF8"
         command = f'powershell -c "{read} | {write}"'
     else:

@@ -25,6 +25,8 @@ FIRST_STEPS = 3
 """Of an attempt, which compile and warm up."""
 LEAST_STEPS = 20
 """After them; the time of fewer is more of a chance."""
+FULL = 0.9
+"""Share of a planned step's tokens that a run learns at a time where its rows are full."""
 _MOST_STEPS = 2000
 """The newest that are looked at."""
 MOST_TIMES = 8.0
@@ -45,6 +47,7 @@ class Lesson:
         self._reserved = 0
         self._process = 0
         self._step_count = 0
+        self._most_learnt = 0
         self._steps: deque[_Timed] = deque(maxlen=_MOST_STEPS)
         self._is_troubled = False
         self._is_finished = False
@@ -54,6 +57,7 @@ class Lesson:
         if isinstance(message, Step):
             self._reserved = max(self._reserved, message.vram_peak_bytes or 0)
             self._step_count += 1
+            self._most_learnt = max(self._most_learnt, message.target_tokens)
             if self._step_count > FIRST_STEPS:
                 tokens = message.padded_tokens or message.tokens
                 self._steps.append(_Timed(message.step_ms / 1000, tokens))
@@ -86,13 +90,17 @@ class Lesson:
             log.warning("%s: nothing is learnt from it: %s", folder.name, error)
 
     def measured_bytes(self, expected: Expected) -> int | None:
-        """What the run took of the card at its peak; None without one. The driver knows best, where
+        """What the run took of the card at its peak; None without one, and where it was less than
+        planned because there was less to learn. The driver knows best, where
         it tells; it is asked once a second, so what torch says is the least that it was."""
         if not (self._reserved and expected.peak_bytes):
             return None
-        if self._process >= self._reserved:
-            return self._process
-        return self._reserved + expected.context_bytes
+        known = self._process >= self._reserved
+        size = self._process if known else self._reserved + expected.context_bytes
+        # A plan counts every token as one that is learnt. A run with fewer takes less, and says
+        # nothing of one that fills its rows.
+        is_full = self._most_learnt >= FULL * expected.step_tokens
+        return size if is_full or size > expected.peak_bytes else None
 
     def time_ratio(self, expected: Expected) -> float | None:
         """What a step took, as a multiple of the bare estimate for as many tokens as it had, so

@@ -92,15 +92,16 @@ class Bridge:
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ) -> Any:  # fmt: skip
-        """Sum of the losses of the inputs' labels, divided by the number of items; a scalar."""
-        assert num_items_in_batch is not None
-        if not target_head.suffices(model):
-            with target_head.at_targets():
-                loss = super().compute_loss(model, inputs, False, num_items_in_batch)  # type: ignore[misc]
-            for kept in self._metrics.values():  # type: ignore[attr-defined]
-                kept.clear()
-            return loss
-        return target_head.loss(model, inputs, num_items_in_batch)
+        """The mean loss of the inputs' labels, or their sum by the number of items: a scalar, and
+        what the model gave if wanted. Experts are balanced while they are trained."""
+        experts = 0.0
+        if self.aux_loss_enabled and model.training:  # type: ignore[attr-defined]
+            parts = (
+                self.current_gradient_accumulation_steps if num_items_in_batch is not None else 1
+            )
+            experts = self.router_aux_loss_coef / parts  # type: ignore[attr-defined]
+        loss, found = target_head.loss(model, inputs, num_items_in_batch, experts=experts)
+        return (loss, found) if return_outputs else loss
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """The last thing before the weights change: what makes no numbers does not reach them, and

@@ -88,9 +88,24 @@ def _asked(kwargs: dict[str, Any]) -> dict[str, Any]:
 def apart(tensors: Sequence[torch.Tensor], lengths: list[int], **kwargs: Any) -> torch.Tensor:
     """Attention of samples of these lengths, one by one: query, key and value are (1, heads,
     tokens, head size), the result is (1, tokens, heads, head size)."""
+    if are_alike(lengths):
+        return together(tensors, len(lengths), **kwargs)
     # Views whose gradients come back as one tensor; those of slices are as large as all.
     samples = zip(*(torch.split(each, lengths, dim=2) for each in tensors), strict=True)
     return torch.cat([one(sample, **kwargs) for sample in samples], dim=1)
+
+
+def are_alike(lengths: Sequence[int]) -> bool:
+    """Whether all are of one length."""
+    return len(set(lengths)) == 1
+
+
+def together(tensors: Sequence[torch.Tensor], number: int, **kwargs: Any) -> torch.Tensor:
+    """As :func:`apart` for so many samples of one length, as rows of one batch."""
+    _, _, tokens, size = tensors[0].shape
+    shape = (-1, number, tokens // number, size)
+    rows = [each.reshape(shape).transpose(0, 1) for each in tensors]
+    return one(rows, **kwargs).flatten(0, 1)[None]
 
 
 def one(

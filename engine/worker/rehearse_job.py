@@ -30,6 +30,7 @@ from engine.worker.meter import Meter
 from engine.worker.prepared import Prepared
 from engine.worker.report import Report
 from engine.worker.safely import adjusted, make_offload_ring
+from engine.worker.samples import Samples
 from engine.worker.save_timing import Cost
 from engine.worker.train_job import (
     Loaded,
@@ -168,6 +169,7 @@ class _Rehearsal:
             row_lengths(self._rows),
             self._schedule,
             self._real.training.per_device_train_batch_size,
+            targets=self._rows.rows.sums(self._rows.samples.target_counts),
             one_line=self._rows.one_line,
         )
 
@@ -178,7 +180,7 @@ class _Rehearsal:
         an evaluation. The model and all that trains it are not kept."""
         wanted = len(pick.windows)
         mixed = _MIXED_STEPS if loaded.compute.device == "cpu" else 0
-        turns = islice(self._schedule.turns(), mixed)
+        turns = islice(self._schedule.turns(), min(mixed, self._schedule.total_steps))
         windows = [*pick.windows, pick.windows[0], *(turn.rows for turn in turns)]
         more = len(windows) - wanted if saves else 0
         steps = len(windows) + (_SKIPPED_AT_MOST if loaded.compute.precision == "fp16" else 0)
@@ -195,7 +197,8 @@ class _Rehearsal:
 
     def _evaluate(self, course: Tried, trainer: Any, prepared: Prepared) -> None:
         size = self._spec.training.per_device_train_batch_size
-        lengths = prepared.evaluation.lengths
+        held_back = prepared.evaluation
+        lengths = held_back.lengths
         if not len(lengths):
             return
         self._stage.meter.enter("evaluate")
@@ -204,10 +207,11 @@ class _Rehearsal:
         course.evaluate(trainer)
         seconds = time.monotonic() - began
         one_line = attends_by_sample(trainer.model)
-        batch = heaviest.longest_batch(lengths, size, one_line=one_line)
-        longest = heaviest.shape_of(lengths[batch], one_line=one_line)
-        share = longest.weight[0] / heaviest.padded_tokens(lengths, size, one_line=one_line)
-        self._times.evaluation = seconds / share
+        tried = lengths[_heaviest_of(held_back, size, one_line=one_line)]
+        every, some = (
+            heaviest.padded_tokens(each, size, one_line=one_line) for each in (lengths, tried)
+        )
+        self._times.evaluation = seconds * every / some
 
     def _saved_by(self, saved: Saved) -> Path:
         """The folder of what was saved, and what it took."""
@@ -245,7 +249,7 @@ class _Rehearsal:
         size = training.per_device_train_batch_size
         held_back = loaded.prepared.evaluation
         one_line = attends_by_sample(loaded.model)
-        batch = heaviest.longest_batch(held_back.lengths, size, one_line=one_line)
+        batch = _heaviest_of(held_back, size, one_line=one_line)
         chosen = Chosen(
             row_count=len(self._rows), batch=size, seed=training.seed, windows=windows, steps=steps
         )
@@ -281,6 +285,12 @@ class _Rehearsal:
         self._report.found(
             "loss_grows", title, cause="The step may be too large for this model.", remedy=remedy
         )
+
+
+def _heaviest_of(held_back: Samples, size: int, *, one_line: bool) -> list[int]:
+    return heaviest.heaviest_batches(
+        held_back.lengths, held_back.target_counts, size, one_line=one_line
+    )
 
 
 def undisturbed(spec: Spec) -> Spec:

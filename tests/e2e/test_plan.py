@@ -184,6 +184,10 @@ def test_what_is_asked_for_and_not_there_is_said_in_words(fettle: Planner) -> No
     card = fettle("plan", file, "--profile", "rtx-309")
     assert card.code == 2
     assert "Did you mean rtx-3090?" in card.err
+    nameless = fettle.home / "nameless.toml"
+    nameless.write_text(histories.LLAMA_13B.replace('name = "llama-13b"\n', ""))
+    unnamed = fettle("plan", nameless, *histories.WHERE["llama-13b"], timeout=_PATIENCE)
+    assert unnamed.code in (0, 3), unnamed.err
     model = fettle("plan", file, "--set", "model.path=nobody/nothing", timeout=_PATIENCE)
     assert model.code == 2
     assert "nobody/nothing" in model.err

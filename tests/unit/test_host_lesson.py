@@ -68,6 +68,24 @@ def test_without_the_driver_torch_tells_what_it_took_and_cuda_comes_on_top(
     assert known(fettle_home).offset_bytes == -100 * MIB
 
 
+@pytest.mark.parametrize(
+    ("learnt_tokens", "took", "offset"),
+    [(200, 7000, 0), (920, 7000, -700), (200, 7900, 200)],
+    ids=["short answers", "full rows", "more than planned"],
+)
+def test_a_run_that_had_less_to_learn_does_not_make_the_next_plan_smaller(
+    fettle_home: Path, learnt_tokens: int, took: int, offset: int
+) -> None:
+    seen = [
+        msgspec.structs.replace(step(took * MIB), target_tokens=tokens)
+        for tokens in (150, learnt_tokens, 100)
+    ]
+    lesson = lesson_of(*seen, done())
+    plan = msgspec.structs.replace(EXPECTED, step_tokens=1000)
+    lesson.learn(make_run(fettle_home / "runs", msgspec.to_builtins(plan)))
+    assert known(fettle_home).offset_bytes == offset * MIB
+
+
 def test_runs_that_did_not_finish_or_had_neither_card_nor_steps_teach_nothing() -> None:
     assert not lesson_of(step(7600 * MIB), done("failed")).has_something
     assert not lesson_of(step(7600 * MIB)).has_something
@@ -103,7 +121,7 @@ def test_the_time_of_steps_is_learnt_whatever_their_tokens(fettle_home: Path) ->
 def test_a_run_that_was_held_up_teaches_no_time(fettle_home: Path, code: str) -> None:
     trouble = Finding(at=1.0, code=code, severity="warning", title="t", cause="c", remedy="r")
     assert not lesson_of(*timed(), trouble, done()).has_something
-    lesson = lesson_of(step(7600 * MIB), *timed(), trouble, done())
+    lesson = lesson_of(step(8600 * MIB), *timed(), trouble, done())
     lesson.learn(make_run(fettle_home / "runs", msgspec.to_builtins(FORETOLD)))
     assert (known(fettle_home).runs, known(fettle_home).time.runs) == (1, 0)
 

@@ -47,6 +47,28 @@ def test_a_row_of_such_a_file_is_named_with_its_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="iconv is of other systems")
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_its_mark_is_named_and_helped(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(LINES.encode(encoding))
+    (complaint,) = check_dataset(path, "auto", "sft")
+    assert "a.jsonl is written in UTF-16 without the mark" in complaint.problem
+    command = complaint.remedy.partition("folder: ")[2]
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
+    assert [row.value for row in read_rows(find(tmp_path / "a-utf8.jsonl"))] == ROWS
+
+
+@pytest.mark.parametrize(
+    "head", [b"{\0\0\0\0\0\0\0", bytes(64), b'{"a\0": 1}', b"a\0b", b"\1\0\2\0\3\0"]
+)
+def test_what_only_holds_zero_bytes_is_no_utf_16(tmp_path: Path, head: bytes) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(head)
+    (complaint,) = check_dataset(path, "auto", "sft")
+    assert "UTF-16" not in complaint.problem
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="iconv is of other systems")
 def test_of_another_encoding_the_command_helps(tmp_path: Path) -> None:
     path = tmp_path / "my café.csv"
     path.write_bytes("instruction,output\nGröße,ä\n".encode("latin-1"))
@@ -59,14 +81,18 @@ def test_of_another_encoding_the_command_helps(tmp_path: Path) -> None:
     assert row.value == {"instruction": "Größe", "output": "ä"}
 
 
+@pytest.mark.parametrize(
+    ("encoding", "name"),
+    [("latin-1", "Default"), ("utf-16-le", "Unicode"), ("utf-16-be", "BigEndianUnicode")],
+)
 def test_on_windows_the_command_is_one_of_windows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, name: str
 ) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     path = tmp_path / "a.csv"
-    path.write_bytes("instruction,output\nGröße,ä\n".encode("latin-1"))
+    path.write_bytes("instruction,output\nGröße,ä\n".encode(encoding))
     (complaint,) = check_dataset(path, "auto", "sft")
-    assert "powershell -c \"gc 'a.csv' -Encoding Default | sc 'a-utf8.csv'" in complaint.remedy
+    assert f"powershell -c \"gc 'a.csv' -Encoding {name} | sc 'a-utf8.csv'" in complaint.remedy
 
 
 @pytest.mark.parametrize(

@@ -61,21 +61,22 @@ def _gradients(model: Any, batches: list[dict[str, Any]]) -> dict[str, torch.Ten
 
 
 # Not every version of transformers has all of them.
+@pytest.mark.parametrize("lengths", [LENGTHS, [6, 6, 6]], ids=["unequal", "alike"])
 @pytest.mark.parametrize("kind", sorted(MODELS & set(CONFIG_MAPPING)))
-def test_samples_in_line_give_what_each_gives_alone(kind: str) -> None:
+def test_samples_in_line_give_what_each_gives_alone(kind: str, lengths: list[int]) -> None:
     model = _tiny(kind)
-    ids = torch.randint(3, 60, (1, sum(LENGTHS)), generator=torch.Generator().manual_seed(1))
-    alone = torch.cat([_logits(model, part) for part in ids.split(LENGTHS, dim=1)], dim=1)
+    ids = torch.randint(3, 60, (1, sum(lengths)), generator=torch.Generator().manual_seed(1))
+    alone = torch.cat([_logits(model, part) for part in ids.split(lengths, dim=1)], dim=1)
     assert would_attend_by_sample(model.config.to_dict(), "auto")
     attend_by_sample(model)
     assert attends_by_sample(model)
-    positions = torch.cat([torch.arange(length) for length in LENGTHS])[None]
-    borders = {BORDERS: [0, *torch.tensor(LENGTHS).cumsum(0).tolist()]}
+    positions = torch.cat([torch.arange(length) for length in lengths])[None]
+    borders = {BORDERS: [0, *torch.tensor(lengths).cumsum(0).tolist()]}
     in_line = _logits(model, ids, position_ids=positions, **borders)
     torch.testing.assert_close(in_line, alone, rtol=1e-5, atol=1e-6)
-    mixed = _logits(model, ids, position_ids=torch.arange(sum(LENGTHS))[None])
+    mixed = _logits(model, ids, position_ids=torch.arange(sum(lengths))[None])
     assert not torch.allclose(mixed, alone, rtol=1e-3, atol=1e-4), "the check must be able to fail"
-    apart = _gradients(model, [{"input_ids": part} for part in ids.split(LENGTHS, dim=1)])
+    apart = _gradients(model, [{"input_ids": part} for part in ids.split(lengths, dim=1)])
     line = _gradients(model, [{"input_ids": ids, "position_ids": positions, **borders}])
     assert line.keys() == apart.keys()
     for name, gradient in line.items():

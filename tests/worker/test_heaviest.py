@@ -12,7 +12,7 @@ from engine.worker.batches import Rows, row_lengths
 from engine.worker.heaviest import (
     Chosen,
     Shape,
-    longest_batch,
+    heaviest_batches,
     padded_tokens,
     pick,
     shape_of,
@@ -107,10 +107,48 @@ def test_packed_rows_are_as_long_as_their_samples_together() -> None:
 
 
 def test_the_longest_batch_of_an_evaluation() -> None:
-    assert longest_batch([3, 3, 8, 1, 9], 2) == [2, 3]
-    assert longest_batch([1, 1, 1, 1, 9], 2) == [4]
-    assert longest_batch([], 4) == []
+    assert heaviest_batches([3, 3, 8, 1, 9], [1] * 5, 2) == [2, 3]
+    assert heaviest_batches([1, 1, 1, 1, 9], [1, 1, 1, 1, 9], 2) == [4]
+    assert heaviest_batches([], [], 4) == []
     assert padded_tokens([3, 3, 8, 1, 9], 2) == 6 + 16 + 9
+
+
+def test_of_an_evaluation_the_batch_with_most_to_learn_is_tried_too() -> None:
+    lengths = [3, 3, 8, 1, 6, 6, 9]
+    assert heaviest_batches(lengths, [1, 1, 2, 1, 5, 5, 1], 2) == [2, 3, 4, 5]
+    # The short one stays last, where the evaluation ends.
+    assert heaviest_batches([3, 3, 2, 2, 9], [2, 2, 1, 1, 1], 2) == [0, 1, 4]
+
+
+def test_the_step_with_most_to_learn_is_tried_after_the_longest() -> None:
+    lengths, schedule = [90, 60, 50, 40], _schedule(4, 1)
+    found = pick(lengths, schedule, 1, targets=[2, 1, 49, 3])
+    assert found.windows == [[0], [0], [2]]
+    assert found.shape.width == 90
+    # Where the longest has most to learn, nothing else is.
+    assert pick(lengths, schedule, 1, targets=[60, 1, 49, 3]).windows == [[0], [0]]
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(1, 50), st.integers(0, 50)), min_size=1, max_size=40),
+    size=st.integers(1, 5),
+    accumulation=st.integers(1, 4),
+)
+def test_no_batch_of_the_run_has_more_to_learn(
+    rows: list[tuple[int, int]], size: int, accumulation: int
+) -> None:
+    lengths, targets = [n for n, _ in rows], [min(t, n) for n, t in rows]
+    schedule = _schedule(len(rows), size * accumulation)
+
+    def most(step: list[int]) -> int:
+        order = sorted(step, key=lambda row: lengths[row], reverse=True)
+        batches = (order[at : at + size] for at in range(0, len(order), size))
+        return max(sum(targets[row] for row in batch) for batch in batches)
+
+    found = pick(lengths, schedule, size, targets=targets)
+    every = [turn.rows for turn in islice(schedule.turns(), schedule.total_steps)]
+    assert max(map(most, found.windows)) == max(map(most, every))
+    assert found.windows[:2] == pick(lengths, schedule, size).windows[:2]
 
 
 def test_chosen_steps_come_over_and_over_from_any_place() -> None:

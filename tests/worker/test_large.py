@@ -176,5 +176,5 @@ def test_near_copies_are_the_same_in_small_parts(small: Small) -> None:
 
 def test_the_last_of_equally_long_batches_is_the_longest() -> None:
     lengths = np.array([3, 9, 9, 2, 9, 1, 4])
-    assert heaviest.longest_batch(lengths, 2) == [4, 5]
-    assert heaviest.longest_batch(lengths[:0], 2) == []
+    assert heaviest.heaviest_batches(lengths, np.ones(7, int), 2) == [4, 5]
+    assert heaviest.heaviest_batches(lengths[:0], lengths[:0], 2) == []

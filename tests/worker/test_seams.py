@@ -16,7 +16,10 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedModel, Trainer, TrainerState
 from trl import SFTTrainer
+from trl.kernels import chunked_logprob
+from trl.trainer import utils as trl_utils
 
+from engine.worker import target_head
 from engine.worker.bridge import Bridge
 
 ROOT = Path(__file__).parents[2]
@@ -66,8 +69,24 @@ def test_the_bridge_takes_the_same_arguments() -> None:
             assert list(parameters)[1:] == arguments, name
 
 
-def test_trl_keeps_its_metrics_where_the_bridge_clears_them() -> None:
-    assert 'self._metrics[mode]["entropy"]' in inspect.getsource(SFTTrainer.compute_loss)
+def test_trl_computes_the_loss_as_it_did() -> None:
+    arguments = list(inspect.signature(SFTTrainer.compute_loss).parameters)[1:]
+    assert arguments == REPLACED["compute_loss"]
+    source = inspect.getsource(SFTTrainer.compute_loss)
+    for part in (
+        "per_token_loss.sum() / torch.as_tensor(num_tokens).clamp(min=1)",
+        "self.router_aux_loss_coef * outputs.aux_loss", "weighted_aux_loss / steps",
+    ):  # fmt: skip
+        assert part in source
+
+
+def test_trl_asks_for_triton_only_to_pick_targets() -> None:
+    source = inspect.getsource(trl_utils.add_fused_lm_head)
+    assert source.count("_use_triton(") == source.count("compact = _use_triton(") == 1
+    assert "_ChunkedLogProbFunction.apply(" in source
+    assert chunked_logprob._use_triton is trl_utils._use_triton
+    with target_head.at_targets():
+        assert chunked_logprob._use_triton is not trl_utils._use_triton
 
 
 def test_the_trainer_asks_for_a_window_a_step_and_then_tells() -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 from trl import SFTTrainer
 from trl.trainer import utils as trl_utils
 
@@ -20,6 +19,8 @@ __all__ = ["tokenizer"]
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
 LENGTHS = (24, 17)
+OF_TRL = ("log_probs", "entropy", "is_top1")
+"""What its ``SFTTrainer`` asks of the head."""
 
 
 def batch(vocabulary: int = 90, learnt: int = 6) -> dict[str, torch.Tensor]:
@@ -74,7 +75,7 @@ def test_loss_and_gradients_are_those_of_trl(
     loss = ours.compute_loss(ours.model, dict(inputs), num_items_in_batch=items)
     found = gradients(ours.model, loss)
     base = ours.model.get_base_model() if lora else ours.model
-    trl_utils.add_fused_lm_head(base, outputs=target_head.WITH_METRICS)
+    trl_utils.add_fused_lm_head(base, outputs=OF_TRL)
     theirs = SFTTrainer.compute_loss(ours, ours.model, dict(inputs), num_items_in_batch=items)
     torch.testing.assert_close(loss, theirs, rtol=1e-6, atol=1e-6)
     expected = gradients(ours.model, theirs)
@@ -100,7 +101,9 @@ def test_rows_with_nothing_to_learn_have_no_loss_and_gradients_of_zero(
     ours = trainer("llama", tokenizer, tmp_path, lora={"r": 8})
     loss = ours.compute_loss(ours.model, batch(learnt=0), num_items_in_batch=torch.tensor(0))
     assert float(loss.detach()) == 0
-    assert all(not gradient.any() for gradient in gradients(ours.model, loss))
+    found = gradients(ours.model, loss)
+    assert len(found) == sum(p.requires_grad for p in ours.model.parameters()) > 0
+    assert not any(gradient.any() for gradient in found)
 
 
 def test_the_question_is_put_back_whatever_happens() -> None:
@@ -116,27 +119,29 @@ def test_the_question_is_put_back_whatever_happens() -> None:
     assert trl_utils._use_triton is asked
 
 
-def test_a_model_with_experts_keeps_their_loss(
-    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("lora", [{"r": 4, "target_modules": ["q_proj"]}, None])
+def test_experts_are_balanced_as_trl_does_and_only_while_they_are_trained(
+    lora: dict[str, Any] | None, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = trainer("llama", tokenizer, tmp_path, lora=None)
-    config = CONFIG_MAPPING["mixtral"](
-        vocab_size=100, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2,
-        output_router_logits=True,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    ours.model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    monkeypatch.setitem(FAMILIES, "mixtral", {
+        "model_type": "mixtral", "num_local_experts": 4, "num_experts_per_tok": 2,
+        "router_aux_loss_coef": 0.5,
+    })  # fmt: skip
+    ours = trainer("mixtral", tokenizer, tmp_path, lora=lora)
+    ours.current_gradient_accumulation_steps = 2
+    inputs, items = batch(), torch.tensor(12)
+    both = ours.compute_loss(ours.model, dict(inputs), num_items_in_batch=items)
+    found = gradients(ours.model, both)
+    mean, given = ours.compute_loss(ours.model, dict(inputs), return_outputs=True)
+    ours.model.eval()
+    alone = ours.compute_loss(ours.model, dict(inputs), num_items_in_batch=items)
     ours.model.train()
-    ours.aux_loss_enabled, ours.router_aux_loss_coef = True, 0.5
-    ours.current_gradient_accumulation_steps = 1
-    target_head.add_to(ours.model)
-    seen = Seen(monkeypatch)
-    items = torch.tensor(12)
-    both = ours.compute_loss(ours.model, batch(), num_items_in_batch=items)
-    alone = target_head.loss(ours.model, batch(), items)
-    assert not ours._metrics["train"]
-    experts = SFTTrainer.compute_loss(ours, ours.model, batch(), num_items_in_batch=items)
-    torch.testing.assert_close(both, experts)
-    assert (both - alone).item() > 0.1
-    assert seen.positions[0] == 12
+    base = ours.model.get_base_model() if lora else ours.model
+    trl_utils.add_fused_lm_head(base, outputs=OF_TRL)
+    theirs = SFTTrainer.compute_loss(ours, ours.model, dict(inputs), num_items_in_batch=items)
+    torch.testing.assert_close(both, theirs)
+    torch.testing.assert_close(mean, SFTTrainer.compute_loss(ours, ours.model, dict(inputs)))
+    torch.testing.assert_close(both - alone, 0.25 * given.aux_loss)
+    assert given.aux_loss > 0.1
+    for one, other in zip(found, gradients(ours.model, theirs), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)

@@ -96,6 +96,8 @@ def _config(
         if alternating:
             values["layer_types"] = list(islice(cycle(_WINDOW_OR_NONE), layers))
     found: PreTrainedConfig = CONFIG_MAPPING[kind].from_dict(values)
+    if getattr(found, "router_aux_loss_coef", 0.0):
+        found.output_router_logits = True  # As TRL's trainer has it.
     return found
 
 

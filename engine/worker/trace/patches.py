@@ -73,16 +73,12 @@ def _always(answer: bool) -> Any:
 def _all_at_once(
     tensors: Sequence[torch.Tensor], lengths: list[int], **kwargs: Any
 ) -> torch.Tensor:
-    """As :func:`engine.worker.by_sample.apart` for samples of one length. What each takes is so
-    known to grow with their number; of what is there for a moment, that of all is counted."""
+    """As :func:`engine.worker.by_sample.apart`, with samples of one length for such of any. What
+    each takes is so known to grow with their number; of what is there for a moment, that of all is
+    counted."""
     # A split of one piece copies its gradient, as one of many does.
     whole = [torch.split(each, [each.shape[2]], dim=2)[0] for each in tensors]
-    rows = [
-        each.reshape(each.shape[1], len(lengths), -1, each.shape[3]).transpose(0, 1)
-        for each in whole
-    ]
-    found = by_sample.one(rows, **kwargs)
-    return torch.cat([found.flatten(0, 1)[None]], dim=1)
+    return torch.cat([by_sample.together(whole, len(lengths), **kwargs)], dim=1)
 
 
 def _takes_nothing(*args: Any, **kwargs: Any) -> None:

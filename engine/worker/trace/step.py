@@ -186,7 +186,7 @@ class _Step:
         self._is_forward = True
         self.recorder.at(self._turn, "forward")
         items = torch.empty((), dtype=torch.int64, device="meta")
-        loss = target_head.loss(self._built.model, inputs, items)
+        loss, _ = target_head.loss(self._built.model, inputs, items, experts=1.0)
         self._is_forward = False
         return loss
 
