@@ -27,9 +27,9 @@ pytestmark = [
 ]
 
 _TIGHT = Path(__file__).with_name("tight_worker.py")
-_LIMIT_MIB = 228
-"""Beyond the imports. Measured: from 215 to 240, and perhaps beyond, batch 4 dies in the step with the
-long row, and batch 2 does not."""
+_LIMIT_MIB = 232
+"""Beyond the imports. Measured: at 225 and 250 batch 4 dies in the step with the long row, and
+batch 2 does not; at 272 neither does."""
 _PATIENCE = 400.0
 _STEPS = 6
 
@@ -40,7 +40,7 @@ class Bench:
     def __init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="fo-"))
         write_sample_model(self.home / "model")
-        lengths = [120 if number == 17 else 3 + number % 5 for number in range(48)]
+        lengths = [168 if number == 17 else 3 + number % 5 for number in range(48)]
         rows = [{"prompt": f"Say {n}", "completion": "a word " * n} for n in lengths]
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (self.home / "data.jsonl").write_text(text, encoding="utf-8")
