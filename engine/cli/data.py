@@ -179,7 +179,9 @@ def _as_spec(found: str, arguments: Namespace) -> dict[str, Any]:
             "loss_on": arguments.loss_on or "answers",
         },
         "lora": {"r": 8},
-        "training": {"max_length": arguments.max_length or DEFAULT_LENGTH},
+        "training": {
+            "max_length": DEFAULT_LENGTH if arguments.max_length is None else arguments.max_length
+        },
     }
 
 

@@ -265,7 +265,9 @@ def _blank(look: Look, counted: Counted) -> list[RowFinding]:
             code="blank",
             severity="info",
             title=sentence(blank, "has no text and is left out", "have no text and are left out"),
+            remedy="Nothing needs to be done, unless there should be text in them.",
             row_count=blank,
+            rows=look.encoding.meta.suspects.get(suspects.BLANK, [])[:MAX_ROWS],
         )
     ]
 

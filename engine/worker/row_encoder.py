@@ -17,7 +17,7 @@ from engine.worker.chat import PLAIN_TEMPLATE, CannotRender, ChatRenderer, LossO
 from engine.worker.part import Part, Shown
 from engine.worker.render import Renderer
 from engine.worker.samples import row_hash
-from engine.worker.suspects import REPAIRED, Suspects
+from engine.worker.suspects import BLANK, REPAIRED, Suspects
 from engine.worker.tokenise import BATCH, AnyTokenizer, Encoded, close, closing_id, encode
 
 
@@ -78,6 +78,7 @@ class RowEncoder:
     def _take(self, making: _Making, row: int, raw: Any, example: Example) -> None:
         if isinstance(example, Text) and not example.text.strip():
             making.blank += 1
+            self._suspects.note(BLANK, row)
             return
         if self._repairs and (sound := repaired_example(example)) != example:
             self._suspects.note(REPAIRED, row)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from engine.formats.answers import answers, has_empty_answer
+from engine.formats.answers import answers, has_empty_answer, is_blank
 from engine.formats.example import Conversation, Example, PromptCompletion, Text, Turn
 from engine.formats.mojibake import REPLACEMENT, is_garbled
 from engine.worker.tokenise import AnyTokenizer
 
 CONTROL_TOKENS = "control_tokens"
 EMPTY_ANSWERS = "empty_answers"
+EMPTY_QUESTIONS = "empty_questions"
 PLACEHOLDERS = "placeholder_answers"
 ECHOES = "echoed_questions"
 BROKEN_TEXT = "broken_text"
@@ -22,6 +23,7 @@ INVISIBLE = "invisible_characters"
 ROLE_ORDER = "role_order"
 UNFILLED = "unfilled_blanks"
 LATE_SYSTEM = "late_system"
+BLANK = "blank"
 MAX_ROWS = 1_000_000
 """Remembered of a kind."""
 _INVISIBLE = re.compile("[\\x00-\\x08\\x0b\\x0e-\\x1f\\x7f\\u200b\\u2060\\ufeff]")
@@ -69,6 +71,8 @@ class Suspects:
 
     def _look_at_answers(self, row: int, example: Example) -> None:
         pairs = list(answers(example))
+        if _has_empty_question(example):
+            self.note(EMPTY_QUESTIONS, row)
         if has_empty_answer(example):
             self.note(EMPTY_ANSWERS, row)
         if any(_PLACEHOLDER.fullmatch(answer.strip()) for _, answer, _ in pairs):
@@ -92,6 +96,15 @@ def _texts(example: Example) -> Iterator[str]:
             yield completion
         case Text(text=text):
             yield text
+
+
+def _has_empty_question(example: Example) -> bool:
+    match example:
+        case Conversation(messages=messages):
+            return any(turn.role == "user" and is_blank(turn.content) for turn in messages)
+        case PromptCompletion(prompt=prompt):
+            return is_blank(prompt)
+    return False
 
 
 def _is_echo(question: str, answer: str) -> bool:

@@ -36,6 +36,13 @@ WORDS: dict[str, _Words] = {
         "Write the answers, or leave those rows out.",
         "drop_empty",
     ),
+    suspects.EMPTY_QUESTIONS: _Words(
+        "has an empty question",
+        "have an empty question",
+        "The model learns to give these answers whatever it is asked; mostly the column with the "
+        "questions was not found.",
+        "Choose the column with the questions, or write them.",
+    ),
     suspects.PLACEHOLDERS: _Words(
         "has a placeholder for an answer",
         "have a placeholder for an answer",

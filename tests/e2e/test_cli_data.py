@@ -59,6 +59,8 @@ def test_a_dataset_is_looked_over_and_then_trained_on_without_new_tokens(
         f'name = "t"\n[model]\npath = "{model}"\n[dataset]\npath = "{rows}"\n[lora]\nr = 4\n'
         "[training]\nmax_steps = 2\nmax_length = 64\n"
     )
+    short = fettle("data", str(rows), "--model", str(model), "--max-length", "0")
+    assert (short.code, "training.max_length" in short.err) == (2, True)
     unnamed = tmp_path / "unnamed.toml"
     unnamed.write_text(spec.read_text().partition("\n")[2])
     assert "Tokens made  earlier" in fettle("data", str(unnamed), timeout=200).out

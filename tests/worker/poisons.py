@@ -159,6 +159,12 @@ POISONS: dict[str, Poison] = {
         lambda: put({"instruction": "greet {{ user.name }}", "output": "Hi {{name}}, well met!"}),
         "unfilled_blanks",
     ),
+    "empty_questions": Poison(
+        lambda: put({"instruction": " ", "output": "Well then."}), "empty_questions"
+    ),
+    "invisible_question": Poison(
+        lambda: put({"instruction": ZERO, "output": "Well then."}), "empty_questions"
+    ),
     "empty_answers": Poison(
         lambda: put({"instruction": "say", "output": "  "}), "empty_answers", fix="drop_empty"
     ),

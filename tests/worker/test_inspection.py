@@ -112,7 +112,8 @@ def test_pretraining_is_counted_in_blocks(inspect: Inspect) -> None:
     assert (report.rows, report.samples) == (4, 3)
     assert report.packed is None
     assert report.cut == 0
-    assert of(report, "blank").row_count == 1
+    assert (of(report, "blank").row_count, of(report, "blank").rows) == (1, [3])
+    assert of(report, "blank").remedy
     assert report.trained_tokens == report.tokens - report.train
 
 
