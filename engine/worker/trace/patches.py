@@ -93,22 +93,10 @@ def _summed(recorder: Recorder) -> Any:
 
 
 class _Compacting:
-    """The kernel, of positions that were picked one by one: each has a target."""
+    """The kernel, of positions that were picked one by one: each has a target. Of several rows
+    what comes is a copy already, and stands for the one that picking makes."""
 
     @staticmethod
     def apply(hidden: torch.Tensor, *rest: Any) -> Any:
-        picked = _Picked.apply(hidden)  # type: ignore[no-untyped-call]
+        picked = hidden.clone() if hidden._is_view() else hidden
         return chunked_logprob.ChunkedLogProbFunction.apply(picked, *rest)
-
-
-class _Picked(torch.autograd.Function):
-    """What ``hidden[mask]`` makes, and its gradient, which is as large as ``hidden``."""
-
-    @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor) -> torch.Tensor:
-        """``hidden`` is (positions, hidden size): a view, or a copy that stands for the result."""
-        return hidden.clone() if hidden._is_view() else hidden.view_as(hidden)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        return torch.empty_like(gradient)
