@@ -24,10 +24,18 @@ def load(path: Path, changes: list[str], *, needs_name: bool = True) -> tuple[di
     if complaints:
         raise refusal(complaints)
     raw = absolute_paths(raw, path.absolute().parent)
-    spec, complaints = check(raw)
+    spec, _ = check(raw)
     if spec is None:
-        raise refusal(complaints)
+        raise refusal(_with_files(raw))
     return raw, spec
+
+
+def _with_files(raw: dict[str, Any]) -> list[Complaint]:
+    """The same complaints and those about the files it names: all that is wrong is told at once.
+    The host looks at them, but is not asked about a spec that is not sound."""
+    from engine.host.checks import complaints_about  # Heavy beside the other words of commands.
+
+    return complaints_about(raw)[1]
 
 
 def refusal(complaints: list[Complaint]) -> Refused:

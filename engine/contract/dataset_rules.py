@@ -91,6 +91,3 @@ def format_suits_method(spec: Spec) -> Iterator[Complaint]:
                 remedy='Write format = "text", or method = "sft".',
                 patch={field: "text"} if is_one else {},
             )
-
-
-DATASET_RULES = (data_is_named_once, paths_are_visible, columns_are_known, format_suits_method)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET
 
-from engine.contract.dataset_rules import DATASET_RULES
+from engine.contract.dataset_rules import (
+    columns_are_known,
+    data_is_named_once,
+    format_suits_method,
+    paths_are_visible,
+)
 from engine.contract.fix_rules import fixes_suit_method
 from engine.contract.masking import has_secret
 from engine.contract.messages import Complaint
-from engine.contract.spec import LoraSpec, Spec
+from engine.contract.spec import LoraSpec, Spec, Table
 from engine.contract.template_names import is_file
 from engine.contract.template_rules import pretrain_has_no_turns, template_is_known
 
@@ -126,7 +131,7 @@ def _tokens_are_trained_once(spec: Spec) -> Iterator[Complaint]:
 def _numbers_are_finite(spec: Spec) -> Iterator[Complaint]:
     for table in ("training", "dataset", "lora"):
         struct = getattr(spec, table)
-        if struct is UNSET:
+        if not isinstance(struct, Table):
             continue
         for name in struct.__struct_fields__:
             value = getattr(struct, name)
@@ -138,18 +143,48 @@ def _numbers_are_finite(spec: Spec) -> Iterator[Complaint]:
                 )
 
 
-RULES: tuple[Callable[[Spec], Iterator[Complaint]], ...] = (
-    _adapter_for_quantized,
-    _embedding_rate_is_used,
-    *DATASET_RULES,
-    template_is_known,
-    pretrain_has_no_turns,
-    fixes_suit_method,
-    _steps_make_sense,
-    _texts_are_visible,
-    _holds_no_secret,
-    _targets_are_named,
-    _tokens_are_trained_once,
-    _numbers_are_finite,
+class Rule(NamedTuple):
+    """A check that goes over several fields, or over one further than its type does."""
+
+    find: Callable[[Spec], Iterator[Complaint]]
+    """Yields what is wrong."""
+    reads: tuple[str, ...]
+    """The fields and tables that it takes for sound."""
+
+    def suits(self, unsound: Iterable[str]) -> bool:
+        """Whether it can be asked of a spec in which these fields are not sound."""
+        return not any(overlap(field, read) for field in unsound for read in self.reads)
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether two paths, such as ``lora.r``, are one field, or one is in the other's table."""
+    short, long = sorted((one, other), key=len)
+    return long.startswith(short) and long[len(short) : len(short) + 1] in ("", ".", "[")
+
+
+RULES = (
+    Rule(_adapter_for_quantized, ("quantization.bits",)),
+    Rule(
+        _embedding_rate_is_used,
+        ("training.embedding_learning_rate", "lora.modules_to_save", "lora.trainable_tokens"),
+    ),
+    Rule(data_is_named_once, ("dataset",)),
+    Rule(paths_are_visible, ("dataset.path", "dataset.sources")),
+    Rule(columns_are_known, ("dataset.columns", "dataset.roles", "dataset.sources")),
+    Rule(format_suits_method, ("method", "dataset.format", "dataset.sources")),
+    Rule(template_is_known, ("dataset.chat_template",)),
+    Rule(pretrain_has_no_turns, ("method", "dataset.chat_template", "dataset.loss_on")),
+    Rule(fixes_suit_method, ("method", "dataset.fixes")),
+    Rule(_steps_make_sense, ("training.max_steps",)),
+    Rule(_texts_are_visible, ("name", "model.path", "dataset.chat_template")),
+    Rule(_holds_no_secret, ()),
+    Rule(
+        _targets_are_named,
+        ("lora.target_modules", "lora.modules_to_save", "lora.trainable_tokens"),
+    ),
+    Rule(
+        _tokens_are_trained_once,
+        ("lora.target_modules", "lora.modules_to_save", "lora.trainable_tokens"),
+    ),
+    Rule(_numbers_are_finite, ()),
 )
-"""Each yields what it finds."""

@@ -1,8 +1,8 @@
 """Checks a spec: raw values in, a :class:`Spec` or *all* complaints out.
 
-Pure. Each field is converted by itself, so that one mistake does not hide the next; fields that
-need each other are checked by :mod:`engine.contract.spec_rules`, which run only on tables that are
-sound by themselves.
+Pure. Each field is converted by itself, so that one mistake does not hide the next. What goes over
+several fields is checked by :mod:`engine.contract.spec_rules`: every rule whose own fields are
+sound, whatever the others are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import functools
 import re
 import reprlib
 import types
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -25,6 +25,7 @@ from engine.contract.spec_rules import RULES
 LONGEST_NAME = 80
 """Of what a person wrote, no more is looked at or shown."""
 _MISSING = object()
+_Kind = TypeVar("_Kind", bound=Table)
 _ALIASES = {
     "rank": "r", "lora_r": "r", "lora_rank": "r", "lora_dim": "r", "alpha": "lora_alpha",
     "dropout": "lora_dropout", "lora_target": "target_modules", "targets": "target_modules",
@@ -53,18 +54,32 @@ def check(raw: object) -> tuple[Spec | None, list[Complaint]]:
     """The spec in ``raw`` (what a TOML file holds), or None and everything wrong with it."""
     if not isinstance(raw, dict):
         return None, [Complaint(field="spec", problem="This is not a table of settings.")]
-    values, complaints = _read_table(raw, Spec, "")
+    spec, complaints = _read_table(raw, Spec, "")
     complaints += data_is_missing(raw)
-    if complaints:
-        return None, complaints
-    spec = Spec(**values)
-    complaints = [found for rule in RULES for found in rule(spec)]
+    unsound = {found.field for found in complaints} | _doubtful(raw, Spec, "")
+    for rule in RULES:
+        if rule.suits(unsound):
+            complaints += rule.find(spec)
     return (None if complaints else spec), complaints
 
 
+def _doubtful(raw: dict[str, Any], kind: type[Table], prefix: str) -> set[str]:
+    """Settings that are not there, where a key that nobody knows may be meant for one of them."""
+    fields = _fields_of(kind)
+    found: set[str] = set()
+    if not raw.keys() <= fields.keys():
+        found = {prefix + name for name in fields.keys() - raw.keys()}
+    for name, (hint, _) in fields.items():
+        table, inner = table_of(hint), raw.get(name)
+        if table is not None and isinstance(inner, dict):
+            found |= _doubtful(inner, table, f"{prefix}{name}.")
+    return found
+
+
 def _read_table(
-    raw: dict[str, Any], kind: type[Table], prefix: str
-) -> tuple[dict[str, Any], list[Complaint]]:
+    raw: dict[str, Any], kind: type[_Kind], prefix: str
+) -> tuple[_Kind, list[Complaint]]:
+    """The table, with None for each field that there is a complaint about."""
     fields = _fields_of(kind)
     complaints = [_unknown(key, list(fields), prefix) for key in raw if key not in fields]
     values: dict[str, Any] = {}
@@ -73,12 +88,13 @@ def _read_table(
         value = raw.get(name, _MISSING)
         if value is _MISSING:
             if is_required:
+                values[name] = None
                 complaints.append(_missing(path, hint))
             continue
         found, problems = _read_value(value, hint, path)
         values[name] = found
         complaints += problems
-    return values, complaints
+    return kind(**values), complaints
 
 
 @functools.cache
@@ -106,8 +122,7 @@ def _read_value(value: Any, hint: Any, path: str) -> tuple[Any, list[Complaint]]
                 remedy=f"Write [{path}] with its settings below it.",
             )
         ]
-    values, complaints = _read_table(value, table, path + ".")
-    return (None if complaints else table(**values)), complaints
+    return _read_table(value, table, path + ".")
 
 
 def _read_rows(value: Any, table: type[Table], path: str) -> tuple[Any, list[Complaint]]:
@@ -123,11 +138,10 @@ def _read_rows(value: Any, table: type[Table], path: str) -> tuple[Any, list[Com
     rows: list[Table] = []
     complaints: list[Complaint] = []
     for number, row in enumerate(value, start=1):
-        values, problems = _read_table(row, table, f"{path}[{number}].")
+        found, problems = _read_table(row, table, f"{path}[{number}].")
         complaints += problems
-        if not problems:
-            rows.append(table(**values))
-    return (None if complaints else rows), complaints
+        rows.append(found)
+    return rows, complaints
 
 
 def rows_of(hint: Any) -> type[Table] | None:

@@ -3,8 +3,9 @@ together on this machine. Nothing is written."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ import msgspec
 
 from engine.contract.hub_id import is_address, is_dataset_id
 from engine.contract.messages import Complaint, Finding
-from engine.contract.spec import DatasetSpec, Spec
+from engine.contract.spec import DatasetSpec, SourceSpec, Spec
+from engine.contract.spec_rules import overlap
 from engine.contract.validate import check
 from engine.formats import DatasetError, check_data, rows_in_all
+from engine.formats.entries import opened
+from engine.formats.hub_datasets import NotHere
 from engine.planning import chat_templates, conflicts, facts, surroundings
 from engine.planning.conflicts import Conflict, asked, complaint_of
 from engine.planning.inventory import check_model
@@ -42,14 +46,15 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
 
 def look_over(raw: dict[str, Any], store: Path, *, is_for_run: bool = True) -> Looked:
     """The spec with everything wrong with it, here and now. Reads files, imports nothing heavy."""
-    spec, complaints = complaints_about(raw, is_for_run=is_for_run)
-    if spec is None:
+    spec, complaints = check(raw)
+    complaints += list(_files(raw, complaints, is_for_run=is_for_run))
+    if spec is None or _touches(complaints, "model"):
         return Looked(spec=None, complaints=complaints)
-    config, known = surroundings.look(spec, rows=_rows(spec))
+    config, known = surroundings.look(spec, rows=None if complaints else _rows(spec))
     machine = _machine(store, int(time.monotonic()) // _FACTS_SECONDS)
     found = conflicts.check(spec, machine, config, None, known)
-    problems = [complaint_of(each) for each in found if each.severity == "problem"]
-    return Looked(spec=None if problems else spec, complaints=problems, conflicts=found)
+    complaints += (complaint_of(each) for each in found if each.severity == "problem")
+    return Looked(spec=None if complaints else spec, complaints=complaints, conflicts=found)
 
 
 def look_over_data(raw: dict[str, Any], store: Path) -> Looked:
@@ -88,17 +93,41 @@ def complaints_about(
 ) -> tuple[Spec | None, list[Complaint]]:
     """The spec, or None and everything wrong with it, its data and its model. Reads files."""
     spec, found = check(raw)
-    fields = {complaint.field for complaint in found}
-    if not _touches(fields, "dataset", "method", "spec"):
-        found += _dataset_complaints(raw, is_for_run=is_for_run)
-        found += chat_templates.complaints(raw["dataset"].get("chat_template", ""))
-    if not _touches(fields, "model", "spec"):
-        found += check_model(raw["model"]["path"], raw["model"].get("revision"))
+    found += list(_files(raw, found, is_for_run=is_for_run))
     return (None if found else spec), found
 
 
-def _touches(fields: Iterable[str], *tables: str) -> bool:
-    return any(field.partition(".")[0] in tables for field in fields)
+def _files(
+    raw: dict[str, Any], found: Sequence[Complaint], *, is_for_run: bool
+) -> Iterator[Complaint]:
+    """What is wrong with data and model, as far as what was ``found`` lets them be looked at."""
+    if not _touches(found, "dataset", "method", "spec"):
+        yield from _dataset_complaints(raw, is_for_run=is_for_run)
+        yield from chat_templates.complaints(raw["dataset"].get("chat_template", ""))
+    elif not _touches(found, "dataset.path", "dataset.sources", "spec"):
+        yield from _file_complaints(raw.get("dataset"))
+    if not _touches(found, "model", "spec"):
+        yield from check_model(raw["model"]["path"], raw["model"].get("revision"))
+
+
+def _touches(found: Iterable[Complaint], *paths: str) -> bool:
+    """Whether one of the complaints is about one of these settings, or one in these tables."""
+    return any(overlap(complaint.field, path) for complaint in found for path in paths)
+
+
+def _file_complaints(dataset: object) -> Iterator[Complaint]:
+    """How its rows are meant is not known; whether the file is there can be told all the same."""
+    path = dataset.get("path") if isinstance(dataset, dict) else None
+    if not isinstance(path, str):
+        return
+    if (complaint := _path_complaint(path, "dataset")) is not None:
+        yield complaint
+        return
+    with contextlib.suppress(NotHere):
+        try:
+            opened(SourceSpec(path=path))
+        except DatasetError as error:
+            yield error.complaint
 
 
 def _dataset_complaints(raw: dict[str, Any], *, is_for_run: bool) -> list[Complaint]:

@@ -104,6 +104,38 @@ def test_all_complaints_come_at_once(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "Did you mean name?" in captured.err
 
 
+@pytest.mark.parametrize("wrong", ["max_steps = 0", "max_steps = true", "max_stepps = 3"])
+def test_files_are_looked_at_beside_wrong_settings(
+    wrong: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "spec.toml"
+    text = f"{SOUND.format(model=tmp_path, data='gone.jsonl')}eval_fraction = 2\n[training]\n"
+    path.write_text(text + wrong, encoding="utf-8")
+    assert main(["train", str(path), "--json"]) == 2
+    complaints = json.loads(capsys.readouterr().out)["complaints"]
+    field = f"training.{wrong.split()[0]}"
+    assert sorted(c["field"] for c in complaints) == sorted(
+        ["dataset.eval_fraction", field, "dataset.path", "model.path"]
+    )
+    assert any(str(tmp_path / "gone.jsonl") in c["problem"] for c in complaints)
+
+
+def test_layers_are_looked_for_beside_missing_data(fettle: Fettle, tmp_path: Path) -> None:
+    path = tmp_path / "spec.toml"
+    shape = {
+        "model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "vocab_size": 512,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(shape), encoding="utf-8")
+    (tmp_path / "tokenizer.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    text = SOUND.format(model=tmp_path, data="gone.jsonl")
+    text = text.replace("[lora]", '[lora]\ntarget_modules = ["nonsense"]')
+    path.write_text(text, encoding="utf-8")
+    complaints = fettle("train", path, "--json").last["complaints"]
+    assert {c["field"] for c in complaints} == {"dataset.path", "lora.target_modules"}
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="names a place of Linux")
 @pytest.mark.parametrize("place", ["afile/x", "/proc/x", "", "x" * 300])
 def test_a_sample_model_in_an_impossible_place_is_refused_at_once(

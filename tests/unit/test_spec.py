@@ -10,7 +10,16 @@ from msgspec import UNSET
 
 from engine.contract import spec as spec_module
 from engine.contract.messages import Complaint
-from engine.contract.spec import LoraSpec, QuantizationSpec, Spec, Table
+from engine.contract.spec import (
+    DatasetSpec,
+    HardwareSpec,
+    LoraSpec,
+    ModelSpec,
+    QuantizationSpec,
+    Spec,
+    Table,
+    TrainingSpec,
+)
 from engine.contract.toml import describe
 from engine.contract.validate import check, choices_of, table_of
 
@@ -245,6 +254,65 @@ def test_everything_wrong_is_said_at_once() -> None:
 def test_several_rules_speak_at_once() -> None:
     found = complaints(name=" ", quantization__bits=4, training__max_steps=0)
     assert set(found) == {"name", "quantization.bits", "training.max_steps"}
+
+
+def test_a_rule_speaks_beside_what_is_no_matter_of_its() -> None:
+    found = complaints(
+        method="sftt",
+        quantization__bits=4,
+        training={"learning_rate": "fast", "max_steps": 0},
+        dataset={"path": "d.jsonl", "eval_fraction": "half", "chat_template": "nonsens"},
+    )
+    assert set(found) == {
+        "method",
+        "quantization.bits",
+        "training.learning_rate",
+        "training.max_steps",
+        "dataset.eval_fraction",
+        "dataset.chat_template",
+    }
+
+
+def test_a_rule_is_silent_where_what_it_reads_is_unsound() -> None:
+    """What is mended first may well settle it."""
+    assert set(complaints(training__embedding_learning_rate=1e-4, lora={"modules_to_save": 3})) == {
+        "lora.modules_to_save"
+    }
+    misspelt = {"modules_to_safe": ["embed_tokens"]}
+    assert set(complaints(training__embedding_learning_rate=1e-4, lora=misspelt)) == {
+        "lora.modules_to_safe"
+    }
+    assert set(complaints(quantisation={"bits": 16}, lroa={}, training__max_steps=0)) == {
+        "quantisation",
+        "lroa",
+        "training.max_steps",
+    }
+
+
+SETTINGS = [
+    f"{table}.{name}" if table else name
+    for table, kind in (
+        ("", Spec), ("model", ModelSpec), ("dataset", DatasetSpec), ("lora", LoraSpec),
+        ("quantization", QuantizationSpec), ("training", TrainingSpec), ("hardware", HardwareSpec),
+    )
+    for name in kind.__struct_fields__
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("field", SETTINGS)
+def test_whatever_is_unsound_no_rule_falls_over_it(field: str) -> None:
+    """All that rules look for is wrong here, one field after the other is of no known type."""
+    values = raw(
+        method="pretrain", lora={"target_modules": [], "trainable_tokens": [" "]},
+        quantization={"bits": 4}, hardware={}, dataset__fixes=["drop_empty"],
+        training={"max_steps": 0, "embedding_learning_rate": 1e-4, "learning_rate": float("inf")},
+    )  # fmt: skip
+    table, _, name = field.rpartition(".")
+    into = values[table] if table else values
+    into[name] = object()
+    spec, found = check(values)
+    assert spec is None
+    assert any(complaint.field == field for complaint in found)
 
 
 def test_a_huge_value_gives_a_short_sentence() -> None:
