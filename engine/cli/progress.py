@@ -153,7 +153,12 @@ def with_reason(head: str, reason: str) -> str:
 def _state(message: StateChanged) -> str | None:
     if message.state is State.FINISHED and not message.sentence:
         return None  # The last words say it, and at which step.
-    return with_reason(message.state.value.capitalize(), message.sentence)
+    told = with_reason(message.state.value.capitalize(), message.sentence)
+    if message.resumes_at is None:
+        return told
+    wait_s = message.resumes_at - message.at
+    when = f"{words.duration(wait_s)} later" if wait_s >= 1 else "at once"
+    return f"{told} It resumes by itself {when}; sooner with `fettle resume {message.run}`."
 
 
 def _checkpoint(message: CheckpointSaved) -> str:

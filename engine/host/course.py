@@ -178,8 +178,9 @@ class Course:
         lost = self.step - self.saved_step
         if lost <= 0:
             return ""
-        steps = "1 step" if lost == 1 else f"{lost} steps"
-        return f"{steps} after the last save are lost." if self.saved_step else f"{steps} are lost."
+        steps, are = ("1 step", "is") if lost == 1 else (f"{lost} steps", "are")
+        since = " after the last save" if self.saved_step else ""
+        return f"{steps}{since} {are} lost."
 
     # ------------------------------------------------------------ inside
 

@@ -107,7 +107,10 @@ def test_the_wait_can_be_cut_short_or_called_off(automatic: HostUnderTest) -> No
     assert wait_for_state(client, run).state is State.STOPPED
     done = records_to_done(run)[-1]
     assert isinstance(done, Done)
-    assert done.sentence.startswith("You chose not to resume it.")
+    assert done.sentence.startswith("You stopped it before it was resumed. ")
+    assert done.sentence.endswith(
+        "1 step after the last save is lost. A resume goes on from step 2."
+    )
     wait_for_state(client, other, State.RECOVERING)
     client.request(Stop(id=0, run=other))
 

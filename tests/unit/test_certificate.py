@@ -296,6 +296,11 @@ def test_it_goes_over_the_wire_and_tells_no_token() -> None:
 def test_the_terminal_names_what_differs() -> None:
     calm = certificate(now())
     assert sentence(calm) == ("Resumed, and it is the same run: 13 of 13 checks are the same.")
+    no_replay = certificate(now(), msgspec.structs.replace(BEFORE, replay=None))
+    assert sentence(no_replay) == (
+        "Resumed, and it is the same run: 12 of 12 checks are the same. "
+        "Not recorded at the save: replayed loss."
+    )
     told = summary_of(certificate(now(settings={MICRO: 1, ACCUMULATION: 8})))
     assert told.splitlines()[0].startswith("Resumed: the same but for rounding: 12 of 13")
     assert "Effective batch 2 × 4 = 8 → 1 × 8 = 8 [may change the last digits]" in told

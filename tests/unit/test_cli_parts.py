@@ -279,6 +279,15 @@ class TestProgress:
             ),
             (Finding(at=0, severity="error", code="c", title="T.", remedy="R."), "T. R."),
             (StateChanged(at=0, state=State.FINISHED), None),
+            (
+                StateChanged(
+                    at=5, run="r", state=State.RECOVERING, sentence="Killed.", resumes_at=65
+                ),
+                (
+                    "Recovering. Killed. It resumes by itself 1 min 00 s later; sooner with "
+                    "`fettle resume r`."
+                ),
+            ),
             (Decision(at=0, title="It is 2.", reason="It fits."), "Note: It is 2. It fits."),
             (Heartbeat(at=0), None),
             (step(1), None),
