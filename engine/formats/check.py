@@ -16,7 +16,7 @@ import msgspec
 from engine.contract.dataset_spec import DatasetSpec, FormatName
 from engine.contract.messages import Complaint
 from engine.formats import json_rows, registry
-from engine.formats.answers import has_empty_answer, wasted_on
+from engine.formats.answers import has_empty_answer, is_blank, wasted_on
 from engine.formats.bad_rows import BadRows
 from engine.formats.dataset import split_sizes
 from engine.formats.entries import (
@@ -29,7 +29,7 @@ from engine.formats.entries import (
     resolve,
     rows_of,
 )
-from engine.formats.example import DatasetError, Example, Format, Row
+from engine.formats.example import DatasetError, Example, Format, Row, Text
 from engine.formats.hub_datasets import NotHere
 from engine.formats.source import Source
 from engine.hugging_face import is_offline
@@ -46,6 +46,8 @@ class Checked(msgspec.Struct, kw_only=True):
     count: int = 0
     learnable: int = 0
     """Of those, rows of which something is learnt."""
+    blank: int = 0
+    """Documents without text that can be seen."""
     empty: int = 0
     """Of those, rows with an answer that says nothing."""
     first_empty: str = ""
@@ -116,9 +118,17 @@ def _check(reading: Reading, method: str, deadline: float) -> Checked:
     name = _settled(reading, head, method, deadline)
     checked = _read(_again(head, rows), registry.FORMATS[name], deadline)
     if not checked.complaints and checked.whole and not checked.learnable:
-        problem = f"Of the {checked.count} rows of {reading.name} none is labelled good."
-        raise reading.error(problem, "Choose data with answers to learn.")
+        raise _nothing(reading, checked)
     return checked
+
+
+def _nothing(reading: Reading, checked: Checked) -> DatasetError:
+    """What to say of rows of which none can be learnt from."""
+    told = f"Of the {checked.count} rows of {reading.name} none"
+    if checked.blank:
+        remedy = "Choose data with text in it, or the column that holds it."
+        return reading.error(f"{told} has text that can be seen.", remedy)
+    return reading.error(f"{told} is labelled good.", "Choose data with answers to learn.")
 
 
 class _Head(msgspec.Struct, kw_only=True):
@@ -200,7 +210,9 @@ def _read(rows: Iterator[Found], module: Format, deadline: float) -> Checked:
 
 
 def _note(checked: Checked, example: Example | None, source: Source, row: Row) -> None:
-    checked.learnable += example is not None
+    is_blank_text = isinstance(example, Text) and is_blank(example.text)
+    checked.blank += is_blank_text
+    checked.learnable += example is not None and not is_blank_text
     if example is not None and has_empty_answer(example):
         checked.empty += 1
         checked.first_empty = checked.first_empty or f"{row.where} of {source.name}"

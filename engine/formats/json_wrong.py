@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import sys
 from typing import NoReturn
 
 import msgspec
@@ -13,9 +15,15 @@ from engine.formats.json_list import BAD_ESCAPE
 from engine.formats.source import Source
 
 _LONG_LINE = 200
+_DEEP = 200
+"""Open brackets that nobody writes; how many can be read depends on what the program does else."""
 _CUT_OFF = "it ends in the middle"
 _AT_BYTE = re.compile(r"\(byte (\d+)\)")
+_TEXT = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_BRACKET = re.compile(rb"[\[\]{}]|" + _TEXT)
+_NUMBER = re.compile(rb"(?P<float>-?\d+(?:\.\d+)?[eE][+-]?\d+)|(?P<whole>\d+)|" + _TEXT)
 _NO_NUMBER = (b"NaN", b"Infinity", b"-Infinity", b"-NaN", b"nan", b"inf")
+_NO_VALUE = " is no JSON value"
 _COMMA = "a comma follows where it should end"
 _OLD_ENDS = "its lines end in a carriage return alone (CR), so that all is one line"
 _MORE = "something follows where it should end"
@@ -36,7 +44,7 @@ def explain(
     """Raises DatasetError with the line and what stands there; ``before`` the data are that many
     bytes of its first line."""
     if isinstance(error, RecursionError):
-        raise _too_deep(source) from None
+        raise _too_deep(source, first_line + data.count(b"\n", 0, _deep(data))) from None
     sources.decode(source, data, first_line)
     at, why = _place(data, error)
     line = first_line + data.count(b"\n", 0, at)
@@ -56,7 +64,7 @@ def _in_line(data: bytes, at: int, before: int) -> int | None:
 def _place(data: bytes, error: Exception) -> tuple[int, str]:
     """The byte that is wrong, and why."""
     if isinstance(error, msgspec.ValidationError):
-        return 0, "a number is too large"
+        return _too_large(data), "a number is too large"
     found = _AT_BYTE.search(str(error))
     at = int(found[1]) if found else len(data.rstrip())
     escape = BAD_ESCAPE.search(data, max(0, at - 12) if found else 0)
@@ -82,7 +90,7 @@ def _what_follows(data: bytes, at: int) -> str:
 def _what_stands_there(rest: bytes, error: str) -> str:
     for word in _NO_NUMBER:
         if rest.startswith(word) or (word.startswith(b"-") and rest.startswith(word[1:])):
-            return f"{word.decode()} is no JSON value; write null or a number"
+            return word.decode() + _NO_VALUE
     for sign, words in _SIGNS.items():
         if sign in error:
             return words
@@ -95,8 +103,33 @@ def _broken(source: Source, line: int, why: str = "", at: int | None = None) -> 
     problem = f"{place} is not valid JSON" + (f": {why}." if why else ".")
     if why in _REMEDIES:
         return DatasetError(problem, _REMEDIES[why])
+    if why.endswith(_NO_VALUE):
+        return DatasetError(problem, "Write what belongs there, or take the row out.")
     return DatasetError(problem, "Correct it there." if at is not None else "Correct that line.")
 
 
-def _too_deep(source: Source) -> DatasetError:
-    return DatasetError(f"{source.name} is nested too deeply.", "Write one flat object a row.")
+def _too_deep(source: Source, line: int) -> DatasetError:
+    problem = f"{source.name}, line {line} is nested too deeply."
+    return DatasetError(problem, "Write one flat object a row.")
+
+
+def _deep(data: bytes) -> int:
+    """Where so many brackets are open that it is no row any more; 0 if it is not found."""
+    depth = 0
+    for found in _BRACKET.finditer(data):
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(found[0], 0)
+        if depth > _DEEP:
+            return found.start()
+    return 0
+
+
+def _too_large(data: bytes) -> int:
+    """Where a number begins that no float or int of this Python can hold; 0 if it is not found."""
+    for found in _NUMBER.finditer(data):
+        if found["whole"] is not None:
+            is_large = len(found["whole"]) > sys.get_int_max_str_digits()
+        else:
+            is_large = found["float"] is not None and math.isinf(float(found["float"]))
+        if is_large:
+            return found.start()
+    return 0

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from engine.contract.dataset_report import SourceShare
 from engine.contract.row_places import FileRows
+from engine.store.encoded import Meta
 from engine.worker import large
 from engine.worker.failures import JobError
 from engine.worker.report import Report
@@ -59,12 +60,13 @@ def _rows(samples: Samples, teaches: npt.NDArray[np.bool_], files: Sequence[File
     return named(rows[:_NAMED].tolist(), len(idle), files)
 
 
-def must_have_some(samples: Samples, read: int) -> None:
-    """Raises :class:`JobError` if nothing is left to train on."""
-    if len(samples) == 0:
-        raise JobError(
-            "bad_data",
-            "There is nothing to train on.",
-            cause=f"None of the {read} rows has a token to learn within max_length.",
-            remedy="Raise training.max_length, or choose other data.",
-        )
+def must_have_some(samples: Samples, meta: Meta) -> None:
+    """Raises :class:`JobError` if nothing is left to train on of the rows that were read."""
+    if len(samples) > 0:
+        return
+    cause = f"None of the {meta.rows_read} rows has a token to learn within max_length."
+    remedy = "Raise training.max_length, or choose other data."
+    if meta.blank == meta.rows_read:
+        cause = f"None of the {meta.rows_read} documents has text that can be seen."
+        remedy = "Choose data with text in it, or the column that holds it."
+    raise JobError("bad_data", "There is nothing to train on.", cause=cause, remedy=remedy)

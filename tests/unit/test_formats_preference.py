@@ -149,6 +149,16 @@ def test_where_no_answer_is_good_there_is_nothing_to_learn(tmp_path: Path) -> No
     assert "none is labelled good" in complaint.problem
 
 
+def test_documents_that_are_all_blank_are_no_data(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": " \\u200b"}\n' * 3)
+    (complaint,) = check_dataset(path, "auto", "pretrain")
+    assert complaint.field == "dataset.path"
+    assert complaint.problem == "Of the 3 rows of a.jsonl none has text that can be seen."
+    path.write_text('{"text": " "}\n{"text": "a"}\n')
+    assert check_dataset(path, "auto", "pretrain") == []
+
+
 def test_a_preview_shows_them_as_they_are() -> None:
     shown = preview(DATA / "dpo.json")
     assert (shown["format"], shown["confidence"]) == ("preference", 1.0)

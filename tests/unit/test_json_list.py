@@ -97,7 +97,7 @@ GOOD = '{"instruction": "a", "output": "é"}'
         (f"{GOOD}]", "line 42 is not valid JSON: something follows where it should end"),
         ('{"a": 1e999}', "line 42 is not valid JSON: a number is too large"),
         (b'{"a": "\xff"}', "line 42 is not UTF-8"),
-        (f'{{"a": {"[" * 5000}', "nested too deeply"),
+        (f'{{"a": {"[" * 5000}', "line 42 is nested too deeply"),
     ],
 )
 @pytest.mark.parametrize("size", [100, 1 << 17])

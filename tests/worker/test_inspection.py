@@ -117,6 +117,13 @@ def test_pretraining_is_counted_in_blocks(inspect: Inspect) -> None:
     assert report.trained_tokens == report.tokens - report.train
 
 
+def test_documents_that_are_all_blank_are_told_as_such(inspect: Inspect) -> None:
+    report = inspect([{"text": " "}] * 4, method="pretrain", max_length=32)
+    nothing = of(report, "nothing_to_train_on")
+    assert nothing.cause == "None of the 4 documents has text that can be seen."
+    assert "max_length" not in nothing.remedy
+
+
 def test_a_histogram_has_every_sample_once() -> None:
     edges, counts = histogram(np.array([0, 1, 5, 99, 400, 5000]), np.ones(6, np.int64), 400)
     assert sum(counts) == 6

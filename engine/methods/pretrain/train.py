@@ -31,7 +31,7 @@ def prepare(
     encoding = encoding or encoding_of(spec, tokenizer, report)
     train, evaluation, sources = _split(spec, encoding, report)
     train = without_idle(train, "blocks", report)
-    must_have_some(train, encoding.meta.rows_read)
+    must_have_some(train, encoding.meta)
     evaluation = without_idle(evaluation, "held-back blocks", report)
     return Prepared(train=train, evaluation=evaluation, sources=sources)
 

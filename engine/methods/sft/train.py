@@ -41,7 +41,7 @@ def prepare(
     sources = shares(spec, encoding, train)
     tell_shares(sources, report)
     train = without_idle(train, "samples", report, encoding.files)
-    must_have_some(train, encoding.meta.rows_read)
+    must_have_some(train, encoding.meta)
     tell_same_answers(encoding, report)
     evaluation = without_idle(evaluation, "held-back samples", report, encoding.files)
     return Prepared(train=train, evaluation=evaluation, sources=sources)
