@@ -7,9 +7,12 @@ MIB = 1 << 20
 
 
 def gib(size_bytes: float, digits: int = 1) -> str:
-    """Bytes as ``2.5 GiB``; what is too small for the digits as ``84 MiB``."""
+    """Bytes as ``2.5 GiB``; what is too small for the digits as ``84 MiB`` or ``3.7 MiB``."""
+    if abs(size_bytes) < MIB:
+        return small(size_bytes)
     if abs(size_bytes) < GIB * (0.5 if digits == 1 else 0.1):
-        return f"{size_bytes / MIB:.0f} MiB" if abs(size_bytes) >= MIB else small(size_bytes)
+        tenths = 1 if abs(size_bytes) < 9.95 * MIB else 0
+        return f"{size_bytes / MIB:.{tenths}f} MiB"
     return f"{size_bytes / GIB:.{digits}f} GiB"
 
 

@@ -17,6 +17,7 @@ from engine.cli.words import duration
 from engine.contract.spec import Spec
 from engine.contract.toml import to_raw
 from engine.contract.validate import check
+from engine.planning import figures
 from engine.planning.choices import patched, settle
 from engine.planning.hardware import Machine
 from engine.planning.learnt import TimeLesson
@@ -128,3 +129,17 @@ def test_rungs_say_what_they_save_and_what_they_change() -> None:
 def test_steps_that_are_known_give_the_whole_time() -> None:
     assert re.search(r"tokens/s, .+ in all\n", "\n".join(lines_of(*CASES[1])))
     assert " in all" not in "\n".join(lines_of(*CASES[0]))
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [
+        (700 << 10, "700 KiB"), (3.4 * figures.MIB, "3.4 MiB"), (9.94 * figures.MIB, "9.9 MiB"),
+        (9.96 * figures.MIB, "10 MiB"), (84 * figures.MIB, "84 MiB"),
+        (2.5 * figures.GIB, "2.5 GiB"),
+    ],
+)  # fmt: skip
+def test_a_small_part_keeps_a_digit_that_tells_it_from_another(
+    size_bytes: float, text: str
+) -> None:
+    assert figures.gib(size_bytes) == text
