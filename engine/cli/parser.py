@@ -118,7 +118,11 @@ def _plan_arguments(plan: _Parser) -> None:
         "--set", dest="settings", metavar="A.B=C", action="append", default=[],
         help="change a setting of the file",
     )  # fmt: skip
-    plan.add_argument("--profile", metavar="P", help="a card that need not be here, such as t4")
+    plan.add_argument(
+        "--profile",
+        metavar="P",
+        help="a card that need not be here, such as t4; `fettle spec --profiles` lists them",
+    )
     plan.add_argument(
         "--platform", choices=PLATFORMS, help="plan as if it ran there; default: this machine's"
     )
@@ -236,6 +240,8 @@ def _other_commands(commands: argparse._SubParsersAction[_Parser], common: _Pars
     which.add_argument("--example", action="store_true", help="a commented example")
     which.add_argument("--schema", action="store_true", help="the JSON schema")
     which.add_argument("--methods", action="store_true", help="ways to train, and their data")
+    which.add_argument("--models", action="store_true", help="well-known models for model.path")
+    which.add_argument("--profiles", action="store_true", help="cards for hardware.profile")
     which.add_argument("--check", metavar="FILE", help="say what is wrong with a file")
     which.add_argument(
         "--import",

@@ -1,4 +1,4 @@
-"""``fettle spec``: an example, the schema, the methods, a check of a file, or an import of one."""
+"""``fettle spec``: what a spec can hold, a check of a file, or an import of one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from engine.cli.output import Exit, Output
 from engine.client import Refused
 from engine.contract import toml
 from engine.methods.registry import METHODS
+from engine.planning import catalogue, hardware
 from engine.planning.conflicts import asked
+from engine.planning.figures import gib
 from engine.planning.recipe_draft import read_recipe
 from engine.planning.recipe_import import import_recipe, to_toml
 
@@ -28,6 +30,10 @@ def spec(arguments: Namespace, output: Output) -> Exit:
         _example(output)
     elif arguments.methods:
         _methods(output)
+    elif arguments.models:
+        _models(output)
+    elif arguments.profiles:
+        _profiles(output)
     elif arguments.recipe:
         _import(Path(arguments.recipe), output)
     else:
@@ -49,6 +55,25 @@ def _methods(output: Output) -> None:
             output.say(f'method = "{method.name}": {method.title}')
             output.say(f"  {method.description}")
             output.say(f"  Data: {', '.join(method.formats)}.")
+
+
+def _models(output: Output) -> None:
+    width = max(len(model.id) for model in catalogue.load())
+    for model in catalogue.load():
+        output.emit({"type": "model", **msgspec.to_builtins(model)})
+        if not output.as_json:
+            size = f"{model.parameters / 1e9:5.2f} B parameters"
+            terms = ", sign in first" if model.gated else ""
+            output.say(f"{model.id:<{width}}  {size}  {model.licence}{terms}")
+
+
+def _profiles(output: Output) -> None:
+    for profile in hardware.profiles():
+        output.emit({"type": "profile", **msgspec.to_builtins(profile)})
+        if not output.as_json:
+            memory = gib(profile.memory_bytes) if profile.memory_bytes else "the computer's memory"
+            each = " each" if profile.card_count > 1 else ""
+            output.say(f"{profile.id:<16} {profile.name}, {memory}{each}")
 
 
 def _check(path: Path, output: Output) -> None:

@@ -39,6 +39,7 @@ from engine.contract.messages import (
     Telemetry,
 )
 from engine.contract.queue_words import in_line
+from engine.planning import catalogue, hardware
 from tests.e2e.host_driver import write_model_folder
 
 
@@ -453,6 +454,21 @@ class TestCommandLine:
         told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert [method["name"] for method in told] == ["sft", "pretrain"]
         assert told[1]["formats"] == ["text"]
+
+    def test_models_and_cards_are_listed_by_what_a_spec_calls_them(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for what, table, found in (
+            ("models", "model.path", catalogue.find),
+            ("profiles", "hardware.profile", hardware.find),
+        ):
+            assert main(["spec", f"--{what}", "--json"]) == 0, table
+            told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+            assert len(told) > 10
+            assert all(found(each["id"]) is not None for each in told), table
+            assert main(["spec", f"--{what}"]) == 0
+            shown = capsys.readouterr().out.splitlines()
+            assert [line.split()[0] for line in shown] == [each["id"] for each in told]
 
     def test_the_version(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as left:
