@@ -46,12 +46,12 @@ class Checked(msgspec.Struct, kw_only=True):
     count: int = 0
     learnable: int = 0
     """Of those, rows of which something is learnt."""
-    blank: int = 0
-    """Documents without text that can be seen."""
     empty: int = 0
-    """Of those, rows with an answer that says nothing."""
+    """Of those again, rows with an answer that says nothing."""
     first_empty: str = ""
     """Where the first of these is."""
+    blank: int = 0
+    """Documents without text that can be seen; nothing is learnt of them."""
     whole: bool = False
     """Whether the end of the file was reached."""
 
@@ -113,10 +113,12 @@ def _check(reading: Reading, method: str, deadline: float) -> Checked:
     rows = rows_of(reading)
     head = _head(rows, deadline)
     if head.is_late:
-        return Checked(complaints=[])
+        return Checked(complaints=[f.row.error.complaint for f in head.rows if f.row.error])
     must_have_columns(reading)
     name = _settled(reading, head, method, deadline)
     checked = _read(_again(head, rows), registry.FORMATS[name], deadline)
+    if head.error is not None and not checked.complaints:  # There was no time to come to it again.
+        checked.complaints = [head.error.complaint]
     if not checked.complaints and checked.whole and not checked.learnable:
         raise _nothing(reading, checked)
     return checked
@@ -124,11 +126,11 @@ def _check(reading: Reading, method: str, deadline: float) -> Checked:
 
 def _nothing(reading: Reading, checked: Checked) -> DatasetError:
     """What to say of rows of which none can be learnt from."""
-    told = f"Of the {checked.count} rows of {reading.name} none"
     if checked.blank:
         remedy = "Choose data with text in it, or the column that holds it."
-        return reading.error(f"{told} has text that can be seen.", remedy)
-    return reading.error(f"{told} is labelled good.", "Choose data with answers to learn.")
+        return reading.error(f"No row of {reading.name} has text that can be seen.", remedy)
+    remedy = "Choose data with answers to learn."
+    return reading.error(f"No row of {reading.name} is labelled good.", remedy)
 
 
 class _Head(msgspec.Struct, kw_only=True):

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import re
-import sys
 from typing import NoReturn
 
 import msgspec
 
+from engine.formats import json_scan
 from engine.formats import source as sources
 from engine.formats.example import DatasetError
 from engine.formats.json_list import BAD_ESCAPE
 from engine.formats.source import Source
 
 _LONG_LINE = 200
-_DEEP = 200
-"""Open brackets that nobody writes; how many can be read depends on what the program does else."""
 _CUT_OFF = "it ends in the middle"
 _AT_BYTE = re.compile(r"\(byte (\d+)\)")
-_TEXT = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
-_BRACKET = re.compile(rb"[\[\]{}]|" + _TEXT)
-_NUMBER = re.compile(rb"(?P<float>-?\d+(?:\.\d+)?[eE][+-]?\d+)|(?P<whole>\d+)|" + _TEXT)
 _NO_NUMBER = (b"NaN", b"Infinity", b"-Infinity", b"-NaN", b"nan", b"inf")
 _NO_VALUE = " is no JSON value"
 _COMMA = "a comma follows where it should end"
@@ -44,15 +38,30 @@ def explain(
     """Raises DatasetError with the line and what stands there; ``before`` the data are that many
     bytes of its first line."""
     if isinstance(error, RecursionError):
-        raise _too_deep(source, first_line + data.count(b"\n", 0, _deep(data))) from None
+        place = _line_of(data, first_line, json_scan.deep(data))
+        problem = f"{source.name}, {place} is nested too deeply."
+        raise DatasetError(problem, "Write one flat object a row.") from None
     sources.decode(source, data, first_line)
-    at, why = _place(data, error)
-    line = first_line + data.count(b"\n", 0, at)
-    raise _broken(source, line, why, at=_in_line(data, at, before)) from None
+    if isinstance(error, msgspec.ValidationError):
+        at, why = json_scan.too_large(data), "a number is too large"
+    else:
+        at, why = _place(data, error)
+    place, byte = _line_of(data, first_line, at), _in_line(data, at, before)
+    raise _broken(source, place, byte, why) from None
 
 
-def _in_line(data: bytes, at: int, before: int) -> int | None:
+def _line_of(data: bytes, first_line: int, at: int | None) -> str:
+    """The line of that byte; where it is not known, where they begin."""
+    if at is not None:
+        lines_before = data.count(b"\n", 0, at)
+        return f"line {first_line + lines_before}"
+    return f"line {first_line} or later" if b"\n" in data.strip() else f"line {first_line}"
+
+
+def _in_line(data: bytes, at: int | None, before: int) -> int | None:
     """The byte's number in its line, from 1, where the line is too long to find it by eye."""
+    if at is None:
+        return None
     start = data.rfind(b"\n", 0, at) + 1
     if not start:
         start = -before
@@ -63,8 +72,6 @@ def _in_line(data: bytes, at: int, before: int) -> int | None:
 
 def _place(data: bytes, error: Exception) -> tuple[int, str]:
     """The byte that is wrong, and why."""
-    if isinstance(error, msgspec.ValidationError):
-        return _too_large(data), "a number is too large"
     found = _AT_BYTE.search(str(error))
     at = int(found[1]) if found else len(data.rstrip())
     escape = BAD_ESCAPE.search(data, max(0, at - 12) if found else 0)
@@ -98,38 +105,11 @@ def _what_stands_there(rest: bytes, error: str) -> str:
     return f"unexpected {shown[0]!r}" if shown and shown[0] else "a line ends inside a text"
 
 
-def _broken(source: Source, line: int, why: str = "", at: int | None = None) -> DatasetError:
-    place = f"{source.name}, line {line}" + (f", byte {at}" if at is not None else "")
+def _broken(source: Source, place: str, byte: int | None, why: str) -> DatasetError:
+    place = f"{source.name}, {place}" + (f", byte {byte}" if byte is not None else "")
     problem = f"{place} is not valid JSON" + (f": {why}." if why else ".")
     if why in _REMEDIES:
         return DatasetError(problem, _REMEDIES[why])
     if why.endswith(_NO_VALUE):
         return DatasetError(problem, "Write what belongs there, or take the row out.")
-    return DatasetError(problem, "Correct it there." if at is not None else "Correct that line.")
-
-
-def _too_deep(source: Source, line: int) -> DatasetError:
-    problem = f"{source.name}, line {line} is nested too deeply."
-    return DatasetError(problem, "Write one flat object a row.")
-
-
-def _deep(data: bytes) -> int:
-    """Where so many brackets are open that it is no row any more; 0 if it is not found."""
-    depth = 0
-    for found in _BRACKET.finditer(data):
-        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(found[0], 0)
-        if depth > _DEEP:
-            return found.start()
-    return 0
-
-
-def _too_large(data: bytes) -> int:
-    """Where a number begins that no float or int of this Python can hold; 0 if it is not found."""
-    for found in _NUMBER.finditer(data):
-        if found["whole"] is not None:
-            is_large = len(found["whole"]) > sys.get_int_max_str_digits()
-        else:
-            is_large = found["float"] is not None and math.isinf(float(found["float"]))
-        if is_large:
-            return found.start()
-    return 0
+    return DatasetError(problem, "Correct it there." if byte is not None else "Correct that line.")

@@ -167,6 +167,8 @@ BROKEN: list[tuple[str, str | bytes, str]] = [
     ("digits.jsonl", f'{GOOD}\n{{"a": {"1" * 400}, "n": {"1" * 5000}}}', "line 2, byte 414 is not"),
     ("deep.json", "[" * 100_000, "nested too deeply"),
     ("deep.jsonl", '{"a":' * 100_000, "nested too deeply"),
+    ("tenths.jsonl", f'{GOOD}\n{{"a": 0.{"1" * 5000}, "n": 1e999}}', "line 2, byte 5016 is not"),
+    ("halves.jsonl", f'{GOOD}\n{{"a": 1{"0" * 400}.5}}', "line 2, byte 7 is not valid JSON: a num"),
     ("deep.jsonl", f'{GOOD}\n{{"a": "{"[" * 99}", "b": {"[" * 9999}\n', "line 2 is nested too"),
     ("nan.json", f'[\n{GOOD},\n{{"instruction": NaN}}]', "line 3 is not valid JSON: NaN"),
     ("inf.jsonl", f'{GOOD}\n{{"instruction": -Infinity}}', "line 2 is not valid JSON: Infinity"),

@@ -146,7 +146,7 @@ def test_where_no_answer_is_good_there_is_nothing_to_learn(tmp_path: Path) -> No
     path = tmp_path / "a.jsonl"
     path.write_text('{"prompt": "a", "completion": "b", "label": false}\n' * 3)
     (complaint,) = check_dataset(path, "unpaired_preference", "sft")
-    assert "none is labelled good" in complaint.problem
+    assert complaint.problem == "No row of a.jsonl is labelled good."
 
 
 def test_documents_that_are_all_blank_are_no_data(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_documents_that_are_all_blank_are_no_data(tmp_path: Path) -> None:
     path.write_text('{"text": " \\u200b"}\n' * 3)
     (complaint,) = check_dataset(path, "auto", "pretrain")
     assert complaint.field == "dataset.path"
-    assert complaint.problem == "Of the 3 rows of a.jsonl none has text that can be seen."
+    assert complaint.problem == "No row of a.jsonl has text that can be seen."
     path.write_text('{"text": " "}\n{"text": "a"}\n')
     assert check_dataset(path, "auto", "pretrain") == []
 
