@@ -11,9 +11,9 @@ import msgspec
 
 from app.form_words import CHOICES
 from app.words import GROUP, rate
+from engine.contract.shape import choices_of, table_of
 from engine.contract.spec import Spec, Table
 from engine.contract.toml import describe
-from engine.contract.validate import choices_of, table_of
 
 Kind = Literal["text", "int", "float", "bool", "choice", "names", "pairs"]
 

@@ -22,8 +22,8 @@ def summary_of(certificate: ResumeCertificate) -> str:
     differing = [line for line in certificate.lines if line.standing == "differs"]
     same = sum(line.standing == "same" for line in certificate.lines)
     unrecorded = [line.title.lower() for line in certificate.lines if line.standing == "unknown"]
-    made = len(certificate.lines) - len(unrecorded)
-    head = f"{certificate.title}: {same} of {made} checks are the same."
+    compared = len(certificate.lines) - len(unrecorded)
+    head = f"{certificate.title}: {same} of {compared} checks are the same."
     if unrecorded:
         head += f" Not recorded at the save: {', '.join(unrecorded)}."
     return "\n".join([head, *(f"  {_difference(line)}" for line in differing)])

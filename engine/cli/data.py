@@ -79,7 +79,7 @@ def _show(sample: Sample | None, why: str, report: DatasetReport, output: Output
 
 def _of_spec(path: Path, arguments: Namespace, output: Output) -> _Subject:
     """Raises :class:`Refused`."""
-    raw, spec = settings.load(path, [*arguments.settings, *_changes(arguments)], needs_name=False)
+    raw, spec = settings.load(path, [*arguments.settings, *_changes(arguments)], "look")
     return _Subject(raw=raw, preview=data_preview.show_all(spec.dataset, output))
 
 

@@ -35,7 +35,7 @@ _MIB = 1 << 20
 
 def plan(arguments: Namespace, output: Output) -> Exit:
     """Plan what a file describes. 0 if it fits, 3 if it would die."""
-    _, spec = settings.load(Path(arguments.spec), arguments.settings, needs_name=False)
+    _, spec = settings.load(Path(arguments.spec), arguments.settings, "plan")
     with connect() as client:
         profile = arguments.profile or spec.hardware.profile
         machine = machine_for(client, spec, profile, arguments.platform)

@@ -157,8 +157,10 @@ def _state(message: StateChanged) -> str | None:
     if message.resumes_at is None:
         return told
     wait_s = message.resumes_at - message.at
-    when = f"{words.duration(wait_s)} later" if wait_s >= 1 else "at once"
-    return f"{told} It resumes by itself {when}; sooner with `fettle resume {message.run}`."
+    if wait_s < 1:
+        return f"{told} It resumes by itself at once."
+    later = f"{words.duration(wait_s)} later"
+    return f"{told} It resumes by itself {later}; sooner with `fettle resume {message.run}`."
 
 
 def _checkpoint(message: CheckpointSaved) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from engine.client import Refused
 from engine.contract.messages import Complaint
@@ -12,30 +12,35 @@ from engine.contract.spec import Spec
 from engine.contract.toml import absolute_paths, read_file
 from engine.contract.validate import check
 
+Use = Literal["run", "look", "plan"]
+"""What a spec is read for. A run needs a name and all that it names; for a look at the data it may
+go without a name, and the data may be such that a run would be wasted on it; a plan needs neither
+name nor data."""
 
-def load(path: Path, changes: list[str], *, needs_name: bool = True) -> tuple[dict[str, Any], Spec]:
-    """The raw spec with absolute paths, and as a struct; where nothing is made that would be called
-    by it, it may go without a name. Raises :class:`Refused` with all complaints."""
+
+def load(path: Path, changes: list[str], use: Use = "run") -> tuple[dict[str, Any], Spec]:
+    """The raw spec with absolute paths, and as a struct. Raises :class:`Refused` with all
+    complaints."""
     raw, complaints = read_file(path)
     if not complaints:
-        if not needs_name:
+        if use != "run":
             raw.setdefault("name", "unnamed")
         complaints = [found for change in changes for found in apply(raw, change)]
     if complaints:
         raise refusal(complaints)
     raw = absolute_paths(raw, path.absolute().parent)
-    spec, _ = check(raw)
+    spec, complaints = check(raw)
     if spec is None:
-        raise refusal(_with_files(raw))
+        raise refusal(complaints if use == "plan" else _with_files(raw, use))
     return raw, spec
 
 
-def _with_files(raw: dict[str, Any]) -> list[Complaint]:
-    """The same complaints and those about the files it names: all that is wrong is told at once.
-    The host looks at them, but is not asked about a spec that is not sound."""
+def _with_files(raw: dict[str, Any], use: Use) -> list[Complaint]:
+    """All that is wrong is told at once: of a spec that is not sound the host is not asked, so its
+    files are looked at here."""
     from engine.host.checks import complaints_about  # Heavy beside the other words of commands.
 
-    return complaints_about(raw)[1]
+    return complaints_about(raw, is_for_run=use == "run")[1]
 
 
 def refusal(complaints: list[Complaint]) -> Refused:

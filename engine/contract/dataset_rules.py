@@ -13,7 +13,8 @@ from engine.contract.messages import Complaint
 if TYPE_CHECKING:
     from engine.contract.spec import Spec
 
-_OF_ONE = ("format", "columns", "roles", "skip_samples", "max_samples")
+OF_ONE = ("format", "columns", "roles", "skip_samples", "max_samples")
+"""Settings that say how one dataset is read; of several each has its own."""
 
 
 def data_is_missing(raw: dict[str, Any]) -> Iterator[Complaint]:
@@ -25,16 +26,18 @@ def data_is_missing(raw: dict[str, Any]) -> Iterator[Complaint]:
 
 def data_is_named_once(spec: Spec) -> Iterator[Complaint]:
     """By a path or by sources, and not by both."""
-    dataset = spec.dataset
-    if not dataset.sources:
-        return
-    if dataset.path:
+    if spec.dataset.sources and spec.dataset.path:
         yield Complaint(
             field="dataset.path", problem="Both path and sources say what the data is.",
             remedy="Move the path into a [[dataset.sources]] of its own.",
             patch={"dataset.path": None},
         )  # fmt: skip
-    for name in _OF_ONE:
+
+
+def no_settings_of_one_file(spec: Spec) -> Iterator[Complaint]:
+    """Beside sources stands nothing that is meant for one of them."""
+    dataset = spec.dataset
+    for name in OF_ONE if dataset.sources else ():
         if getattr(dataset, name) != getattr(DatasetSpec(), name):
             yield Complaint(
                 field=f"dataset.{name}", problem="This is ignored where there are sources.",
@@ -56,10 +59,16 @@ def paths_are_visible(spec: Spec) -> Iterator[Complaint]:
 
 
 def columns_are_known(spec: Spec) -> Iterator[Complaint]:
-    """What is mapped is something that a format knows."""
+    """A column that is mapped is one that a format knows."""
     for place, entry in enumerate(spec.dataset.entries):
         field = spec.dataset.field_of(place)
         yield from _known(entry.columns, COLUMNS, f"{field}.columns", "column")
+
+
+def roles_are_known(spec: Spec) -> Iterator[Complaint]:
+    """A role that is mapped is one that speaks in a conversation."""
+    for place, entry in enumerate(spec.dataset.entries):
+        field = spec.dataset.field_of(place)
         yield from _known(entry.roles, ROLES, f"{field}.roles", "role")
 
 

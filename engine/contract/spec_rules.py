@@ -1,26 +1,33 @@
-"""Checks over several fields of a spec that is sound field by field. Pure."""
+"""Checks over several fields of a spec, or over one further than its type does. Pure."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET
 
 from engine.contract.dataset_rules import (
+    OF_ONE,
     columns_are_known,
     data_is_named_once,
     format_suits_method,
+    no_settings_of_one_file,
     paths_are_visible,
+    roles_are_known,
 )
 from engine.contract.fix_rules import fixes_suit_method
 from engine.contract.masking import has_secret
 from engine.contract.messages import Complaint
 from engine.contract.spec import LoraSpec, Spec, Table
 from engine.contract.template_names import is_file
-from engine.contract.template_rules import pretrain_has_no_turns, template_is_known
+from engine.contract.template_rules import (
+    pretrain_has_no_answers,
+    pretrain_has_no_template,
+    template_is_known,
+)
 
 EMBEDDING_MODULES = ("embed_tokens", "lm_head")
 
@@ -59,17 +66,24 @@ def _steps_make_sense(spec: Spec) -> Iterator[Complaint]:
         )
 
 
-def _texts_are_visible(spec: Spec) -> Iterator[Complaint]:
-    texts = {"name": spec.name, "model.path": spec.model.path}
-    if is_file(spec.dataset.chat_template):
-        texts["dataset.chat_template"] = spec.dataset.chat_template
-    for field, text in texts.items():
-        if not text.strip() or any(unicodedata.category(c) == "Cc" for c in text):
-            yield Complaint(
-                field=field,
-                problem="This is blank or holds control characters.",
-                remedy="Write a few plain words." if field == "name" else "Write a path.",
-            )
+def _name_is_visible(spec: Spec) -> Iterator[Complaint]:
+    yield from _visible("name", spec.name, "Write a few plain words.")
+
+
+def _model_is_visible(spec: Spec) -> Iterator[Complaint]:
+    yield from _visible("model.path", spec.model.path, "Write a path.")
+
+
+def _template_is_visible(spec: Spec) -> Iterator[Complaint]:
+    chosen = spec.dataset.chat_template
+    if is_file(chosen):
+        yield from _visible("dataset.chat_template", chosen, "Write a path.")
+
+
+def _visible(field: str, text: str, remedy: str) -> Iterator[Complaint]:
+    if not text.strip() or any(unicodedata.category(c) == "Cc" for c in text):
+        problem = "This is blank or holds control characters."
+        yield Complaint(field=field, problem=problem, remedy=remedy)
 
 
 def _holds_no_secret(spec: Spec) -> Iterator[Complaint]:
@@ -95,7 +109,7 @@ def _texts_of(value: Any, field: str) -> Iterator[tuple[str, str]]:
             yield from _texts_of(inner, f"{field}[{number}]" if isinstance(inner, dict) else field)
 
 
-def _targets_are_named(spec: Spec) -> Iterator[Complaint]:
+def _something_is_trained(spec: Spec) -> Iterator[Complaint]:
     if spec.lora is UNSET:
         return
     if not spec.lora.target_modules and not spec.lora.modules_to_save:
@@ -105,9 +119,14 @@ def _targets_are_named(spec: Spec) -> Iterator[Complaint]:
             remedy='Write target_modules = "all-linear".',
             patch={"lora.target_modules": "all-linear"},
         )
+
+
+def _names_are_not_empty(spec: Spec) -> Iterator[Complaint]:
+    if not isinstance(spec.lora, LoraSpec):
+        return
     for field in ("target_modules", "modules_to_save", "trainable_tokens"):
         names = getattr(spec.lora, field)
-        if isinstance(names, list) and not all(name.strip() for name in names):
+        if isinstance(names, list) and not all(map(str.strip, names)):
             yield Complaint(
                 field=f"lora.{field}",
                 problem="One of the names is empty.",
@@ -144,44 +163,39 @@ def _numbers_are_finite(spec: Spec) -> Iterator[Complaint]:
 
 
 class Rule(NamedTuple):
-    """A check that goes over several fields, or over one further than its type does."""
+    """A check of a spec of which not all may be sound."""
 
     find: Callable[[Spec], Iterator[Complaint]]
     """Yields what is wrong."""
     reads: tuple[str, ...]
-    """The fields and tables that it takes for sound."""
-
-    def suits(self, unsound: Iterable[str]) -> bool:
-        """Whether it can be asked of a spec in which these fields are not sound."""
-        return not any(overlap(field, read) for field in unsound for read in self.reads)
-
-
-def overlap(one: str, other: str) -> bool:
-    """Whether two paths, such as ``lora.r``, are one field, or one is in the other's table."""
-    short, long = sorted((one, other), key=len)
-    return long.startswith(short) and long[len(short) : len(short) + 1] in ("", ".", "[")
+    """The settings that must be sound for it; none if it copes with whatever is there."""
+    asks_for: tuple[str, ...] = ()
+    """Tables of which it matters only whether they are there."""
 
 
 RULES = (
-    Rule(_adapter_for_quantized, ("quantization.bits",)),
+    Rule(_adapter_for_quantized, ("quantization.bits",), ("lora",)),
     Rule(
         _embedding_rate_is_used,
         ("training.embedding_learning_rate", "lora.modules_to_save", "lora.trainable_tokens"),
     ),
-    Rule(data_is_named_once, ("dataset",)),
+    Rule(data_is_named_once, ("dataset.path", "dataset.sources")),
+    Rule(no_settings_of_one_file, ("dataset.sources", *(f"dataset.{name}" for name in OF_ONE))),
     Rule(paths_are_visible, ("dataset.path", "dataset.sources")),
-    Rule(columns_are_known, ("dataset.columns", "dataset.roles", "dataset.sources")),
+    Rule(columns_are_known, ("dataset.columns", "dataset.sources")),
+    Rule(roles_are_known, ("dataset.roles", "dataset.sources")),
     Rule(format_suits_method, ("method", "dataset.format", "dataset.sources")),
     Rule(template_is_known, ("dataset.chat_template",)),
-    Rule(pretrain_has_no_turns, ("method", "dataset.chat_template", "dataset.loss_on")),
+    Rule(pretrain_has_no_template, ("method", "dataset.chat_template")),
+    Rule(pretrain_has_no_answers, ("method", "dataset.loss_on")),
     Rule(fixes_suit_method, ("method", "dataset.fixes")),
     Rule(_steps_make_sense, ("training.max_steps",)),
-    Rule(_texts_are_visible, ("name", "model.path", "dataset.chat_template")),
+    Rule(_name_is_visible, ("name",)),
+    Rule(_model_is_visible, ("model.path",)),
+    Rule(_template_is_visible, ("dataset.chat_template",)),
     Rule(_holds_no_secret, ()),
-    Rule(
-        _targets_are_named,
-        ("lora.target_modules", "lora.modules_to_save", "lora.trainable_tokens"),
-    ),
+    Rule(_something_is_trained, ("lora.target_modules", "lora.modules_to_save")),
+    Rule(_names_are_not_empty, ()),
     Rule(
         _tokens_are_trained_once,
         ("lora.target_modules", "lora.modules_to_save", "lora.trainable_tokens"),

@@ -24,18 +24,20 @@ def template_is_known(spec: Spec) -> Iterator[Complaint]:
     )
 
 
-def pretrain_has_no_turns(spec: Spec) -> Iterator[Complaint]:
-    """Plain text has neither a template nor answers."""
-    if spec.method != "pretrain":
-        return
-    if not is_auto(spec.dataset.chat_template):
+def pretrain_has_no_template(spec: Spec) -> Iterator[Complaint]:
+    """Plain text has none."""
+    if spec.method == "pretrain" and not is_auto(spec.dataset.chat_template):
         yield Complaint(
             field="dataset.chat_template",
             problem="pretrain learns from plain text, which no chat template is put around.",
             remedy='Remove it, or write method = "sft".',
             patch={"dataset.chat_template": AUTO},
         )
-    if spec.dataset.loss_on == "last_answer":
+
+
+def pretrain_has_no_answers(spec: Spec) -> Iterator[Complaint]:
+    """All of a plain text is learnt."""
+    if spec.method == "pretrain" and spec.dataset.loss_on == "last_answer":
         yield Complaint(
             field="dataset.loss_on",
             problem="pretrain learns every token of a text; there are no answers in it.",

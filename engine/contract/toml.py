@@ -15,6 +15,7 @@ from msgspec import UNSET
 
 from engine.contract.hub_id import is_address, is_dataset_id
 from engine.contract.messages import Complaint
+from engine.contract.shape import rows_of
 from engine.contract.spec import (
     DatasetSpec,
     LoraSpec,
@@ -25,7 +26,7 @@ from engine.contract.spec import (
 )
 from engine.contract.template_names import is_file
 from engine.contract.toml_words import in_plain_words
-from engine.contract.validate import check, rows_of
+from engine.contract.validate import check
 
 EXAMPLE = Spec(
     name="support-bot",

@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from engine.contract.messages import MemoryPool
+from engine.contract.shape import table_of
 from engine.contract.spec import Spec
-from engine.contract.validate import table_of
 from engine.diagnosis.facts import is_fact
 from engine.paths import RESOURCES
 from engine.planning.rules import Condition, RuleError, names_in, parse

@@ -9,8 +9,7 @@ import time
 from engine.contract.lifecycle import Event, State
 from engine.host.book import Book
 from engine.host.comeback import Comeback
-from engine.host.course import Course
-from engine.store.tally import Tally
+from engine.host.course import Course, goes_on_from
 
 _LOOK_SECONDS = 5.0
 """The wait is cut into such pieces: a clock that is set must not make it last for hours."""
@@ -34,7 +33,8 @@ class BackOff:
     def call_off(self, run: str, why: str = "You stopped it before it was resumed.") -> None:
         """Leave the run as it is, with what it ended of."""
         known = self._book.tallies[run]
-        sentence = " ".join(filter(None, (why, known.sentence, _from_where(known))))
+        there = goes_on_from("Resume", known.saved_step) if known.step else ""
+        sentence = " ".join(filter(None, (why, known.sentence, there)))
         Course(self._book, run).end(Event.STOP, "stopped", sentence)
         self._news.set()
 
@@ -63,12 +63,3 @@ class BackOff:
         if is_over or self._is_leaving or run in self._hurried:
             return 0.0
         return (self._book.tallies[run].resumes_at or 0.0) - time.time()
-
-
-def _from_where(known: Tally) -> str:
-    """Where a run that trained on after its newest save would go on."""
-    if known.saved_step >= known.step:
-        return ""
-    if not known.saved_step:
-        return "A resume begins anew."
-    return f"A resume goes on from step {known.saved_step}."

@@ -3,9 +3,8 @@ together on this machine. Nothing is written."""
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,13 @@ import msgspec
 
 from engine.contract.hub_id import is_address, is_dataset_id
 from engine.contract.messages import Complaint, Finding
+from engine.contract.shape import overlap
 from engine.contract.spec import DatasetSpec, SourceSpec, Spec
-from engine.contract.spec_rules import overlap
-from engine.contract.validate import check
+from engine.contract.validate import Examined, examine
 from engine.formats import DatasetError, check_data, rows_in_all
 from engine.formats.entries import opened
 from engine.formats.hub_datasets import NotHere
+from engine.hugging_face import is_offline
 from engine.planning import chat_templates, conflicts, facts, surroundings
 from engine.planning.conflicts import Conflict, asked, complaint_of
 from engine.planning.inventory import check_model
@@ -36,7 +36,7 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
     complaints: list[Complaint]
     """All that is in its way, conflicts among them."""
     conflicts: list[Conflict] = []
-    """What does not go together, problems first; empty where the rest is not sound yet."""
+    """What does not go together, problems first; empty where settings or model are not sound."""
 
     @property
     def warnings(self) -> list[Conflict]:
@@ -46,11 +46,12 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
 
 def look_over(raw: dict[str, Any], store: Path, *, is_for_run: bool = True) -> Looked:
     """The spec with everything wrong with it, here and now. Reads files, imports nothing heavy."""
-    spec, complaints = check(raw)
-    complaints += list(_files(raw, complaints, is_for_run=is_for_run))
-    if spec is None or _touches(complaints, "model"):
+    examined = examine(raw)
+    spec, files = examined.spec, list(_files(examined, is_for_run=is_for_run))
+    complaints = [*examined.complaints, *files]
+    if spec is None or any(overlap(complaint.field, "model") for complaint in files):
         return Looked(spec=None, complaints=complaints)
-    config, known = surroundings.look(spec, rows=None if complaints else _rows(spec))
+    config, known = surroundings.look(spec, rows=_rows(spec))
     machine = _machine(store, int(time.monotonic()) // _FACTS_SECONDS)
     found = conflicts.check(spec, machine, config, None, known)
     complaints += (complaint_of(each) for each in found if each.severity == "problem")
@@ -92,52 +93,51 @@ def complaints_about(
     raw: dict[str, Any], *, is_for_run: bool = True
 ) -> tuple[Spec | None, list[Complaint]]:
     """The spec, or None and everything wrong with it, its data and its model. Reads files."""
-    spec, found = check(raw)
-    found += list(_files(raw, found, is_for_run=is_for_run))
-    return (None if found else spec), found
+    examined = examine(raw)
+    found = [*examined.complaints, *_files(examined, is_for_run=is_for_run)]
+    return (None if found else examined.spec), found
 
 
-def _files(
-    raw: dict[str, Any], found: Sequence[Complaint], *, is_for_run: bool
-) -> Iterator[Complaint]:
-    """What is wrong with data and model, as far as what was ``found`` lets them be looked at."""
-    if not _touches(found, "dataset", "method", "spec"):
-        yield from _dataset_complaints(raw, is_for_run=is_for_run)
-        yield from chat_templates.complaints(raw["dataset"].get("chat_template", ""))
-    elif not _touches(found, "dataset.path", "dataset.sources", "spec"):
-        yield from _file_complaints(raw.get("dataset"))
-    if not _touches(found, "model", "spec"):
-        yield from check_model(raw["model"]["path"], raw["model"].get("revision"))
-
-
-def _touches(found: Iterable[Complaint], *paths: str) -> bool:
-    """Whether one of the complaints is about one of these settings, or one in these tables."""
-    return any(overlap(complaint.field, path) for complaint in found for path in paths)
-
-
-def _file_complaints(dataset: object) -> Iterator[Complaint]:
-    """How its rows are meant is not known; whether the file is there can be told all the same."""
-    path = dataset.get("path") if isinstance(dataset, dict) else None
-    if not isinstance(path, str):
+def _files(examined: Examined, *, is_for_run: bool) -> Iterator[Complaint]:
+    """What is wrong with data, template and model, as far as the spec says which they are."""
+    draft = examined.draft
+    if draft is None:
         return
-    if (complaint := _path_complaint(path, "dataset")) is not None:
-        yield complaint
+    if examined.has("dataset", "method"):
+        yield from _dataset_complaints(draft.dataset, draft.method, is_for_run=is_for_run)
+    elif examined.has("dataset.path", "dataset.sources"):
+        yield from _file_complaints(draft.dataset)
+    if examined.has("dataset.chat_template"):
+        yield from chat_templates.complaints(draft.dataset.chat_template)
+    if examined.has("model.path", "model.revision"):
+        yield from check_model(draft.model.path, draft.model.revision)
+
+
+def _dataset_complaints(dataset: DatasetSpec, method: str, *, is_for_run: bool) -> list[Complaint]:
+    return _path_complaints(dataset) or check_data(dataset, method, is_for_run=is_for_run)
+
+
+def _file_complaints(dataset: DatasetSpec) -> Iterator[Complaint]:
+    """How its rows are meant is not known; whether the files are there can be told all the same."""
+    if found := _path_complaints(dataset):
+        yield from found
         return
-    with contextlib.suppress(NotHere):
+    for place, entry in enumerate(dataset.entries):
         try:
-            opened(SourceSpec(path=path))
+            opened(SourceSpec(path=entry.path), dataset.field_of(place))
+        except NotHere as error:
+            if is_offline("datasets"):
+                yield error.complaint
         except DatasetError as error:
             yield error.complaint
 
 
-def _dataset_complaints(raw: dict[str, Any], *, is_for_run: bool) -> list[Complaint]:
-    dataset = msgspec.convert(raw["dataset"], DatasetSpec)
-    found = [
+def _path_complaints(dataset: DatasetSpec) -> list[Complaint]:
+    return [
         complaint
         for place, entry in enumerate(dataset.entries)
         if (complaint := _path_complaint(entry.path, dataset.field_of(place)))
     ]
-    return found or check_data(dataset, raw.get("method", "sft"), is_for_run=is_for_run)
 
 
 def _path_complaint(path: str, table: str) -> Complaint | None:

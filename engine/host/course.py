@@ -35,6 +35,13 @@ _OUTCOMES: dict[State, Outcome] = {State.FINISHED: "finished", State.FAILED: "fa
 _TAIL_BYTES = 4000
 
 
+def goes_on_from(verb: str, saved_step: int) -> str:
+    """Where a run goes on, in the words of the button: ``Resume goes on from step 100.``"""
+    if not saved_step:
+        return f"There is no save: {verb} begins anew."
+    return f"{verb} goes on from step {saved_step}."
+
+
 class Course:
     """Takes an attempt to its end. After :attr:`is_over` it takes nothing more.
 
@@ -150,9 +157,7 @@ class Course:
         """The attempt is over, its worker gone, and the run waits until it is told to go on;
         ``error`` is what ended it before it could pause."""
         self.is_over = True
-        there = f"Continue goes on from step {self.saved_step}."
-        if not self.saved_step:
-            there = "There is no save: Continue begins anew."
+        there = goes_on_from("Continue", self.saved_step)
         sentence = f"{error} The card is free. {there} {self.lost_steps()}"
         self.book.move(self.run, Event.PAUSE, sentence.strip())
 

@@ -17,7 +17,7 @@ import msgspec
 
 from engine.contract.messages import Complaint
 from engine.contract.spec import Spec
-from engine.contract.validate import LONGEST_NAME
+from engine.contract.unknown_keys import LONGEST_NAME
 from engine.paths import RESOURCES
 from engine.planning import hardware
 from engine.planning.conflict_facts import Known, MachineLike, facts_of, is_fact

@@ -11,8 +11,8 @@ from typing import Any, Literal, get_type_hints
 import msgspec
 
 from engine.contract.messages import Complaint
+from engine.contract.shape import table_of
 from engine.contract.spec import Spec
-from engine.contract.validate import table_of
 from engine.paths import RESOURCES
 
 OPTIONS = RESOURCES / "recipes" / "options.toml"

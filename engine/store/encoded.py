@@ -34,7 +34,7 @@ import msgspec
 from engine import paths
 from engine.store.files import hide_tree
 
-FORMAT = 6
+FORMAT = 7
 META = "ENCODED.json"
 TOKENS, LEARNT, STARTS, ROWS = "tokens.i32", "learnt.u8", "starts.i64", "rows.i64"
 DIGESTS, LINES = "digests.sha256", "lines.i64"

@@ -66,7 +66,7 @@ def must_have_some(samples: Samples, meta: Meta) -> None:
         return
     cause = f"None of the {meta.rows_read} rows has a token to learn within max_length."
     remedy = "Raise training.max_length, or choose other data."
-    if meta.blank == meta.rows_read:
+    if meta.rows_read and meta.blank == meta.rows_read:
         cause = f"None of the {meta.rows_read} documents has text that can be seen."
         remedy = "Choose data with text in it, or the column that holds it."
     raise JobError("bad_data", "There is nothing to train on.", cause=cause, remedy=remedy)

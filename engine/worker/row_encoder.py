@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from engine.formats.answers import is_blank
 from engine.formats.example import Example, Text
 from engine.formats.mojibake import repaired_example
 from engine.formats.reading import Dataset, Unit
@@ -76,7 +77,7 @@ class RowEncoder:
         )
 
     def _take(self, making: _Making, row: int, raw: Any, example: Example) -> None:
-        if isinstance(example, Text) and not example.text.strip():
+        if isinstance(example, Text) and is_blank(example.text):
             making.blank += 1
             self._suspects.note(BLANK, row)
             return

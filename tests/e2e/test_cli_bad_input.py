@@ -120,6 +120,27 @@ def test_files_are_looked_at_beside_wrong_settings(
     assert any(str(tmp_path / "gone.jsonl") in c["problem"] for c in complaints)
 
 
+def test_a_command_asks_for_no_more_than_it_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A plan needs no data, a look at it no answers; a run needs both, and a name."""
+    (tmp_path / "empty.jsonl").write_text('{"instruction": "a", "output": ""}\n' * 20)
+    path = tmp_path / "spec.toml"
+
+    def told(command: str, data: str) -> set[str]:
+        text = SOUND.format(model="org/m", data=data).replace('name = "sound"\n', "")
+        path.write_text(f"{text}[training]\nmax_steps = 0\n", encoding="utf-8")
+        assert main([command, str(path), "--json"]) == 2
+        return {each["field"] for each in json.loads(capsys.readouterr().out)["complaints"]}
+
+    hub = {"model.path"}  # The hub is out of reach here.
+    wrong = {"training.max_steps"}
+    assert told("plan", "gone.jsonl") == wrong
+    assert told("data", "gone.jsonl") - hub == wrong | {"dataset.path"}
+    assert told("data", "empty.jsonl") - hub == wrong
+    assert told("train", "empty.jsonl") - hub == wrong | {"name", "dataset.path"}
+
+
 def test_layers_are_looked_for_beside_missing_data(fettle: Fettle, tmp_path: Path) -> None:
     path = tmp_path / "spec.toml"
     shape = {

@@ -108,9 +108,7 @@ def test_the_wait_can_be_cut_short_or_called_off(automatic: HostUnderTest) -> No
     done = records_to_done(run)[-1]
     assert isinstance(done, Done)
     assert done.sentence.startswith("You stopped it before it was resumed. ")
-    assert done.sentence.endswith(
-        "1 step after the last save is lost. A resume goes on from step 2."
-    )
+    assert done.sentence.endswith("1 step after the last save is lost. Resume goes on from step 2.")
     wait_for_state(client, other, State.RECOVERING)
     client.request(Stop(id=0, run=other))
 

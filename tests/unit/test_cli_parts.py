@@ -289,6 +289,10 @@ class TestProgress:
                     "`fettle resume r`."
                 ),
             ),
+            (
+                StateChanged(at=5, run="r", state=State.RECOVERING, resumes_at=5.5),
+                "Recovering. It resumes by itself at once.",
+            ),
             (Decision(at=0, title="It is 2.", reason="It fits."), "Note: It is 2. It fits."),
             (Heartbeat(at=0), None),
             (step(1), None),

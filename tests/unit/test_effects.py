@@ -10,8 +10,8 @@ import pytest
 
 from engine.contract import effects
 from engine.contract.effects import changes_result, effect_of, sentence_of
+from engine.contract.shape import table_of
 from engine.contract.spec import Spec
-from engine.contract.validate import table_of
 from engine.diagnosis import problems
 from engine.diagnosis.certificate.settings import TOLD_ELSEWHERE, bearing_of
 from engine.diagnosis.comeback import Ending, plan_comeback

@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from engine.contract import spec as spec_module
 from engine.contract.messages import Complaint
+from engine.contract.shape import choices_of, table_of
 from engine.contract.spec import (
     DatasetSpec,
     HardwareSpec,
@@ -21,7 +22,7 @@ from engine.contract.spec import (
     TrainingSpec,
 )
 from engine.contract.toml import describe
-from engine.contract.validate import check, choices_of, table_of
+from engine.contract.validate import check
 
 
 def raw(**changed: Any) -> dict[str, Any]:

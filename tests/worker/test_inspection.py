@@ -118,7 +118,7 @@ def test_pretraining_is_counted_in_blocks(inspect: Inspect) -> None:
 
 
 def test_documents_that_are_all_blank_are_told_as_such(inspect: Inspect) -> None:
-    report = inspect([{"text": " "}] * 4, method="pretrain", max_length=32)
+    report = inspect([{"text": " \u200b"}] * 4, method="pretrain", max_length=32)
     nothing = of(report, "nothing_to_train_on")
     assert nothing.cause == "None of the 4 documents has text that can be seen."
     assert "max_length" not in nothing.remedy
