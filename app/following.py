@@ -11,6 +11,7 @@ import binascii
 import struct
 from array import array
 from bisect import bisect_right
+from typing import Any
 
 import msgspec
 
@@ -36,9 +37,13 @@ class Followed:
         self.is_asked = True
         self.is_live = False
 
-    def accept(self, _data: object = None) -> None:
-        """The host took the Follow: what comes now belongs to it."""
+    def accept(self, data: dict[str, Any]) -> None:
+        """The host took the Follow: what comes now belongs to it. If its newest record is older
+        than what was received, a power cut took the rest back, and its numbers come again."""
         self.is_asked = False
+        newest = int(data.get("seq", self.since))
+        self.since = min(self.since, newest)
+        self._lanes = {lane: min(seq, newest) for lane, seq in self._lanes.items()}
 
     def take_record(self, record: Record) -> bool:
         """Whether the record is new."""

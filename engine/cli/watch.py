@@ -151,6 +151,8 @@ class Watcher:
     def _follow(self) -> Done:
         reply = self.client.request(Follow(id=0, run=self.run, since=self._since))
         self.run = reply["run"]
+        # A power cut there may have taken back what was shown here; those numbers come again.
+        self._since = min(self._since, reply["seq"])
         summary = msgspec.convert(reply["summary"], RunSummary)
         end, display = EndOfRun(summary), Display(self._output, summary)
         while True:

@@ -18,7 +18,7 @@ Action = Literal["resume", "ask", "stop"]
 FIRST_SECONDS = 8.0
 """Before the first new try: time to say no, and for what was in the way to go."""
 _GROWTH = 4
-_LONGEST_SECONDS = 900.0
+LONGEST_SECONDS = 900.0
 _LONGEST_SECONDS_TO_PATCH = 60.0
 """Other settings seldom need that something passes first; the wait is against a quick loop."""
 MOST_PATCHES = 10
@@ -139,7 +139,7 @@ def _seconds_to_patch(earlier: int, first_seconds: float) -> float:
 
 
 def _back_off(tries: int, first_seconds: float) -> float:
-    return min(first_seconds * float(_GROWTH**tries), _LONGEST_SECONDS)
+    return min(first_seconds * float(_GROWTH**tries), LONGEST_SECONDS)
 
 
 def _has_trained(ending: Ending) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from engine.host.course import Course, tail_of
 from engine.host.lesson import Lesson
 from engine.host.oom_kills import RecentKills
 from engine.host.pace import PaceKeeper
+from engine.host.power import awake_seconds
 from engine.host.settings import Settings
 from engine.host.telemetry import Sampler
 from engine.host.threads import begin
@@ -101,7 +101,7 @@ class Attempt:
             # There is nothing to save.
             self.kill("now")
         elif self._stop_asked_at is None:
-            self._stop_asked_at = time.monotonic()
+            self._stop_asked_at = awake_seconds()
             self._worker.send(StopJob())
 
     def pause(self) -> None:
@@ -125,7 +125,7 @@ class Attempt:
         if not self._worker.has_job:
             self.kill(reason)
             return
-        self._stop_asked_at = self._stop_asked_at or time.monotonic()
+        self._stop_asked_at = self._stop_asked_at or awake_seconds()
         self._worker.send(StopJob())
 
     async def abandon(self) -> None:
@@ -173,7 +173,7 @@ class Attempt:
             self.course.take(message)
             self._pace.note(message)
             if self.course.is_over and self._over_at is None:
-                self._over_at = time.monotonic()
+                self._over_at = awake_seconds()
         elif isinstance(message, Progress):
             self._book.note(self.run, msgspec.structs.replace(message, run=self.run))
 
@@ -187,7 +187,7 @@ class Attempt:
         """End a worker that does not do so itself."""
         while True:
             await asyncio.sleep(min(_LOOK_SECONDS, self._settings.exit_seconds / 2))
-            now, limits = time.monotonic(), self._settings
+            now, limits = awake_seconds(), self._settings
             self._kills.look(now)
             if self._over_at and now - self._over_at > limits.exit_seconds:
                 self.kill("does not end")

@@ -7,20 +7,23 @@ import contextlib
 import time
 
 from engine.contract.lifecycle import Event, State
+from engine.diagnosis.comeback import LONGEST_SECONDS
 from engine.host.book import Book
 from engine.host.comeback import Comeback
 from engine.host.course import Course, goes_on_from
 
 _LOOK_SECONDS = 5.0
-"""The wait is cut into such pieces: a clock that is set must not make it last for hours."""
+"""The wait is cut into such pieces: a clock that is set forward, or a sleep, ends it early."""
 
 
 class BackOff:
     """Lets recovering runs wait until they are due; people may cut that short, or call it off."""
 
-    def __init__(self, book: Book, comeback: Comeback) -> None:
+    def __init__(self, book: Book, comeback: Comeback, longest_s: float = LONGEST_SECONDS) -> None:
+        """No wait is longer than ``longest_s``, whatever the clocks say."""
         self._book = book
         self._comeback = comeback
+        self._longest_s = longest_s
         self._news = asyncio.Event()
         self._hurried: set[str] = set()
         self._is_leaving = False
@@ -52,7 +55,10 @@ class BackOff:
         """Until the run is due, called off, or nobody waits any more."""
         if not self._comeback.is_allowed and run not in self._hurried:
             self.call_off(run, "Fettle was told not to resume runs by itself.")
-        while (left_s := self._left_s(run)) > 0:
+        # By the clock on the wall it may go on earlier, as after a sleep; a clock that was set back
+        # must not make it wait longer.
+        deadline = time.monotonic() + min(self._left_s(run), self._longest_s)
+        while (left_s := min(self._left_s(run), deadline - time.monotonic())) > 0:
             self._news.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), min(left_s, _LOOK_SECONDS))

@@ -27,12 +27,11 @@ from engine.contract.messages import (
 )
 from engine.discreet import discreet
 from engine.host.disk import Disk
+from engine.host.journals import Journals
 from engine.host.threads import begin
 from engine.host.waiting import ahead_of_all
 from engine.store import runs, tally
-from engine.store.files import disk_sentence
 from engine.store.journal import Journal
-from engine.store.records import newest_seq
 from engine.store.tally import Tally
 from engine.store.upgrade import StoreError
 
@@ -69,14 +68,14 @@ class Book:
         self.queue: list[str] = []
         """Runs that wait, next first."""
         self._listener = listener
-        self._journals: dict[str, Journal] = {}
-        self._opening = asyncio.Lock()
         self._locks: dict[str, asyncio.Lock] = {}
         self.disk = Disk()
+        self.journals = Journals(store, self.disk, self._keep_status)
 
     def load(self) -> None:
         """Read all runs of the store. Slow; before the loop serves anybody."""
         self.store.mkdir(parents=True, exist_ok=True)
+        self.journals.reserve.keep()
         for folder in runs.folders(self.store):
             try:
                 self.tallies[folder.name] = tally.load(folder)
@@ -126,16 +125,6 @@ class Book:
         """Number of the run's newest attempt, from 1."""
         return max(self.tallies[run].attempt, 1)
 
-    async def newest(self, run: str) -> int:
-        """The newest ``seq`` of the run."""
-        journal = self._journals.get(run)
-        return journal.seq if journal else await asyncio.to_thread(newest_seq, self.folder(run))
-
-    def waiting_since(self, run: str, seq: int) -> list[tuple[int, bytes]]:
-        """Records that a full disk keeps in memory."""
-        journal = self._journals.get(run)
-        return journal.waiting_since(seq) if journal else []
-
     # ------------------------------------------------------------ writing
 
     async def add(self, folder: Path) -> str:
@@ -156,18 +145,11 @@ class Book:
 
     async def open(self, run: str) -> None:
         """Open the run's journal, if it is not. Raises :class:`StoreError`."""
-        # A run has one journal, or two would give the same numbers.
-        async with self._opening:
-            if run in self._journals:
-                return
-            try:
-                self._journals[run] = await self.disk.in_order(Journal, self.folder(run), run)
-            except OSError as error:
-                raise StoreError(disk_sentence(error, self.folder(run))) from error
+        await self.journals.open(run, self.tallies[run].seq)
 
     def record(self, run: str, record: Record) -> None:
         """Write a record of an open run, and tell everybody."""
-        journal = self._journals[run]
+        journal = self.journals.of(run)
         had_problem = bool(journal.problem)
         numbered, line = journal.append(discreet(record))
         known = self.tallies[run]
@@ -212,17 +194,15 @@ class Book:
     def changed(self, run: str) -> None:
         """The run's summary has changed by something that is no record."""
         self._listener.on_summary(run, at_once=True)
-        self.disk.write_status(self.folder(run), self.tallies[run], durable=True)
+        self._keep_status(run)
 
     async def close(self, run: str) -> None:
-        """Close the journal of a run at rest."""
-        journal = self._journals.pop(run, None)
-        if journal:
-            await self.disk.in_order(journal.close)
+        """Close the journal of a run at rest; while its records wait for room it stays open."""
+        await self.journals.close(run)
 
     async def remove(self, run: str) -> None:
         """Delete a run at rest. Raises :class:`StoreError`."""
-        await self.close(run)
+        await self.journals.give_up(run)
         hidden = await self.disk.in_order(runs.hide, self.folder(run))
         del self.tallies[run]
         self._locks.pop(run, None)
@@ -232,10 +212,12 @@ class Book:
         begin(runs.delete_hidden, hidden)
 
     async def close_all(self) -> None:
-        """Everything is on disk when this returns."""
-        for run in list(self._journals):
-            await self.close(run)
+        """Everything is on disk when this returns, as far as there is room for it."""
+        await self.journals.close_all()
         self.disk.close()
+
+    def _keep_status(self, run: str) -> None:
+        self.disk.write_status(self.folder(run), self.tallies[run], durable=True)
 
 
 def spec_of(book: Book, run: str) -> dict[str, Any]:

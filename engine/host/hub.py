@@ -99,11 +99,11 @@ class RunSource:
 
     async def newest(self) -> int:
         """The newest ``seq``."""
-        return await self._book.newest(self.run)
+        return await self._book.journals.newest(self.run)
 
     def waiting_since(self, seq: int) -> list[tuple[int, bytes]]:
         """Records that a full disk keeps in memory."""
-        return self._book.waiting_since(self.run, seq)
+        return self._book.journals.waiting_since(self.run, seq)
 
 
 _ROOM_FOR_RUNS = 900_000

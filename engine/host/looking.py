@@ -62,7 +62,7 @@ async def follow(parts: Parts, connection: Connection, request: m.Follow) -> Ans
     )
     # First it is offered what is new, then it is told what is old: so nothing falls between.
     parts.hub.add_follower(run, connection, follower)
-    newest = await parts.book.newest(run)
+    newest = await parts.book.journals.newest(run)
     data = {
         "run": run,
         "folder": str(parts.book.folder(run)),

@@ -53,9 +53,17 @@ class Pool:
                 self._idle, self._is_broken = None, True
             wanted = asked and not self._is_broken
             if wanted and self._idle is None and not self._lent:
-                self._idle = await self._spawn()
+                await self._make_idle()
             elif not wanted and self._idle:
                 self._dismiss()
+
+    async def _make_idle(self) -> None:
+        """Nothing hangs on it: without one a start takes longer."""
+        try:
+            self._idle = await self._spawn()
+        except OSError as error:
+            log.warning("There is no idle worker: %s", error)
+            self._is_broken = True
 
     async def take(self) -> Worker:
         """A worker for a job: the idle one, or a new one. Raises ``OSError``."""

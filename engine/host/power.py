@@ -145,12 +145,21 @@ class SleepGuard:
 # ---------------------------------------------------------------- it slept all the same
 
 
-def _asleep_seconds() -> float:
-    """How long this computer has slept since some moment; only differences mean something."""
+def awake_seconds() -> float:
+    """A clock that stands still while the computer sleeps, for limits on what a process does;
+    only differences mean something."""
     if sys.platform == "win32":
         awake = ctypes.c_ulonglong()
         ctypes.windll.kernel32.QueryUnbiasedInterruptTime(ctypes.byref(awake))
-        return time.monotonic() - awake.value / _TICKS
+        return awake.value / _TICKS
+    else:  # noqa: RET505  (mypy reads only one branch)
+        return time.monotonic()
+
+
+def _asleep_seconds() -> float:
+    """How long this computer has slept since some moment; only differences mean something."""
+    if sys.platform == "win32":
+        return time.monotonic() - awake_seconds()
     elif sys.platform == "linux":  # noqa: RET505  (mypy reads only one branch)
         return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
     else:

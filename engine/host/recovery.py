@@ -19,6 +19,7 @@ from engine.contract.messages import Done, Record, decode_line
 from engine.host.book import Book, give_up
 from engine.host.comeback import Comeback
 from engine.host.course import Course
+from engine.host.power import awake_seconds
 from engine.host.settings import Settings
 from engine.host.worker import is_alive, kill_family
 from engine.store.checkpoints import NewerCheckpoint, SaveUnreadable, newest_verified
@@ -145,11 +146,11 @@ class Recovery:
 
     async def _ends(self, run: str, pid: int, started_at: float) -> bool:
         """Wait; ask in between; whether it ended by itself."""
-        began = time.monotonic()
+        began = awake_seconds()
         ask_at = began + self._settings.orphan_seconds
         asked = False
         while is_alive(pid, started_at):
-            now = time.monotonic()
+            now = awake_seconds()
             if now - began < SAVING_SECONDS and is_saving(self._book.folder(run), pid):
                 ask_at = max(ask_at, now)
             if run in self._to_end or now > ask_at + _TERMINATE_SECONDS:
@@ -220,7 +221,15 @@ class Recovery:
 
 def _without_done(store: Path, names: list[str]) -> list[str]:
     """Which of these runs say nothing after their last state."""
-    return [run for run in names if not ends_with_done(store / run)]
+    return [run for run in names if _says_nothing(store / run)]
+
+
+def _says_nothing(folder: Path) -> bool:
+    try:
+        return not ends_with_done(folder)
+    except OSError as error:
+        log.error("%s: its end cannot be read: %s", folder.name, error)
+        return False
 
 
 def read_orphan(path: Path) -> list[Record]:

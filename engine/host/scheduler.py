@@ -116,7 +116,7 @@ class Scheduler:
                 async with self.card:
                     # The wait for the card may have been long.
                     if self._has_next and not self._leaving.is_set():
-                        await self._serve(self._book.queue[0])
+                        await self._serve_safely(self._book.queue[0])
 
     async def leave(self, timeout_s: float) -> None:
         """Let the run that trains save and end; others stay in the queue for the next host."""
@@ -132,6 +132,19 @@ class Scheduler:
             await self.has_left(run, _KILLED_SECONDS)
 
     # ------------------------------------------------------------ inside
+
+    async def _serve_safely(self, run: str) -> None:
+        """Whatever breaks with one run, those behind it have their turn."""
+        try:
+            await self._serve(run)
+        except Exception as error:
+            log.exception("%s: its turn broke", run)
+            self._launching, self._attempt = "", None
+            if run in self._book.queue:
+                self._take_from_queue(run)
+            if run in self._book.tallies and self._book.state(run) not in RESTING:
+                sentence = f"Fettle itself failed: {error}. See host.log."
+                give_up(self._book, run, State.FAILED, sentence)
 
     async def _serve(self, run: str) -> None:
         """Bring a run through its attempts, whatever happens in them."""

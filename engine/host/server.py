@@ -69,8 +69,10 @@ class Host:
         """Serve until the host leaves: idle, told to, or ended by the system."""
         session = self._take_signals()
         async with _listening(self._on_connected):
-            self._spawn(self._parts.scheduler.work(self._parts.recovery.work()))
+            serving = self._parts.scheduler.work(self._parts.recovery.work())
+            self._spawn(serving).add_done_callback(self._on_serving_ended)
             self._spawn(self._parts.rehearsals.sweep())
+            self._spawn(self._parts.book.journals.tend())
             self._spawn(self._leave_when_idle())
             await self._leaving.wait()
         await self._end()
@@ -103,7 +105,8 @@ class Host:
         while not self._leaving.is_set():
             await asyncio.sleep(min(limit / 5, 5.0))
             self._keep_warm()
-            if self._hub.greeted() or self._parts.is_busy():
+            is_needed = self._parts.is_busy() or self._parts.book.journals.has_unwritten
+            if self._hub.greeted() or is_needed:
                 used_at = time.monotonic()
             elif time.monotonic() - used_at > limit:
                 log.info("Nobody needs this host; it leaves")
@@ -141,10 +144,16 @@ class Host:
         await self._parts.pool.close()
         await self._parts.book.close_all()
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._on_task_done)
+        return task
+
+    def _on_serving_ended(self, task: asyncio.Task[None]) -> None:
+        """A host that serves no run is worse than none: the next one takes its runs up."""
+        if not task.cancelled() and task.exception():
+            self._leaving.set()
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -8,8 +8,10 @@ are tried again with every further record, and :attr:`Journal.problem` says what
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -46,12 +48,13 @@ class _File:
 class Journal:
     """Appends records to a run folder. Open it once a run; not for several threads at a time."""
 
-    def __init__(self, folder: Path, run: str) -> None:
-        """Recovers the counter from what is on disk. Raises ``OSError`` if it cannot be opened."""
+    def __init__(self, folder: Path, run: str, counted: int = 0) -> None:
+        """Recovers the counter from what is on disk; no number up to ``counted`` is given again,
+        though its record was lost. Raises ``OSError`` if it cannot be opened."""
         self.folder = folder
         self.run = run
-        self.seq = max(_cut_torn_end(folder / name) for name in (EVENTS, METRICS))
-        self.written_seq = self.seq
+        self.written_seq = max(_cut_torn_end(folder / name) for name in (EVENTS, METRICS))
+        self.seq = max(self.written_seq, counted)
         """Up to here the files have everything."""
         self.problem = ""
         """Why records wait in memory, for people; empty while all goes to disk."""
@@ -88,14 +91,28 @@ class Journal:
         for file in [*self._files.values(), *self._rows.values()]:
             os.fsync(file.descriptor)
 
-    def close(self) -> None:
-        """Close the files; what still waits is tried once more."""
+    def retry(self) -> bool:
+        """Write what waits; whether nothing does any more."""
         self._write_waiting()
+        return not self._waiting
+
+    def close(self, make_room: Callable[[], None] | None = None) -> None:
+        """Close the files; what still waits is tried once more. If the disk has no room even then,
+        ``make_room`` makes a little, for the events: how the run ended counts more than its last
+        measurements."""
+        if not self.retry() and make_room is not None:
+            make_room()
+            self._waiting = deque(
+                each for each in self._waiting if not isinstance(each[0], METRIC_TYPES)
+            )
+            self._write_waiting()
         self._let_go()
 
     def _let_go(self) -> None:
         for file in (*self._files.values(), *self._rows.values()):
-            os.close(file.descriptor)
+            # A disk far away may only now say that it did not take what was written.
+            with contextlib.suppress(OSError):
+                os.close(file.descriptor)
         self._files, self._rows = {}, {}
         release(self.folder)
 

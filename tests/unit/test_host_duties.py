@@ -21,7 +21,7 @@ from engine.contract import messages as m
 from engine.contract.lifecycle import Event, State
 from engine.contract.messages import Done, ListRuns, Request
 from engine.contract.wire import frame
-from engine.host import attempt, book, recovery, requests, resuming, worker
+from engine.host import attempt, journals, recovery, requests, resuming, worker
 from engine.host.book import Book
 from engine.host.comeback import Comeback
 from engine.host.connection import Answer, Connection, Refused
@@ -275,15 +275,15 @@ def test_two_who_open_a_run_share_its_journal(
     made: list[Journal] = []
 
     class Counted(Journal):
-        def __init__(self, folder: Path, run: str) -> None:
-            super().__init__(folder, run)
+        def __init__(self, folder: Path, run: str, counted: int) -> None:
+            super().__init__(folder, run, counted)
             made.append(self)
 
     async def work() -> None:
         house = House(tmp_path)
         run = await house.make(Event.STOP)
         await house.book.close(run)
-        monkeypatch.setattr(book, "Journal", Counted)
+        monkeypatch.setattr(journals, "Journal", Counted)
         await asyncio.gather(house.book.open(run), house.book.open(run))
         assert len(made) == 1
         await house.book.close_all()
@@ -392,10 +392,10 @@ def test_saves_that_cannot_be_read_do_not_stop_the_recovery(
 def test_a_run_that_could_not_begin_leaves_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(_folder: Path, _run: str) -> None:
+    def failing(_folder: Path, _run: str, _counted: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(book, "Journal", failing)
+    monkeypatch.setattr(journals, "Journal", failing)
 
     async def work() -> None:
         house = House(tmp_path)

@@ -38,6 +38,7 @@ from engine.store.records import (
     read_records,
     records_since,
 )
+from engine.store.reserve import NAME, Reserve
 
 
 def step(number: int, **extra: object) -> Step:
@@ -174,6 +175,64 @@ def test_a_full_disk_loses_nothing_that_can_be_said_later(
     assert (journal.problem, journal.written_seq) == ("", 5)
     journal.close()
     assert seqs(tmp_path) == [1, 2, 3, 4, 5]
+
+
+def test_what_a_run_ended_with_has_room_on_a_disk_that_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserve = Reserve(tmp_path)
+    reserve.keep()
+    real = os.write
+
+    def full(descriptor: int, data: memoryview) -> int:
+        if (tmp_path / NAME).exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(descriptor, data)
+
+    folder = tmp_path / "r"
+    folder.mkdir()
+    journal = Journal(folder, "r")
+    monkeypatch.setattr(os, "write", full)
+    for number in range(1, 4):
+        journal.append(step(number))
+    journal.append(event())
+    assert not journal.retry()
+    journal.close(reserve.give)
+    assert seqs(folder) == [4]
+    assert not (tmp_path / NAME).exists()
+    # A number that was given is not given again, though its record was lost.
+    journal = Journal(folder, "r", counted=9)
+    journal.append(step(4))
+    journal.append(step(5))
+    assert journal.retry()
+    journal.close(reserve.give)
+    assert seqs(folder) == [4, 10, 11]
+    assert read_from_both(folder, 4) == {10, 11}
+
+
+def read_from_both(folder: Path, since: int) -> set[int]:
+    """Numbers of the steps after ``since``, which lines and columns tell alike."""
+    newest = newest_seq(folder)
+    in_lines = {r.seq for r in read_records(folder, since) if isinstance(r, Step)}
+    columns.refresh(folder)
+    pieces = [decode_line(piece) for piece in columns.pieces_since(folder, "r", since, newest)]
+    texts = [p.data["seq"] for p in pieces if isinstance(p, Columns) and p.kind == "step"]
+    data = b"".join(base64.b64decode(text) for text in texts)
+    in_columns = {int(seq) for seq in struct.unpack(f"<{len(data) // 8}d", data)}
+    assert in_lines == in_columns
+    return in_lines
+
+
+def test_the_reserve_is_taken_once_and_never_in_the_way(tmp_path: Path) -> None:
+    reserve = Reserve(tmp_path)
+    reserve.keep()
+    inode = (tmp_path / NAME).stat().st_ino
+    reserve.keep()
+    assert (tmp_path / NAME).stat().st_ino == inode
+    reserve.give()
+    reserve.give()
+    Reserve(tmp_path / "nowhere").keep()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_stays_full_costs_measurements_before_it_costs_an_event(
