@@ -37,13 +37,16 @@ class Followed:
         self.is_asked = True
         self.is_live = False
 
-    def accept(self, data: dict[str, Any]) -> None:
-        """The host took the Follow: what comes now belongs to it. If its newest record is older
-        than what was received, a power cut took the rest back, and its numbers come again."""
+    def accept(self, data: dict[str, Any]) -> bool:
+        """The host took the Follow: what comes now belongs to it. False if it is to be asked anew:
+        its newest record is older than what was received, so a power cut took the rest back, and
+        those numbers come again."""
         self.is_asked = False
-        newest = int(data.get("seq", self.since))
+        newest: int = data.get("seq", max(self.since, *self._lanes.values()))
+        is_whole = newest >= self.since
         self.since = min(self.since, newest)
         self._lanes = {lane: min(seq, newest) for lane, seq in self._lanes.items()}
+        return is_whole
 
     def take_record(self, record: Record) -> bool:
         """Whether the record is new."""

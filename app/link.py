@@ -6,6 +6,7 @@ Pages know only this object. Where the host lives is its transport's matter
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -203,8 +204,13 @@ class HostLink(QObject):
         followed = self._followed[run]
         followed.ask()
         self.ask(Follow, run=run, since=followed.since, columns=True).replied.connect(
-            followed.accept
+            partial(self._on_follow_taken, run)
         )
+
+    def _on_follow_taken(self, run: str, data: dict[str, Any]) -> None:
+        followed = self._followed.get(run)
+        if followed is not None and not followed.accept(data):
+            self._send_follow(run)
 
     # ------------------------------------------------------------ what arrives
 

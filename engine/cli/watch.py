@@ -132,6 +132,8 @@ class Watcher:
         self._output = output
         self._seen = seen
         self._since = 0
+        self._shown = 0
+        """Number of the newest record that was shown."""
         self.run = ""
         """What the person called it, and then its full name."""
         self.said = ""
@@ -150,9 +152,11 @@ class Watcher:
 
     def _follow(self) -> Done:
         reply = self.client.request(Follow(id=0, run=self.run, since=self._since))
+        if reply["seq"] < self._shown:
+            # A power cut there took back what was shown here; those numbers come again.
+            self._since = self._shown = reply["seq"]
+            reply = self.client.request(Follow(id=0, run=self.run, since=self._since))
         self.run = reply["run"]
-        # A power cut there may have taken back what was shown here; those numbers come again.
-        self._since = min(self._since, reply["seq"])
         summary = msgspec.convert(reply["summary"], RunSummary)
         end, display = EndOfRun(summary), Display(self._output, summary)
         while True:
@@ -172,7 +176,7 @@ class Watcher:
 
     def _note(self, message: Message) -> None:
         if isinstance(message, Record):
-            self._since = max(self._since, message.seq)
+            self._shown = self._since = max(self._since, message.seq)
         if isinstance(message, StateChanged):
             self.said = message.sentence
         if self._seen:

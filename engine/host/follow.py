@@ -63,8 +63,6 @@ class Follower:
 
         Ends with ``ConnectionError`` when the client is gone.
         """
-        # A power cut may have taken back what the client was sent; those numbers come again.
-        self._sent = min(self._sent, upto)
         await self._send_past(upto)
         await self._send(frame(CaughtUp(run=self._source.run, seq=upto)))
         while True:

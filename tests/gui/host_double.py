@@ -123,17 +123,22 @@ class HostDouble(QObject):
                 )
             )
             return
+        if isinstance(request, Follow):
+            answer = {"seq": self._newest, **answer}
         socket.write(frame(Reply(to=request.id, data=answer)))
         if isinstance(request, Follow):
             self._replay(socket, request)
+
+    @property
+    def _newest(self) -> int:
+        return max((r.seq for r in self.journal), default=0)
 
     def _replay(self, socket: QLocalSocket, request: Follow) -> None:
         past = [r for r in self.journal if r.run == request.run and r.seq > request.since]
         steps = [r.seq for r in past if isinstance(r, Step)]
         messages: list[Message] = [r for r in past if not isinstance(r, Step)]
         messages += [columns(request.run, steps[i : i + 3]) for i in range(0, len(steps), 3)]
-        newest = max((r.seq for r in self.journal), default=0)
-        messages.append(CaughtUp(run=request.run, seq=newest))
+        messages.append(CaughtUp(run=request.run, seq=self._newest))
         cut, self.cut_after = self.cut_after, None
         for message in messages[:cut]:
             socket.write(frame(message))

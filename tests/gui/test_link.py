@@ -255,6 +255,22 @@ def test_a_distribution_is_held_again_when_a_run_goes_on(
         assert held == [RUN] * count
 
 
+def test_what_a_power_cut_took_back_there_comes_again(
+    host: HostDouble, link: HostLink, qtbot: QtBot
+) -> None:
+    seen = Seen(link)
+    host.journal = [step(RUN, seq) for seq in range(1, 9)]
+    opened(link, qtbot)
+    with qtbot.waitSignal(link.caught_up):
+        link.follow(RUN)
+    host.journal = host.journal[:5]
+    with qtbot.waitSignal(link.caught_up):
+        host.drop()
+    assert [follow.since for follow in host.asked(Follow)] == [0, 8, 5]
+    host.send(step(RUN, 6))
+    qtbot.waitUntil(lambda: seen.steps == [*range(1, 9), 6])
+
+
 def test_garbage_is_skipped(host: HostDouble, link: HostLink, qtbot: QtBot) -> None:
     seen = Seen(link)
     opened(link, qtbot)

@@ -7,6 +7,7 @@ import json
 import math
 import time
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from engine.cli import listing, main, settings, words
 from engine.cli.output import Output
 from engine.cli.parser import UsageError, build
 from engine.cli.progress import RunProgress, sentence
-from engine.cli.watch import EndOfRun
-from engine.client import Refused
+from engine.cli.watch import EndOfRun, Watcher
+from engine.client import HostLost, Refused
 from engine.contract.dataset_report import COMPARED, ROWS
 from engine.contract.lifecycle import Phase, State
 from engine.contract.messages import (
@@ -29,6 +30,7 @@ from engine.contract.messages import (
     Done,
     Evaluated,
     Finding,
+    Follow,
     Heartbeat,
     Message,
     PhaseChanged,
@@ -495,6 +497,41 @@ class _Asked:
 
     def request(self, _message: object) -> dict[str, Any]:
         return self._answer
+
+
+class _After:
+    """A client of a host that lost the records after the third in a power cut."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def request(self, follow: Follow) -> dict[str, Any]:
+        self.asked.append(follow.since)
+        newest = 5 if len(self.asked) == 1 else 3
+        return {"run": "r", "seq": newest, "summary": msgspec.to_builtins(summary())}
+
+    def messages(self, _timeout_s: float | None) -> Iterator[Message]:
+        if len(self.asked) == 1:
+            yield from (step(seq, run="r", seq=seq) for seq in (4, 5))
+            raise HostLost("cut")
+        yield step(4, run="r", seq=4)
+        yield CaughtUp(run="r", seq=4)
+        yield Done(at=0, run="r", seq=5, outcome="finished", step=4)
+
+    def close(self) -> None:
+        return None
+
+
+def test_who_watches_is_shown_again_what_a_power_cut_took_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client: Any = _After()
+    monkeypatch.setattr("engine.cli.watch.connect", lambda **_: client)
+    seen: list[int] = []
+    watcher = Watcher(client, Output(as_json=False), lambda m: seen.append(getattr(m, "seq", 0)))
+    assert watcher.to_the_end("r", since=3).outcome == "finished"
+    assert client.asked == [3, 5, 3]
+    assert seen == [4, 5, 4, 4, 5]
 
 
 @pytest.mark.parametrize("is_saved", [False, True])

@@ -264,21 +264,36 @@ def test_a_sleep_is_no_deafness(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- a power cut on the other machine
 
 
-def test_what_a_power_cut_took_back_does_not_hide_what_comes_after(tmp_path: Path) -> None:
+def test_what_a_power_cut_took_back_does_not_hide_what_comes_after() -> None:
     def numbered(seq: int) -> Record:
         return Step(at=1.0, step=seq, loss=1.0, learning_rate=1e-4, step_ms=1.0, seq=seq)
 
     followed = Followed()
     followed.ask()
-    followed.accept({"seq": 0})
+    assert followed.accept({"seq": 0})
     followed.take_border(CaughtUp(run="r", seq=0))
     assert all(followed.take_record(numbered(seq)) for seq in range(1, 501))
     followed.ask()
-    followed.accept({"seq": 480})
+    assert not followed.accept({"seq": 480})
     assert followed.since == 480
+    followed.ask()
+    assert followed.accept({"seq": 480})
     followed.take_border(CaughtUp(run="r", seq=480))
     assert not followed.take_record(numbered(480))
     assert followed.take_record(numbered(481))
+
+
+def test_a_power_cut_in_the_middle_of_the_past_hides_nothing_either() -> None:
+    def numbered(seq: int) -> Record:
+        return Step(at=1.0, step=seq, loss=1.0, learning_rate=1e-4, step_ms=1.0, seq=seq)
+
+    followed = Followed()
+    followed.ask()
+    assert followed.accept({"seq": 500})
+    assert all(followed.take_record(numbered(seq)) for seq in range(1, 301))
+    followed.ask()
+    assert followed.accept({"seq": 280})
+    assert [followed.take_record(numbered(seq)) for seq in (280, 281)] == [False, True]
 
 
 def test_a_journal_goes_on_behind_what_was_counted(tmp_path: Path) -> None:
