@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -35,6 +36,7 @@ def main() -> int:
     there can be none, and the log says why."""
     if sys.platform != "win32":
         os.umask(0o077)
+        _open_many_files()
     try:
         settings = read_settings()
         failpoints.arm()
@@ -61,6 +63,18 @@ def main() -> int:
 async def _serve(settings: Settings) -> None:
     # The token is there before anybody can connect.
     await Host(settings, make_token()).run()
+
+
+def _open_many_files() -> None:
+    """Have as many descriptors as this user may: the usual 1024 are few for a host that serves many
+    clients."""
+    if sys.platform != "win32":
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # macOS calls it unlimited, and takes no such number.
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _wait_for_lock() -> BinaryIO | None:

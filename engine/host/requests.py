@@ -181,6 +181,8 @@ async def start(parts: Parts, connection: Connection, request: m.Start) -> Answe
         parts.book.record(run, known)
     parts.book.move(run, Event.ENQUEUE, sentence_for(run, parts.book.queue, parts.book.tallies))
     parts.scheduler.enqueue(run)
+    # Its turn opens it again: hundreds may wait, and each open journal takes four descriptors.
+    await parts.book.close(run)
     warnings = msgspec.to_builtins(looked.warnings)
     return Answer({"run": run, "folder": str(folder), "conflicts": warnings})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from engine.contract import messages as m
@@ -17,7 +18,7 @@ from engine.host.connection import Answer, Connection, Refused
 from engine.host.parts import Parts
 from engine.host.threads import apart
 from engine.host.waiting import sentence_for
-from engine.store.checkpoints import NewerCheckpoint, SaveUnreadable, newest_verified
+from engine.store.checkpoints import Choice, NewerCheckpoint, SaveUnreadable, newest_verified
 from engine.store.soundness import passed_over
 from engine.store.upgrade import StoreError
 
@@ -50,33 +51,51 @@ async def _resume(parts: Parts, run: str, patch: Patch) -> Answer:
     _, complaints = await apart(_in_the_way, patched(before, [patch]))
     if complaints:
         raise Refused("The run cannot go on.", complaints=complaints)
-    await parts.book.open(run)
-    # It may have begun to go on by itself meanwhile.
-    move(parts.book.state(run), Event.RESUME)
+    changed = changes(before, patch)
     if parts.book.state(run) is State.RECOVERING:
-        return _hurry(parts, run, patch, changes(before, patch))
+        async with _opened(parts, run):
+            # It may have begun to go on by itself meanwhile.
+            move(parts.book.state(run), Event.RESUME)
+            return _hurry(parts, run, patch, changed)
     if not await parts.scheduler.has_left(run, LEAVING_WORKER_SECONDS):
         raise Refused("Its worker has not ended yet. Try again in a moment.", "wrong_state")
+    chosen = await _verified(folder)
+    async with _opened(parts, run):
+        waits = sentence_for(run, parts.book.queue, parts.book.tallies)
+        parts.book.move(run, Event.RESUME, waits)
+        if changed:
+            parts.book.record(run, _decision(changed, patch, parts.book.attempt(run)))
+        parts.scheduler.enqueue(run, chosen)
+        data = {
+            "run": run,
+            "folder": str(folder),
+            "attempt": parts.book.attempt(run),
+            "step": chosen.step,
+            "passed_over": passed_over(chosen, parts.book.tallies[run].step),
+        }
+        return Answer(data)
+
+
+@asynccontextmanager
+async def _opened(parts: Parts, run: str) -> AsyncIterator[None]:
+    """The run's journal is open. Afterwards it is only while the run has its turn, which opens it
+    again: hundreds may wait, and each open journal takes four descriptors. Nothing may be awaited
+    within. Raises :class:`StoreError`."""
     await parts.book.open(run)
     try:
-        chosen = await apart(newest_verified, folder, timeout_s=600.0)
+        yield
+    finally:
+        if await parts.scheduler.has_left(run, 0.0):
+            await parts.book.close(run)
+
+
+async def _verified(folder: Path) -> Choice:
+    try:
+        return await apart(newest_verified, folder, timeout_s=600.0)
     except NewerCheckpoint as error:
         raise Refused(str(error), "version") from error
     except SaveUnreadable as error:
         raise Refused(str(error)) from error
-    waits = sentence_for(run, parts.book.queue, parts.book.tallies)
-    parts.book.move(run, Event.RESUME, waits)
-    if changed := changes(before, patch):
-        parts.book.record(run, _decision(changed, patch, parts.book.attempt(run)))
-    parts.scheduler.enqueue(run, chosen)
-    data = {
-        "run": run,
-        "folder": str(folder),
-        "attempt": parts.book.attempt(run),
-        "step": chosen.step,
-        "passed_over": passed_over(chosen, parts.book.tallies[run].step),
-    }
-    return Answer(data)
 
 
 def _in_the_way(spec: dict[str, Any]) -> tuple[Spec | None, list[m.Complaint]]:

@@ -148,7 +148,10 @@ class Scheduler:
 
     async def _serve(self, run: str) -> None:
         """Bring a run through its attempts, whatever happens in them."""
-        if not await self._can_open(run) or run not in self._book.queue or self._leaving.is_set():
+        if not await self._can_open(run):
+            return
+        if run not in self._book.queue or self._leaving.is_set():
+            await self._book.close(run)
             return
         self._launching = run
         self._take_from_queue(run)
