@@ -23,6 +23,7 @@ from engine.host.place import (
 from engine.host.server import Host
 from engine.host.settings import Settings, read_settings
 from engine.own_secrets import MaskedFormatter
+from engine.store.files import disk_sentence
 
 log = logging.getLogger(__name__)
 
@@ -45,24 +46,40 @@ def main() -> int:
         if sys.platform != "win32":
             prepare_folder(Path(paths.socket_address()).parent)
         lock = _wait_for_lock()
-    except (PlaceError, ValueError, OSError) as error:
-        sys.stderr.write(f"The host cannot start: {error}\n")
-        return 1
+        # It is there before anybody can connect.
+        token = make_token() if lock else ""
+    except OSError as error:
+        return _give_up(disk_sentence(error, Path(error.filename or paths.host_folder())))
+    except (PlaceError, ValueError) as error:
+        return _give_up(str(error))
     if lock is None:
         log.info("Another host serves this home")
         return 0
     with lock:
         os.chdir(paths.host_folder())
         log.info("Fettle %s, Python %s, pid %d", engine.__version__, sys.version, os.getpid())
-        with asyncio.Runner() as runner:
-            runner.run(_serve(settings))
+        try:
+            with asyncio.Runner() as runner:
+                runner.run(_serve(settings, token))
+        except PlaceError as error:
+            return _give_up(str(error))
     log.info("Gone")
     return 0
 
 
-async def _serve(settings: Settings) -> None:
-    # The token is there before anybody can connect.
-    await Host(settings, make_token()).run()
+def _give_up(sentence: str) -> int:
+    # On a full disk not even the log takes it.
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"The host cannot start: {sentence}\n")
+    return 1
+
+
+async def _serve(settings: Settings, token: str) -> None:
+    try:
+        host = Host(settings, token)
+    except OSError as error:
+        raise PlaceError(disk_sentence(error, Path(error.filename or paths.store()))) from error
+    await host.run()
 
 
 def _open_many_files() -> None:

@@ -6,16 +6,24 @@ ends, so that nothing has to be cleaned up after a crash.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
+import re
 import secrets
 import socket
+import stat
 import struct
 import sys
 from pathlib import Path
 from typing import BinaryIO
 
 from engine import paths
-from engine.store.files import write_atomic
+from engine.store.files import disk_sentence, write_atomic
+
+log = logging.getLogger(__name__)
+
+_TOKEN_BYTES = 32
 
 
 class PlaceError(Exception):
@@ -37,12 +45,12 @@ def prepare_folder(folder: Path) -> None:
 
 def take_lock() -> BinaryIO | None:
     """The lock of this home, held while the file is open; None if another host has it."""
-    file = (paths.host_folder() / "lock").open("a+b")
+    file = (paths.host_folder() / "lock").open("a+b", buffering=0)
     if _lock(file):
-        file.seek(0)
-        file.truncate()
-        file.write(str(os.getpid()).encode())
-        file.flush()
+        # Only people read the pid: a full disk keeps nobody from the lock.
+        with contextlib.suppress(OSError):
+            file.truncate(0)
+            file.write(str(os.getpid()).encode())
         return file
     file.close()
     return None
@@ -66,13 +74,35 @@ def _lock(file: BinaryIO) -> bool:
 
 
 def make_token() -> str:
-    """A fresh token, in a file that only the owner can read."""
-    token = secrets.token_hex(32)
+    """A fresh token, in a file that only the owner can read. On a disk that takes nothing it is the
+    one of the host before, so that runs can be removed there. Raises :class:`PlaceError`."""
+    token = secrets.token_hex(_TOKEN_BYTES)
     path = paths.token_file()
-    # The umask of the host is 077, and the folder is closed to others before this is called.
-    write_atomic(path, token.encode(), durable=False)
-    path.chmod(0o600)
+    try:
+        # The umask of the host is 077, and the folder is closed to others before this is called.
+        write_atomic(path, token.encode(), durable=False)
+        path.chmod(0o600)
+    except OSError as error:
+        if earlier := _private_token(path):
+            log.warning("The token of the host before is used again: %s", error)
+            return earlier
+        raise PlaceError(disk_sentence(error, path)) from error
     return token
+
+
+def _private_token(path: Path) -> str:
+    """The token in a file that nobody but its owner could read; empty if there is none."""
+    try:
+        found = path.lstat()
+        text = path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        return ""
+    is_token = re.fullmatch(f"[0-9a-f]{{{2 * _TOKEN_BYTES}}}", text) is not None
+    if sys.platform != "win32" and (
+        not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077
+    ):
+        return ""
+    return text if is_token else ""
 
 
 def is_answered(address: str) -> bool:

@@ -21,6 +21,7 @@ from engine.host.connection import Answer, Connection
 from engine.host.hub import Hub
 from engine.host.inspecting import Inspector
 from engine.host.parts import Parts
+from engine.host.place import PlaceError
 from engine.host.pool import Pool
 from engine.host.power import Nothing, SleepGuard, choose_inhibitor
 from engine.host.recovery import Recovery
@@ -29,6 +30,7 @@ from engine.host.scheduler import Scheduler
 from engine.host.session_end import SessionEnd, watch
 from engine.host.settings import Settings
 from engine.host.tracing import Tracer
+from engine.store.files import disk_sentence
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +166,7 @@ class Host:
 
 @contextlib.asynccontextmanager
 async def _listening(on_connected: Any) -> AsyncIterator[None]:
-    """Accept clients on this home's address while the block runs."""
+    """Accept clients on this home's address while the block runs. Raises :class:`PlaceError`."""
     address = paths.socket_address()
     if sys.platform == "win32":
         loop: Any = asyncio.get_running_loop()
@@ -173,9 +175,12 @@ async def _listening(on_connected: Any) -> AsyncIterator[None]:
         for server in servers:
             server.close()
         return
-    Path(address).unlink(missing_ok=True)
-    server = await asyncio.start_unix_server(on_connected, address, limit=_STREAM_LIMIT)
-    Path(address).chmod(0o600)
+    try:
+        Path(address).unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(on_connected, address, limit=_STREAM_LIMIT)
+        Path(address).chmod(0o600)
+    except OSError as error:
+        raise PlaceError(disk_sentence(error, Path(address))) from error
     log.info("Listening on %s", address)
     try:
         yield

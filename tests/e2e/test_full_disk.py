@@ -12,7 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from engine.contract.messages import CheckpointSaved, Done, Finding, Record, Step, VerifySaves
+from engine.contract.messages import (
+    CheckpointSaved,
+    Done,
+    Finding,
+    ListRuns,
+    Record,
+    Remove,
+    Step,
+    VerifySaves,
+)
 from engine.worker.sample_model import write_sample_model
 from tests.e2e import host_driver
 from tests.e2e.host_driver import HostUnderTest, messages_of, records_to_done, start_run
@@ -24,15 +33,25 @@ STEPS = 28
 @pytest.fixture
 def small_disk(fettle_home: Path) -> Iterator[Path]:
     """The store of this home is a disk of its own, of 12 MiB."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk; the failpoints do the same elsewhere")
     store = fettle_home / "runs"
     store.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(store)]
+    yield from _mounted(store, DISK_BYTES)
+
+
+def _mounted(folder: Path, size: int) -> Iterator[Path]:
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk; the failpoints do the same elsewhere")
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("nothing can be mounted here")
-    yield store
-    subprocess.run(["umount", "-l", str(store)], check=True)
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def small_home(fettle_home: Path) -> Iterator[Path]:
+    """All of this home is a disk of its own, of 4 MiB."""
+    yield from _mounted(fettle_home, 4 << 20)
 
 
 def fill(ballast: Path) -> None:
@@ -99,3 +118,19 @@ def _with_a_full_disk(run: str, ballast: Path) -> list[Record]:
         elif isinstance(message, Done):
             break
     return told
+
+
+def test_where_no_byte_is_free_a_host_starts_and_removes_runs(
+    small_home: Path, hosts: HostUnderTest
+) -> None:
+    process = hosts.start()
+    client = hosts.connect()
+    run = start_run(client, hosts.spec())
+    records_to_done(run)
+    process.terminate()
+    assert process.wait(20) == 0
+    fill(small_home / "ballast")
+    process = hosts.start()
+    client = hosts.connect()
+    assert client.request(Remove(id=0, run=run)) == {"run": run}
+    assert client.request(ListRuns(id=0)) == {"runs": []}

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine import paths
 from engine.contract.lifecycle import Phase, State
 from engine.contract.messages import (
     CaughtUp,
@@ -32,7 +34,7 @@ from engine.contract.wire import MAX_LINE
 from engine.host import follow, worker
 from engine.host.follow import Follower
 from engine.host.hub import fit_to_line
-from engine.host.place import PlaceError, peer_is_owner, prepare_folder, take_lock
+from engine.host.place import PlaceError, make_token, peer_is_owner, prepare_folder, take_lock
 from engine.host.recovery import read_orphan
 from engine.host.settings import Settings, read_settings
 from engine.host.telemetry import ProcessTree
@@ -212,6 +214,54 @@ def test_the_lock_is_taken_once(fettle_home: Path) -> None:
     again = take_lock()
     assert again is not None
     again.close()
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """As on a disk without a free byte: what is there stays, and nothing more goes in."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def token_of_before(fettle_home: Path) -> str:
+    prepare_folder(fettle_home / "host")
+    return make_token()
+
+
+def test_a_full_disk_keeps_nobody_from_the_lock(token_of_before: str, full_disk: None) -> None:
+    held = take_lock()
+    assert held is not None
+    assert take_lock() is None
+    held.close()
+
+
+def test_on_a_full_disk_the_token_of_before_is_used_again(
+    token_of_before: str, full_disk: None
+) -> None:
+    assert make_token() == token_of_before
+    assert [path.name for path in paths.token_file().parent.iterdir()] == ["token"]
+
+
+@pytest.mark.parametrize("flaw", ["open", "missing", "torn", "link"])
+def test_a_token_that_others_may_know_is_not_used_again(
+    token_of_before: str, flaw: str, full_disk: None
+) -> None:
+    path = paths.token_file()
+    if flaw == "open":
+        path.chmod(0o640)
+    elif flaw == "missing":
+        path.unlink()
+    elif flaw == "torn":
+        os.truncate(path, 12)
+    else:
+        path.rename(path.with_name("other"))
+        path.symlink_to(path.with_name("other"))
+    with pytest.raises(PlaceError, match=r"cannot be written|is full"):
+        make_token()
 
 
 # ---------------------------------------------------------------- facts
