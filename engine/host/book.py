@@ -57,12 +57,20 @@ class Listener:
         """A run is gone."""
 
 
+class Tallies(dict[str, Tally]):
+    """The tally of each run. Whoever waited for something may ask for one that is gone by now, and
+    gets a :class:`StoreError` that says so."""
+
+    def __missing__(self, run: str) -> Tally:
+        raise StoreError(f"The run {run} was removed a moment ago.")
+
+
 class Book:
     """All runs of one store. Lives in the event loop's thread."""
 
     def __init__(self, store: Path, listener: Listener) -> None:
         self.store = store
-        self.tallies: dict[str, Tally] = {}
+        self.tallies = Tallies()
         self.unreadable: dict[str, str] = {}
         """Runs that cannot be opened, and the sentence why."""
         self.queue: list[str] = []
@@ -108,7 +116,7 @@ class Book:
         return self.store / run
 
     def summary(self, run: str) -> RunSummary:
-        """The run's line in the list."""
+        """The run's line in the list. Raises :class:`StoreError` if it was removed."""
         if run not in self.queue:
             return self.tallies[run].summary(self.folder(run))
         made = self.tallies[run].summary(self.folder(run), queue_place=self.queue.index(run) + 1)
@@ -118,7 +126,7 @@ class Book:
         )
 
     def state(self, run: str) -> State:
-        """Where the run is in its life."""
+        """Where the run is in its life. Raises :class:`StoreError` if it was removed."""
         return self.tallies[run].state
 
     def attempt(self, run: str) -> int:

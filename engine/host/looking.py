@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -24,6 +26,19 @@ from engine.store.records import (
     newest_passed_over,
     saved_checkpoints,
 )
+from engine.store.upgrade import StoreError
+
+
+@asynccontextmanager
+async def while_there(parts: Parts, run: str) -> AsyncIterator[None]:
+    """For what reads the run's folder for a while. Raises :class:`StoreError` if the run is removed
+    meanwhile, whatever came of the reading."""
+    try:
+        yield
+    except OSError:
+        parts.book.state(run)
+        raise
+    parts.book.state(run)
 
 
 async def list_runs(parts: Parts, connection: Connection, request: m.ListRuns) -> Answer:
@@ -37,15 +52,19 @@ async def show(parts: Parts, connection: Connection, request: m.Show) -> Answer:
     run = parts.book.find(request.run)
     folder = parts.book.folder(run)
     content = runs.read_run(folder)
-    saved = await apart(saved_checkpoints, folder)
-    pace = await apart(read_pace, folder)
+    async with while_there(parts, run):
+        saved = await apart(saved_checkpoints, folder)
+        pace = await apart(read_pace, folder)
+        failure = await apart(newest_failure, folder)
+        passed_over = await apart(newest_passed_over, folder)
+        certificate = await apart(newest_certificate, folder)
     data = {
         "summary": msgspec.to_builtins(parts.book.summary(run)),
         "spec": spec_of(parts.book, run),
         "checkpoints": [msgspec.to_builtins(checkpoint) for checkpoint in saved],
-        "failure": msgspec.to_builtins(await apart(newest_failure, folder)),
-        "passed_over": await apart(newest_passed_over, folder),
-        "certificate": msgspec.to_builtins(await apart(newest_certificate, folder)),
+        "failure": msgspec.to_builtins(failure),
+        "passed_over": passed_over,
+        "certificate": msgspec.to_builtins(certificate),
         "versions": content.versions,
         "pace": msgspec.to_builtins(pace) if pace else {},
     }
@@ -62,7 +81,12 @@ async def follow(parts: Parts, connection: Connection, request: m.Follow) -> Ans
     )
     # First it is offered what is new, then it is told what is old: so nothing falls between.
     parts.hub.add_follower(run, connection, follower)
-    newest = await parts.book.journals.newest(run)
+    try:
+        async with while_there(parts, run):
+            newest = await parts.book.journals.newest(run)
+    except (StoreError, OSError):
+        parts.hub.remove_follower(run, connection)
+        raise
     data = {
         "run": run,
         "folder": str(parts.book.folder(run)),

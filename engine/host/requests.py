@@ -204,7 +204,8 @@ async def save_checkpoint(
 
 async def verify_saves(parts: Parts, connection: Connection, request: m.VerifySaves) -> Answer:
     run = parts.book.find(request.run)
-    saves = await apart(check_saves, parts.book.folder(run), timeout_s=_READING_SECONDS)
+    async with looking.while_there(parts, run):
+        saves = await apart(check_saves, parts.book.folder(run), timeout_s=_READING_SECONDS)
     state = parts.book.state(run).value
     spec = spec_of(parts.book, run)
     return Answer({"saves": msgspec.to_builtins(saves), "state": state, "spec": spec})

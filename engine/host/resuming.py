@@ -20,7 +20,6 @@ from engine.host.threads import apart
 from engine.host.waiting import sentence_for
 from engine.store.checkpoints import Choice, NewerCheckpoint, SaveUnreadable, newest_verified
 from engine.store.soundness import passed_over
-from engine.store.upgrade import StoreError
 
 LEAVING_WORKER_SECONDS = 30.0
 """How long the worker of an attempt that is over may take to be gone."""
@@ -31,8 +30,7 @@ async def alone(parts: Parts, text: str) -> AsyncIterator[str]:
     """The run that ``text`` means, while nobody else resumes or removes it."""
     run = parts.book.find(text)
     async with parts.book.lock(run):
-        if run not in parts.book.tallies:
-            raise StoreError(f"The run {run} was removed a moment ago.")
+        parts.book.state(run)  # Whoever had it before may have removed it.
         yield run
 
 
@@ -46,21 +44,22 @@ async def _resume(parts: Parts, run: str, patch: Patch) -> Answer:
     await parts.recovery.has_settled(run, LEAVING_WORKER_SECONDS)
     if parts.book.tallies[run].is_pausing:
         await parts.scheduler.has_left(run, LEAVING_WORKER_SECONDS)
-    move(parts.book.state(run), Event.RESUME)
+    state = parts.book.state(run)
+    move(state, Event.RESUME)
     before = spec_of(parts.book, run)
     _, complaints = await apart(_in_the_way, patched(before, [patch]))
     if complaints:
         raise Refused("The run cannot go on.", complaints=complaints)
     changed = changes(before, patch)
-    if parts.book.state(run) is State.RECOVERING:
+    if state is State.RECOVERING:
         async with _opened(parts, run):
-            # It may have begun to go on by itself meanwhile.
-            move(parts.book.state(run), Event.RESUME)
+            _see_unchanged(parts, run, state)
             return _hurry(parts, run, patch, changed)
     if not await parts.scheduler.has_left(run, LEAVING_WORKER_SECONDS):
         raise Refused("Its worker has not ended yet. Try again in a moment.", "wrong_state")
     chosen = await _verified(folder)
     async with _opened(parts, run):
+        _see_unchanged(parts, run, state)
         waits = sentence_for(run, parts.book.queue, parts.book.tallies)
         parts.book.move(run, Event.RESUME, waits)
         if changed:
@@ -87,6 +86,15 @@ async def _opened(parts: Parts, run: str) -> AsyncIterator[None]:
     finally:
         if await parts.scheduler.has_left(run, 0.0):
             await parts.book.close(run)
+
+
+def _see_unchanged(parts: Parts, run: str, before: State) -> None:
+    """What others did to the run while this was waiting for a disk counts."""
+    now = parts.book.state(run)
+    move(now, Event.RESUME)
+    if now is not before:
+        sentence = f"It was {now.value} meanwhile. Resume it again if it is to go on all the same."
+        raise Refused(sentence, "wrong_state")
 
 
 async def _verified(folder: Path) -> Choice:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 from engine.contract import messages as m
-from engine.contract.lifecycle import Event
+from engine.contract.lifecycle import Event, State
 from engine.contract.toml import EXAMPLE, to_raw
-from engine.host import requests, resuming
+from engine.host import journals, looking, requests, resuming
 from engine.host.checks import Looked
 from engine.host.connection import Refused
 from engine.store.checkpoints import Choice
@@ -87,3 +91,85 @@ print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "512\n"
+
+
+# ---------------------------------------------------------------- meanwhile
+
+
+class Slowly:
+    """Takes the place of a function, and is held up in it."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, module: ModuleType, name: str) -> None:
+        self._work = getattr(module, name)
+        self._reached, self._go_on = threading.Event(), threading.Event()
+        patch.setattr(module, name, self)
+        self.__name__ = name
+
+    def __call__(self, *arguments: object) -> object:
+        self._reached.set()
+        self._go_on.wait(10)
+        return self._work(*arguments)
+
+    async def reached(self) -> None:
+        assert await asyncio.to_thread(self._reached.wait, 10)
+
+    def go_on(self) -> None:
+        self._go_on.set()
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "request_"),
+    [
+        (looking, "saved_checkpoints", m.Show(id=1, run="last")),
+        (looking, "newest_certificate", m.Show(id=1, run="last")),
+        (requests, "check_saves", m.VerifySaves(id=1, run="last")),
+        (journals, "newest_seq", m.Follow(id=1, run="last")),
+    ],
+)
+def test_a_run_that_is_removed_while_it_is_looked_at_is_told_to_be_gone(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    name: str,
+    request_: m.Request,
+) -> None:
+    slowly = Slowly(monkeypatch, module, name)
+    client: Any = type("Greeted", (), {"client": "cli", "send_line": None})()
+
+    async def work() -> None:
+        house = House(tmp_path)
+        run = await house.make(Event.STOP)
+        await house.book.close(run)
+        looking = asyncio.create_task(requests.answer(house.parts, client, request_))
+        await slowly.reached()
+        await house.ask(m.Remove(id=2, run=run))
+        slowly.go_on()
+        with pytest.raises(Refused, match=r"was removed a moment ago\."):
+            await looking
+        assert house.hub._followers == {}
+        await house.book.close_all()
+
+    run_async(work)
+
+
+def test_a_paused_run_that_is_stopped_does_not_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slowly = Slowly(monkeypatch, resuming, "newest_verified")
+
+    async def work() -> None:
+        house = House(tmp_path)
+        run = await house.make(Event.ENQUEUE, Event.LAUNCH, Event.PAUSE)
+        house.book.queue.append(run)
+        going_on = asyncio.create_task(house.ask(m.Resume(id=1, run=run)))
+        await slowly.reached()
+        await house.ask(m.Stop(id=2, run=run))
+        slowly.go_on()
+        with pytest.raises(Refused, match=r"It was stopped meanwhile\.") as refused:
+            await going_on
+        assert refused.value.refusal.code == "wrong_state"
+        assert house.book.state(run) is State.STOPPED
+        assert house.book.queue == []
+        await house.book.close_all()
+
+    run_async(work)
