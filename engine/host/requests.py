@@ -160,6 +160,8 @@ async def start(parts: Parts, connection: Connection, request: m.Start) -> Answe
     spec = looked.spec
     if spec is None:
         raise Refused("The run cannot start.", complaints=looked.complaints)
+    # Nothing that may fail comes between the making of a run and its place in the queue.
+    known = await _remembered(to_raw(spec), parts.book.store)
     try:
         folder = await parts.book.disk.in_order(
             partial(
@@ -177,7 +179,7 @@ async def start(parts: Parts, connection: Connection, request: m.Start) -> Answe
         raise Refused(str(error)) from error
     for warning in looked.warnings:
         parts.book.record(run, finding_of(warning))
-    if known := await apart(begins_with, to_raw(spec), parts.book.store):
+    if known:
         parts.book.record(run, known)
     parts.book.move(run, Event.ENQUEUE, sentence_for(run, parts.book.queue, parts.book.tallies))
     parts.scheduler.enqueue(run)
@@ -185,6 +187,15 @@ async def start(parts: Parts, connection: Connection, request: m.Start) -> Answe
     await parts.book.close(run)
     warnings = msgspec.to_builtins(looked.warnings)
     return Answer({"run": run, "folder": str(folder), "conflicts": warnings})
+
+
+async def _remembered(raw: dict[str, Any], store: Path) -> m.Decision | None:
+    """What helped a run like this; nothing, if that cannot be told now."""
+    try:
+        return await apart(begins_with, raw, store)
+    except (StoreError, TimeoutError, OSError) as error:
+        log.warning("What helped a run like this cannot be told: %r", error)
+        return None
 
 
 async def stop(parts: Parts, connection: Connection, request: m.Stop) -> Answer:

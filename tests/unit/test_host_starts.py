@@ -93,6 +93,28 @@ print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     assert done.stdout == "512\n"
 
 
+# ---------------------------------------------------------------- halfway
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), OSError(errno.EIO, "Input/output error")])
+def test_what_cannot_be_remembered_keeps_no_run_from_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def begins_with(_raw: object, _store: Path) -> None:
+        raise error
+
+    monkeypatch.setattr(requests, "begins_with", begins_with)
+
+    async def work() -> None:
+        house = House(tmp_path)
+        run = (await house.ask(START)).data["run"]
+        assert house.book.state(run) is State.QUEUED
+        assert house.book.queue == [run]
+        await house.book.close_all()
+
+    run_async(work)
+
+
 # ---------------------------------------------------------------- meanwhile
 
 
