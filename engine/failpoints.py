@@ -42,6 +42,7 @@ POINTS = {
     "save.published": "after the save got its name, before anybody hears of it",
     "save.rotate": "before an older save is removed",
     "host.launch": "before a run gets its worker",
+    "host.open": "before a file of a run's history is opened to write to it",
     "host.journal": "before a record is written",
     "host.status": "before a status file is replaced",
 }

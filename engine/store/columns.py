@@ -8,6 +8,8 @@ that it never has to be trusted, only compared. It has what graphs show; the lin
 from __future__ import annotations
 
 import binascii
+import contextlib
+import logging
 import math
 import struct
 import threading
@@ -20,6 +22,8 @@ from engine.contract.messages import Columns, Record, Step, Telemetry, decode_li
 from engine.contract.wire import MAX_LINE
 from engine.store.files import rename
 from engine.store.records import METRICS, UNREADABLE, last_stamp
+
+log = logging.getLogger(__name__)
 
 Kind = Literal["step", "telemetry"]
 
@@ -92,20 +96,36 @@ def refresh(folder: Path) -> None:
     """
     with _lock:
         if folder not in _claimed:
-            _refresh(folder)
+            _could_refresh(folder)
 
 
-def claim(folder: Path) -> None:
-    """Bring the copies up to date, and leave them to the caller to append to."""
+def claim(folder: Path) -> tuple[Sheet, ...]:
+    """Bring the copies up to date, and leave them to the caller to append to; these are there. On a
+    disk that does not take them there are none, and the lines serve instead."""
     with _lock:
-        _refresh(folder)
+        kept = SHEETS if _could_refresh(folder) else ()
         _claimed.add(folder)
+        return kept
 
 
 def release(folder: Path) -> None:
     """End a claim."""
     with _lock:
         _claimed.discard(folder)
+
+
+def _could_refresh(folder: Path) -> bool:
+    """Whether the copies are right now; if not, there are none."""
+    try:
+        _refresh(folder)
+    except OSError as error:
+        log.warning("%s goes without copies of its metrics: %s", folder.name, error)
+        for sheet in SHEETS:
+            for path in (_fresh(sheet, folder), sheet.path(folder)):
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+        return False
+    return True
 
 
 def _refresh(folder: Path) -> None:
@@ -129,18 +149,22 @@ def _last_seq(sheet: Sheet, folder: Path) -> int:
 
 
 def _rebuild(folder: Path) -> None:
-    fresh = {sheet.kind: sheet.path(folder).with_suffix(".new") for sheet in SHEETS}
-    files = {kind: path.open("wb", buffering=1 << 20) for kind, path in fresh.items()}
-    try:
+    with contextlib.ExitStack() as stack:
+        files = {
+            sheet.kind: stack.enter_context(_fresh(sheet, folder).open("wb", buffering=1 << 20))
+            for sheet in SHEETS
+        }
         for record in _metrics(folder):
             sheet = sheet_of(record)
             if sheet:
                 files[sheet.kind].write(sheet.pack(record))
-    finally:
-        for file in files.values():
-            file.close()
     for sheet in SHEETS:
-        rename(fresh[sheet.kind], sheet.path(folder))
+        rename(_fresh(sheet, folder), sheet.path(folder))
+
+
+def _fresh(sheet: Sheet, folder: Path) -> Path:
+    """Where a copy is while it is made."""
+    return sheet.path(folder).with_suffix(".new")
 
 
 def _metrics(folder: Path) -> Iterator[Record]:
@@ -171,7 +195,7 @@ def pieces_since(folder: Path, run: str, since: int, upto: int) -> Iterator[byte
 def _pieces_of(sheet: Sheet, folder: Path, run: str, since: int, upto: int) -> Iterator[bytes]:
     try:
         file = sheet.path(folder).open("rb")
-    except FileNotFoundError:
+    except OSError:
         yield from _pieces_of_lines(sheet, folder, run, since, upto)
         return
     with file:

@@ -18,7 +18,7 @@ import msgspec
 
 from engine.contract.messages import METRIC_TYPES, Record, encode
 from engine.failpoints import reach
-from engine.store.columns import SHEETS, Sheet, claim, release, sheet_of
+from engine.store.columns import Sheet, claim, release, sheet_of
 from engine.store.files import disk_sentence, is_full, write_all
 from engine.store.records import EVENTS, METRICS, lines_back, stamp_of
 
@@ -31,6 +31,7 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        reach("host.open")
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
         self.descriptor = os.open(path, flags, 0o644)
         self.size = os.fstat(self.descriptor).st_size
@@ -60,14 +61,14 @@ class Journal:
         """Why records wait in memory, for people; empty while all goes to disk."""
         self.is_full = False
         """With a problem: whether it is want of room."""
-        claim(folder)
+        sheets = claim(folder)
         self._files: dict[str, _File] = {}
         self._rows: dict[str, _File] = {}
         self._waiting: deque[tuple[Record, bytes]] = deque()
         try:
             for name in (EVENTS, METRICS):
                 self._files[name] = _File(folder / name)
-            for sheet in SHEETS:
+            for sheet in sheets:
                 self._rows[sheet.kind] = _File(sheet.path(folder))
         except OSError:
             self._let_go()

@@ -38,7 +38,6 @@ from engine.contract.messages import (
     Warm,
 )
 from engine.contract.wire import LineReader, frame
-from engine.store.columns import SHEETS
 from engine.store.records import read_records
 from tests.allowance import is_within
 from tests.e2e.host_driver import (
@@ -433,16 +432,12 @@ def test_a_run_whose_history_cannot_be_opened_fails_and_says_why(hosts: HostUnde
     wait_for_step(client, run, 2)
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
-    journal = SHEETS[0].path(hosts.home / "runs" / waiting)
-    journal.unlink(missing_ok=True)
-    journal.mkdir()
-    hosts.start()
+    hosts.fake("normal", steps=2)
+    hosts.start(FETTLE_FAILPOINTS="host.open:1=eio")
     client = hosts.connect()
     summary = wait_for_state(client, waiting)
     assert summary.state == State.FAILED
     assert "could not be started" in summary.sentence
-    journal.rmdir()
-    hosts.fake("normal", steps=2)
     assert resume_run(client, waiting)["step"] == 0
 
 

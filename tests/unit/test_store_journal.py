@@ -382,6 +382,26 @@ def test_a_copy_that_the_disk_refused_is_not_missed_while_the_run_goes_on(
     assert _column(tmp_path, "step", "step") == [1.0, 2.0, 3.0]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no disk that is full on demand")
+@pytest.mark.parametrize("victim", columns.SHEETS, ids=["step", "telemetry"])
+def test_a_copy_that_a_full_disk_does_not_take_keeps_no_journal_from_opening(
+    tmp_path: Path, victim: columns.Sheet
+) -> None:
+    fill(tmp_path, 50)
+    good = _column(tmp_path, "step", "step")
+    victim.path(tmp_path).unlink()
+    victim.path(tmp_path).with_suffix(".new").symlink_to("/dev/full")
+    journal = Journal(tmp_path, "r")
+    journal.append(step(1000))
+    columns.refresh(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"events.jsonl", "metrics.jsonl"}
+    assert _column(tmp_path, "step", "step") == [*good, 1000.0]
+    journal.close()
+    columns.refresh(tmp_path)
+    assert all(sheet.path(tmp_path).exists() for sheet in columns.SHEETS)
+    assert _column(tmp_path, "step", "step") == [*good, 1000.0]
+
+
 def test_large_pasts_come_in_pieces_that_fit_a_line(tmp_path: Path) -> None:
     journal = Journal(tmp_path, "r")
     for number in range(1, 20_001):
