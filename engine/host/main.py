@@ -22,6 +22,7 @@ from engine.host.place import (
 )
 from engine.host.server import Host
 from engine.host.settings import Settings, read_settings
+from engine.launch import log_file
 from engine.own_secrets import MaskedFormatter
 from engine.store.files import disk_sentence
 
@@ -56,6 +57,7 @@ def main() -> int:
         log.info("Another host serves this home")
         return 0
     with lock:
+        _shorten_log()
         os.chdir(paths.host_folder())
         log.info("Fettle %s, Python %s, pid %d", engine.__version__, sys.version, os.getpid())
         try:
@@ -108,9 +110,7 @@ def _wait_for_lock() -> BinaryIO | None:
 
 def _log_to_file() -> None:
     """Write to ``host.log``, whoever started this process and with whatever descriptors."""
-    path = paths.host_folder() / "host.log"
-    if path.exists() and path.stat().st_size > _LOG_BYTES:
-        path.replace(path.with_suffix(".log.1"))
+    path = log_file()
     if not sys.stderr.isatty():
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(descriptor, 1)
@@ -119,3 +119,18 @@ def _log_to_file() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(MaskedFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.INFO)
+
+
+def _shorten_log() -> None:
+    """Keep the end of a long log in ``host.log.1`` and begin it anew. Only for the host that holds
+    the lock: another one would take its log from it. Windows renames no file that is open, so the
+    lines are copied; where that cannot be done, the log stays as it is."""
+    path = log_file()
+    try:
+        if path.stat().st_size > _LOG_BYTES:
+            with path.open("rb") as file:
+                file.seek(-_LOG_BYTES, os.SEEK_END)
+                path.with_suffix(".log.1").write_bytes(file.read())
+            os.truncate(path, 0)
+    except OSError as error:
+        log.warning("%s is long and cannot be shortened: %s", path, error)

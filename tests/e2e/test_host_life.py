@@ -128,6 +128,36 @@ def test_a_setting_that_is_no_number_is_said(hosts: HostUnderTest) -> None:
     assert "FETTLE_IDLE_SECONDS='soon'" in text
 
 
+def _lengthen(log: Path) -> None:
+    with log.open("ab") as file:
+        file.write(b"a line\n" * 800_000 + b"the newest line\n")
+
+
+def test_a_long_log_is_shortened_by_the_host_that_writes_it(hosts: HostUnderTest) -> None:
+    log = hosts.home / "host" / "host.log"
+    log.parent.mkdir(mode=0o700)
+    _lengthen(log)
+    hosts.start()
+    hosts.connect()
+    assert "a line" not in log_of(hosts)
+    assert "Listening" in log_of(hosts)
+    assert log.with_name("host.log.1").read_text().endswith("the newest line\n")
+    log.with_name("host.log.1").unlink()
+    _lengthen(log)
+    assert hosts.start().wait(20) == 0
+    assert not log.with_name("host.log.1").exists()
+    assert "Listening" in log_of(hosts)
+
+
+def test_a_log_that_cannot_be_shortened_keeps_no_host_from_starting(hosts: HostUnderTest) -> None:
+    log = hosts.home / "host" / "host.log"
+    log.with_name("host.log.1").mkdir(parents=True)
+    _lengthen(log)
+    process = hosts.start()
+    assert hosts.connect().host["pid"] == process.pid
+    assert "cannot be shortened" in log_of(hosts)
+
+
 # ---------------------------------------------------------------- who may connect
 
 
