@@ -94,7 +94,8 @@ class Journals:
         while True:
             await asyncio.sleep(_TEND_SECONDS)
             for run in list(self._unwritten):
-                if self._open[run].retry():
+                # While another one was closed, its turn may have come.
+                if run in self._unwritten and self._open[run].retry():
                     self._unwritten.discard(run)
                     self._on_written(run)
                     await self.close(run)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from engine.host import journals, looking, requests, resuming
 from engine.host.checks import Looked
 from engine.host.connection import Refused
 from engine.store.checkpoints import Choice
+from engine.store.files import write_all
 from tests.unit.test_host_duties import House, _sound, run_async
 
 START = m.Start(id=1, spec=to_raw(EXAMPLE))
@@ -91,6 +92,46 @@ print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "512\n"
+
+
+def test_a_journal_whose_run_has_its_turn_is_not_closed_when_there_is_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SimpleNamespace(is_full=False)
+
+    def write(descriptor: int, data: bytes) -> None:
+        if disk.is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_all(descriptor, data)
+
+    monkeypatch.setattr("engine.store.journal.write_all", write)
+    monkeypatch.setattr(journals, "_TEND_SECONDS", 0.02)
+
+    async def work() -> None:
+        house = House(tmp_path)
+        runs, served = [await house.make() for _ in range(2)], list[str]()
+        disk.is_full = True
+        for run in runs:
+            house.book.move(run, Event.ENQUEUE)
+            await house.book.close(run)
+        close = house.book.journals.close
+
+        async def meanwhile(run: str) -> None:
+            if not served:
+                served.extend({*runs} - {run})
+                await house.book.open(served[0])
+            await close(run)
+
+        monkeypatch.setattr(house.book.journals, "close", meanwhile)
+        tending = asyncio.create_task(house.book.journals.tend())
+        disk.is_full = False
+        await asyncio.sleep(0.2)
+        tending.cancel()
+        house.book.move(served[0], Event.LAUNCH)
+        monkeypatch.setattr(house.book.journals, "close", close)
+        await house.book.close_all()
+
+    run_async(work)
 
 
 # ---------------------------------------------------------------- halfway
