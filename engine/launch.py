@@ -7,6 +7,7 @@ here.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -153,5 +154,14 @@ def log_tail() -> str:
     except OSError:
         lines = []
     if not lines:
-        return f"It wrote nothing to {log_file()}."
+        return f"It wrote nothing to {log_file()}.{_if_full()}"
     return f"The end of {log_file()}:\n" + "\n".join(lines[-_LOG_TAIL_LINES:])
+
+
+def _if_full() -> str:
+    """What to do where not even the reason could be written; empty where there is room."""
+    try:
+        has_room = shutil.disk_usage(paths.host_folder()).free >= _LOG_TAIL_BYTES
+    except OSError:
+        return ""
+    return "" if has_room else " The disk there is full. Free some space."

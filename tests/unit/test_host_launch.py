@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -45,6 +47,15 @@ def test_a_host_that_may_not_be_started_at_all_is_said(program: Path) -> None:
     program.chmod(0o644)
     with pytest.raises(HostFailed, match="Permission denied"):
         launch.start_host()
+
+
+def test_a_disk_too_full_for_the_reason_is_the_reason(
+    program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=0))
+    with pytest.raises(HostFailed, match=r"wrote nothing to .*The disk there is full\."):
+        launch.open_stream(time.monotonic() + 10)
 
 
 def _busy() -> OSError:
