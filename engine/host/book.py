@@ -29,7 +29,7 @@ from engine.discreet import discreet
 from engine.host.disk import Disk
 from engine.host.journals import Journals
 from engine.host.threads import begin
-from engine.host.waiting import ahead_of_all
+from engine.host.waiting import ahead_of
 from engine.store import runs, tally
 from engine.store.journal import Journal
 from engine.store.tally import Tally
@@ -120,7 +120,7 @@ class Book:
         if run not in self.queue:
             return self.tallies[run].summary(self.folder(run))
         made = self.tallies[run].summary(self.folder(run), queue_place=self.queue.index(run) + 1)
-        ahead = ahead_of_all(self.tallies)
+        ahead = ahead_of(run, self.tallies)
         return msgspec.structs.replace(
             made, behind=ahead.name, behind_seconds=ahead.seconds, is_behind_paused=ahead.is_paused
         )

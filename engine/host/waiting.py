@@ -21,19 +21,20 @@ class Ahead(NamedTuple):
     """It has no worker, and keeps the card free."""
 
 
-def ahead_of_all(tallies: Mapping[str, Tally]) -> Ahead:
-    """The run that has the card, or is paused and keeps it free."""
-    for known in tallies.values():
+def ahead_of(run: str, tallies: Mapping[str, Tally]) -> Ahead:
+    """The other run that has the card, or is paused and keeps it free."""
+    others = [known for other, known in tallies.items() if other != run]
+    for known in others:
         if known.state in LIVE or known.state is State.RECOVERING:
             return Ahead(known.name, known.seconds_left())
-    paused = [known for known in tallies.values() if known.state is State.PAUSED]
+    paused = [known for known in others if known.state is State.PAUSED]
     return Ahead(paused[0].name, is_paused=True) if paused else Ahead()
 
 
 def sentence_for(run: str, queue: list[str], tallies: Mapping[str, Tally]) -> str:
     """What a run waits for that is about to join the queue; empty if nothing."""
     place = queue.index(run) + 1 if run in queue else len(queue) + 1
-    ahead = ahead_of_all(tallies)
+    ahead = ahead_of(run, tallies)
     if place == 1 and not ahead.name:
         return ""
     text = in_line(place, ahead.name, ahead.seconds, is_paused=ahead.is_paused)
