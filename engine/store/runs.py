@@ -173,7 +173,8 @@ def resolve(text: str, names: Sequence[str], store: Path) -> str:
     """The run that a person means by ``text``; ``names`` are all runs, newest first.
 
     A folder, its name, ``last``, or a prefix, of the whole name or of the part behind the time,
-    that only one run has. Raises :class:`StoreError` that names the candidates.
+    that only one run has; who writes that part in full, as it is or as it was called
+    when it was made, means no longer name. Raises :class:`StoreError` that names the candidates.
     """
     if not names:
         raise StoreError("There are no runs yet.")
@@ -182,10 +183,10 @@ def resolve(text: str, names: Sequence[str], store: Path) -> str:
     wanted = _name_in_store(text, store)
     if wanted in names:
         return wanted
-    fitting = [name for name in names if wanted and name.startswith(wanted)]
+    whole = {wanted, slug(wanted)}
+    fitting = [n for n in names if wanted and n[_STAMP_LENGTH:] in whole]
+    fitting = fitting or [n for n in names if wanted and n.startswith(wanted)]
     fitting = fitting or [n for n in names if wanted and n[_STAMP_LENGTH:].startswith(wanted)]
-    if not fitting and wanted:  # As it was called when it was made.
-        fitting = [n for n in names if n[_STAMP_LENGTH:] == slug(wanted)]
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:

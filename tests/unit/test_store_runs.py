@@ -141,6 +141,15 @@ def test_what_fits_none_or_several_is_said(text: str, sentence: str) -> None:
         resolve(text, NAMES, Path("/s/store"))
 
 
+def test_the_exact_name_of_a_run_wins_over_longer_ones() -> None:
+    stamps = [f"2026112{day}-010000-" for day in range(4)]
+    names = [stamps[0] + "c4", stamps[1] + "cc", stamps[2] + "c"]
+    assert resolve("c", names, Path("/s")) == names[2]
+    assert resolve("C", names, Path("/s")) == names[2]
+    with pytest.raises(StoreError, match=f"'c' fits 2 runs: {stamps[3]}c, {names[2]}"):
+        resolve("c", [stamps[3] + "c", *names], Path("/s"))
+
+
 def test_no_runs_at_all_is_said(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no runs yet"):
         resolve("last", [], tmp_path)
