@@ -70,6 +70,7 @@ class RunProgress:
             case StateChanged(state=State.QUEUED | State.RECOVERING):
                 self._recent.clear()
                 self.phase, self._doing = Phase.WAITING, ""
+                self.step = self.step if message.step is None else message.step
 
     def _feed_step(self, step: Step) -> None:
         self.step, self.loss = step.step, step.loss

@@ -92,6 +92,7 @@ class Display:
         self.progress = RunProgress(summary)
         self._output = output
         self._is_live = False
+        self._is_at_rest = summary.state in RESTING
         self._shown_at = 0.0
 
     def show(self, message: Message) -> None:
@@ -101,11 +102,13 @@ class Display:
         self._output.emit(message)
         self.progress.feed(message)
         self._is_live = self._is_live or isinstance(message, CaughtUp)
+        if isinstance(message, StateChanged):
+            self._is_at_rest = message.state in RESTING
         if self._output.as_json:
             return
         if (text := sentence(message)) is not None:
             self._output.say(self._painted(message, text))
-        if self._is_live:
+        if self._is_live and not self._is_at_rest:
             self._show_progress()
 
     def _show_progress(self) -> None:

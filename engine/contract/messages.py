@@ -550,6 +550,9 @@ class StateChanged(Record, frozen=True, kw_only=True, tag=_snake):
     resumes_at: float | None = None
     """With ``recovering``: when the next attempt begins by itself, UNIX time. No :class:`Done`
     comes before it, since the run has not come to rest."""
+    step: int | None = None
+    """With ``queued`` by a resume: the step that the run goes on from, as far as its saves are
+    known by then. What it had done beyond that is done again."""
 
 
 class PhaseChanged(Record, frozen=True, kw_only=True, tag=_snake):

@@ -177,10 +177,11 @@ class Book:
             self.record(run, _finding_of(journal, self.attempt(run)))
 
     def move(
-        self, run: str, event: Event, sentence: str = "", *, resumes_at: float | None = None
-    ) -> State:
-        """Let something happen to a run; resuming raises its attempt. One that goes on by itself
-        does so at ``resumes_at``, UNIX time.
+        self, run: str, event: Event, sentence: str = "", *,
+        resumes_at: float | None = None, step: int | None = None,
+    ) -> State:  # fmt: skip
+        """Let something happen to a run; resuming raises its attempt, and goes on from ``step``.
+        One that goes on by itself does so at ``resumes_at``, UNIX time.
 
         Raises :class:`IllegalMove`. A move to the same state is no record.
         """
@@ -190,7 +191,7 @@ class Book:
             attempt = self.attempt(run) + (event is Event.RESUME)
             change = StateChanged(
                 at=time.time(), attempt=attempt, state=after, sentence=sentence,
-                resumes_at=resumes_at,
+                resumes_at=resumes_at, step=step,
             )  # fmt: skip
             self.record(run, change)
         return after

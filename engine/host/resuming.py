@@ -61,7 +61,7 @@ async def _resume(parts: Parts, run: str, patch: Patch) -> Answer:
     async with _opened(parts, run):
         _see_unchanged(parts, run, state)
         waits = sentence_for(run, parts.book.queue, parts.book.tallies)
-        parts.book.move(run, Event.RESUME, waits)
+        parts.book.move(run, Event.RESUME, waits, step=chosen.step)
         if changed:
             parts.book.record(run, _decision(changed, patch, parts.book.attempt(run)))
         parts.scheduler.enqueue(run, chosen)
@@ -70,7 +70,7 @@ async def _resume(parts: Parts, run: str, patch: Patch) -> Answer:
             "folder": str(folder),
             "attempt": parts.book.attempt(run),
             "step": chosen.step,
-            "passed_over": passed_over(chosen, parts.book.tallies[run].step),
+            "passed_over": passed_over(chosen, parts.book.tallies[run].reached_step),
         }
         return Answer(data)
 

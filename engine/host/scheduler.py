@@ -18,7 +18,7 @@ from engine.host.course import Course
 from engine.host.pool import Pool
 from engine.host.power import Nothing, SleepGuard
 from engine.host.settings import Settings
-from engine.store.checkpoints import Choice, SaveUnreadable, newest_verified
+from engine.store.checkpoints import Choice, SaveUnreadable, newest_step, newest_verified
 from engine.store.runs import ORPHAN
 from engine.store.soundness import passed_over
 from engine.store.upgrade import StoreError
@@ -178,7 +178,7 @@ class Scheduler:
         if self._leaving.is_set():
             return False
         if self._book.state(run) is State.RECOVERING:
-            self._book.move(run, Event.RESUME)
+            self._book.move(run, Event.RESUME, step=newest_step(self._book.folder(run)))
         return self._book.state(run) is State.QUEUED
 
     async def _attempt_once(self, run: str) -> None:
@@ -210,7 +210,7 @@ class Scheduler:
             reach("host.launch")
             spec = spec_of(self._book, run)
             start = await self._choose(run)
-            _tell_of_broken(course, start, self._book.tallies[run].step)
+            _tell_of_broken(course, start, self._book.tallies[run].reached_step)
             if self._is_stopping(run):
                 course.end(Event.HALT, "stopped", "Stopped before it began.")
                 return

@@ -60,6 +60,11 @@ def published(run_folder: Path) -> list[tuple[int, Path]]:
     return _named(run_folder, _NAME)
 
 
+def newest_step(run_folder: Path) -> int:
+    """Step of the newest checkpoint, unverified; 0 without any."""
+    return max((step for step, _ in published(run_folder)), default=0)
+
+
 def set_aside(run_folder: Path) -> list[tuple[int, Path]]:
     """``(step, folder)`` of everything that was found damaged once, oldest step first."""
     return _named(run_folder, _SET_ASIDE)

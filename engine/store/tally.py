@@ -90,6 +90,9 @@ class Tally(msgspec.Struct, kw_only=True):
     state: State = State.CREATED
     phase: Phase = Phase.WAITING
     step: int = 0
+    """The last step done; of a run that is to go on, the one that it goes on from."""
+    reached_step: int = 0
+    """The last step done, however much of it is to be done again."""
     max_steps: int = 0
     attempt: int = 0
     """0 before the first."""
@@ -179,6 +182,9 @@ class Tally(msgspec.Struct, kw_only=True):
         if record.state is State.QUEUED:
             self.queued_at, self.ended_at = record.at, None
             self.phase, self.output = Phase.WAITING, None
+            if record.step is not None:
+                # The maximum: a file of an older Fettle does not have the one.
+                self.reached_step, self.step = max(self.reached_step, self.step), record.step
         elif record.state is State.STARTING:
             self.started_at = record.at
             self.recent_ms, self.recent_tokens = [], []
@@ -193,7 +199,7 @@ class Tally(msgspec.Struct, kw_only=True):
             self._close(record.at)
 
     def _apply_step(self, record: Step) -> None:
-        self.step = record.step
+        self.step = self.reached_step = record.step
         self.loss = record.loss
         self.curve.add(record.step, record.loss)
         self.recent_ms = [*self.recent_ms[1 - _SPEED_STEPS :], record.step_ms]

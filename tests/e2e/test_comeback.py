@@ -68,6 +68,8 @@ def test_a_crash_in_the_midst_is_got_over_without_anybody(automatic: HostUnderTe
     assert (done.outcome, done.attempt) == ("failed", 4)
     assert sum(isinstance(record, Done) for record in records) == 1
     assert states_of(records).count(State.RECOVERING) == 3
+    queued = [r for r in records if isinstance(r, StateChanged) and r.state is State.QUEUED]
+    assert [record.step for record in queued] == [None, 5, 5, 5], "where it goes on from"
     assert titles_of(records) == ["Goes on by itself"] * 3 + ["Not resumed by itself"]
     last = [record for record in records if isinstance(record, Decision)][-1]
     assert "resumed 3 times without coming further than the save of step 5" in last.reason

@@ -18,7 +18,7 @@ from engine.cli import listing, main, settings, words
 from engine.cli.output import Output
 from engine.cli.parser import UsageError, build
 from engine.cli.progress import RunProgress, sentence
-from engine.cli.watch import EndOfRun, Watcher
+from engine.cli.watch import Display, EndOfRun, Watcher
 from engine.client import HostLost, Refused
 from engine.contract.dataset_report import COMPARED, ROWS
 from engine.contract.lifecycle import Phase, State
@@ -259,6 +259,13 @@ class TestProgress:
         assert progress.seconds_left is None
         assert progress.tokens_per_second is None
 
+    def test_a_resume_shows_the_step_that_it_goes_on_from(self) -> None:
+        progress = RunProgress(summary(step=93, max_steps=150))
+        progress.feed(StateChanged(at=0, state=State.QUEUED, step=60))
+        assert progress.line().startswith("waiting  step 60/150")
+        progress.feed(StateChanged(at=0, state=State.QUEUED, step=0))
+        assert progress.line() == "waiting"
+
     def test_a_loss_that_is_no_number_is_said(self) -> None:
         progress = RunProgress()
         progress.feed(step(1, loss=None))
@@ -343,6 +350,16 @@ class TestEndOfRun:
         assert done is not None
         assert done.outcome == "stopped"
         assert "interrupted" in done.sentence
+
+    def test_a_run_at_rest_has_no_line_of_progress(self) -> None:
+        out = io.StringIO()
+        display = Display(Output(as_json=False, stdout=out), summary(State.STOPPED))
+        display.show(step(62))
+        display.show(StateChanged(at=0, state=State.STOPPED, sentence="Saved."))
+        display.show(CaughtUp(run="r", seq=2))
+        assert out.getvalue() == "Stopped. Saved.\n"
+        display.show(StateChanged(at=0, state=State.TRAINING))
+        assert "step 62" in out.getvalue()
 
 
 class TestOutput:

@@ -251,6 +251,15 @@ def test_the_summary_follows_the_records(tmp_path: Path) -> None:
     assert (summary.ended_at, summary.queue_place, summary.sentence) == (None, 2, "")
 
 
+def test_a_run_that_is_to_go_on_stands_where_it_goes_on_from() -> None:
+    known = tally.new_tally(runs.RunFile(run="r", name="n", spec=SPEC, created_at=1.0))
+    for record in [*_life(), StateChanged(at=340.0, attempt=3, state=State.QUEUED, step=15)]:
+        known.apply(record)
+    assert (known.step, known.reached_step) == (15, 20)
+    known.apply(StateChanged(at=350.0, attempt=3, state=State.QUEUED))
+    assert known.step == 15
+
+
 @given(cut=st.integers(0, len(_life())))
 def test_a_tally_goes_on_from_wherever_it_was_saved(cut: int) -> None:
     content = runs.RunFile(run="r", name="n", spec=SPEC, created_at=1.0)
