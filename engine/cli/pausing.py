@@ -13,6 +13,8 @@ from engine.client import Refused, connect
 from engine.contract.lifecycle import State
 from engine.contract.messages import Done, Pause, Resume, RunSummary, Show, StateChanged
 
+_GO_ON = "Go on with it: fettle continue {}"
+
 
 def pause(arguments: Namespace, output: Output) -> Exit:
     """Ask a run to give the card back, and wait until it has."""
@@ -20,14 +22,17 @@ def pause(arguments: Namespace, output: Output) -> Exit:
     with connect() as client:
         paused = client.request(Pause(id=0, run=arguments.run))
         if paused["state"] == State.PAUSED:
-            output.say(f"{paused['run']} is paused.")
+            output.emit(paused)
+            if not output.as_json:
+                output.say(f"{paused['run']} is paused. {paused['sentence']}".rstrip())
+                output.say(_GO_ON.format(paused["run"]))
             return Exit.FINISHED
         for message in client.follow(arguments.run, since):
             if isinstance(message, StateChanged) and message.state is State.PAUSED:
                 output.emit(message)
                 if not output.as_json:
                     output.say(f"Paused. {message.sentence}")
-                    output.say(f"Go on with it: fettle continue {paused['run']}")
+                    output.say(_GO_ON.format(paused["run"]))
                 return Exit.FINISHED
             if isinstance(message, Done):
                 raise Refused(
@@ -52,7 +57,9 @@ def continue_(arguments: Namespace, output: Output) -> Exit:
     resumed = client.request(Resume(id=0, run=summary.run))
     output.emit(resumed)
     if not output.as_json:
-        output.say(f"{summary.run} goes on from step {resumed['step']}.")
+        step = resumed["step"]
+        usual = f"goes on from step {step}." if step else "begins anew: there is no save."
+        output.say(resumed.get("passed_over") or f"{summary.run} {usual}")
     if arguments.detach:
         client.close()
         return Exit.FINISHED

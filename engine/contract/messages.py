@@ -156,7 +156,7 @@ class Stop(Request, frozen=True, kw_only=True, tag=_snake):
 class Pause(Request, frozen=True, kw_only=True, tag=_snake):
     """Save, end the worker, and so give all of the card's memory back; the run becomes ``paused``,
     keeps its place in line, and nothing else trains meanwhile. :class:`Resume` goes exactly on. The
-    reply comes at once."""
+    reply comes at once, with the ``state`` and the ``sentence`` that stands with it."""
 
     run: str
 

@@ -23,7 +23,7 @@ from engine.contract.messages import (
 from engine.host.autopsy import Remains, examine, remains_of
 from engine.host.book import Book
 from engine.host.comeback import Comeback
-from engine.host.course import Course, tail_of
+from engine.host.course import Course, goes_on_from, tail_of
 from engine.host.lesson import Lesson
 from engine.host.oom_kills import RecentKills
 from engine.host.pace import PaceKeeper
@@ -312,7 +312,7 @@ def _find_deaf(course: Course, grace_seconds: float) -> None:
         "worker_deaf",
         f"The worker did not stop in {grace_seconds:.0f} s and was ended.",
         cause="It may be stuck in the GPU driver or on the disk.",
-        remedy="Resume goes on from the last save.",
+        remedy=goes_on_from("Resume", course.saved_step),
     )
 
 

@@ -11,6 +11,7 @@ from engine.diagnosis.comeback import LONGEST_SECONDS
 from engine.host.book import Book
 from engine.host.comeback import Comeback
 from engine.host.course import Course, goes_on_from
+from engine.store.checkpoints import newest_step
 
 _LOOK_SECONDS = 5.0
 """The wait is cut into such pieces: a clock that is set forward, or a sleep, ends it early."""
@@ -36,14 +37,16 @@ class BackOff:
     def call_off(self, run: str, why: str = "You stopped it before it was resumed.") -> None:
         """Leave the run as it is, with what it ended of."""
         known = self._book.tallies[run]
-        there = goes_on_from("Resume", known.saved_step) if known.step else ""
+        there = goes_on_from("Resume", newest_step(self._book.folder(run))) if known.step else ""
         sentence = " ".join(filter(None, (why, known.sentence, there)))
         Course(self._book, run).end(Event.STOP, "stopped", sentence)
         self._news.set()
 
     def pause(self, run: str) -> None:
         """Let the run wait until it is told to go on."""
-        self._book.move(run, Event.PAUSE, self._book.tallies[run].sentence)
+        known = self._book.tallies[run]
+        there = goes_on_from("Continue", newest_step(self._book.folder(run)))
+        self._book.move(run, Event.PAUSE, f"{known.sentence} {there}".strip())
         self._news.set()
 
     def leave(self) -> None:

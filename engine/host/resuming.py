@@ -115,7 +115,8 @@ def _in_the_way(spec: dict[str, Any]) -> tuple[Spec | None, list[m.Complaint]]:
 async def pause(parts: Parts, connection: Connection, request: m.Pause) -> Answer:
     run = parts.book.find(request.run)
     parts.scheduler.pause(run)
-    return Answer({"run": run, "state": parts.book.state(run).value})
+    known = parts.book.tallies[run]
+    return Answer({"run": run, "state": known.state.value, "sentence": known.sentence})
 
 
 def _hurry(parts: Parts, run: str, patch: Patch, changed: list[str]) -> Answer:

@@ -14,7 +14,7 @@ from engine.host.attempt import Attempt
 from engine.host.back_off import BackOff
 from engine.host.book import Book, give_up, spec_of
 from engine.host.comeback import Comeback
-from engine.host.course import Course
+from engine.host.course import Course, goes_on_from
 from engine.host.pool import Pool
 from engine.host.power import Nothing, SleepGuard
 from engine.host.settings import Settings
@@ -264,11 +264,18 @@ class Scheduler:
             return
         self._take_from_queue(run)
         self._chosen.pop(run, None)
-        began = self._book.tallies[run].step
-        sentence = f"Stopped at step {began}." if began else "Stopped before it began."
+        sentence = _stopped_at(self._book.tallies[run].step, newest_step(self._book.folder(run)))
         Course(self._book, run).end(Event.STOP, "stopped", sentence)
         self._news.set()
         await self._book.close(run)
+
+
+def _stopped_at(step: int, saved: int) -> str:
+    """What is said of a run that waited, and where it goes on if not from there."""
+    if not step:
+        return "Stopped before it began."
+    there = f" {goes_on_from('Resume', saved)}" if saved != step else ""
+    return f"Stopped at step {step}.{there}"
 
 
 def _tell_of_broken(course: Course, start: Choice, reached: int) -> None:

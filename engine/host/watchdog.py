@@ -12,7 +12,7 @@ import msgspec
 from engine.contract.lifecycle import Phase
 from engine.contract.messages import Finding, Heartbeat, Message
 from engine.diagnosis.watchdog import Stall, Watch
-from engine.host.course import Course
+from engine.host.course import Course, goes_on_from
 from engine.host.power import SleepMeter
 from engine.host.settings import Settings
 from engine.host.stall_report import Sighting, look_at_stall
@@ -75,7 +75,8 @@ class Watchdog:
                 "worker_silent",
                 f"The worker has said nothing for {self._mute_seconds:.0f} s.",
                 cause="It may be stuck in the GPU driver, or the machine is very busy.",
-                remedy="If nothing changes, stop at once and resume from the last save.",
+                remedy="If nothing changes, stop at once. "
+                + goes_on_from("Resume", self._course.saved_step),
             )
         self._is_mute = silent
 
@@ -87,7 +88,8 @@ class Watchdog:
             f"The computer slept for {minutes} min.",
             cause="It was put to sleep although a run was at work; the worker is watched as if it "
             "had just begun.",
-            remedy="If the card does not wake up with it, the run goes on from the last save.",
+            remedy="If the card does not wake up with it, the run goes on from the last save, or "
+            "begins anew without one.",
         )
 
     async def see(self, stall: Stall) -> Sighting:

@@ -517,7 +517,9 @@ def test_a_run_is_paused_and_continued(bench: Bench) -> None:
     assert "The card is free." in paused.out
     assert f"fettle continue {run}" in paused.out
     assert bench.show(run)["state"] == "paused"
-    assert fettle("pause", run).code == 0
+    again = fettle("pause", run)
+    assert again.code == 0
+    assert "is paused. The card is free. Continue goes on from step" in again.out
     bench.worker("normal steps=400 ms=0")
     done = fettle("continue", run, "--json")
     assert done.code == 0, done.err

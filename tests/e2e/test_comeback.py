@@ -115,6 +115,25 @@ def test_the_wait_can_be_cut_short_or_called_off(automatic: HostUnderTest) -> No
     client.request(Stop(id=0, run=other))
 
 
+def test_a_run_without_a_save_says_in_a_pause_and_a_stop_that_it_begins_anew(
+    automatic: HostUnderTest,
+) -> None:
+    automatic.environment |= {"FETTLE_RESUME_SECONDS": "300", "FAKE_DEATH": "sigkill"}
+    client, run = begin(automatic, "death", at=3, save=100)
+    wait_for_state(client, run, State.RECOVERING)
+    paused = client.request(Pause(id=0, run=run))
+    assert paused["state"] == "paused"
+    anew = "3 steps are lost. There is no save: Continue begins anew."
+    assert paused["sentence"].endswith(anew)
+    client.request(Stop(id=0, run=run))
+    records = records_to_done(run)
+    (found,) = [r for r in records if isinstance(r, Finding) and r.severity == "error"]
+    assert "last save" not in found.remedy
+    done = records[-1]
+    assert isinstance(done, Done)
+    assert done.sentence == "Stopped at step 3. There is no save: Resume begins anew."
+
+
 def test_what_people_chose_holds(automatic: HostUnderTest) -> None:
     automatic.fake("segfault", at=3, save=2)
     automatic.start()

@@ -13,8 +13,11 @@ import pytest
 from engine.contract.lifecycle import Event
 from engine.contract.messages import Step
 from engine.contract.toml import EXAMPLE, to_raw
+from engine.host.back_off import BackOff
 from engine.host.book import Book, Listener
+from engine.host.comeback import Comeback
 from engine.host.course import Course
+from engine.host.settings import Settings
 from engine.store import runs
 
 Work = Callable[[Book, str], None]
@@ -57,3 +60,14 @@ def test_what_was_lost_before_is_not_lost_again_by_an_attempt_without_a_step(
         assert Course(book, run).lost_steps() == "1 step is lost."
 
     tell(work)
+
+
+def test_a_pause_before_the_next_attempt_says_that_it_begins_anew(
+    tell: Callable[[Work], Book],
+) -> None:
+    def work(book: Book, run: str) -> None:
+        book.move(run, Event.RETRY, "It died. 10 steps are lost.", resumes_at=time.time() + 300)
+        BackOff(book, Comeback(Settings(telemetry=False))).pause(run)
+
+    (known,) = tell(work).tallies.values()
+    assert known.sentence == ("It died. 10 steps are lost. There is no save: Continue begins anew.")
