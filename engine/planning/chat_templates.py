@@ -1,6 +1,6 @@
 """The chat templates that a run can be given: bundled ones, and files. Light: text, never rendered.
 
-Rendering one, and saying what is wrong in it, is the worker's work.
+Rendering one, and saying what is wrong in what it does, is the worker's work.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import msgspec
 from engine import paths
 from engine.contract.messages import Complaint
 from engine.contract.template_names import BUNDLED, is_auto, is_file
+from engine.planning import template_syntax
 from engine.store.files import write_atomic
 
 FOLDER = paths.RESOURCES / "templates"
@@ -139,9 +140,12 @@ def complaints(chosen: str) -> list[Complaint]:
             )
         ]
     try:
-        read(chosen)
+        text = read(chosen)
     except TemplateProblem as problem:
         return [Complaint(field=FIELD, problem=problem.problem, remedy=problem.remedy)]
+    if text and is_file(chosen) and (mistake := template_syntax.mistake_in(text)):
+        told = f"{chosen}: {mistake}"
+        return [Complaint(field=FIELD, problem=told, remedy=template_syntax.REMEDY)]
     return []
 
 

@@ -17,7 +17,7 @@ from transformers.utils.chat_template_utils import _compile_jinja_template
 
 from engine.contract.spec import Spec
 from engine.formats.example import Conversation, Turn
-from engine.planning import chat_templates
+from engine.planning import chat_templates, template_syntax
 from engine.planning.chat_templates import TemplateProblem
 from engine.worker.chat import CannotRender, ChatRenderer, line_of, sentence_of
 from engine.worker.failures import JobError
@@ -65,8 +65,8 @@ def dress(tokenizer: PreTrainedTokenizerBase, spec: Spec, report: Report | None 
     if text is None:
         return
     if mistake := mistake_in(text, tokenizer):
-        remedy = "Mend it on the Data page, or choose another one."
-        raise _unusable(f"{spec.dataset.chat_template}: {mistake.sentence}", remedy)
+        cause = f"{spec.dataset.chat_template}: {mistake.sentence}"
+        raise _unusable(cause, template_syntax.REMEDY)
     if report is not None and text != tokenizer.chat_template:
         report.decided(
             f"The chat template {spec.dataset.chat_template} is used, not the model's own.",

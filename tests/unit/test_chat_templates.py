@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from engine.contract.template_names import BUNDLED
 from engine.contract.toml import absolute_paths
 from engine.host.checks import complaints_about
-from engine.planning import chat_templates
+from engine.planning import chat_templates, template_syntax
 from engine.planning.chat_templates import TemplateProblem
 
 
@@ -84,3 +85,40 @@ def test_an_end_that_a_model_lacks_is_found_without_loading_it(tmp_path: Path) -
     ends = {name: chat_templates.unknown_end(name, tmp_path) for name in BUNDLED}
     assert (ends["chatml"], ends["plain"], ends["llama-3"]) == ("", "", "<|eot_id|>")
     assert chat_templates.unknown_end("auto", tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{% for m in messages %}\n{{ m }}\n{% endfro %}", "Line 3: Encountered unknown tag"),
+        ("{{ messages | tojsn }}", "Line 1: No filter named 'tojsn'"),
+        ("{{ " + "(" * 9000, "too deep"),
+    ],
+)
+def test_a_template_that_cannot_be_read_is_refused_without_torch(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    pytest.importorskip("jinja2")
+    path = tmp_path / "bad.jinja"
+    path.write_text(text, encoding="utf-8")
+    (found,) = chat_templates.complaints(str(path))
+    assert found.field == "dataset.chat_template"
+    assert f"{path}: " in found.problem
+    assert told in found.problem
+    assert "Mend the file" in found.remedy
+
+
+def test_what_transformers_adds_to_the_language_is_no_mistake() -> None:
+    marked = (
+        "{% for m in messages %}{% if m.role == 'x' %}{% continue %}{% endif %}"
+        "{% generation %}{{ m.content | tojson }}{% endgeneration %}{% endfor %}"
+        "{{ raise_exception('no') }}{{ strftime_now('%Y') }}"
+    )
+    assert template_syntax.mistake_in(marked) == ""
+    for name in BUNDLED:
+        assert template_syntax.mistake_in(chat_templates.text_of(name)) == ""
+
+
+def test_without_jinja2_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert template_syntax.mistake_in("{% endfro %} {# and no jinja2 #}") == ""
