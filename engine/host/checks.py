@@ -20,7 +20,7 @@ from engine.formats import DatasetError, check_data, rows_in_all
 from engine.formats.entries import opened
 from engine.formats.hub_datasets import NotHere
 from engine.hugging_face import is_offline
-from engine.planning import chat_templates, conflicts, facts, surroundings
+from engine.planning import chat_templates, conflicts, facts, surroundings, token_names
 from engine.planning.conflicts import Conflict, asked, complaint_of
 from engine.planning.inventory import check_model
 
@@ -111,6 +111,15 @@ def _files(examined: Examined, *, is_for_run: bool) -> Iterator[Complaint]:
         yield from chat_templates.complaints(draft.dataset.chat_template)
     if examined.has("model.path", "model.revision"):
         yield from check_model(draft.model.path, draft.model.revision)
+        yield from _token_complaints(examined, draft)
+
+
+def _token_complaints(examined: Examined, draft: Spec) -> list[Complaint]:
+    """Whether the model has the tokens that an adapter is to train."""
+    if not examined.has(token_names.FIELD) or not draft.lora or not draft.lora.trainable_tokens:
+        return []
+    place = surroundings.local_folder(draft)
+    return token_names.complaints(draft.lora.trainable_tokens, place) if place else []
 
 
 def _dataset_complaints(dataset: DatasetSpec, method: str, *, is_for_run: bool) -> list[Complaint]:

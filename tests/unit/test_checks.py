@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from engine.host.checks import complaints_about
+from tests.e2e.host_driver import write_model_folder
 
 ROWS = "\n".join(json.dumps({"instruction": f"say {n}", "output": "well"}) for n in range(9))
 
@@ -68,6 +69,29 @@ def test_what_may_be_on_the_hub_is_not_missing(
     assert set(fields(place, dataset=dataset)) == {"dataset.eval_fraction"}
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert set(fields(place, dataset=dataset)) >= {"dataset.eval_fraction", "dataset.path"}
+
+
+def test_tokens_that_the_model_lacks_are_told_beside_the_rest(place: Path) -> None:
+    model = place / "model"
+    write_model_folder(model)
+    tokenizer: dict[str, Any] = {
+        "added_tokens": [{"content": "<|im_start|>"}],
+        "model": {"vocab": {"word": 0}},
+    }
+    (model / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    more = {"added_tokens_decoder": {"7": {"content": "<|more|>"}}}
+    (model / "tokenizer_config.json").write_text(json.dumps(more), encoding="utf-8")
+    lora: dict[str, Any] = {"trainable_tokens": ["word", "<|im_start|>", "<|more|>"]}
+    assert fields(place, model={"path": str(model)}, lora=lora) == {}
+    lora["trainable_tokens"] += ["<|nope|>", "<|im_strat|>"]
+    found = fields(place, model={"path": str(model)}, lora=lora, training={"max_steps": 0})
+    assert set(found) == {"lora.trainable_tokens", "training.max_steps"}
+    assert "no token '<|nope|>', '<|im_strat|>'." in found["lora.trainable_tokens"]
+    # A unigram model lists its tokens with a score; what cannot be read says nothing.
+    for vocabulary in ([[token, -1.0] for token in lora["trainable_tokens"]], 7):
+        tokenizer["model"]["vocab"] = vocabulary
+        (model / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+        assert fields(place, model={"path": str(model)}, lora=lora) == {}
 
 
 def test_data_is_not_judged_by_a_method_that_may_not_be_meant(place: Path) -> None:
