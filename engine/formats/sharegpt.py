@@ -1,4 +1,5 @@
 """ShareGPT: ``conversations``, a list of ``from`` and ``value``; optionally ``system``, ``tools``.
+The list may be called ``messages``, too.
 
 A function call stays the text that the file has (the model learns to write it), what the function
 answered becomes a ``tool`` turn.
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from engine.formats import columns
 from engine.formats.example import Conversation, Guess, RawRow, Role, RowError, Turn
 
-COLUMN = ("conversations", "conversation")
+COLUMN = ("conversations", "conversation", "messages")
 ROLES: dict[str, Role] = {
     "system": "system",
     "human": "user",

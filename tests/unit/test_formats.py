@@ -133,6 +133,17 @@ def test_long_lines_without_blank_ones_are_documents() -> None:
     ]  # fmt: skip
 
 
+def test_turns_of_from_and_value_may_be_called_messages() -> None:
+    turns = [{"from": "user", "value": "Hi"}, {"from": "assistant", "value": "Hello."}]
+    for written in (turns, json.dumps(turns)):
+        row = {"messages": written}
+        assert detect([row], "sft").format == "sharegpt"
+        said = talk(FORMATS["sharegpt"].to_example(row))
+        assert said == [("user", "Hi"), ("assistant", "Hello.")]
+    usual = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]
+    assert detect([{"messages": usual}], "sft").format == "messages"
+
+
 def test_a_column_called_text_does_not_hide_conversations() -> None:
     row = {"instruction": "a", "input": "", "output": "b", "text": "a b"}
     assert detect([row], "sft").format == "alpaca"
