@@ -80,20 +80,36 @@ def names_in(rows: Sequence[object]) -> list[str]:
 
 
 def must_be_there(columns: Names, rows: Sequence[object], file: str) -> None:
-    """Raises DatasetError if no row has a column that is named."""
+    """Raises DatasetError, with all of them, if no row has a column that is named."""
     known = names_in(rows)
-    for name, theirs in columns.items():
-        if name not in IN_TURNS and theirs not in known:
-            free = [each for each in known if each not in columns.values()]
-            near = _near(theirs, free)
-            hint = f"Did you mean `{near[:40]}`? " if near else ""
-            field = f"dataset.columns.{name}"
-            raise DatasetError(
-                f"No row of {file} has a column {theirs[:40]!r}.",
-                f"{hint}It has {listed(known)}.",
-                field,
-                {field: near} if near else {},
-            )
+    missing = {
+        name: theirs
+        for name, theirs in columns.items()
+        if name not in IN_TURNS and theirs not in known
+    }
+    if not missing:
+        return
+    near = _meant(missing, [each for each in known if each not in columns.values()])
+    guess = " and ".join(f"`{found[:40]}`" for found in near.values())
+    hint = f"Did you mean {guess}? " if guess else ""
+    told = [repr(theirs[:40]) for theirs in missing.values()]
+    if len(missing) > 1:
+        told = [f"{each} for {name}" for name, each in zip(missing, told, strict=True)]
+    raise DatasetError(
+        f"No row of {file} has a column {' or '.join(told)}.",
+        f"{hint}It has {listed(known)}.",
+        f"dataset.columns.{next(iter(missing))}" if len(missing) == 1 else "dataset.columns",
+        {f"dataset.columns.{name}": found for name, found in near.items()},
+    )
+
+
+def _meant(missing: Names, free: list[str]) -> dict[str, str]:
+    """Which of the free columns may have been meant, each for one name at most."""
+    near: dict[str, str] = {}
+    for name, theirs in missing.items():
+        if found := _near(theirs, [each for each in free if each not in near.values()]):
+            near[name] = found
+    return near
 
 
 def _near(name: str, known: Sequence[str]) -> str:

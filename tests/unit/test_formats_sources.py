@@ -149,6 +149,11 @@ def test_columns_are_what_a_person_says(tmp_path: Path) -> None:
     assert (shown["format"], shown["columns"]) == ("alpaca", ["Frage", "Antwort"])
     wrong = said(path, columns={"instruction": "Frgae", "output": "Antwort"})
     assert wrong.startswith("dataset.columns.instruction: No row of a.jsonl has a column 'Frgae'.")
+    both = said(path, columns={"instruction": "Frgae", "output": "nope"})
+    assert both.startswith(
+        "dataset.columns: No row of a.jsonl has a column 'Frgae' for instruction or 'nope' for "
+        "output. Did you mean `Frage`? It has `Frage`, `Antwort`"
+    )
 
 
 def test_the_host_takes_columns_and_roles(tmp_path: Path) -> None:
