@@ -133,21 +133,24 @@ def must_suit(reading: Reading, format: str, method: str | None, field: str) -> 
     known = registry.METHOD_FORMATS.get(method or "", tuple(registry.FORMATS))
     if format in known:
         return
+    name, choose = reading.name, "Choose"
+    if field == "format":  # Nobody has looked at the rows: it is what the setting says of them.
+        name, choose = f"Read as {format}, {name}", "Choose the format auto, or choose"
     if format == "text":
         raise reading.error(
-            f"{reading.name} is plain text, which has no answers for {method} to learn.",
-            "Choose the method pretrain, or conversations.",
+            f"{name} is plain text, which has no answers for {method} to learn.",
+            f"{choose} the method pretrain, or conversations.",
             field,
         )
     if format == "prompt_only" and method == "sft":
         raise reading.error(
-            f"{reading.name} has questions and no answers, so there is nothing for sft to learn.",
-            "Choose data with answers; or say which column is `completion`.",
+            f"{name} has questions and no answers, so there is nothing for sft to learn.",
+            f"{choose} data with answers; or say which column is `completion`.",
             field,
         )
     raise reading.error(
-        f"{reading.name} holds {format} rows; {method} learns from plain text.",
-        "Choose the method sft, or a text file.",
+        f"{name} holds {format} rows; {method} learns from plain text.",
+        f"{choose} the method sft, or a text file.",
         field,
     )
 

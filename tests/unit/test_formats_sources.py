@@ -156,6 +156,15 @@ def test_columns_are_what_a_person_says(tmp_path: Path) -> None:
     )
 
 
+def test_a_chosen_format_is_not_said_of_the_file(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.jsonl", {"instruction": "a", "output": "b"})
+    told = said(path, format="text")
+    assert told.startswith(
+        "dataset.format: Read as text, a.jsonl is plain text, which has no answers for sft"
+    )
+    assert "Choose the format auto, or choose the method" in told
+
+
 def test_the_host_takes_columns_and_roles(tmp_path: Path) -> None:
     path = put(tmp_path / "a.jsonl", TALK, TALK)
     request = PreviewDataset(
