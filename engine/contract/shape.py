@@ -42,6 +42,13 @@ def choices_of(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) is Literal else ()
 
 
+def item_choices_of(hint: Any) -> tuple[Any, ...]:
+    """The same of what a list holds several of."""
+    while get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    return choices_of(get_args(hint)[0]) if get_origin(hint) is list else ()
+
+
 def overlap(one: str, other: str) -> bool:
     """Whether two paths such as ``lora.r`` are one setting, or one is in the other's table."""
     return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")

@@ -32,11 +32,18 @@ _ALIASES = {
     "completion_only_loss": "loss_on", "assistant_only_loss": "loss_on",
 }  # fmt: skip
 """What other trainers call a setting."""
+_DATA = frozenset({
+    "file", "files", "data_file", "data_files", "train_file", "train_files", "dataset",
+    "dataset_name", "dataset_path",
+})  # fmt: skip
+"""What they call ``dataset.path``: a model has a path, too."""
 
 
 def meant_by(key: str, kind: type[Table], prefix: str) -> str:
     """The path of the setting that this key of a table is likely to stand for, such as ``lora.r``;
     empty if there is none. ``prefix`` is the table's path with a dot behind it."""
+    if key.lower() in _DATA:
+        return f"{prefix if prefix.startswith('dataset.') else 'dataset.'}path"
     known = fields_of(kind)
     name = _ALIASES.get(key.lower(), key)
     if name in known:

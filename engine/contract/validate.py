@@ -18,7 +18,7 @@ import msgspec
 from engine.contract.dataset_rules import data_is_missing
 from engine.contract.masking import masked
 from engine.contract.messages import Complaint
-from engine.contract.shape import choices_of, fields_of, overlap, rows_of, table_of
+from engine.contract.shape import choices_of, fields_of, item_choices_of, overlap, rows_of, table_of
 from engine.contract.spec import Spec, Table
 from engine.contract.spec_rules import RULES
 from engine.contract.unknown_keys import LONGEST_NAME, meant_by, unknown
@@ -179,13 +179,20 @@ def in_plain_words(reason: str) -> str:
 
 
 def _remedy(value: Any, hint: Any) -> str:
-    choices = choices_of(hint)
-    if choices:
-        written = {str(choice): repr(choice) for choice in choices}
-        close = difflib.get_close_matches(str(value)[:LONGEST_NAME], written, n=1)
-        guess = f"Did you mean {written[close[0]]}? " if close else ""
-        return guess + f"Write one of {', '.join(written.values())}."
+    if choices := choices_of(hint):
+        return f"{_guess([value], choices)}Write one of {', '.join(map(repr, choices))}."
+    if choices := item_choices_of(hint):
+        wrong = [each for each in value if each not in choices] if isinstance(value, list) else []
+        return f"{_guess(wrong, choices)}Write a list of some of {', '.join(map(repr, choices))}."
     return _describe(hint)
+
+
+def _guess(wrong: list[Any], choices: tuple[Any, ...]) -> str:
+    """Which of the choices may have been meant, as a question; empty if none is near."""
+    written = {str(choice): repr(choice) for choice in choices}
+    close = [difflib.get_close_matches(str(each)[:LONGEST_NAME], written, n=1) for each in wrong]
+    meant = dict.fromkeys(written[found[0]] for found in close if found)
+    return f"Did you mean {' and '.join(meant)}? " if meant else ""
 
 
 def _describe(hint: Any) -> str:

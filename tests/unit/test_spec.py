@@ -97,6 +97,9 @@ def test_what_is_no_table_at_all(value: object) -> None:
         ({"lora__rank": 8}, "lora.rank", "Did you mean lora.r?"),
         ({"max_steps": 8}, "max_steps", "It belongs in [training]: write training.max_steps."),
         ({"lora__lr": 1.0}, "lora.lr", "write training.learning_rate."),
+        ({"dataset__file": "x"}, "dataset.file", "Did you mean dataset.path?"),
+        ({"files": "x"}, "files", "It belongs in [dataset]: write dataset.path."),
+        ({"model__dataset": "x"}, "model.dataset", "write dataset.path."),
         ({"qqq": 1}, "qqq", "Known in the top of the file: name"),
     ],
 )
@@ -134,6 +137,13 @@ def test_a_misspelt_key_is_told_the_right_one(
         ({"training__learning_rate": float("nan")}, "training.learning_rate", "nan", "2e-4"),
         ({"lora__lora_alpha": 10**400}, "lora.lora_alpha", "out of range", "Strength"),
         ({"lora__target_modules": ["q", 1]}, "lora.target_modules", "expected text", "all-linear"),
+        (
+            {"dataset__fixes": ["drop_dups", "reencode", "drop_near_dups"]},
+            "dataset.fixes",
+            "it is none of the choices.",
+            "Did you mean 'drop_duplicates' and 'drop_near_duplicates'? Write a list of some of",
+        ),
+        ({"dataset__fixes": "reencode"}, "dataset.fixes", "got text", "Write a list of some of"),
         ({"hardware__gpu": -1}, "hardware.gpu", "-1 does not fit", "nvidia-smi"),
     ],
 )
