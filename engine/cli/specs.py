@@ -85,11 +85,14 @@ def _check(path: Path, output: Output) -> None:
     looked = look_over(raw, paths.store())
     if looked.complaints:
         raise settings.refusal(looked.complaints)
-    output.emit({"type": "checked", "file": str(path), "spec": raw})
+    warnings = msgspec.to_builtins(looked.warnings)
+    output.emit({"type": "checked", "file": str(path), "spec": raw, "conflicts": warnings})
     if not output.as_json:
-        output.say(f"{path} is sound: {found.method}, {found.kind}.")
+        kind = f"{found.method}, {found.kind}."
+        but = f"can be trained: {kind} Not all is as it may be meant:"
+        output.say(f"{path} {but if warnings else f'is sound: {kind}'}")
         for warning in looked.warnings:
-            output.warn(f"{warning.title} {warning.reason} {asked(warning)}".rstrip())
+            output.say(f"{warning.title} {warning.reason} {asked(warning)}".rstrip())
 
 
 def _import(path: Path, output: Output) -> None:

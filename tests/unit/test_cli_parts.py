@@ -65,6 +65,21 @@ def summary(state: State = State.TRAINING, **fields: Any) -> RunSummary:
     return RunSummary(**{**values, **fields})
 
 
+def sound_file(folder: Path) -> Path:
+    """A spec with a model and data that are there."""
+    model = folder / "model"
+    write_model_folder(model)
+    rows = '{"prompt": "a", "completion": "b"}\n' * 20
+    (folder / "rows.jsonl").write_text(rows, encoding="utf-8")
+    path = folder / "spec.toml"
+    path.write_text(
+        f'name = "n"\n[model]\npath = "{model.as_posix()}"\n[lora]\nr = 8\n'
+        f'[dataset]\npath = "{(folder / "rows.jsonl").as_posix()}"\n',
+        encoding="utf-8",
+    )
+    return path
+
+
 @pytest.mark.parametrize(
     ("place", "behind", "seconds", "told"),
     [
@@ -452,21 +467,31 @@ class TestCommandLine:
     def test_a_sound_file_is_said_to_be_so(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        model = tmp_path / "model"
-        write_model_folder(model)
-        rows = '{"prompt": "a", "completion": "b"}\n' * 20
-        (tmp_path / "rows.jsonl").write_text(rows, encoding="utf-8")
-        path = tmp_path / "spec.toml"
-        path.write_text(
-            f'name = "n"\n[model]\npath = "{model.as_posix()}"\n[lora]\nr = 8\n'
-            f'[dataset]\npath = "{(tmp_path / "rows.jsonl").as_posix()}"\n',
-            encoding="utf-8",
-        )
+        path = sound_file(tmp_path)
         assert main(["spec", "--check", str(path)]) == 0
         assert "is sound: sft, LoRA." in capsys.readouterr().out
         assert main(["spec", "--check", str(path), "--json"]) == 0
         checked = json.loads(capsys.readouterr().out)
         assert (checked["type"], checked["spec"]["lora"]) == ("checked", {"r": 8})
+
+    def test_a_file_of_which_something_is_passed_over_is_not_called_sound(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = sound_file(tmp_path)
+        config = {"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1,
+                  "num_attention_heads": 1, "intermediate_size": 8, "vocab_size": 9}  # fmt: skip
+        (tmp_path / "model" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
+        named = 'r = 8\ntarget_modules = ["q_proj", "q_porj"]'
+        path.write_text(text.replace("r = 8", named), encoding="utf-8")
+        assert main(["spec", "--check", str(path)]) == 0
+        told = capsys.readouterr().out
+        assert "can be trained: sft, LoRA. Not all is as it may be meant:" in told
+        assert "no layer q_porj" in told
+        assert "sound" not in told
+        assert main(["spec", "--check", str(path), "--json"]) == 0
+        (conflict,) = json.loads(capsys.readouterr().out)["conflicts"]
+        assert conflict["id"] == "some_unknown_targets"
 
     def test_the_schema_is_json(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["spec", "--schema"]) == 0
