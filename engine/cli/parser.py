@@ -243,12 +243,17 @@ def _other_commands(commands: argparse._SubParsersAction[_Parser], common: _Pars
     which.add_argument("--models", action="store_true", help="well-known models for model.path")
     which.add_argument("--profiles", action="store_true", help="cards for hardware.profile")
     which.add_argument("--check", metavar="FILE", help="say what is wrong with a file")
+    which.add_argument("file", metavar="FILE", nargs="?", help="a file to check, as with --check")
     which.add_argument(
         "--import",
         dest="recipe",
         metavar="FILE",
         help="make a spec of a recipe (JSON or TOML) of TRL, transformers, LLaMA-Factory, Axolotl",
     )
+    spec.add_argument(
+        "--set", dest="settings", metavar="A.B=C", action="append", default=[],
+        help="change a setting of the file that is checked",
+    )  # fmt: skip
     sample = _command(
         commands, common, "sample-model", "write a tiny, randomly initialised model to try with"
     )

@@ -23,7 +23,12 @@ from engine.planning.recipe_import import import_recipe, to_toml
 
 def spec(arguments: Namespace, output: Output) -> Exit:
     """Print what was asked for."""
-    if arguments.schema:
+    checked = arguments.check or arguments.file
+    if arguments.settings and not checked:
+        raise Refused("--set changes a file that is checked, and none is. Write --check FILE.")
+    if checked:
+        _check(Path(checked), arguments.settings, output)
+    elif arguments.schema:
         indent = None if output.as_json else 2
         output.print_raw(json.dumps(toml.json_schema(), indent=indent) + "\n")
     elif arguments.example:
@@ -34,10 +39,8 @@ def spec(arguments: Namespace, output: Output) -> Exit:
         _models(output)
     elif arguments.profiles:
         _profiles(output)
-    elif arguments.recipe:
-        _import(Path(arguments.recipe), output)
     else:
-        _check(Path(arguments.check), output)
+        _import(Path(arguments.recipe), output)
     return Exit.FINISHED
 
 
@@ -76,11 +79,11 @@ def _profiles(output: Output) -> None:
             output.say(f"{profile.id:<16} {profile.name}, {memory}{each}")
 
 
-def _check(path: Path, output: Output) -> None:
+def _check(path: Path, changes: list[str], output: Output) -> None:
     """Raises :class:`engine.client.Refused` with all that is wrong."""
     from engine.host.checks import look_over  # Heavy beside the other words of this command.
 
-    raw, found = settings.load(path, [])
+    raw, found = settings.load(path, changes)
     # All that a start would look at, on this machine.
     looked = look_over(raw, paths.store())
     if looked.complaints:

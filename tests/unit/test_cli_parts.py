@@ -474,6 +474,19 @@ class TestCommandLine:
         checked = json.loads(capsys.readouterr().out)
         assert (checked["type"], checked["spec"]["lora"]) == ("checked", {"r": 8})
 
+    def test_a_file_is_checked_with_changes_and_without_a_word(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = str(sound_file(tmp_path))
+        assert main(["spec", path, "--set", "lora.r=4", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["spec"]["lora"] == {"r": 4}
+        assert main(["spec", "--check", path, "--set", "lora.r=0"]) == 2
+        assert "lora.r: 0 does not fit" in capsys.readouterr().err
+        assert main(["spec", "--example", "--set", "lora.r=4"]) == 2
+        assert "--check FILE" in capsys.readouterr().err
+        assert main(["spec", path, "--example"]) == 2
+        assert main(["spec"]) == 2
+
     def test_a_file_of_which_something_is_passed_over_is_not_called_sound(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
