@@ -44,7 +44,7 @@ class RunProgress:
         self.phase = summary.phase if summary else Phase.WAITING
         self.first_loss: float | None = None
         self.eval_loss: float | None = None
-        self._doing = ""
+        self.doing = ""
         """The phase and how far it is, once that is told."""
         self._vram_bytes: int | None = None
         self._ram_bytes: int | None = None
@@ -57,11 +57,11 @@ class RunProgress:
             case Step():
                 self._feed_step(message)
             case PhaseChanged():
-                self.phase, self._doing = message.phase, ""
+                self.phase, self.doing = message.phase, ""
                 self.max_steps = message.max_steps or self.max_steps
             case Progress():
                 self.phase = message.phase
-                self._doing = _doing(message)
+                self.doing = _doing(message)
             case Telemetry():
                 self._ram_bytes = message.ram_used_bytes or self._ram_bytes
                 self._vram_bytes = message.vram_process_bytes or self._vram_bytes
@@ -69,7 +69,7 @@ class RunProgress:
                 self.eval_loss = message.eval_loss
             case StateChanged(state=State.QUEUED | State.RECOVERING):
                 self._recent.clear()
-                self.phase, self._doing = Phase.WAITING, ""
+                self.phase, self.doing = Phase.WAITING, ""
                 self.step = self.step if message.step is None else message.step
 
     def _feed_step(self, step: Step) -> None:
@@ -116,7 +116,7 @@ class RunProgress:
         steps, speed = self.step, self.tokens_per_second
         left = self.seconds_left if steps < self.max_steps else None
         return {
-            "phase": [self._doing or self.phase.value],
+            "phase": [self.doing or self.phase.value],
             "step": [f"step {steps}/{self.max_steps or '?'}"] if steps else [],
             "loss": [f"loss {words.loss(self.loss)}"] if steps else [],
             "speed": [f"{words.count(speed)} tokens/s"] if speed is not None and steps else [],

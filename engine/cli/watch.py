@@ -93,7 +93,7 @@ class Display:
         self._output = output
         self._is_live = False
         self._is_at_rest = summary.state in RESTING
-        self._shown_at = 0.0
+        self._shown_at, self._began = 0.0, time.monotonic()
 
     def show(self, message: Message) -> None:
         """Print a message; Done is the caller's."""
@@ -114,8 +114,11 @@ class Display:
     def _show_progress(self) -> None:
         if self._output.is_terminal:
             self._output.progress(self.progress.line_with_bar(self._output.width))
-        elif self.progress.step and time.monotonic() - self._shown_at > _PLAIN_SECONDS:
-            self._shown_at = time.monotonic()
+            return
+        now = time.monotonic()
+        is_told = self.progress.step or (self.progress.doing and now - self._began > _PLAIN_SECONDS)
+        if is_told and now - self._shown_at > _PLAIN_SECONDS:
+            self._shown_at = now
             self._output.say(self.progress.line())
 
     def _painted(self, message: Message, text: str) -> str:

@@ -9,6 +9,7 @@ import time
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -375,6 +376,22 @@ class TestEndOfRun:
         assert out.getvalue() == "Stopped. Saved.\n"
         display.show(StateChanged(at=0, state=State.TRAINING))
         assert "step 62" in out.getvalue()
+
+    def test_what_takes_long_before_the_first_step_is_told_without_a_terminal_too(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = [100.0]
+        monkeypatch.setattr("engine.cli.watch.time", SimpleNamespace(monotonic=lambda: clock[0]))
+        out = io.StringIO()
+        starting = summary(State.PREPARING, step=0)
+        display = Display(Output(as_json=False, stdout=out), starting)
+        display.show(CaughtUp(run="r", seq=0))
+        display.show(Progress(run="r", phase=Phase.TOKENISING, done=1, total=10, unit="rows"))
+        assert out.getvalue() == ""
+        for seconds, done in ((106.0, 4), (107.0, 5), (112.0, 9)):
+            clock[0] = seconds
+            display.show(Progress(run="r", phase=Phase.TOKENISING, done=done, total=10))
+        assert out.getvalue() == "tokenising 40 %\ntokenising 90 %\n"
 
 
 class TestOutput:
