@@ -13,6 +13,7 @@ import torch
 
 from engine.worker import target_head
 from engine.worker.batches import Window, WindowLoader
+from engine.worker.model_settings import OwnSettings
 from engine.worker.numeric_guard import numbers
 from engine.worker.offload import offload_to_ram
 from engine.worker.trained import Trained
@@ -28,6 +29,7 @@ class Bridge:
 
     course: Course
     trained: Trained
+    own_settings: OwnSettings
     _numbers: tuple[float, float | None] = (0.0, None)
     """Loss and gradient norm of the step that is under way."""
 

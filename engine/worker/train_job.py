@@ -46,6 +46,7 @@ from engine.worker.loading import (
     load_tokenizer,
     trainable,
 )
+from engine.worker.model_settings import OwnSettings, name_experts
 from engine.worker.packing import packed, unpacked
 from engine.worker.prepared import Prepared
 from engine.worker.report import Report
@@ -243,6 +244,8 @@ def make_trainer(
     """The method's trainer, ready to train along the course."""
     # TRL converts a quantized model's adapter to bf16, in which small updates are lost.
     kept = {name: value.data for name, value in trainable(model).items()}
+    own_settings = OwnSettings(model.config)
+    name_experts(model.config)
     trainer = kind(
         model=model,
         args=arguments(spec, compute, folder, course.total_steps),
@@ -253,6 +256,7 @@ def make_trainer(
     for name, value in trainable(trainer.model).items():
         value.data = kept[name]
     trainer.remove_callback(PrinterCallback)
+    trainer.own_settings = own_settings
     trainer.follow(course)
     return trainer
 
@@ -322,6 +326,7 @@ def _end(
     course.save_at_end(trainer)
     report.show(Phase.SAVING)
     reach("worker.output")
+    trainer.own_settings.put_back()
     facts = output.Facts(
         steps=position.step,
         train_loss=course.last_loss,

@@ -20,6 +20,7 @@ from engine.worker.failures import JobError
 from engine.worker.late_bitsandbytes import without_bitsandbytes
 from engine.worker.library_names import CHECKPOINTING
 from engine.worker.loading import DTYPES, adapt, trainable
+from engine.worker.model_settings import name_experts
 from engine.worker.trace.ram import checkpoint_to_ram
 from engine.worker.trace.sizes import CannotTrace
 from engine.worker.trace.stand_ins import Kernels, Linear4bit, Linear8bit
@@ -96,6 +97,7 @@ def _config(
         if alternating:
             values["layer_types"] = list(islice(cycle(_WINDOW_OR_NONE), layers))
     found: PreTrainedConfig = CONFIG_MAPPING[kind].from_dict(values)
+    name_experts(found)
     if getattr(found, "router_aux_loss_coef", 0.0):
         found.output_router_logits = True  # As TRL's trainer has it.
     return found
