@@ -45,6 +45,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     eval_samples: int
     data: str
     versions: dict[str, str]
+    may_pack: bool = True
+    """The model keeps samples of a row apart."""
 
 
 def write(run_folder: Path, spec: Spec, model: Any, tokenizer: Any, facts: Facts) -> Path:
@@ -118,7 +120,7 @@ def _fill(staging: Path, spec: Spec, model: Any, tokenizer: Any, facts: Facts) -
     tokenizer.save_pretrained(staging)
     _tidy(staging)
     (staging / "README.md").write_text(readme(spec, facts), encoding="utf-8")
-    (staging / "train.py").write_text(script(spec), encoding="utf-8")
+    (staging / "train.py").write_text(script(spec, may_pack=facts.may_pack), encoding="utf-8")
 
 
 def _tidy(folder: Path) -> None:

@@ -9,14 +9,15 @@ from engine.worker.library_names import CHECKPOINTING
 from engine.worker.recipe_data import loading
 
 
-def script(spec: Spec) -> str:
-    """A complete Python script for the spec."""
+def script(spec: Spec, *, may_pack: bool = True) -> str:
+    """A complete Python script for the spec; ``may_pack``: its model keeps samples apart."""
+    packs = spec.method == "pretrain" or (spec.packs_rows and may_pack)
     tokens = bool(spec.lora and spec.lora.trainable_tokens)
     parts = [
         _head(spec),
         _MODEL + (_TOKENS if tokens else ""),
         _data(spec),
-        _arguments(spec),
+        _arguments(spec, packs=packs),
         _TRAINER + (_LENT_BIAS if tokens else "") + _TRAINING,
     ]
     return "\n".join(part.strip("\n") + "\n" for part in parts)
@@ -137,13 +138,13 @@ def to_example(row):
 '''
 
 
-def _arguments(spec: Spec) -> str:
+def _arguments(spec: Spec, *, packs: bool) -> str:
     training = spec.training
     chat = spec.method == "sft"
     values = {
         "output_dir": "repeated",
         "max_length": training.max_length,
-        "packing": training.packing or spec.method == "pretrain",
+        "packing": packs,
         "per_device_train_batch_size": training.per_device_train_batch_size,
         "gradient_accumulation_steps": training.gradient_accumulation_steps,
         "num_train_epochs": training.num_train_epochs,
@@ -158,7 +159,7 @@ def _arguments(spec: Spec) -> str:
         "seed": training.seed,
         "report_to": "none",
     }
-    if training.packing or spec.method == "pretrain":
+    if packs:
         values["packing_strategy"] = "wrapped" if spec.method == "pretrain" else "bfd"
     lines = "".join(f"    {name}={value!r},\n" for name, value in values.items())
     asks = '    assistant_only_loss="messages" in data.column_names,\n' if chat else ""

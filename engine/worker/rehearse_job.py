@@ -163,7 +163,7 @@ class _Rehearsal:
         return loaded
 
     def _pick(self, loaded: Loaded) -> Pick:
-        self._rows = make_rows(loaded.prepared.train, self._real, loaded.model)
+        self._rows = make_rows(self._real, loaded)
         self._schedule = make_schedule(self._real, len(self._rows))
         return heaviest.pick(
             row_lengths(self._rows),

@@ -26,6 +26,7 @@ from engine.worker import (
     output,
     preflight,
     result_room,
+    row_check,
     state_files,
     template_check,
     templates,
@@ -66,6 +67,8 @@ class Loaded(NamedTuple):
     method: Any
     """The module of the method."""
     prepared: Prepared
+    may_pack: bool = True
+    """The model keeps samples of a row apart."""
 
 
 def run(job: Job, report: Report) -> Done:
@@ -92,7 +95,7 @@ def _train(job: Job, spec: Spec, compute: Compute, report: Report) -> Done:
     trainer = set_out(spec, loaded, folder, course, resumed=resumed)
     with contextlib.closing(course):
         trainer.train()
-        return _end(spec, folder, trainer, loaded.tokenizer, course, loaded.prepared, report)
+        return _end(spec, folder, trainer, loaded, course, report)
 
 
 def load(spec: Spec, compute: Compute, report: Report) -> Loaded:
@@ -116,7 +119,8 @@ def load(spec: Spec, compute: Compute, report: Report) -> Loaded:
     if stored is None:
         weight = untrained_tokens.embedding_of(model)
         preflight.check(spec, weight, tokenizer, prepared, report)
-    return Loaded(compute, tokenizer, model, method, prepared)
+    apart = row_check.may_pack(spec, compute, model, report)
+    return Loaded(compute, tokenizer, model, method, prepared, apart)
 
 
 def fresh_model(spec: Spec, compute: Compute, tokenizer: PreTrainedTokenizerBase) -> Any:
@@ -165,7 +169,7 @@ def plot_course(
     """Rows, order and saving of the run. Raises JobError if the data is not that of the save."""
     prepared = loaded.prepared
     digest = prepared.train.digest()
-    rows = make_rows(prepared.train, spec, loaded.model)
+    rows = make_rows(spec, loaded)
     if resumed and resumed.state.data != digest:
         refusal, why = refuse_other_data(spec, rows, digest, resumed.folder, resumed.state)
         report.send(refusal)
@@ -217,11 +221,12 @@ def held_back_rows(samples: Samples, model: Any) -> Rows:
     return Rows(samples=samples, rows=rows, one_line=by_sample, has_borders=by_sample)
 
 
-def make_rows(samples: Samples, spec: Spec, model: Any) -> Rows:
-    """The samples in rows as the model takes them, packed if the spec says so."""
-    if not spec.packs_rows:
-        return held_back_rows(samples, model)
-    by_sample = attends_by_sample(model)
+def make_rows(spec: Spec, loaded: Loaded) -> Rows:
+    """What is trained, in rows as the model takes them, packed if the spec says so."""
+    samples = loaded.prepared.train
+    if not spec.packs_rows or not loaded.may_pack:
+        return held_back_rows(samples, loaded.model)
+    by_sample = attends_by_sample(loaded.model)
     return Rows(
         samples=samples,
         rows=packed(samples.lengths, spec.training.max_length),
@@ -313,10 +318,9 @@ def _checkpointing(spec: Spec, compute: Compute) -> dict[str, Any]:
 
 
 def _end(
-    spec: Spec, folder: Path, trainer: Any, tokenizer: Any, course: Course, prepared: Prepared,
-    report: Report,
-) -> Done:  # fmt: skip
-    position = course.position
+    spec: Spec, folder: Path, trainer: Any, loaded: Loaded, course: Course, report: Report
+) -> Done:
+    position, prepared = course.position, loaded.prepared
     if course.halted:
         return Done(
             at=time.time(), outcome="stopped", step=position.step, folder=str(folder),
@@ -335,9 +339,10 @@ def _end(
         eval_samples=len(prepared.evaluation),
         data=prepared.train.digest(),
         versions=versions(),
+        may_pack=loaded.may_pack,
     )
     made = result_room.written(
-        lambda: output.write(folder, spec, trainer.model, tokenizer, facts), report
+        lambda: output.write(folder, spec, trainer.model, loaded.tokenizer, facts), report
     )
     return Done(
         at=time.time(), outcome="finished", step=position.step, folder=str(folder),
