@@ -46,7 +46,7 @@ class Course:
         resumed: Resumed | None = None,
     ) -> None:  # fmt: skip
         self._training = spec.training
-        self._report = report
+        self.report = report
         self._saver = saver
         self._resumed = resumed
         self._random_is_due = resumed is not None
@@ -112,13 +112,13 @@ class Course:
         if self._resumed is None:
             return None
         told, why = self._witness.refusal(self._resumed.folder, self._resumed.state)
-        self._report.send(told)
+        self.report.send(told)
         return why
 
     def certify(self, trainer: Any) -> None:
         """Tell whether this is the run that was saved."""
         assert self._resumed is not None
-        self._report.send(
+        self.report.send(
             self._witness.certificate(
                 trainer, self.position, self._resumed.folder, self._resumed.state
             )
@@ -126,7 +126,7 @@ class Course:
 
     def moved(self) -> None:
         """A part of a step or of an evaluation was computed."""
-        self._report.moved()
+        self.report.moved()
 
     def may_update(self, trainer: Any, loss: float, grad_norm: float | None) -> bool:
         """Whether the weights may change by what was computed; a save that still copies them is
@@ -148,7 +148,7 @@ class Course:
         self.position = Position(step=step, cursor=window.cursor, epoch=window.epoch)
         self._tell(window, loss, grad_norm, learning_rate)
         self._guard.after_step(trainer, window, step, loss, grad_norm)
-        self._report.show(Phase.TRAINING)
+        self.report.show(Phase.TRAINING)
         every = self._training.eval_steps
         if every and step % every == 0 and step < self.total_steps:
             self.evaluate(trainer)
@@ -171,7 +171,7 @@ class Course:
     ) -> None:
         self.last_loss = loss if math.isfinite(loss) else None
         known_norm = grad_norm if grad_norm is None or math.isfinite(grad_norm) else None
-        self._report.send(
+        self.report.send(
             Step(
                 at=time.time(),
                 step=self.position.step,
@@ -204,14 +204,14 @@ class Course:
         short. Nothing in the process is another afterwards."""
         if not len(self._evaluation):
             return None
-        self._report.show(Phase.EVALUATING)
+        self.report.show(Phase.EVALUATING)
         reach("worker.evaluate")
         began = time.monotonic()
         with rng.undisturbed(), evaluation_mode(trainer.model, last=last):
             loss = self._held_back_loss(trainer, may_stop=not last)
         if loss is not None:
             self._note_eval(loss, time.monotonic() - began)
-        self._report.show(Phase.TRAINING)
+        self.report.show(Phase.TRAINING)
         return loss
 
     def _held_back_loss(self, trainer: Any, *, may_stop: bool) -> float | None:
@@ -220,15 +220,15 @@ class Course:
         size = self._training.per_device_train_batch_size
         order = range(len(self._evaluation))
         for begin in range(0, len(order), size):
-            if may_stop and self._report.wishes.ending:
+            if may_stop and self.report.wishes.ending:
                 return None
             total += trainer.loss_sum(self._evaluate_with(order[begin : begin + size]))
-            self._report.moved()
+            self.report.moved()
         return total / int(self._evaluation.samples.target_counts.sum())
 
     def _note_eval(self, loss: float, seconds: float) -> None:
         if not math.isfinite(loss):
-            self._report.found(
+            self.report.found(
                 "nan_loss", "The loss on the held-back rows is no number.",
                 step=self.position.step, severity="warning",
             )  # fmt: skip
@@ -236,7 +236,7 @@ class Course:
         self.last_eval_loss = loss
         if self.best_eval_loss is None or loss < self.best_eval_loss:
             self.best_eval_loss = loss
-        self._report.send(
+        self.report.send(
             Evaluated(at=time.time(), step=self.position.step, eval_loss=loss, seconds=seconds)
         )
 

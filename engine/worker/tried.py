@@ -94,7 +94,7 @@ class Tried(Course):
         self, trainer: Any, loss: float, grad_norm: float | None, learning_rate: float
     ) -> bool:
         # Before the course saves what is thrown away anyway.
-        self._report.raise_if_ending()
+        self.report.raise_if_ending()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         self.seconds.append(time.monotonic() - self._began)
