@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-_CHANGED = ("num_experts", "router_aux_loss_coef")
+_CHANGED = ("num_experts", "output_router_logits", "router_aux_loss_coef", "use_cache")
 
 
 class OwnSettings:

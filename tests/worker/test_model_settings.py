@@ -17,8 +17,8 @@ from tests.worker.odd_models import config_of, write_odd_model
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
 
-@pytest.mark.parametrize("kind", ["granitemoe", "granite_dense", "phimoe"])
-def test_experts_that_the_config_counts_otherwise_are_trained_and_the_config_stays(
+@pytest.mark.parametrize("kind", ["granitemoe", "granite_dense", "phimoe", "mixtral", "stablelm"])
+def test_models_are_trained_and_their_config_and_generation_config_stay_as_they_were(
     kind: str, models: Callable[[str], Path], chats: Path, report: Heard, tmp_path: Path
 ) -> None:
     model = write_odd_model(tmp_path / "model", kind, models("llama"))
@@ -26,12 +26,11 @@ def test_experts_that_the_config_counts_otherwise_are_trained_and_the_config_sta
     del spec["lora"]
     done = run_here(tmp_path / "run", spec, report)
     assert [record.loss > 0 for record in report.of(Step)] == [True]
-    before, after = (
-        json.loads((Path(str(folder)) / "config.json").read_text())
-        for folder in (model, done.output)
-    )
-    for name in ("num_experts", "num_local_experts", "router_aux_loss_coef"):
-        assert after.get(name, "none") == before.get(name, "none")
+    for name in ("config.json", "generation_config.json"):
+        before, after = (
+            json.loads((Path(str(folder)) / name).read_text()) for folder in (model, done.output)
+        )
+        assert after == before
 
 
 def test_a_step_with_such_experts_can_be_traced() -> None:
