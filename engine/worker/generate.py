@@ -14,6 +14,7 @@ from engine.contract.lifecycle import Phase
 from engine.contract.messages import Done, Job
 from engine.contract.spec import ModelSpec
 from engine.worker.chat import ChatRenderer
+from engine.worker.endings import end_of, ends_of
 from engine.worker.failures import JobError
 from engine.worker.loading import explained, load_tokenizer
 from engine.worker.report import Report
@@ -67,7 +68,15 @@ def answer(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: str, limit: i
     inputs.pop("token_type_ids", None)
     with torch.no_grad():
         made = model.generate(
-            **inputs, max_new_tokens=limit, do_sample=False, pad_token_id=tokenizer.pad_token_id
-        )
+            **inputs, max_new_tokens=limit, do_sample=False, pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=_ends(model, tokenizer),
+        )  # fmt: skip
     new = made[0, inputs["input_ids"].shape[1] :]
     return str(tokenizer.decode(new, skip_special_tokens=True)).strip()
+
+
+def _ends(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int] | None:
+    """Where an answer stops: also at what the template ends it with, which the generation config
+    of an adapter's base model need not name."""
+    end = end_of(tokenizer)
+    return [*ends_of(model, tokenizer), *([end.id] if end else [])] or None

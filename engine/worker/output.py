@@ -27,6 +27,7 @@ from engine.store.files import (
     sync_folder,
 )
 from engine.store.staging import CheckpointError, NoRoom
+from engine.worker.endings import NewEnd
 from engine.worker.recipe import script
 
 FOLDER = "output"
@@ -47,6 +48,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     may_pack: bool = True
     """The model keeps samples of a row apart."""
+    end: NewEnd | None = None
+    """What it learnt to end answers with."""
 
 
 def write(run_folder: Path, spec: Spec, model: Any, tokenizer: Any, facts: Facts) -> Path:
@@ -175,6 +178,7 @@ def readme(spec: Spec, facts: Facts) -> str:
     versions = "\n".join(f"- {name} {version}" for name, version in facts.versions.items())
     front = f"---\nbase_model: {spec.model.path}\n"
     front += "library_name: peft\n---\n" if spec.lora else "library_name: transformers\n---\n"
+    about = _about_template(spec) + _about_end(spec, facts.end)
     return f"""{front}
 # {spec.name}
 
@@ -187,7 +191,7 @@ This {kind} was made with Fettle: {spec.kind}, method `{spec.method}`, {facts.st
 | Loss on {facts.eval_samples} held-back samples | {_shown(facts.eval_loss)} |
 | Fingerprint of the training data | `{facts.data[:16]}` |
 
-`train.py` repeats the recipe with nothing but TRL and PEFT.{_about_template(spec)}
+`train.py` repeats the recipe with nothing but TRL and PEFT.{about}
 
 ## The spec
 
@@ -209,6 +213,13 @@ def _about_template(spec: Spec) -> str:
         f"{PurePath(spec.dataset.chat_template).name}`): it is in `chat_template.jinja`, and "
         "loaded with the tokenizer of this folder."
     )
+
+
+def _about_end(spec: Spec, end: NewEnd | None) -> str:
+    if end is None:
+        return ""
+    how = f" An adapter cannot say so itself: generate with `eos_token_id={end.id}`."
+    return f" Answers end with `{end.token}`.{how if spec.lora else ''}"
 
 
 def _shown(loss: float | None) -> str:

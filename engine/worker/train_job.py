@@ -22,6 +22,7 @@ from engine.contract.spec import Spec
 from engine.contract.validate import check
 from engine.failpoints import reach
 from engine.worker import (
+    endings,
     meter,
     output,
     preflight,
@@ -69,6 +70,8 @@ class Loaded(NamedTuple):
     prepared: Prepared
     may_pack: bool = True
     """The model keeps samples of a row apart."""
+    end: endings.NewEnd | None = None
+    """What the model is to end answers with from now on."""
 
 
 def run(job: Job, report: Report) -> Done:
@@ -119,8 +122,11 @@ def load(spec: Spec, compute: Compute, report: Report) -> Loaded:
     if stored is None:
         weight = untrained_tokens.embedding_of(model)
         preflight.check(spec, weight, tokenizer, prepared, report)
-    apart = row_check.may_pack(spec, compute, model, report)
-    return Loaded(compute, tokenizer, model, method, prepared, apart)
+    return Loaded(
+        compute, tokenizer, model, method, prepared,
+        may_pack=row_check.may_pack(spec, compute, model, report),
+        end=endings.new_end(spec, tokenizer, model, report),
+    )  # fmt: skip
 
 
 def fresh_model(spec: Spec, compute: Compute, tokenizer: PreTrainedTokenizerBase) -> Any:
@@ -331,6 +337,8 @@ def _end(
     report.show(Phase.SAVING)
     reach("worker.output")
     trainer.own_settings.put_back()
+    if loaded.end:
+        endings.name_it(loaded.end, loaded.tokenizer, trainer.model)
     facts = output.Facts(
         steps=position.step,
         train_loss=course.last_loss,
@@ -340,6 +348,7 @@ def _end(
         data=prepared.train.digest(),
         versions=versions(),
         may_pack=loaded.may_pack,
+        end=loaded.end,
     )
     made = result_room.written(
         lambda: output.write(folder, spec, trainer.model, loaded.tokenizer, facts), report
