@@ -175,7 +175,8 @@ _OTHERS = """
 run.method run.bits run.kind run.precision run.attention run.needs_bitsandbytes run.effective_batch
 run.rows run.steps run.passes run.fitting_batch run.fitting_accumulation run.tenth_of_rate
 run.embedding_rate run.adapter_scale run.twice_rank run.targets run.saved run.targets_without_head
-run.saved_with_head run.saved_with_embeddings run.saved_linear run.saved_linear_count
+run.targets_without_embeddings run.saved_with_head run.saved_with_embeddings run.saved_linear
+run.saved_linear_count
 run.saved_without_linear run.matching_targets run.named_targets run.unknown_targets
 run.unknown_targets_count run.targets_mended run.targets_hint run.unknown_saved
 run.unknown_saved_count run.saved_mended run.saved_hint run.model_layers

@@ -91,6 +91,7 @@ def _adapter_facts(spec: Spec, table: Table, config: dict[str, Any] | None) -> T
         return found
     targets = lora.target_modules if isinstance(lora.target_modules, list) else []
     kept = [name for name in targets if _last(name) != "lm_head"]
+    layers = [name for name in targets if _last(name) != "embed_tokens"]
     linear = linear_names(config) if config else None
     saved = [name for name in lora.modules_to_save if linear and _last(name) in linear]
     scale = lora.lora_alpha / (math.sqrt(lora.r) if lora.use_rslora else lora.r)
@@ -102,6 +103,7 @@ def _adapter_facts(spec: Spec, table: Table, config: dict[str, Any] | None) -> T
         "run.named_targets": lora.target_modules,
         "run.saved": [_last(name) for name in lora.modules_to_save],
         "run.targets_without_head": kept or "all-linear",
+        "run.targets_without_embeddings": layers or "all-linear",
         "run.saved_with_head": [*lora.modules_to_save, "lm_head"],
         "run.saved_with_embeddings": sorted({*lora.modules_to_save, "embed_tokens", "lm_head"}),
         "run.saved_linear": saved if linear else None,

@@ -189,6 +189,10 @@ CASES: dict[str, tuple[Case, Case]] = {
     "adapter_weak": (spec(lora__r=256, lora__lora_alpha=16), spec(lora__lora_alpha=64)),
     "adapter_strong": (spec(lora__r=8, lora__lora_alpha=256), spec(lora__lora_alpha=16)),
     "rank_needs_rslora": (spec(lora__r=256), spec(lora__use_rslora=True)),
+    "tied_embed_targeted": (
+        spec(lora__target_modules=["q_proj", "embed_tokens"]).on(
+            Case(config={"tie_word_embeddings": True})),
+        Case(config={"tie_word_embeddings": False})),
     "embed_without_tied_head": (
         spec(lora__modules_to_save=["embed_tokens"]).on(Case(config={"tie_word_embeddings": True})),
         Case(config={"tie_word_embeddings": False})),
