@@ -197,10 +197,12 @@ def quantization(spec: Spec, compute: Compute) -> BitsAndBytesConfig | None:
 
 
 def add_adapter(
-    model: PreTrainedModel, lora: LoraSpec, seed: int, token_ids: Sequence[int] = ()
-) -> Any:
+    model: PreTrainedModel, lora: LoraSpec, seed: int, token_ids: Sequence[int] = (),
+    revision: str | None = None,
+) -> Any:  # fmt: skip
     """The model with a fresh adapter, whose weights are a function of the seed; of ``token_ids``
-    the embeddings are trained too. Raises JobError if the model has no such layers."""
+    the embeddings are trained too. Its config names the model's ``revision``. Raises JobError if
+    the model has no such layers."""
     seed_everything(seed)
     try:
         adapted = adapt(model, lora, token_ids)
@@ -208,6 +210,7 @@ def add_adapter(
         raise _bad_adapter(str(error)) from error
     if isinstance(adapted.get_output_embeddings(), BaseTunerLayer):
         raise _bad_adapter("The loss is computed from lm_head itself, past any adapter on it.")
+    adapted.active_peft_config.revision = revision
     # What is trained stays in fp32: the scaler of fp16 wants it, small updates need it.
     for parameter in trainable(adapted).values():
         parameter.data = parameter.data.float()

@@ -135,7 +135,7 @@ def fresh_model(spec: Spec, compute: Compute, tokenizer: PreTrainedTokenizerBase
     model = load_model(spec, compute)
     if not spec.lora:
         return model
-    return add_adapter(model, spec.lora, spec.training.seed, token_ids)
+    return add_adapter(model, spec.lora, spec.training.seed, token_ids, spec.model.revision)
 
 
 def set_out(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import resource
 import subprocess
@@ -132,3 +133,14 @@ def test_a_result_that_was_to_be_replaced_is_not_lost(tmp_path: Path, has_new: b
     assert [path.name for path in tmp_path.iterdir()] == ["output"]
     kept = (tmp_path / "output" / "adapter.safetensors").read_text()
     assert kept == ("newer" if has_new else "older")
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_an_adapter_names_the_revision_that_it_was_trained_on(
+    models: Callable[[str], Path], few_chats: Path, tmp_path: Path, report: Heard
+) -> None:
+    spec = make_spec(models("llama"), few_chats, max_steps=1)
+    spec["model"]["revision"] = "v0.3"
+    done = run_here(tmp_path / "run", spec, report)
+    config = json.loads((Path(str(done.output)) / "adapter_config.json").read_text())
+    assert config["revision"] == "v0.3"
