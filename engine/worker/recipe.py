@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.contract.spec import Spec
+from engine.worker.bridge import EMBEDDINGS
 from engine.worker.library_names import CHECKPOINTING
 from engine.worker.recipe_data import loading
 
@@ -15,10 +16,10 @@ def script(spec: Spec, *, may_pack: bool = True) -> str:
     tokens = bool(spec.lora and spec.lora.trainable_tokens)
     parts = [
         _head(spec),
-        _MODEL + (_TOKENS if tokens else ""),
+        _model(spec),
         _data(spec),
         _arguments(spec, packs=packs),
-        _TRAINER + (_LENT_BIAS if tokens else "") + _TRAINING,
+        _trainer(spec) + (_LENT_BIAS if tokens else "") + _TRAINING,
     ]
     return "\n".join(part.strip("\n") + "\n" for part in parts)
 
@@ -68,11 +69,16 @@ def _bits(spec: Spec) -> dict[str, Any]:
     assert spec.quantization
     if spec.bits == 8:
         return {"load_in_8bit": True}
-    return {
+    found = {
         "load_in_4bit": True,
         "bnb_4bit_quant_type": spec.quantization.bnb_4bit_quant_type,
         "bnb_4bit_use_double_quant": spec.quantization.bnb_4bit_use_double_quant,
     }
+    wanted = spec.quantization.bnb_4bit_compute_dtype
+    return found if wanted == "auto" else {**found, "bnb_4bit_compute_dtype": _TORCH[wanted]}
+
+
+_TORCH = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
 
 def _lora(spec: Spec) -> dict[str, Any]:
@@ -95,9 +101,9 @@ if PRECISION == "auto":
 dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 # What is trained in full stays in fp32.
 dtype = torch.float32 if LORA is None else dtypes[PRECISION]
-if QUANTIZATION is not None and QUANTIZATION.load_in_4bit:
-    QUANTIZATION.bnb_4bit_compute_dtype = dtype
-# The tokenizer beside this script has the chat template that was used.
+"""
+
+_LOADED = """# The tokenizer beside this script has the chat template that was used.
 tokenizer = AutoTokenizer.from_pretrained(
     Path(__file__).parent, trust_remote_code=TRUST_REMOTE_CODE
 )
@@ -108,10 +114,32 @@ model = AutoModelForCausalLM.from_pretrained(
 )
 """
 
-_TOKENS = """
-ids = tokenizer.convert_tokens_to_ids(TRAINED_TOKENS)
-LORA.trainable_token_indices = {"embed_tokens": ids, "lm_head": ids}
+_COMPUTED = """if QUANTIZATION is not None:
+    QUANTIZATION.bnb_4bit_compute_dtype = dtype
 """
+_TOKENS = """
+ids = sorted(set(tokenizer.convert_tokens_to_ids(TRAINED_TOKENS)))
+names = {id(module): name for name, module in model.named_modules()}
+ends = (model.get_input_embeddings(), model.get_output_embeddings())
+LORA.trainable_token_indices = {names[id(module)]: ids for module in ends if module is not None}
+"""
+_TIED = """
+# Where they are one matrix, they stay one.
+LORA.ensure_weight_tying = bool(model.config.get_text_config().tie_word_embeddings)
+"""
+
+
+def _model(spec: Spec) -> str:
+    bits = spec.quantization if spec.bits == 4 else None
+    computed = bits and bits.bnb_4bit_compute_dtype == "auto"
+    saved = set(spec.lora.modules_to_save) if spec.lora else set()
+    return "".join([
+        _MODEL,
+        _COMPUTED if computed else "",
+        _LOADED,
+        _TOKENS if spec.lora and spec.lora.trainable_tokens else "",
+        _TIED if {"embed_tokens", "lm_head"} <= saved else "",
+    ])  # fmt: skip
 
 
 def _data(spec: Spec) -> str:
@@ -175,8 +203,33 @@ arguments = SFTConfig(
 """
 
 
+def _trainer(spec: Spec) -> str:
+    rate = spec.training.embedding_learning_rate
+    if rate is None:
+        return _TRAINER.format(kind="SFTTrainer")
+    return _EMBEDDINGS.format(rate=rate, names=EMBEDDINGS) + _TRAINER.format(kind="Trainer")
+
+
+_EMBEDDINGS = """
+class Trainer(SFTTrainer):
+    def create_optimizer(self, *args):
+        \"\"\"Embeddings have a rate of their own.\"\"\"
+        optimizer = super().create_optimizer(*args)
+        names = {names!r}
+        apart = {{
+            id(p) for name, p in self.model.named_parameters()
+            if any(part in names for part in name.split("."))
+        }}
+        for group in list(optimizer.param_groups):
+            moved = [p for p in group["params"] if id(p) in apart]
+            if moved:
+                group["params"] = [p for p in group["params"] if id(p) not in apart]
+                optimizer.add_param_group({{**group, "params": moved, "lr": {rate!r}}})
+        return optimizer
+
+"""
 _TRAINER = """
-trainer = SFTTrainer(
+trainer = {kind}(
     model=model, args=arguments, train_dataset=data, eval_dataset=held_back,
     processing_class=tokenizer, peft_config=LORA,
 )
