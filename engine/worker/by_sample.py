@@ -135,7 +135,10 @@ def may_share_heads(query: torch.Tensor) -> bool:
         return True
     has_flash = torch.backends.cuda.is_flash_attention_available()
     major, _ = torch.cuda.get_device_capability(query.device)
-    half = query.dtype in (torch.float16, torch.bfloat16)
+    # Weights in fp32 and rotary embeddings make queries of fp32, which autocast then casts.
+    casts = torch.is_autocast_enabled("cuda")
+    dtype = torch.get_autocast_dtype("cuda") if casts else query.dtype
+    half = dtype in (torch.float16, torch.bfloat16)
     return has_flash and major >= _FLASH_CAPABILITY and half and query.shape[-1] <= _FLASH_HEAD
 
 

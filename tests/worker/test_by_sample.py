@@ -3,6 +3,7 @@ alone, and nothing looks into the one before."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -120,3 +121,24 @@ def test_others_keep_the_attention_that_they_have() -> None:
     assert not would_attend_by_sample({"model_type": "opt"}, "auto")
     assert not would_attend_by_sample({"model_type": "llama"}, "eager")
     assert not would_attend_by_sample({}, "auto")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "autocast", "shares"),
+    [
+        (torch.float32, None, False),
+        (torch.float32, torch.bfloat16, True),
+        (torch.bfloat16, None, True),
+        (torch.float16, torch.bfloat16, True),
+    ],
+)
+def test_heads_share_keys_where_attention_is_computed_in_half_precision(
+    dtype: torch.dtype, autocast: torch.dtype | None, shares: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights in fp32 under autocast make queries of fp32."""
+    monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 6))
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda _: autocast is not None)
+    monkeypatch.setattr(torch, "get_autocast_dtype", lambda _: autocast)
+    query: Any = SimpleNamespace(device=torch.device("cuda"), dtype=dtype, shape=(1, 8, 5, 64))
+    assert by_sample.may_share_heads(query) == shares
