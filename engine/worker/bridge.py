@@ -32,8 +32,8 @@ class Bridge:
     own_settings: OwnSettings
     _numbers: tuple[float, float | None] = (0.0, None)
     """Loss and gradient norm of the step that is under way."""
-    _head_fits: bool = True
-    """TRL's head gives what the model's own does."""
+    head_fits: bool = True
+    """TRL's head gives what the model's own does, and the loss is computed with it."""
 
     def follow(self, course: Course) -> None:
         """Train along this course."""
@@ -45,7 +45,7 @@ class Bridge:
         target_head.add_to(self.model)  # type: ignore[attr-defined]
         with self.compute_loss_context_manager():  # type: ignore[attr-defined]
             why = target_head.misfit(self.model)  # type: ignore[attr-defined]
-        self._head_fits = not why
+        self.head_fits = not why
         if why:
             target_head.tell(self.model, why, course.report)  # type: ignore[attr-defined]
 
@@ -109,7 +109,7 @@ class Bridge:
                 self.current_gradient_accumulation_steps if num_items_in_batch is not None else 1
             )
             experts = self.router_aux_loss_coef / parts  # type: ignore[attr-defined]
-        loss_of = target_head.loss if self._head_fits else target_head.own_loss
+        loss_of = target_head.loss if self.head_fits else target_head.own_loss
         loss, found = loss_of(model, inputs, num_items_in_batch, experts=experts)
         return (loss, found) if return_outputs else loss
 

@@ -70,7 +70,9 @@ def end_of(tokenizer: PreTrainedTokenizerBase) -> NewEnd | None:
 
 def ends_of(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """All that the model and its tokenizer name as an end."""
-    named = getattr(model.generation_config, "eos_token_id", None)
+    # A model of someone's own code may have none.
+    config = getattr(model, "generation_config", None)
+    named = getattr(config, "eos_token_id", None)
     found = [named] if isinstance(named, int) else list(named or ())
     return list(dict.fromkeys(i for i in [tokenizer.eos_token_id, *found] if i is not None))
 
@@ -83,9 +85,9 @@ def _has_talks(spec: Spec) -> bool:
 def name_it(end: NewEnd, tokenizer: PreTrainedTokenizerBase, model: Any) -> None:
     """Let tokenizer, config and generation config say it, as TRL does for its ``eos_token``; the
     old one stays an end beside it."""
-    model.generation_config.eos_token_id = [
-        end.id, *(one for one in ends_of(model, tokenizer) if one != end.id)
-    ]  # fmt: skip
+    if getattr(model, "generation_config", None) is not None:
+        others = (one for one in ends_of(model, tokenizer) if one != end.id)
+        model.generation_config.eos_token_id = [end.id, *others]
     model.config.get_text_config().eos_token_id = end.id
     before, renderer = tokenizer.eos_token, ChatRenderer(tokenizer)
     text = renderer(TRIAL).text

@@ -44,6 +44,7 @@ from engine.worker.train_job import (
     offloads,
     read_spec,
     set_out,
+    settle_rows,
 )
 from engine.worker.tried import Stage, Tried, announcing
 
@@ -159,6 +160,7 @@ class _Rehearsal:
     def _load(self, compute: Compute) -> Loaded:
         began = time.monotonic()
         loaded = load(self._spec, compute, self._report)
+        loaded = settle_rows(self._spec, loaded, self._report)
         self._times.load = time.monotonic() - began
         return loaded
 

@@ -14,8 +14,9 @@ import torch
 from engine.contract.spec import Spec
 from engine.worker.by_sample import attends_by_sample
 from engine.worker.loading import Compute
+from engine.worker.packing import Ints, packed
 from engine.worker.report import Report
-from engine.worker.trying import COUNT, MISFITS, is_out_of_memory, some_tokens, trying
+from engine.worker.trying import COUNT, MISFITS, is_of_the_machine, some_tokens, trying
 
 _EXACT = 1e-3
 """How far logits may be from each other, relative to their size."""
@@ -26,18 +27,48 @@ _COARSE_ALONE = 0.6
 """As much for other kernels, in the median of the tokens: a few may go to other experts."""
 
 
-def may_pack(spec: Spec, compute: Compute, model: Any, report: Report) -> bool:
-    """Whether samples may share rows with this model; tells it if the spec wants it in vain."""
-    if not spec.packs_rows or attends_by_sample(model) or keeps_apart(model, compute):
-        return True
-    report.decided(
-        "Samples are not packed: each is trained in a row of its own.",
+def may_pack(spec: Spec, compute: Compute, model: Any) -> bool:
+    """Whether samples may share rows with this model; it is tried only if the spec wants that."""
+    return not spec.packs_rows or attends_by_sample(model) or keeps_apart(model, compute)
+
+
+def settled(
+    spec: Spec, model: Any, lengths: Ints, report: Report, *, may: bool, saved_rows: int | None
+) -> bool:
+    """Whether samples share rows, told where that is not what the spec says. A run that goes on
+    keeps the rows of its save, ``saved_rows`` many: its place in the data is counted in them."""
+    if not spec.packs_rows:
+        return may
+    shared = len(packed(lengths, spec.training.max_length))
+    saved = {len(lengths): False, shared: True}.get(saved_rows) if saved_rows else None
+    if saved is True and not may:
+        report.decided(
+            "Samples go on sharing rows, as at the save.",
+            f"{_why(model)} The save is of a run that did not look at that, and with other rows "
+            "its place in the data would mean another.",
+            "Each sample sees what stands before it in its row. A new run gives each its own.",
+        )
+    elif saved is False and may:
+        report.decided(
+            "Each sample goes on in a row of its own, as at the save.",
+            "With other rows the run's place in the data would mean another.",
+            "Rows are padded. A new run packs them.",
+        )
+    elif not may:
+        report.decided(
+            "Samples are not packed: each is trained in a row of its own.",
+            _why(model),
+            "Rows are padded, and an epoch has more steps with fewer tokens in each. A larger "
+            "training.per_device_train_batch_size makes up for it.",
+        )
+    return may if saved is None else saved
+
+
+def _why(model: Any) -> str:
+    return (
         f"This model ({model.config.model_type}) does not keep samples of a row apart: tried on "
-        "two short ones, the first changed what came of the second.",
-        "Rows are padded, and an epoch has more steps with fewer tokens in each. A larger "
-        "training.per_device_train_batch_size makes up for it.",
+        "two short ones, the first changed what came of the second."
     )
-    return False
 
 
 def keeps_apart(model: Any, compute: Compute) -> bool:
@@ -51,14 +82,15 @@ def keeps_apart(model: Any, compute: Compute) -> bool:
                 input_ids=last, attention_mask=torch.ones_like(last), use_cache=False
             ).logits
     except MISFITS as error:
-        if is_out_of_memory(error):
+        if is_of_the_machine(error):
             raise
         return False
     is_coarse = half or getattr(model, "is_loaded_in_8bit", False)
     same, like_alone = (_COARSE, _COARSE_ALONE) if is_coarse else (_EXACT, _EXACT)
-    return bool(
-        _apart(behind, behind_other).max() < same and _apart(behind, alone).median() < like_alone
-    )
+    moved = _apart(behind, behind_other)
+    # What mixes moves nearly all tokens; rounding may send one or two to other experts.
+    most = moved.median() if is_coarse else moved.max()
+    return bool(most < same and _apart(behind, alone).median() < like_alone)
 
 
 def _behind(model: Any, before: torch.Tensor, sample: torch.Tensor) -> torch.Tensor:

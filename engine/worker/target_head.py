@@ -20,7 +20,7 @@ from trl.trainer import utils as trl_utils
 
 from engine.worker.report import Report
 from engine.worker.samples import IGNORED
-from engine.worker.trying import MISFITS, is_out_of_memory, some_tokens, trying
+from engine.worker.trying import MISFITS, is_of_the_machine, some_tokens, trying
 
 LOSS_ONLY = ("log_probs",)
 """What is asked of the head, in TRL's words."""
@@ -28,6 +28,8 @@ _ROUNDING = {torch.bfloat16: 2.0**-5, torch.float16: 2.0**-8}
 _EXACT = 1e-3
 """How far the two may be from each other, as a share of the largest logit: a few times what
 rounding makes of it."""
+
+_RULED_OUT = 1e4
 
 
 def add_to(model: Any) -> None:
@@ -70,29 +72,37 @@ def own_loss(
 
 def misfit(model: Any) -> str:
     """Why TRL's head does not give what the model itself does, tried on a few tokens; empty if it
-    does."""
+    does, or if that cannot be told."""
     ids = some_tokens(model, 0)
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     with trying(model):
-        logits = model(**inputs, use_cache=False).logits[:, :-1]
+        try:
+            logits = model(**inputs, use_cache=False).logits[:, :-1].float()
+        except MISFITS as error:
+            if is_of_the_machine(error):
+                raise
+            return ""
         try:
             _, found = loss(model, {**inputs, "labels": ids})
         except MISFITS as error:
-            if is_out_of_memory(error):
+            if is_of_the_machine(error):
                 raise
             return f"TRL's quicker way fails with it: {' '.join(str(error).split())[:200]}"
-    own = logits.float().log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
-    bound = _rounding(model, logits) * max(1.0, float(logits.abs().max()))
-    if (own - found.log_probs).abs().max() <= bound:
+    own = logits.log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
+    if not (own.isfinite().all() and found.log_probs.isfinite().all()):
+        return ""
+    # Words that a model rules out have the smallest number there is.
+    size = float(logits[logits.abs() < _RULED_OUT].abs().max())
+    if (own - found.log_probs).abs().max() <= _rounding(model) * max(1.0, size):
         return ""
     return "Its head is more than the linear layer that TRL's quicker way takes it for."
 
 
-def _rounding(model: Any, logits: torch.Tensor) -> float:
+def _rounding(model: Any) -> float:
     """The coarsest of what logits are computed in, which may be other than what they come in."""
-    kinds = [logits.dtype, model.get_output_embeddings().weight.dtype]
-    if torch.is_autocast_enabled(logits.device.type):
-        kinds.append(torch.get_autocast_dtype(logits.device.type))
+    kinds, device = [model.get_output_embeddings().weight.dtype], model.device.type
+    if torch.is_autocast_enabled(device):
+        kinds.append(torch.get_autocast_dtype(device))
     return max(_ROUNDING.get(kind, _EXACT) for kind in kinds)
 
 

@@ -56,7 +56,7 @@ from engine.worker.safely import adjusted, make_offload_ring
 from engine.worker.samples import Samples
 from engine.worker.saver import Saver
 from engine.worker.schedule import Schedule
-from engine.worker.witness import refuse_other_data, versions
+from engine.worker.witness import refuse_other_data, saved_rows, versions
 
 
 class Loaded(NamedTuple):
@@ -69,7 +69,7 @@ class Loaded(NamedTuple):
     """The module of the method."""
     prepared: Prepared
     may_pack: bool = True
-    """The model keeps samples of a row apart."""
+    """The model keeps samples of a row apart, or they share rows all the same, as at a save."""
     end: endings.NewEnd | None = None
     """What the model is to end answers with from now on."""
 
@@ -93,6 +93,7 @@ def _train(job: Job, spec: Spec, compute: Compute, report: Report) -> Done:
     output.clear(folder)  # The saves may need the room.
     loaded = load(spec, compute, report)
     resumed = Resumed(Path(job.checkpoint)) if job.checkpoint else None
+    loaded = settle_rows(spec, loaded, report, resumed=resumed)
     course = plot_course(spec, report, folder, loaded, resumed=resumed)
     report.enter(Phase.FIRST_STEP, max_steps=course.total_steps)
     trainer = set_out(spec, loaded, folder, course, resumed=resumed)
@@ -124,7 +125,7 @@ def load(spec: Spec, compute: Compute, report: Report) -> Loaded:
         preflight.check(spec, weight, tokenizer, prepared, report)
     return Loaded(
         compute, tokenizer, model, method, prepared,
-        may_pack=row_check.may_pack(spec, compute, model, report),
+        may_pack=row_check.may_pack(spec, compute, model),
         end=endings.new_end(spec, tokenizer, model, report),
     )  # fmt: skip
 
@@ -167,6 +168,18 @@ def read_spec(raw: dict[str, Any]) -> Spec:
     if spec is None:
         raise JobError("bad_input", "The spec is not sound.", cause=str(complaints[0]))
     return spec
+
+
+def settle_rows(
+    spec: Spec, loaded: Loaded, report: Report, *, resumed: Resumed | None = None
+) -> Loaded:
+    """The same, with it decided and told whether samples share rows."""
+    saved = saved_rows(resumed.folder, resumed.state) if resumed else None
+    may_pack = row_check.settled(
+        spec, loaded.model, loaded.prepared.train.lengths, report,
+        may=loaded.may_pack, saved_rows=saved,
+    )  # fmt: skip
+    return loaded._replace(may_pack=may_pack)
 
 
 def plot_course(

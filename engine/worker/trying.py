@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,9 @@ COUNT = 8
 """Tokens of a short sample."""
 MISFITS = (TypeError, ValueError, AttributeError, LookupError, RuntimeError)
 """What a model raises that cannot do what it is asked."""
+_MACHINE = re.compile(
+    r"out of memory|not enough memory|(CUDA|HIP) (driver )?error|CU(BLAS|DNN|SOLVER)_STATUS", re.I
+)
 
 
 @contextmanager
@@ -39,6 +43,7 @@ def some_tokens(model: Any, number: int) -> torch.Tensor:
     return torch.tensor([ids], device=model.device)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it says nothing about the model."""
-    return isinstance(error, torch.OutOfMemoryError)
+def is_of_the_machine(error: BaseException) -> bool:
+    """Whether it says nothing about the model: the card or memory failed, and torch has no class of
+    its own for most of that."""
+    return isinstance(error, torch.OutOfMemoryError) or _MACHINE.search(str(error)) is not None

@@ -233,16 +233,25 @@ _OF_DATA = ("dataset.path", "dataset.sources", "dataset.skip_samples", "dataset.
 """Left out where they say nothing: older saves do not know them."""
 
 
+def saved_rows(folder: Path, state: SavedState) -> int | None:
+    """How many rows an epoch had at the save in this folder; None if it does not tell."""
+    order = _facts_of(folder, state).order
+    return order.rows if order else None
+
+
 def _compute(trainer: Any) -> ComputeFacts:
     args = trainer.args
     precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
+    loss = "fused" if trainer.head_fits else "own"
     if args.use_cpu or not torch.cuda.is_available():
         return ComputeFacts(
-            device="cpu", name=_processor(), precision=precision, threads=torch.get_num_threads()
-        )
+            device="cpu", name=_processor(), precision=precision, loss=loss,
+            threads=torch.get_num_threads(),
+        )  # fmt: skip
     return ComputeFacts(
-        device="cuda", name=torch.cuda.get_device_name(), precision=precision, driver=_driver()
-    )
+        device="cuda", name=torch.cuda.get_device_name(), precision=precision, loss=loss,
+        driver=_driver(),
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=1)

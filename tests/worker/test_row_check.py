@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from engine.contract.messages import CheckpointSaved, Decision, Job, Step
+from engine.contract.messages import CheckpointSaved, Decision, Job, ResumeCertificate, Step
 from engine.store.checkpoints import FOLDER, name_of
 from engine.worker import rehearse_job, row_check
 from engine.worker.loading import DTYPES, Compute
@@ -96,3 +96,62 @@ def test_its_rehearsal_tries_the_same_rows(
     done = rehearse_job.run(Job(kind="rehearse", folder=str(folder), spec=spec), report)
     assert _told(report)
     assert done.data["total_steps"] == 7
+
+
+@pytest.mark.parametrize("was_packed", [True, False])
+def test_a_run_that_goes_on_keeps_the_rows_of_its_save(
+    models: Callable[[str], Path],
+    few_chats: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    was_packed: bool,
+) -> None:
+    """Whatever is found out about the model by then: its place in the data is counted in rows."""
+    spec = make_spec(models("llama"), few_chats, packing=True, max_length=400)
+    spec["training"]["save_steps"] = 2
+    calm, first, second = Heard(), Heard(), Heard()
+    monkeypatch.setattr(row_check, "attends_by_sample", lambda _model: False)
+    monkeypatch.setattr(row_check, "keeps_apart", lambda *_: was_packed)
+    try:
+        run_here(tmp_path / "calm", spec, calm)
+        run_here(tmp_path / "run", spec, first)
+        monkeypatch.setattr(row_check, "keeps_apart", lambda *_: not was_packed)
+        checkpoint = str(tmp_path / "run" / FOLDER / name_of(2))
+        run_here(tmp_path / "run", spec, second, checkpoint=checkpoint)
+    finally:
+        for report in (calm, first, second):
+            report.close()
+    assert _losses(second) == _losses(calm)[2:]
+    (certificate,) = second.of(ResumeCertificate)
+    assert certificate.verdict == "same"
+    told = [d.title for d in second.of(Decision) if "as at the save" in d.title]
+    assert len(told) == 1
+    assert told[0].startswith("Samples go on sharing" if was_packed else "Each sample goes on")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_machine"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
+        (RuntimeError("CUDA driver error: device not ready"), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried"), True),
+        (RuntimeError("The size of tensor a (8) must match the size of tensor b (16)"), False),
+        (AttributeError("no attribute 'position_ids'"), False),
+    ],
+)
+def test_what_the_card_fails_at_says_nothing_about_the_model(
+    error: Exception, is_machine: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = _model("stablelm")
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(model, "forward", fail)
+    compute = Compute(device="cpu", precision="fp32")
+    if is_machine:
+        with pytest.raises(type(error)):
+            row_check.keeps_apart(model, compute)
+    else:
+        assert not row_check.keeps_apart(model, compute)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from engine.contract.messages import CertificateLine, Matters
 from engine.diagnosis.certificate.data import data_line, template_line
-from engine.diagnosis.certificate.facts import Facts, OrderFacts, Tensors
+from engine.diagnosis.certificate.facts import ComputeFacts, Facts, OrderFacts, Tensors
 from engine.diagnosis.certificate.lines import differs, same, unknown
 from engine.diagnosis.certificate.replay import replay_line
 from engine.diagnosis.certificate.settings import (
@@ -201,6 +201,8 @@ def _circumstances(before: Facts, now: Facts) -> Iterator[CertificateLine]:
         yield _versions(before.versions, now.versions)
     if now.compute is not None:
         yield _device(before, now)
+        if before.compute is not None and before.compute.loss != now.compute.loss:
+            yield _loss(before.compute, now.compute)
 
 
 def _versions(before: dict[str, str] | None, now: dict[str, str]) -> CertificateLine:
@@ -233,6 +235,16 @@ def _device(before: Facts, now: Facts) -> CertificateLine:
     if matters != "yes":
         text = "The same formulas, but sums may be rounded in another order."
     return differs("device", "Device", matters, _part(old, names), _part(new, names), text)
+
+
+_LOSSES = {"fused": "of a quicker head", "own": "of the model's own logits"}
+
+
+def _loss(before: ComputeFacts, now: ComputeFacts) -> CertificateLine:
+    """A line for the very few families whose head the quicker one does not reproduce."""
+    old, new = (_LOSSES.get(facts.loss, facts.loss) for facts in (before, now))
+    text = "With this model the two are not the same: losses before and after cannot be compared."
+    return differs("loss", "Loss", "yes", old, new, text)
 
 
 def _part(compute: object, names: list[str]) -> str:

@@ -84,6 +84,9 @@ class ComputeFacts(Fact, frozen=True, kw_only=True):
     driver: str = ""
     threads: int = 0
     """On a processor: how many share a sum."""
+    loss: str = "fused"
+    """``fused``: by TRL's quicker head; ``own``: from the model's own logits, where that gives
+    another one. Older saves were made with the first."""
 
 
 class ReplayFacts(Fact, frozen=True, kw_only=True):
