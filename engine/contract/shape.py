@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import types
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -52,3 +53,8 @@ def item_choices_of(hint: Any) -> tuple[Any, ...]:
 def overlap(one: str, other: str) -> bool:
     """Whether two paths such as ``lora.r`` are one setting, or one is in the other's table."""
     return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
+
+
+def touches(paths: Collection[str], others: Collection[str]) -> bool:
+    """Whether one of the paths overlaps with one of the others."""
+    return any(overlap(path, other) for path in paths for other in others)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,6 +21,7 @@ from engine.contract.dataset_rules import (
 from engine.contract.fix_rules import fixes_suit_method
 from engine.contract.masking import has_secret
 from engine.contract.messages import Complaint
+from engine.contract.shape import touches
 from engine.contract.spec import LoraSpec, Spec, Table
 from engine.contract.template_names import is_file
 from engine.contract.template_rules import (
@@ -171,6 +172,10 @@ class Rule(NamedTuple):
     """The settings that must be sound for it; none if it copes with whatever is there."""
     asks_for: tuple[str, ...] = ()
     """Tables of which it matters only whether they are there."""
+
+    def suits(self, unsound: Set[str]) -> bool:
+        """Whether it can be asked of a spec in which these are not sound."""
+        return not touches(self.reads, unsound) and unsound.isdisjoint(self.asks_for)
 
 
 RULES = (

@@ -18,7 +18,7 @@ import msgspec
 from engine.contract.dataset_rules import data_is_missing
 from engine.contract.masking import masked
 from engine.contract.messages import Complaint
-from engine.contract.shape import choices_of, fields_of, item_choices_of, overlap, rows_of, table_of
+from engine.contract.shape import choices_of, fields_of, item_choices_of, rows_of, table_of, touches
 from engine.contract.spec import Spec, Table
 from engine.contract.spec_rules import RULES
 from engine.contract.unknown_keys import LONGEST_NAME, meant_by, unknown
@@ -44,10 +44,9 @@ class Examined(NamedTuple):
         return None if self.complaints else self.draft
 
     def has(self, *paths: str) -> bool:
-        """Whether these settings are as they are meant."""
-        return self.draft is not None and not any(
-            overlap(path, field) for path in paths for field in self.unsound
-        )
+        """Whether nothing is wrong with these settings, so that what they name can be looked at."""
+        wrong = {complaint.field.partition("[")[0] for complaint in self.complaints}
+        return self.draft is not None and not touches(paths, self.unsound | wrong)
 
 
 def check(raw: object) -> tuple[Spec | None, list[Complaint]]:
@@ -67,7 +66,7 @@ def examine(raw: object) -> Examined:
         reading.complain(complaint)
     examined = Examined(draft, reading.complaints, frozenset(reading.unsound))
     for rule in RULES:
-        if examined.has(*rule.reads) and not examined.unsound.intersection(rule.asks_for):
+        if rule.suits(examined.unsound):
             examined.complaints.extend(rule.find(draft))
     return examined
 

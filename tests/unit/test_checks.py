@@ -99,3 +99,11 @@ def test_data_is_not_judged_by_a_method_that_may_not_be_meant(place: Path) -> No
     assert "dataset.path" in fields(place, dataset=dataset)
     assert set(fields(place, dataset=dataset, metod="pretrain")) == {"metod"}
     assert set(fields(place, dataset=dataset, method="pretrian")) == {"method"}
+
+
+def test_what_is_said_to_hold_a_token_is_not_looked_for(place: Path) -> None:
+    """It would be named, and with it the token."""
+    path = "https://ada:hf_" + "a" * 34 + "@mirror.example/m"
+    assert list(fields(place, model={"path": path})) == ["model.path"]
+    assert list(fields(place, dataset={"path": path})) == ["dataset.path"]
+    assert list(fields(place, dataset={"path": " "})) == ["dataset.path"]

@@ -122,10 +122,7 @@ def test_what_is_unsound_is_told_and_only_silences_who_reads_it(field: str) -> N
     assert any(found.field == field for found in examined.complaints)
     assert examined.spec is None
     assert {found for found in now - before if not overlap(found[0], field)} == set()
-    silent = [
-        rule for rule in RULES
-        if not examined.has(*rule.reads) or examined.unsound.intersection(rule.asks_for)
-    ]  # fmt: skip
+    silent = [rule for rule in RULES if not rule.suits(examined.unsound)]
     unsound = field.partition("[")[0]
     assert all(any(overlap(unsound, read) for read in (*r.reads, *r.asks_for)) for r in silent)
 
