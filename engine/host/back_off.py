@@ -10,8 +10,7 @@ from engine.contract.lifecycle import Event, State
 from engine.diagnosis.comeback import LONGEST_SECONDS
 from engine.host.book import Book
 from engine.host.comeback import Comeback
-from engine.host.course import Course, goes_on_from
-from engine.store.checkpoints import newest_step
+from engine.host.course import Course, goes_on_from, newest_save
 
 _LOOK_SECONDS = 5.0
 """The wait is cut into such pieces: a clock that is set forward, or a sleep, ends it early."""
@@ -37,7 +36,7 @@ class BackOff:
     def call_off(self, run: str, why: str = "You stopped it before it was resumed.") -> None:
         """Leave the run as it is, with what it ended of."""
         known = self._book.tallies[run]
-        there = goes_on_from("Resume", newest_step(self._book.folder(run))) if known.step else ""
+        there = goes_on_from("Resume", newest_save(self._book, run)) if known.step else ""
         sentence = " ".join(filter(None, (why, known.sentence, there)))
         Course(self._book, run).end(Event.STOP, "stopped", sentence)
         self._news.set()
@@ -45,7 +44,7 @@ class BackOff:
     def pause(self, run: str) -> None:
         """Let the run wait until it is told to go on."""
         known = self._book.tallies[run]
-        there = goes_on_from("Continue", newest_step(self._book.folder(run)))
+        there = goes_on_from("Continue", newest_save(self._book, run))
         self._book.move(run, Event.PAUSE, f"{known.sentence} {there}".strip())
         self._news.set()
 

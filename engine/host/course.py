@@ -26,6 +26,7 @@ from engine.contract.messages import (
     Step,
 )
 from engine.host.book import Book
+from engine.store.checkpoints import newest_step
 from engine.store.runs import OUTPUT, WORKER_LOG
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,16 @@ def goes_on_from(verb: str, saved_step: int) -> str:
     if not saved_step:
         return f"There is no save: {verb} begins anew."
     return f"{verb} goes on from step {saved_step}."
+
+
+def newest_save(book: Book, run: str) -> int:
+    """Step of the run's newest save, 0 without any; what was last known of it while the disk does
+    not say."""
+    try:
+        return newest_step(book.folder(run))
+    except OSError as error:
+        log.warning("%s: its saves cannot be listed: %s", run, error)
+        return book.tallies[run].saved_step
 
 
 class Course:

@@ -71,16 +71,17 @@ class Journals:
         await self._disk.in_order(journal.close)
 
     async def give_up(self, run: str) -> None:
-        """Close it though records may still wait: nobody can wait for the disk any more."""
+        """Close it though records may still wait: the run is about to be removed."""
         self._unwritten.discard(run)
         if journal := self._open.pop(run, None):
-            await self._disk.in_order(journal.close, self.reserve.give)
+            await self._disk.in_order(journal.close)
 
     async def close_all(self) -> None:
         """Everything is on disk when this returns, as far as there is room for it."""
         for run, journal in list(self._open.items()):
             had_room = journal.retry()
-            await self.give_up(run)
+            del self._open[run]
+            await self._disk.in_order(journal.close, self.reserve.give)
             if not had_room:
                 self._on_written(run)
 

@@ -84,8 +84,9 @@ class Recovery:
             try:
                 await self._book.open(run)
                 await self._recover(run)
-            except (StoreError, OSError) as error:
-                log.error("%s is not recovered: %s", run, error)
+            except Exception as error:
+                # A host that ended of it, and each one after it, would serve no run at all.
+                log.exception("%s is not recovered", run)
                 give_up(self._book, run, State.INTERRUPTED, f"Interrupted. {error}")
             # In one go with its new state: who stops it must find it here or there.
             if self._book.state(run) in (State.RECOVERING, State.PAUSED):

@@ -14,11 +14,11 @@ from engine.host.attempt import Attempt
 from engine.host.back_off import BackOff
 from engine.host.book import Book, give_up, spec_of
 from engine.host.comeback import Comeback
-from engine.host.course import Course, goes_on_from
+from engine.host.course import Course, goes_on_from, newest_save
 from engine.host.pool import Pool
 from engine.host.power import Nothing, SleepGuard
 from engine.host.settings import Settings
-from engine.store.checkpoints import Choice, SaveUnreadable, newest_step, newest_verified
+from engine.store.checkpoints import Choice, SaveUnreadable, newest_verified
 from engine.store.runs import ORPHAN
 from engine.store.soundness import passed_over
 from engine.store.upgrade import StoreError
@@ -139,12 +139,15 @@ class Scheduler:
             await self._serve(run)
         except Exception as error:
             log.exception("%s: its turn broke", run)
+            if self._attempt:
+                self._attempt.kill("broken")
             self._launching, self._attempt = "", None
             if run in self._book.queue:
                 self._take_from_queue(run)
             if run in self._book.tallies and self._book.state(run) not in RESTING:
                 sentence = f"Fettle itself failed: {error}. See host.log."
                 give_up(self._book, run, State.FAILED, sentence)
+            await self._book.close(run)
 
     async def _serve(self, run: str) -> None:
         """Bring a run through its attempts, whatever happens in them."""
@@ -178,7 +181,7 @@ class Scheduler:
         if self._leaving.is_set():
             return False
         if self._book.state(run) is State.RECOVERING:
-            self._book.move(run, Event.RESUME, step=newest_step(self._book.folder(run)))
+            self._book.move(run, Event.RESUME, step=newest_save(self._book, run))
         return self._book.state(run) is State.QUEUED
 
     async def _attempt_once(self, run: str) -> None:
@@ -264,7 +267,7 @@ class Scheduler:
             return
         self._take_from_queue(run)
         self._chosen.pop(run, None)
-        sentence = _stopped_at(self._book.tallies[run].step, newest_step(self._book.folder(run)))
+        sentence = _stopped_at(self._book.tallies[run].step, newest_save(self._book, run))
         Course(self._book, run).end(Event.STOP, "stopped", sentence)
         self._news.set()
         await self._book.close(run)

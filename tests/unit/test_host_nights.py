@@ -16,8 +16,10 @@ import pytest
 from app.following import Followed
 from engine.contract.lifecycle import Event, State
 from engine.contract.messages import CaughtUp, Done, Record, Step
-from engine.host import attempt, back_off, journals, pool, recovery
+from engine.host import attempt, back_off, course, journals, pool, recovery
+from engine.host.comeback import Comeback
 from engine.host.course import Course
+from engine.host.settings import Settings
 from engine.store.files import write_all
 from engine.store.journal import Journal
 from engine.store.records import read_records
@@ -112,6 +114,49 @@ def test_an_end_that_cannot_be_read_does_not_end_the_recovery(
     run_async(work)
 
 
+def test_a_run_that_breaks_the_recovery_keeps_no_host_from_serving(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_run: str) -> None:
+        raise ValueError("a mistake")
+
+    async def work() -> None:
+        house = House(tmp_path)
+        run = await house.make(Event.ENQUEUE, Event.LAUNCH)
+        lost = recovery.Recovery(house.book, Settings(), Comeback(Settings()))
+        monkeypatch.setattr(lost, "_recover", broken)
+        await lost.work()
+        assert house.book.state(run) is State.INTERRUPTED
+        assert lost.lost == []
+        await house.book.close_all()
+
+    run_async(work)
+
+
+def test_saves_that_cannot_be_listed_end_no_run_that_is_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_folder: Path) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async def work() -> None:
+        house = House(tmp_path, automatic=True)
+        due = await house.make(Event.ENQUEUE, Event.LAUNCH)
+        house.book.move(due, Event.RETRY, "Lost.", resumes_at=time.time())
+        waiting = await house.make(Event.ENQUEUE)
+        house.book.tallies[waiting].step = house.book.tallies[waiting].saved_step = 4
+        monkeypatch.setattr(course, "newest_step", away)
+        assert await house.scheduler._is_due(due)
+        assert house.book.state(due) is State.QUEUED
+        house.scheduler.enqueue(waiting)
+        await house.scheduler.stop(waiting, now=False)
+        assert house.book.state(waiting) is State.STOPPED
+        assert house.book.tallies[waiting].sentence == "Stopped at step 4."
+        await house.book.close_all()
+
+    run_async(work)
+
+
 # ---------------------------------------------------------------- the disk is full at the end
 
 
@@ -200,6 +245,7 @@ def test_a_run_is_removed_although_its_end_could_not_be_written(
         await house.book.remove(run)
         assert not house.book.journals.has_unwritten
         assert house.book.names() == []
+        assert (tmp_path / NAME).exists(), "the room is for what stays"
         await house.book.close_all()
 
     run_async(work)
