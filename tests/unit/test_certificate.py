@@ -306,6 +306,16 @@ def test_the_terminal_names_what_differs() -> None:
     assert "Effective batch 2 × 4 = 8 → 1 × 8 = 8 [may change the last digits]" in told
 
 
+def test_a_loss_that_is_computed_in_another_way_is_another_result() -> None:
+    computed = BEFORE.compute
+    assert computed is not None
+    own = msgspec.structs.replace(computed, loss="own")
+    found = certificate(now(compute=own))
+    assert found.verdict == "other"
+    matters, before, after = differing(found)["loss"]
+    assert (matters, before, after) == ("yes", "of a quicker head", "of the model's own logits")
+
+
 # ---------------------------------------------------------------- the chat template
 
 

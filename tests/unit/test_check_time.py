@@ -86,3 +86,19 @@ def test_files_that_take_long_are_compared_as_far_as_there_is_time(
     before = told.now
     assert check_data(spec(tmp_path), "sft") == []
     assert told.now - before <= TIME_SECONDS + 0.5
+
+
+def test_a_file_that_breaks_off_is_told_though_there_is_no_time_to_come_to_it_again(
+    tmp_path: Path, clock: Callable[[Pace], Clock]
+) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('[{"frage": "a", "antwort": "b"},\n{"frage": oops}]')
+    read: list[int] = []
+
+    def seconds(number: int) -> float:
+        read.append(number)
+        return 0.0 if len(read) == 1 else 5.0
+
+    clock(seconds)
+    (complaint,) = check_data(spec(path), "sft")
+    assert "line 2 is not valid JSON" in complaint.problem

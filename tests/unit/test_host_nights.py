@@ -11,11 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from app.following import Followed
 from engine.contract.lifecycle import Event, State
-from engine.contract.messages import CaughtUp, Done, Record, Step
+from engine.contract.messages import CaughtUp, Done, Step
 from engine.host import attempt, back_off, course, journals, pool, recovery
 from engine.host.comeback import Comeback
 from engine.host.course import Course
@@ -37,6 +38,11 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def step(number: int) -> Step:
     return Step(at=1.0, step=number, loss=1.0, learning_rate=1e-4, step_ms=1.0)
+
+
+def numbered(seq: int) -> Step:
+    """As a client gets it."""
+    return msgspec.structs.replace(step(seq), seq=seq)
 
 
 # ---------------------------------------------------------------- the queue goes on
@@ -311,9 +317,6 @@ def test_a_sleep_is_no_deafness(tmp_path: Path) -> None:
 
 
 def test_what_a_power_cut_took_back_does_not_hide_what_comes_after() -> None:
-    def numbered(seq: int) -> Record:
-        return Step(at=1.0, step=seq, loss=1.0, learning_rate=1e-4, step_ms=1.0, seq=seq)
-
     followed = Followed()
     followed.ask()
     assert followed.accept({"seq": 0})
@@ -330,9 +333,6 @@ def test_what_a_power_cut_took_back_does_not_hide_what_comes_after() -> None:
 
 
 def test_a_power_cut_in_the_middle_of_the_past_hides_nothing_either() -> None:
-    def numbered(seq: int) -> Record:
-        return Step(at=1.0, step=seq, loss=1.0, learning_rate=1e-4, step_ms=1.0, seq=seq)
-
     followed = Followed()
     followed.ask()
     assert followed.accept({"seq": 500})

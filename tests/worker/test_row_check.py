@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from engine.contract.messages import CheckpointSaved, Decision, Job, ResumeCertificate, Step
 from engine.store.checkpoints import FOLDER, name_of
-from engine.worker import rehearse_job, row_check
+from engine.worker import rehearse_job, row_check, target_head
 from engine.worker.loading import DTYPES, Compute
 from tests.worker.conftest import Heard, make_spec, run_here
 from tests.worker.odd_models import config_of, write_odd_model
@@ -155,3 +155,11 @@ def test_what_the_card_fails_at_says_nothing_about_the_model(
             row_check.keeps_apart(model, compute)
     else:
         assert not row_check.keeps_apart(model, compute)
+
+
+def test_a_head_that_gives_no_numbers_is_not_called_another() -> None:
+    model = _model("stablelm")
+    target_head.add_to(model)
+    assert target_head.misfit(model) == ""
+    torch.nn.init.constant_(model.lm_head.weight, float("nan"))
+    assert target_head.misfit(model) == ""
